@@ -1,1 +1,72 @@
-//! placeholder
+//! A web server on a fixed-size thread pool, whose workers wait for nobody.
+//!
+//! W workers that each need a time D for a request carry at most W/D requests a second, and a
+//! server of that kind is one to reason about. It keeps that promise only if nothing but requests
+//! takes a worker's time. So here **the acceptor waits for peers, and the workers wait for
+//! nobody**:
+//!
+//! ```text
+//!  kernel backlog                              bounded channel of jobs
+//!  listener --accept--> ACCEPTOR ------------- try_send ---------------> WORKER 1..W
+//!                       reads until a whole       Full: 503               parse, delay, respond
+//!                       request head is there                                |            |
+//!                       flushes slow readers                              done: park   would block:
+//!                       sweeps deadlines                                     |         park the rest
+//!                          ^                                                 v            v
+//!                          +----------------- PARKING: poller + table of parked connections
+//! ```
+//!
+//! A job is a connection with a whole request head. The queue therefore holds requests and
+//! nothing else, its length is the real demand, and a silent, trickling or deaf client costs
+//! neither a worker nor a place in the queue: it costs a slot in a table.
+//!
+//! # Use
+//!
+//! ```
+//! use cws::{Config, Request, Response, Server};
+//!
+//! let server = Server::start(Config::default(), |request: &Request<'_>| {
+//!     let path = request.target.path.as_bytes().escape_ascii().to_string();
+//!     Response::ok("text/plain", format!("you asked for /{path}\n"))
+//! })?;
+//! println!("listening on {}", server.addresses()[0]);
+//! server.shutdown();
+//! # Ok::<(), cws::StartError>(())
+//! ```
+//!
+//! # Floors
+//!
+//! The modules below are declared bottom floor first, and each uses only those above its own
+//! line; a test keeps it so. What is absent says as much as what is there:
+//!
+//! - No worker ever waits for a peer: it reads only what is buffered, writes until it would
+//!   block, and parks the rest.
+//! - A connection has one owner at any time. It moves from stack to table to channel; there is no
+//!   `Arc` around it, and no lock but that of the slot it is parked in.
+//! - No lock is held across a system call that can block.
+//! - Workers never send on the channel of jobs, so a full queue cannot deadlock; the acceptor has
+//!   the only sender and never blocks on it. Dropping it is how workers end.
+//! - The protocol (`http`) knows neither sockets nor files nor clocks.
+//! - No deadline is restarted by a byte.
+
+pub mod config;
+pub mod http;
+mod metrics;
+mod parking;
+mod admission;
+mod files;
+mod handler;
+mod static_files;
+mod connection;
+mod workers;
+mod acceptor;
+mod server;
+pub mod cli;
+
+pub use config::Config;
+pub use handler::{Body, Delay, FileSlice, Handler, Response};
+pub use http::request::{Method, Request};
+pub use http::status::Status;
+pub use metrics::{CloseReason, Counter, Snapshot};
+pub use server::{Server, StartError, Stopper, Summary, descriptor_limit, raise_descriptor_limit};
+pub use static_files::StaticFiles;

@@ -1,0 +1,263 @@
+//! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
+
+use crate::admission::{Admission, Place};
+use crate::config;
+use crate::connection::{Connection, Context, Job, Step};
+use crate::http::fault::Fault;
+use crate::metrics::{CloseReason, Counter};
+use crate::parking::{Parking, ReadyKeys, Watched};
+use crate::workers::settle;
+use crossbeam_channel::{Sender, TrySendError};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// What the acceptor thread owns while it lives.
+///
+/// It never blocks but in [`Parking::wait`], and it holds the only sender of the channel: when it
+/// ends, the channel disconnects, and the workers end when they have taken what is left.
+#[derive(Debug)]
+pub struct Acceptor {
+    listeners: Vec<Watched>,
+    parking: Arc<Parking<Connection>>,
+    jobs: Sender<Job>,
+    context: Context,
+    admission: Arc<Admission>,
+    accepting: Accepting,
+    next_sweep: Instant,
+    drain_deadline: Option<Instant>,
+}
+
+/// Whether new connections are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accepting {
+    Yes,
+    /// All places are taken, and none of their holders is idle.
+    Full,
+    /// The system refused a descriptor or memory; it is asked again at this time.
+    Paused(Instant),
+}
+
+impl Acceptor {
+    /// An acceptor for `listeners`, which must not block.
+    pub fn new(
+        listeners: Vec<TcpListener>,
+        parking: Arc<Parking<Connection>>,
+        jobs: Sender<Job>,
+        context: Context,
+    ) -> io::Result<Self> {
+        let watched = listeners
+            .into_iter()
+            .map(|listener| parking.watch_listener(listener));
+        Ok(Self {
+            listeners: watched.collect::<io::Result<_>>()?,
+            parking,
+            jobs,
+            admission: Arc::clone(&context.admission),
+            context,
+            accepting: Accepting::Yes,
+            next_sweep: Instant::now() + config::SWEEP_INTERVAL,
+            drain_deadline: None,
+        })
+    }
+
+    /// Starts its thread.
+    pub fn start(self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new()
+            .name("acceptor".to_owned())
+            .spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        let mut ready = ReadyKeys::with_capacity(config::EVENT_BATCH);
+        while !self.is_over() {
+            let timeout = self.next_sweep.saturating_duration_since(Instant::now());
+            if let Err(error) = self.parking.wait(&mut ready, timeout) {
+                log::error!("cannot wait for clients: {error}");
+                thread::sleep(config::ACCEPT_PAUSE);
+            }
+            for key in ready.iter() {
+                self.answer_event(key);
+            }
+            self.sweep();
+            self.drain();
+            self.let_workers_run();
+        }
+        self.cut_what_is_left();
+    }
+
+    fn answer_event(&mut self, key: usize) {
+        if let Some(at) = self
+            .listeners
+            .iter()
+            .position(|listener| listener.key() == key)
+        {
+            self.accept(at, config::ACCEPT_BATCH);
+        } else if let Some(connection) = self.parking.take(key) {
+            let step = connection.advance(&mut self.context);
+            self.carry_out(step);
+        }
+    }
+
+    /// Takes up to `most` connections of a listener, and reads what each has sent already.
+    fn accept(&mut self, at: usize, most: usize) {
+        for _ in 0..most {
+            let Some(place) = self.find_place() else {
+                return self.set_accepting(Accepting::Full);
+            };
+            let accepted = self.listeners[at].listener().accept();
+            let accepted = accepted.and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((stream, peer))
+            });
+            match accepted {
+                Ok((stream, peer)) => self.welcome(stream, peer, place),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return,
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        log::warn!("cannot accept a connection: {error}; trying again shortly");
+                        let pause = Instant::now() + config::ACCEPT_PAUSE;
+                        return self.set_accepting(Accepting::Paused(pause));
+                    }
+                },
+            }
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        self.context.recorder.count(Counter::Accepted);
+        let connection = Connection::new(stream, peer, place, &self.context.config);
+        let step = connection.advance(&mut self.context);
+        self.carry_out(step);
+    }
+
+    /// A place for a new connection; the longest idle one's, if all are taken.
+    fn find_place(&mut self) -> Option<Place> {
+        if let Some(place) = self.admission.enter() {
+            return Some(place);
+        }
+        let idle = self.parking.take_earliest(Connection::is_idle)?;
+        settle(
+            Step::Close(idle, CloseReason::Evicted),
+            &self.parking,
+            &self.context,
+        );
+        self.admission.enter()
+    }
+
+    /// Reports of listeners are level-triggered, so they must be silenced while they go unheard.
+    fn set_accepting(&mut self, accepting: Accepting) {
+        if (self.accepting == Accepting::Yes) != (accepting == Accepting::Yes) {
+            for listener in &self.listeners {
+                if let Err(error) = listener.set_reported(accepting == Accepting::Yes) {
+                    log::error!("cannot change how a listener is watched: {error}");
+                }
+            }
+        }
+        self.accepting = accepting;
+    }
+
+    /// Brings a connection to where its step leads, the queue included.
+    fn carry_out(&mut self, step: Step) {
+        let Some(connection) = settle(step, &self.parking, &self.context) else {
+            return;
+        };
+        let job = Job {
+            connection,
+            since: Instant::now(),
+        };
+        let refused = match self.jobs.try_send(job) {
+            Ok(()) => return,
+            Err(TrySendError::Full(job)) => {
+                self.context.recorder.count(Counter::QueueFull);
+                job.connection.refuse(Fault::QueueFull, &mut self.context)
+            }
+            // No worker is left, which only a bug can bring about.
+            Err(TrySendError::Disconnected(job)) => Step::Close(job.connection, CloseReason::Cut),
+        };
+        settle(refused, &self.parking, &self.context);
+    }
+
+    /// Looks at the deadlines, a few times a second.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        match self.accepting {
+            Accepting::Full if self.admission.has_room() => self.set_accepting(Accepting::Yes),
+            Accepting::Paused(until) if until <= now => self.set_accepting(Accepting::Yes),
+            _ => {}
+        }
+        if now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = now + config::SWEEP_INTERVAL;
+        for connection in self.take_all(|connection| connection.is_due(now)) {
+            let step = connection.expire(&mut self.context);
+            self.carry_out(step);
+        }
+        if self.accepting == Accepting::Full {
+            // An idle connection may have come up meanwhile that can make room.
+            self.set_accepting(Accepting::Yes);
+        }
+    }
+
+    fn take_all(&self, wanted: impl FnMut(&Connection) -> bool) -> Vec<Box<Connection>> {
+        let mut taken = Vec::new();
+        self.parking
+            .take_all(wanted, |connection| taken.push(connection));
+        taken
+    }
+
+    /// Winds up: takes in what the kernel holds already, closes the doors, sends the idle away.
+    fn drain(&mut self) {
+        if !self.admission.is_draining() {
+            return;
+        }
+        if self.drain_deadline.is_none() {
+            self.drain_deadline = Some(Instant::now() + self.context.config.drain_timeout);
+            for at in 0..self.listeners.len() {
+                self.accept(at, config::BACKLOG as usize);
+            }
+            self.listeners.clear();
+        }
+        for connection in self.take_all(Connection::is_idle) {
+            // One last read: a request that is here already is served.
+            let step = match connection.advance(&mut self.context) {
+                Step::Park(connection, _) if connection.is_idle() => {
+                    Step::Close(connection, CloseReason::Drained)
+                }
+                step => step,
+            };
+            self.carry_out(step);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.drain_deadline
+            .is_some_and(|deadline| self.admission.open() == 0 || Instant::now() >= deadline)
+    }
+
+    /// Offers the processor to the workers while they have jobs: see [`config::YIELDS`].
+    fn let_workers_run(&self) {
+        for _ in 0..config::YIELDS {
+            if self.jobs.is_empty() {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// The drain deadline has passed, or nothing is left.
+    fn cut_what_is_left(self) {
+        self.admission.cut();
+        for connection in self.take_all(|_| true) {
+            settle(
+                Step::Close(connection, CloseReason::Cut),
+                &self.parking,
+                &self.context,
+            );
+        }
+    }
+}

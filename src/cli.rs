@@ -1,0 +1,57 @@
+//! What both commands share: one-line errors, exit codes, signals.
+
+use std::io::{self, Write};
+use std::process::{self, ExitCode};
+use std::thread;
+
+/// Exit code for a wrong option or argument.
+const USAGE: u8 = 2;
+
+/// Prints help and version as they are, and any other outcome of parsing as one line.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that has gone wants no help.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let first = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .map(str::trim);
+    let line = first.collect::<Vec<_>>().join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    say(&format!("{line} (see --help)"));
+    ExitCode::from(USAGE)
+}
+
+/// Prints why a command failed.
+pub fn failure(command: &str, reason: &str) -> ExitCode {
+    say(&format!("{command}: {reason}"));
+    ExitCode::FAILURE
+}
+
+fn say(line: &str) {
+    // Where standard error is closed, there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process at once, with the
+/// shell's code for it.
+pub fn on_signals(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let watch = move || {
+        let mut arrived = signals.forever();
+        if arrived.next().is_some() {
+            stop();
+        }
+        if let Some(signal) = arrived.next() {
+            process::exit(128 + signal);
+        }
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(watch)
+        .map(drop)
+}

@@ -1,0 +1,180 @@
+//! Every bound and every wait of the server: its name, its default and the reason for it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Port that `server` listens on when none is given: the customary unprivileged HTTP port.
+pub const PORT: u16 = 8080;
+
+/// Connections the kernel may complete before they are accepted. `std` fixes this at 128, and a
+/// burst beyond it costs each client a dropped SYN and a second of waiting; the kernel cuts it to
+/// its own `somaxconn`.
+pub const BACKLOG: i32 = 4096;
+
+/// Connections accepted in a row before those already open get their turn.
+pub const ACCEPT_BATCH: usize = 64;
+
+/// Jobs that may wait for a worker.
+pub const QUEUE: usize = 1024;
+
+/// Largest accepted `--queue`: the channel's slots are allocated at start.
+pub const QUEUE_MOST: usize = 1 << 20;
+
+/// Largest accepted `--workers`: beyond it threads cost more than they carry.
+pub const WORKERS_MOST: usize = 4096;
+
+/// Connections that may be open, for a program that does not say: it is below the usual limit of
+/// descriptors, 1024. The `server` command takes the limit itself.
+pub const CONNECTIONS: usize = 1000;
+
+/// Largest number of connections that the default allows, whatever the descriptor limit.
+pub const CONNECTIONS_MOST: usize = 1 << 20;
+
+/// Descriptors kept back from the connections: listeners, poller, log, standard streams, and the
+/// files that workers hold open.
+pub const DESCRIPTOR_RESERVE: usize = 64;
+
+/// Bytes of a request head, from the request line to the empty line (nginx: 8 KiB by 4).
+pub const HEAD_BYTES: usize = 16 * 1024;
+
+/// Bytes of a request target; RFC 9110, section 4.1, asks for at least 8000.
+pub const TARGET_BYTES: usize = 8 * 1024;
+
+/// Bytes of a method; the longest one registered has 16 (`UPDATEREDIRECTREF` aside).
+pub const METHOD_BYTES: usize = 32;
+
+/// Header fields of one request. Browsers send some 20.
+pub const HEADER_FIELDS: usize = 100;
+
+/// Bytes of a request body that are read and dropped to keep a connection usable. No resource
+/// here wants a body; a longer one is answered by 413 and the end of the connection.
+pub const BODY_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of a chunk-size line with its extensions.
+pub const CHUNK_LINE_BYTES: usize = 256;
+
+/// Bytes of a chunked body's trailer section.
+pub const TRAILER_BYTES: usize = 8 * 1024;
+
+/// Wait for a whole request head, counted from its first byte; bytes do not restart it.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Wait for a request body, counted from its head.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Wait for the next request on a connection.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Wait for a client that takes no byte of its response.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Wait for queued and running requests when the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Wait, after a final response, for the client to end its side (RFC 9112, section 9.6).
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes read and dropped while lingering: what a client may have had under way.
+pub const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Pause between two looks at the deadlines of parked connections.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Readiness events taken from the poller at once.
+pub const EVENT_BATCH: usize = 1024;
+
+/// Times the acceptor offers the processor to the workers while jobs wait. Readiness gathers
+/// meanwhile, and workers that find the next job at hand need not sleep and be woken.
+pub const YIELDS: usize = 16;
+
+/// Bytes read from a connection at once; the buffer belongs to the thread, not the connection.
+pub const READ_BYTES: usize = 16 * 1024;
+
+/// Bytes of buffer that a parked connection may keep, so that the next head needs no allocation.
+pub const KEPT_BYTES: usize = 512;
+
+/// Files up to this size are read and sent with the head in one system call.
+pub const SMALL_FILE: u64 = 16 * 1024;
+
+/// Bytes of a larger file sent by one system call: the grain at which senders take turns.
+pub const SEND_PIECE: usize = 256 * 1024;
+
+/// Bytes by which a file is copied where `sendfile` is not to be had.
+pub const COPY_PIECE: usize = 64 * 1024;
+
+/// Bytes of an extensionless file that are looked at to tell text from other data.
+pub const SNIFF_BYTES: usize = 512;
+
+/// Advice in `Retry-After` when the queue is full, in seconds.
+pub const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// Pause before accepting again after the system refused a descriptor or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const _: () = assert!(
+    METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES,
+    "a longest line fits a head"
+);
+const _: () = assert!(
+    KEPT_BYTES < READ_BYTES,
+    "a parked connection keeps less than one read"
+);
+const _: () = assert!(
+    SMALL_FILE <= SEND_PIECE as u64,
+    "what is small is one piece"
+);
+const _: () = assert!(QUEUE <= QUEUE_MOST);
+const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
+const _: () = assert!(
+    SNIFF_BYTES as u64 <= SMALL_FILE,
+    "a look never exceeds a small file"
+);
+
+/// What a server needs to know before it starts; [`Config::default`] is a working one.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses to listen on. Port 0 takes a free port, the same one for all addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Jobs that may wait for a worker; 0 lets none wait.
+    pub queue: usize,
+    /// Open connections, at least 1.
+    pub max_connections: usize,
+    /// Absolute deadline for a request head, from its first byte.
+    pub header_timeout: Duration,
+    /// Absolute deadline for a request body, from its head.
+    pub body_timeout: Duration,
+    /// Absolute deadline for the next request on a connection.
+    pub idle_timeout: Duration,
+    /// Longest wait for a client to take some of its response.
+    pub write_timeout: Duration,
+    /// Longest wait for running requests at shutdown.
+    pub drain_timeout: Duration,
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// Bytes of a request target.
+    pub target_bytes: usize,
+    /// Bytes of a request body that are dropped to keep the connection.
+    pub body_bytes: u64,
+}
+
+impl Default for Config {
+    /// Loopback, a free port, one worker a processor, and the defaults of this module.
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            workers: num_cpus::get(),
+            queue: QUEUE,
+            max_connections: CONNECTIONS,
+            header_timeout: HEADER_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+            head_bytes: HEAD_BYTES,
+            target_bytes: TARGET_BYTES,
+            body_bytes: BODY_BYTES,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! A worker's part of a connection: parse, delay, respond.
+
+use super::outgoing::Outgoing;
+use super::{After, Connection, Context, Phase, Step};
+use crate::config;
+use crate::handler::{Body, Handler, Response};
+use crate::http::Version;
+use crate::http::fault::Fault;
+use crate::http::framing::BodySkipper;
+use crate::http::request::{Method, NO_FIELDS, Request, split_request_line};
+use crate::http::response::ResponseHead;
+use crate::http::status::Status;
+use crate::metrics::{CloseReason, Counter};
+use crate::parking::Interest;
+use std::any::Any;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Instant, SystemTime};
+
+/// A response and what the connection needs to know of the request that it answers.
+pub(super) struct Answer {
+    response: Response,
+    version: Version,
+    /// The request was HEAD: the content is announced and not sent.
+    head_only: bool,
+    after: After,
+    record: Option<Box<Record>>,
+}
+
+impl Answer {
+    /// The answer to bytes that need not be a request, of which `input` is the start.
+    pub(super) fn refusal(fault: Fault, version: Version, input: &[u8]) -> Self {
+        let mut response = Response::fault(fault);
+        if fault == Fault::QueueFull {
+            let seconds = config::RETRY_AFTER_SECONDS.to_string();
+            response = response.with_field("Retry-After", &seconds);
+        }
+        Self {
+            response,
+            version,
+            head_only: input.starts_with(b"HEAD "),
+            after: After::Linger(CloseReason::Refused),
+            record: Record::of(input, Instant::now()),
+        }
+    }
+}
+
+/// What the log says of an exchange, kept until its response is sent.
+#[derive(Debug)]
+pub(super) struct Record {
+    request_line: String,
+    status: Status,
+    content: u64,
+    since: Instant,
+}
+
+impl Record {
+    /// The log's target.
+    const TARGET: &str = "access";
+
+    fn of(head: &[u8], since: Instant) -> Option<Box<Self>> {
+        if !log::log_enabled!(target: Self::TARGET, log::Level::Info) {
+            return None;
+        }
+        let (line, _) = split_request_line(head);
+        let line = &line[..line.len().min(config::TARGET_BYTES)];
+        let request_line = line.escape_ascii().to_string();
+        Some(Box::new(Self {
+            request_line,
+            status: Status::OK,
+            content: 0,
+            since,
+        }))
+    }
+
+    /// One line: who, what, the status, the content's length, the time since it was queued.
+    pub(super) fn log(&self, peer: SocketAddr, trouble: &str) {
+        let Self {
+            request_line,
+            status,
+            content,
+            since,
+        } = self;
+        let millis = since.elapsed().as_secs_f64() * 1e3;
+        let colon = if trouble.is_empty() { "" } else { ": " };
+        log::info!(
+            target: Self::TARGET,
+            "{peer} \"{request_line}\" {} {content} {millis:.1}ms{colon}{trouble}",
+            status.code()
+        );
+    }
+}
+
+/// What a worker makes of a request head and the bytes behind it.
+enum Verdict {
+    /// Its answer, and the number of bytes that the request took.
+    Answered(Answer, usize),
+    /// A body comes first, to be dropped; so many bytes of it were behind the head.
+    NeedsBody(BodySkipper, usize),
+    Refused(Fault),
+}
+
+impl Connection {
+    /// Serves the request whose head is buffered, and those pipelined behind it while nobody
+    /// else waits.
+    pub fn serve<H: Handler>(
+        mut self: Box<Self>,
+        mut since: Instant,
+        handler: &H,
+        context: &mut Context,
+    ) -> Step {
+        loop {
+            self.exchange(since, handler, context);
+            match self.advance(context) {
+                Step::Dispatch(connection) if context.may_go_on() => self = connection,
+                // Another's turn. The socket has room, so the acceptor finds this one at once
+                // and puts it behind the others.
+                Step::Dispatch(connection) => return Step::Park(connection, Interest::Writable),
+                step => return step,
+            }
+            since = Instant::now();
+        }
+    }
+
+    /// Takes the buffered request to its next phase.
+    fn exchange<H: Handler>(&mut self, since: Instant, handler: &H, context: &mut Context) {
+        let Phase::Ready {
+            head,
+            version,
+            body_dropped,
+        } = self.phase
+        else {
+            return;
+        };
+        let (bytes, behind) = self.input.as_slice().split_at(head);
+        let behind = if body_dropped { None } else { Some(behind) };
+        match examine(bytes, behind, since, handler, context) {
+            Verdict::Answered(answer, used) => {
+                self.input.consume(used);
+                self.start_response(answer, context);
+            }
+            Verdict::NeedsBody(skipper, used) => {
+                self.input.consume_behind(head, used);
+                self.phase = Phase::Body {
+                    head,
+                    version,
+                    skipper,
+                };
+                self.deadline = Instant::now() + context.config.body_timeout;
+            }
+            Verdict::Refused(fault) => self.answer_fault(fault, context),
+        }
+    }
+
+    /// From here on the response is on its way; the input has nothing of its request any more.
+    pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
+        let Answer {
+            response,
+            version,
+            head_only,
+            after,
+            mut record,
+        } = answer;
+        let status = response.status();
+        let (fields, body) = response.into_parts();
+        let mut head = std::mem::take(&mut context.head);
+        head.clear();
+        let content_length = body.length();
+        ResponseHead {
+            version,
+            status,
+            fields: &fields,
+            content_length,
+            close: after != After::Keep,
+        }
+        .write_to(context.date.text(SystemTime::now()), &mut head);
+        let body = if head_only || status.forbids_content() {
+            Body::Empty
+        } else {
+            body
+        };
+        context.recorder.responded(status);
+        if let Some(record) = &mut record {
+            record.status = status;
+            record.content = body.length();
+        }
+        self.deadline = Instant::now() + context.config.write_timeout;
+        self.phase = Phase::Flushing {
+            outgoing: Outgoing::new(head, body),
+            after,
+            record,
+        };
+    }
+}
+
+/// Parses a head and answers it, unless its body has to be dropped first. `behind` is what was
+/// buffered behind the head; none where the body was dropped already.
+fn examine<H: Handler>(
+    head: &[u8],
+    behind: Option<&[u8]>,
+    since: Instant,
+    handler: &H,
+    context: &Context,
+) -> Verdict {
+    let mut slots = NO_FIELDS;
+    let request = match Request::parse(head, &mut slots) {
+        Ok(request) => request,
+        Err(fault) => return Verdict::Refused(fault),
+    };
+    let mut used = head.len();
+    let mut after = After::Keep;
+    if let Some(behind) = behind {
+        let skipper = BodySkipper::new(request.framing.body, context.config.body_bytes);
+        let skipped = skipper.and_then(|mut skipper| Ok((skipper.skip(behind)?, skipper)));
+        match skipped {
+            Err(fault) => return Verdict::Refused(fault),
+            Ok((skipped, skipper)) if skipper.is_done() => used += skipped,
+            // The final status comes instead of 100. Whether the body follows is not known, so
+            // the connection cannot go on (RFC 9110, section 10.1.1).
+            Ok((0, _)) if request.framing.expects_continue => {
+                after = After::Linger(CloseReason::Completed);
+            }
+            Ok((skipped, skipper)) => return Verdict::NeedsBody(skipper, skipped),
+        }
+    }
+    if after == After::Keep && !request.framing.persistent {
+        after = After::Close(CloseReason::Completed);
+    }
+    let mut answer = answer(&request, after, handler, context);
+    answer.record = Record::of(head, since);
+    Verdict::Answered(answer, used)
+}
+
+/// Lets the handler answer, and keeps its panics from the worker.
+fn answer<H: Handler>(
+    request: &Request<'_>,
+    after: After,
+    handler: &H,
+    context: &Context,
+) -> Answer {
+    let handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
+    context.recorder.count(Counter::Handled);
+    let (response, after) = match handled {
+        Ok(response) if after == After::Keep && context.admission.is_draining() => {
+            (response, After::Close(CloseReason::Completed))
+        }
+        Ok(response) => (response, after),
+        Err(panic) => {
+            context.recorder.count(Counter::Panics);
+            let shown = request.target.raw.escape_ascii();
+            log::error!("a handler panicked on {shown}: {}", panic_message(&*panic));
+            (
+                Response::fault(Fault::Panic),
+                After::Linger(CloseReason::Refused),
+            )
+        }
+    };
+    let head_only = request.method == Method::Head;
+    Answer {
+        response,
+        version: request.version,
+        head_only,
+        after,
+        record: None,
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

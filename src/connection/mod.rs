@@ -1,0 +1,473 @@
+//! A connection's life: its phases, and one step for each that runs until it would block.
+//!
+//! A connection is one value that owns its socket. It is on the acceptor's stack, in the parking
+//! table, in the channel or on one worker's stack; it moves, and nobody shares it. The acceptor
+//! calls [`Connection::advance`] when the peer is ready and [`Connection::expire`] when it was
+//! not for too long; a worker calls [`Connection::serve`]. Each gives a [`Step`]: where the
+//! connection goes next.
+
+mod exchange;
+mod input;
+mod outgoing;
+
+use crate::admission::{Admission, Place};
+use crate::config::{self, Config};
+use crate::http::Version;
+use crate::http::fault::Fault;
+use crate::http::framing::BodySkipper;
+use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
+use crate::http::response::DateCache;
+use crate::metrics::{CloseReason, Recorder};
+use crate::parking::{Interest, Parked, Socket};
+use crossbeam_channel::Receiver;
+use exchange::{Answer, Record};
+use input::Input;
+use outgoing::{Failure, Outgoing, Progress};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What waits in the queue: a connection with a whole request head.
+#[derive(Debug)]
+pub struct Job {
+    /// The connection.
+    pub connection: Box<Connection>,
+    /// When it was queued.
+    pub since: Instant,
+}
+
+/// What the threads that step connections bring along: one for the acceptor, one a worker.
+#[derive(Debug)]
+pub struct Context {
+    /// The bounds and waits.
+    pub config: Arc<Config>,
+    /// Who is let in.
+    pub admission: Arc<Admission>,
+    /// Where this thread counts.
+    pub recorder: Recorder,
+    role: Role,
+    head: Vec<u8>,
+    date: DateCache,
+}
+
+/// Who steps: the acceptor reads, and sends in single pieces; a worker never reads what it might
+/// have to wait for, and sends as long as nobody else needs it.
+#[derive(Debug)]
+pub enum Role {
+    /// The thread that waits for peers, with its buffer for reading.
+    Acceptor(Vec<u8>),
+    /// A thread that waits for jobs, with its end of the channel.
+    Worker(Receiver<Job>),
+}
+
+impl Context {
+    /// A context for one thread.
+    pub fn new(
+        config: Arc<Config>,
+        admission: Arc<Admission>,
+        recorder: Recorder,
+        role: Role,
+    ) -> Self {
+        Self {
+            config,
+            admission,
+            recorder,
+            role,
+            head: Vec::new(),
+            date: DateCache::default(),
+        }
+    }
+
+    /// True where a worker may go on with its connection: nobody else waits for it.
+    fn may_go_on(&self) -> bool {
+        matches!(&self.role, Role::Worker(queue) if queue.is_empty())
+    }
+}
+
+/// Where a connection goes next.
+#[derive(Debug)]
+pub enum Step {
+    /// To the queue: a whole request head is there.
+    Dispatch(Box<Connection>),
+    /// To the table, until its peer is ready.
+    Park(Box<Connection>, Interest),
+    /// Away.
+    Close(Box<Connection>, CloseReason),
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: Socket,
+    peer: SocketAddr,
+    input: Input,
+    phase: Phase,
+    deadline: Instant,
+    // Last, so that the socket is closed before its place is given away.
+    _place: Place,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Between requests.
+    Idle,
+    /// Some bytes of a head have come.
+    Head(HeadScanner),
+    /// The input starts with a whole head of this length, and its body, if any, was dropped or
+    /// not looked at yet: queued or in service.
+    Ready {
+        head: usize,
+        version: Version,
+        body_dropped: bool,
+    },
+    /// Behind the head comes a body to drop.
+    Body {
+        head: usize,
+        version: Version,
+        skipper: BodySkipper,
+    },
+    /// A response is on its way.
+    Flushing {
+        outgoing: Outgoing,
+        after: After,
+        record: Option<Box<Record>>,
+    },
+    /// This side has ended; what the peer still sends is dropped, up to a bound.
+    Lingering { left: usize, reason: CloseReason },
+}
+
+/// What follows a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// The next request.
+    Keep,
+    /// The end, for this reason.
+    Close(CloseReason),
+    /// The end, once the peer has ended its side too: it may have more under way.
+    Linger(CloseReason),
+}
+
+/// What a phase's step came to.
+enum Flow {
+    /// The phase changed: take its step.
+    Again,
+    /// The peer must act.
+    Wait(Interest),
+    /// A worker must act.
+    Dispatch,
+    /// It is over.
+    Close(CloseReason),
+}
+
+impl Parked for Connection {
+    fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl Connection {
+    /// A connection just accepted; `stream` does not block.
+    pub fn new(stream: TcpStream, peer: SocketAddr, place: Place, config: &Config) -> Box<Self> {
+        Box::new(Self {
+            socket: Socket::new(stream),
+            peer,
+            input: Input::default(),
+            phase: Phase::Idle,
+            deadline: Instant::now() + config.idle_timeout,
+            _place: place,
+        })
+    }
+
+    /// True between requests: closing it now loses nothing.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+    }
+
+    /// True where it has waited too long.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.deadline <= now
+    }
+
+    /// Goes on from where it is until it would block or needs a worker.
+    pub fn advance(mut self: Box<Self>, context: &mut Context) -> Step {
+        loop {
+            let flow = match &mut self.phase {
+                Phase::Idle | Phase::Head(_) => self.read_head(context),
+                Phase::Ready { .. } => Flow::Dispatch,
+                Phase::Body { .. } => self.drop_body(context),
+                Phase::Flushing { .. } => self.flush(context),
+                Phase::Lingering { left, reason } => linger(&self.socket, left, *reason, context),
+            };
+            match flow {
+                Flow::Again => {}
+                Flow::Wait(interest) => return Step::Park(self, interest),
+                Flow::Dispatch => return Step::Dispatch(self),
+                Flow::Close(reason) => return Step::Close(self, reason),
+            }
+        }
+    }
+
+    /// Its deadline has passed: says so where a response makes sense, and ends.
+    pub fn expire(mut self: Box<Self>, context: &mut Context) -> Step {
+        let reason = match &self.phase {
+            Phase::Idle => CloseReason::IdleTimeout,
+            Phase::Head(_) => return self.refuse(Fault::HeadTimeout, context),
+            Phase::Body { .. } => return self.refuse(Fault::BodyTimeout, context),
+            // A request that waits for its turn is parked until its client has read what came
+            // before it.
+            Phase::Flushing { .. } | Phase::Ready { .. } => CloseReason::WriteTimeout,
+            Phase::Lingering { reason, .. } => *reason,
+        };
+        if let Phase::Flushing {
+            record: Some(record),
+            ..
+        } = &mut self.phase
+        {
+            record.log(self.peer, "not taken in time");
+        }
+        Step::Close(self, reason)
+    }
+
+    /// Answers by a fault's page and ends, without ever blocking.
+    pub fn refuse(mut self: Box<Self>, fault: Fault, context: &mut Context) -> Step {
+        self.answer_fault(fault, context);
+        self.advance(context)
+    }
+
+    fn answer_fault(&mut self, fault: Fault, context: &mut Context) {
+        let answer = Answer::refusal(fault, self.version(), self.input.as_slice());
+        self.start_response(answer, context);
+    }
+
+    fn version(&self) -> Version {
+        match &self.phase {
+            Phase::Head(scanner) => scanner.version().unwrap_or(Version::Http11),
+            Phase::Ready { version, .. } | Phase::Body { version, .. } => *version,
+            _ => Version::Http11,
+        }
+    }
+
+    /// Looks for a whole head in what is buffered, then in what has come.
+    fn read_head(&mut self, context: &mut Context) -> Flow {
+        let mut more = true;
+        loop {
+            if let Some(flow) = self.scan(context) {
+                return flow;
+            }
+            let Role::Acceptor(buffer) = &mut context.role else {
+                return Flow::Wait(Interest::Readable);
+            };
+            if !more {
+                return Flow::Wait(Interest::Readable);
+            }
+            match self.socket.read(buffer) {
+                Ok(0) => return self.ended_early(context),
+                Ok(count) => {
+                    self.input.push(&buffer[..count]);
+                    // A short read has emptied the socket.
+                    more = count == buffer.len();
+                }
+                Err(error) => match read_failed(&error) {
+                    Flow::Again => {}
+                    flow => return flow,
+                },
+            }
+        }
+    }
+
+    /// Looks for the end of the head in what is buffered.
+    fn scan(&mut self, context: &mut Context) -> Option<Flow> {
+        if let Phase::Idle = self.phase {
+            self.input.consume(empty_lines(self.input.as_slice()));
+            if matches!(self.input.as_slice(), b"" | b"\r") {
+                return None;
+            }
+            self.phase = Phase::Head(HeadScanner::default());
+            self.deadline = Instant::now() + context.config.header_timeout;
+        }
+        let Phase::Head(scanner) = &mut self.phase else {
+            return None;
+        };
+        let (head, target) = (context.config.head_bytes, context.config.target_bytes);
+        match scanner.scan(self.input.as_slice(), HeadLimits { head, target }) {
+            Scan::Partial => None,
+            Scan::Complete(head) => {
+                let version = self.version();
+                self.phase = Phase::Ready {
+                    head,
+                    version,
+                    body_dropped: false,
+                };
+                Some(Flow::Dispatch)
+            }
+            Scan::Refused(fault) => {
+                self.answer_fault(fault, context);
+                Some(Flow::Again)
+            }
+        }
+    }
+
+    /// The peer has ended its side while a request was awaited or under way.
+    fn ended_early(&mut self, context: &mut Context) -> Flow {
+        if self.is_idle() {
+            return Flow::Close(CloseReason::PeerClosed);
+        }
+        // It may have ended its sending side alone, and deserves to be told.
+        self.answer_fault(Fault::Truncated, context);
+        Flow::Again
+    }
+
+    /// Drops what has come of a request's body; the request is served when all has.
+    fn drop_body(&mut self, context: &mut Context) -> Flow {
+        let mut turn = config::LINGER_BYTES;
+        loop {
+            let Phase::Body {
+                head,
+                version,
+                skipper,
+            } = &mut self.phase
+            else {
+                return Flow::Again;
+            };
+            let head = *head;
+            match skipper.skip(&self.input.as_slice()[head..]) {
+                Ok(count) => self.input.consume_behind(head, count),
+                Err(fault) => {
+                    self.answer_fault(fault, context);
+                    return Flow::Again;
+                }
+            }
+            if skipper.is_done() {
+                self.phase = Phase::Ready {
+                    head,
+                    version: *version,
+                    body_dropped: true,
+                };
+                return Flow::Dispatch;
+            }
+            let Role::Acceptor(buffer) = &mut context.role else {
+                return Flow::Wait(Interest::Readable);
+            };
+            if turn == 0 {
+                return Flow::Wait(Interest::Readable);
+            }
+            match self.socket.read(buffer) {
+                Ok(0) => return self.ended_early(context),
+                Ok(count) => {
+                    turn = turn.saturating_sub(count);
+                    self.input.push(&buffer[..count]);
+                }
+                Err(error) => match read_failed(&error) {
+                    Flow::Again => {}
+                    flow => return flow,
+                },
+            }
+        }
+    }
+
+    /// Sends what there is room for.
+    fn flush(&mut self, context: &mut Context) -> Flow {
+        let Phase::Flushing {
+            outgoing,
+            after,
+            record,
+        } = &mut self.phase
+        else {
+            return Flow::Again;
+        };
+        let failure = match outgoing.write(&self.socket, || context.may_go_on()) {
+            Ok(Progress::Done) => {
+                let after = *after;
+                if let Some(record) = record {
+                    record.log(self.peer, "");
+                }
+                return self.end_response(after, context);
+            }
+            Ok(Progress::Yielded | Progress::Blocked(true)) => {
+                self.deadline = Instant::now() + context.config.write_timeout;
+                return Flow::Wait(Interest::Writable);
+            }
+            Ok(Progress::Blocked(false)) => return Flow::Wait(Interest::Writable),
+            Err(failure) => failure,
+        };
+        let (reason, error) = match &failure {
+            Failure::Peer(error) => (CloseReason::PeerGone, error),
+            Failure::Content(error) => (CloseReason::BodyFailed, error),
+        };
+        if let Some(record) = record {
+            record.log(self.peer, &error.to_string());
+        }
+        if let Failure::Content(error) = failure {
+            log::error!(
+                "cannot read a file while sending it to {}: {error}",
+                self.peer
+            );
+        }
+        Flow::Close(reason)
+    }
+
+    /// A response is written: the next request, or the end.
+    fn end_response(&mut self, after: After, context: &mut Context) -> Flow {
+        if let Phase::Flushing { outgoing, .. } = std::mem::replace(&mut self.phase, Phase::Idle) {
+            context.head = outgoing.into_buffer();
+        }
+        let reason = match after {
+            After::Keep => {
+                self.deadline = Instant::now() + context.config.idle_timeout;
+                return Flow::Again;
+            }
+            // Closing with unread bytes resets the connection, and the reset may overtake the
+            // response; so may one that answers bytes still under way (RFC 9112, section 9.6).
+            After::Close(reason) if self.input.is_empty() && !self.has_unread_bytes() => {
+                return Flow::Close(reason);
+            }
+            After::Close(reason) | After::Linger(reason) => reason,
+        };
+        self.input.clear();
+        if self.socket.shutdown_write().is_err() {
+            return Flow::Close(reason);
+        }
+        self.deadline = Instant::now() + config::LINGER_TIMEOUT;
+        self.phase = Phase::Lingering {
+            left: config::LINGER_BYTES,
+            reason,
+        };
+        Flow::Again
+    }
+
+    fn has_unread_bytes(&self) -> bool {
+        matches!(self.socket.read(&mut [0; 64]), Ok(1..))
+    }
+}
+
+/// Drops what still comes, until the peer ends its side too.
+fn linger(socket: &Socket, left: &mut usize, reason: CloseReason, context: &mut Context) -> Flow {
+    let Role::Acceptor(buffer) = &mut context.role else {
+        return Flow::Wait(Interest::Readable);
+    };
+    loop {
+        match socket.read(buffer) {
+            Ok(0) => return Flow::Close(reason),
+            Ok(count) if count >= *left => return Flow::Close(reason),
+            Ok(count) => *left -= count,
+            Err(error) => match read_failed(&error) {
+                Flow::Again => {}
+                Flow::Wait(interest) => return Flow::Wait(interest),
+                _ => return Flow::Close(reason),
+            },
+        }
+    }
+}
+
+fn read_failed(error: &io::Error) -> Flow {
+    match error.kind() {
+        ErrorKind::WouldBlock => Flow::Wait(Interest::Readable),
+        ErrorKind::Interrupted => Flow::Again,
+        _ => Flow::Close(CloseReason::PeerGone),
+    }
+}

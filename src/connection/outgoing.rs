@@ -1,0 +1,292 @@
+//! A response on its way: what is left of it, and the writing of as much as there is room for.
+
+use crate::config;
+use crate::handler::{Body, FileSlice};
+use crate::parking::Socket;
+use bytes::Buf;
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::unix::fs::FileExt;
+
+/// The unsent rest of a head and its content.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    head: Vec<u8>,
+    head_sent: usize,
+    body: Body,
+}
+
+/// How far a turn of writing came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Everything is in the kernel's hands.
+    Done,
+    /// The peer must read before more can be sent; `true` where something was sent.
+    Blocked(bool),
+    /// There is room for more, but it is another's turn.
+    Yielded,
+}
+
+/// Why a response cannot be finished.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The connection broke.
+    Peer(io::Error),
+    /// The content could not be read.
+    Content(io::Error),
+}
+
+impl Outgoing {
+    pub(super) fn new(head: Vec<u8>, body: Body) -> Self {
+        Self {
+            head,
+            head_sent: 0,
+            body,
+        }
+    }
+
+    /// The head's buffer, to be used again.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.head
+    }
+
+    /// Writes until all is sent, the socket is full, or `go_on` says after a piece to stop.
+    pub(super) fn write(
+        &mut self,
+        socket: &Socket,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<Progress, Failure> {
+        let (mut moved, mut had_turn) = (false, false);
+        while self.head_sent < self.head.len() || self.body.length() > 0 {
+            if had_turn && !go_on() {
+                return Ok(Progress::Yielded);
+            }
+            let is_content = self.head_sent == self.head.len();
+            match self.write_piece(socket) {
+                Ok(Piece::Whole) => (moved, had_turn) = (true, is_content),
+                // A short write means a full socket; asking again would only say so.
+                Ok(Piece::Short) => return Ok(Progress::Blocked(true)),
+                Err(Failure::Peer(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(Progress::Blocked(moved));
+                }
+                Err(Failure::Peer(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// One system call's worth of what comes next.
+    fn write_piece(&mut self, socket: &Socket) -> Result<Piece, Failure> {
+        let head = &self.head[self.head_sent..];
+        match &mut self.body {
+            Body::File(slice) if head.is_empty() => send_file(socket, slice),
+            Body::File(_) => {
+                let sent = send_more(socket, head).map_err(Failure::Peer)?;
+                self.head_sent += sent;
+                Ok(Piece::of(self.head_sent == self.head.len()))
+            }
+            body => {
+                let content = match body {
+                    Body::Bytes(bytes) => &bytes[..],
+                    _ => &[],
+                };
+                let slices = [IoSlice::new(head), IoSlice::new(content)];
+                let whole = head.len() + content.len();
+                let sent = socket.write(&slices).map_err(Failure::Peer)?;
+                let of_head = sent.min(head.len());
+                self.head_sent += of_head;
+                if let Body::Bytes(bytes) = body {
+                    bytes.advance(sent - of_head);
+                }
+                Ok(Piece::of(sent == whole))
+            }
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Piece {
+    Whole,
+    Short,
+}
+
+impl Piece {
+    fn of(whole: bool) -> Self {
+        if whole { Self::Whole } else { Self::Short }
+    }
+}
+
+/// Writes a head that content follows, so that both can share a segment.
+#[cfg(target_os = "linux")]
+fn send_more(socket: &Socket, head: &[u8]) -> io::Result<usize> {
+    use rustix::net::{SendFlags, send};
+    Ok(send(socket, head, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_more(socket: &Socket, head: &[u8]) -> io::Result<usize> {
+    socket.write(&[IoSlice::new(head)])
+}
+
+/// Sends a piece of a file without copying it through this process.
+#[cfg(target_os = "linux")]
+fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
+    use rustix::io::Errno;
+    let wanted = piece_of(slice, config::SEND_PIECE);
+    let mut offset = slice.offset;
+    match rustix::fs::sendfile(socket, &*slice.file, Some(&mut offset), wanted) {
+        Ok(sent) => advance(slice, sent, wanted),
+        // Some file systems cannot do it.
+        Err(Errno::INVAL | Errno::NOSYS) => copy_file(socket, slice),
+        Err(errno @ (Errno::AGAIN | Errno::INTR | Errno::PIPE | Errno::CONNRESET)) => {
+            Err(Failure::Peer(errno.into()))
+        }
+        Err(errno @ (Errno::TIMEDOUT | Errno::NOTCONN)) => Err(Failure::Peer(errno.into())),
+        Err(errno) => Err(Failure::Content(errno.into())),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
+    copy_file(socket, slice)
+}
+
+/// Sends a piece of a file through a buffer.
+fn copy_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
+    let wanted = piece_of(slice, config::COPY_PIECE);
+    let mut buffer = vec![0; wanted];
+    let read = slice
+        .file
+        .read_at(&mut buffer, slice.offset)
+        .map_err(Failure::Content)?;
+    if read == 0 {
+        return advance(slice, 0, wanted);
+    }
+    let sent = socket
+        .write(&[IoSlice::new(&buffer[..read])])
+        .map_err(Failure::Peer)?;
+    advance(slice, sent, wanted)
+}
+
+fn piece_of(slice: &FileSlice, most: usize) -> usize {
+    usize::try_from(slice.length).unwrap_or(most).min(most)
+}
+
+/// A file that ends before its announced length cannot be made up for: the response ends there.
+fn advance(slice: &mut FileSlice, sent: usize, wanted: usize) -> Result<Piece, Failure> {
+    if sent == 0 {
+        let error = io::Error::new(ErrorKind::UnexpectedEof, "the file became shorter");
+        return Err(Failure::Content(error));
+    }
+    slice.offset += sent as u64;
+    slice.length -= sent as u64;
+    Ok(Piece::of(sent == wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let reader = TcpStream::connect(address).expect("listening");
+        let (writer, _) = listener.accept().expect("connected");
+        // Small, so that a file of a few pieces fills them.
+        let small = config::SEND_PIECE / 4;
+        socket2::SockRef::from(&writer).set_send_buffer_size(small).expect("a socket");
+        socket2::SockRef::from(&reader).set_recv_buffer_size(small).expect("a socket");
+        writer.set_nonblocking(true).expect("a socket");
+        (Socket::new(writer), reader)
+    }
+
+    fn file_of(length: usize) -> (Arc<File>, Vec<u8>) {
+        let content: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&content).expect("written");
+        (Arc::new(file), content)
+    }
+
+    type Sender = fn(&Socket, &mut FileSlice) -> Result<Piece, Failure>;
+
+    /// Both ways of sending give the same bytes; a peer that reads late blocks, then gets the rest.
+    #[test]
+    fn both_ways_of_sending_a_file_agree() {
+        for send in [send_file as Sender, copy_file as Sender] {
+            let (file, content) = file_of(8 * config::SEND_PIECE + 7);
+            let (socket, mut reader) = pair();
+            let mut slice = FileSlice {
+                file,
+                offset: 0,
+                length: content.len() as u64,
+            };
+            let mut received = Vec::new();
+            let mut blocked = false;
+            while slice.length > 0 {
+                match send(&socket, &mut slice) {
+                    Ok(_) => {}
+                    Err(Failure::Peer(error)) => {
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        blocked = true;
+                        let mut buffer = vec![0; config::SEND_PIECE];
+                        let read = reader.read(&mut buffer).expect("connected");
+                        received.extend_from_slice(&buffer[..read]);
+                    }
+                    Err(failure) => panic!("{failure:?}"),
+                }
+            }
+            drop(socket);
+            reader.read_to_end(&mut received).expect("a clean end");
+            assert!(blocked, "the file is larger than the socket");
+            assert!(received == content);
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrank_is_a_failure() {
+        for send in [send_file as Sender, copy_file as Sender] {
+            let (file, _) = file_of(10);
+            let (socket, _reader) = pair();
+            let mut slice = FileSlice {
+                file,
+                offset: 0,
+                length: 20,
+            };
+            assert!(send(&socket, &mut slice).is_ok());
+            assert!(matches!(
+                send(&socket, &mut slice),
+                Err(Failure::Content(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn senders_take_turns_after_a_piece() {
+        let (file, content) = file_of(2 * config::SEND_PIECE);
+        let (socket, _reader) = pair();
+        let length = content.len() as u64;
+        let slice = FileSlice {
+            file,
+            offset: 0,
+            length,
+        };
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice));
+        let progress = outgoing.write(&socket, || false).expect("room for a head");
+        assert!(
+            matches!(progress, Progress::Yielded | Progress::Blocked(true)),
+            "{progress:?}"
+        );
+        assert!(
+            outgoing.body.length() < length,
+            "the head takes no turn of its own"
+        );
+        assert!(
+            outgoing.body.length() >= length - config::SEND_PIECE as u64,
+            "one piece"
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! Files beneath a root, and what they are.
+
+pub mod root;
+pub mod media_type;

@@ -1,0 +1,169 @@
+//! Request to response: the trait, the response it gives, and the back-end delay.
+
+use crate::http::fault::Fault;
+use crate::http::request::Request;
+use crate::http::response::is_valid_field;
+use crate::http::status::Status;
+use bytes::Bytes;
+use std::fs::File;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Answers requests; called by all workers at once.
+///
+/// It runs on a worker and holds it while it runs: that is the service time. A panic is caught:
+/// the client gets a 500, and the worker goes on.
+pub trait Handler: Send + Sync + 'static {
+    /// The response to a request. The content of a response to HEAD is not sent.
+    fn handle(&self, request: &Request<'_>) -> Response;
+}
+
+impl<F> Handler for F
+where
+    F: Fn(&Request<'_>) -> Response + Send + Sync + 'static,
+{
+    fn handle(&self, request: &Request<'_>) -> Response {
+        self(request)
+    }
+}
+
+/// A response: a status, header fields, content.
+///
+/// `Date`, `Server`, `Content-Length` and `Connection` are the server's to add.
+#[derive(Debug)]
+pub struct Response {
+    status: Status,
+    fields: Vec<u8>,
+    body: Body,
+}
+
+/// The content of a response.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Bytes of a file.
+    File(FileSlice),
+}
+
+/// A stretch of an open file.
+#[derive(Debug, Clone)]
+pub struct FileSlice {
+    /// The file.
+    pub file: Arc<File>,
+    /// Its first byte to send.
+    pub offset: u64,
+    /// The number of bytes to send.
+    pub length: u64,
+}
+
+impl Body {
+    /// The number of bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(slice) => slice.length,
+        }
+    }
+}
+
+impl Response {
+    /// A response without content.
+    pub fn new(status: Status) -> Self {
+        Self {
+            status,
+            fields: Vec::new(),
+            body: Body::Empty,
+        }
+    }
+
+    /// A 200 with content of the given media type.
+    pub fn ok(media_type: &str, content: impl Into<Bytes>) -> Self {
+        Self::new(Status::OK)
+            .with_field("Content-Type", media_type)
+            .with_body(Body::Bytes(content.into()))
+    }
+
+    /// A small page that says what was wrong.
+    pub fn error(status: Status, explanation: &str) -> Self {
+        let (code, reason) = (status.code(), status.reason());
+        let page = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <title>{code} {reason}</title></head>\n\
+             <body><h1>{code} {reason}</h1>\n<p>{explanation}</p></body></html>\n"
+        );
+        Self::new(status)
+            .with_field("Content-Type", "text/html; charset=utf-8")
+            .with_body(Body::Bytes(page.into()))
+    }
+
+    /// The page for a fault.
+    pub fn fault(fault: Fault) -> Self {
+        Self::error(fault.status(), fault.explain())
+    }
+
+    /// Adds a header field.
+    ///
+    /// # Panics
+    ///
+    /// If the field is malformed, which only a mistake in the handler can make it.
+    pub fn with_field(mut self, name: &str, value: &str) -> Self {
+        assert!(
+            is_valid_field(name, value.as_bytes()),
+            "a malformed field {name}: {value:?}"
+        );
+        for part in [name, ": ", value, "\r\n"] {
+            self.fields.extend_from_slice(part.as_bytes());
+        }
+        self
+    }
+
+    /// Sets the content.
+    pub fn with_body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The serialised header fields, and the content.
+    pub fn into_parts(self) -> (Vec<u8>, Body) {
+        (self.fields, self.body)
+    }
+}
+
+/// A handler behind a back-end that takes its time: parse, delay, respond.
+///
+/// The delay is slept where the inner handler found what was asked for (2xx and 304), as a
+/// database lookup would take it; what is refused or redirected needs no back-end.
+#[derive(Debug)]
+pub struct Delay<H> {
+    delay: Duration,
+    inner: H,
+}
+
+impl<H: Handler> Delay<H> {
+    /// Puts a back-end of this service time behind `inner`.
+    pub fn new(delay: Duration, inner: H) -> Self {
+        Self { delay, inner }
+    }
+}
+
+impl<H: Handler> Handler for Delay<H> {
+    fn handle(&self, request: &Request<'_>) -> Response {
+        let response = self.inner.handle(request);
+        let found = response.status.class() == 2 || response.status == Status::NOT_MODIFIED;
+        if found && !self.delay.is_zero() {
+            thread::sleep(self.delay);
+        }
+        response
+    }
+}

@@ -1,0 +1,35 @@
+//! HTTP/1.x as values: bytes in, values out and back; no sockets, files, threads or clocks.
+
+pub mod status;
+pub mod fault;
+pub mod head;
+pub mod target;
+pub mod framing;
+pub mod request;
+pub mod response;
+
+/// The protocol version that a request was made in, and that its response carries.
+///
+/// A later minor version is treated as 1.1 (RFC 9110, section 2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0: one request a connection, unless asked otherwise.
+    Http10,
+    /// HTTP/1.1: connections persist, unless asked otherwise.
+    Http11,
+}
+
+impl Version {
+    /// The version as a status line spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
+/// True for the bytes of a `token` (RFC 9110, section 5.6.2): methods and field names.
+pub fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,185 @@
+//! A response head to bytes.
+
+use super::Version;
+use super::status::Status;
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+/// What the head of one response says.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseHead<'a> {
+    /// The version the client spoke.
+    pub version: Version,
+    /// The outcome.
+    pub status: Status,
+    /// Serialised header fields, each with its line end.
+    pub fields: &'a [u8],
+    /// The length of the content, where the status allows content.
+    pub content_length: u64,
+    /// The connection ends after this response.
+    pub close: bool,
+}
+
+/// What `Server` says.
+const SERVER: &str = concat!("cws/", env!("CARGO_PKG_VERSION"));
+
+impl ResponseHead<'_> {
+    /// Appends the head, with its empty line, to `into`; `date` is the IMF-fixdate of now.
+    pub fn write_to(&self, date: &[u8], into: &mut Vec<u8>) {
+        into.extend_from_slice(self.version.as_str().as_bytes());
+        push(
+            into,
+            [
+                b" ",
+                &digits(self.status.code()),
+                b" ",
+                self.status.reason().as_bytes(),
+            ],
+        );
+        push(
+            into,
+            [b"\r\nServer: ", SERVER.as_bytes(), b"\r\nDate: ", date],
+        );
+        into.extend_from_slice(b"\r\n");
+        into.extend_from_slice(self.fields);
+        if !self.status.forbids_content() {
+            into.extend_from_slice(b"Content-Length: ");
+            push_decimal(into, self.content_length);
+            into.extend_from_slice(b"\r\n");
+        }
+        into.extend_from_slice(match (self.close, self.version) {
+            (true, _) => b"Connection: close\r\n\r\n",
+            (false, Version::Http10) => b"Connection: keep-alive\r\n\r\n",
+            (false, Version::Http11) => b"\r\n",
+        });
+    }
+}
+
+fn push<const N: usize>(into: &mut Vec<u8>, parts: [&[u8]; N]) {
+    for part in parts {
+        into.extend_from_slice(part);
+    }
+}
+
+fn digits(code: u16) -> [u8; 3] {
+    [code / 100, code / 10 % 10, code % 10].map(|digit| b'0' + digit as u8)
+}
+
+fn push_decimal(into: &mut Vec<u8>, mut number: u64) {
+    let mut buffer = [0; 20];
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    into.extend_from_slice(&buffer[at..]);
+}
+
+/// True where `name` and `value` make a field that cannot end early or start another.
+pub fn is_valid_field(name: &str, value: &[u8]) -> bool {
+    let value_byte = |&byte: &u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+    !name.is_empty() && name.bytes().all(super::is_token_byte) && value.iter().all(value_byte)
+}
+
+/// The text of a `Date` field, formatted once a second.
+#[derive(Debug, Default)]
+pub struct DateCache {
+    second: Option<Duration>,
+    text: Vec<u8>,
+}
+
+impl DateCache {
+    /// `now` as an IMF-fixdate (RFC 9110, section 5.6.7).
+    pub fn text(&mut self, now: SystemTime) -> &[u8] {
+        let since_epoch = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let second = Duration::from_secs(since_epoch.as_secs());
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text.clear();
+            // Writing into a `Vec` cannot fail.
+            let _ = write!(
+                self.text,
+                "{}",
+                httpdate::HttpDate::from(SystemTime::UNIX_EPOCH + second)
+            );
+        }
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: Version, status: Status, close: bool) -> String {
+        let mut bytes = Vec::new();
+        ResponseHead {
+            version,
+            status,
+            fields: b"A: b\r\n",
+            content_length: 1234567890,
+            close,
+        }
+        .write_to(b"now", &mut bytes);
+        String::from_utf8(bytes).expect("ASCII")
+    }
+
+    #[test]
+    fn heads() {
+        let server = format!("Server: {SERVER}\r\nDate: now\r\nA: b\r\n");
+        let length = "Content-Length: 1234567890\r\n";
+        assert_eq!(
+            head(Version::Http11, Status::OK, false),
+            format!("HTTP/1.1 200 OK\r\n{server}{length}\r\n")
+        );
+        assert_eq!(
+            head(Version::Http10, Status::OK, false),
+            format!("HTTP/1.0 200 OK\r\n{server}{length}Connection: keep-alive\r\n\r\n")
+        );
+        assert_eq!(
+            head(Version::Http11, Status::NOT_FOUND, true),
+            format!("HTTP/1.1 404 Not Found\r\n{server}{length}Connection: close\r\n\r\n")
+        );
+        assert_eq!(
+            head(Version::Http11, Status::NOT_MODIFIED, false),
+            format!("HTTP/1.1 304 Not Modified\r\n{server}\r\n")
+        );
+    }
+
+    #[test]
+    fn decimals() {
+        for number in [0, 7, 10, 1234, u64::MAX] {
+            let mut bytes = Vec::new();
+            push_decimal(&mut bytes, number);
+            assert_eq!(bytes, number.to_string().into_bytes());
+        }
+    }
+
+    #[test]
+    fn a_date_is_formatted_anew_when_the_second_changes() {
+        let mut cache = DateCache::default();
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        assert_eq!(
+            cache.text(at(784_111_777_999)),
+            b"Sun, 06 Nov 1994 08:49:37 GMT"
+        );
+        assert_eq!(
+            cache.text(at(784_111_778_000)),
+            b"Sun, 06 Nov 1994 08:49:38 GMT"
+        );
+    }
+
+    #[test]
+    fn fields_that_would_split_a_response_are_invalid() {
+        assert!(is_valid_field("Location", b"/a%0d"));
+        assert!(!is_valid_field("Location", b"/a\r\nSet-Cookie: b"));
+        assert!(!is_valid_field("Bad Name", b"a"));
+        assert!(!is_valid_field("", b"a"));
+    }
+}

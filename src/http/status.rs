@@ -1,0 +1,70 @@
+//! Status codes and their reason phrases.
+
+/// A status code (RFC 9110, section 15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Status(u16);
+
+macro_rules! statuses {
+    ($($name:ident $code:literal $reason:literal)*) => {
+        impl Status {
+            $(#[doc = concat!("`", $code, " ", $reason, "`")] pub const $name: Status = Status($code);)*
+
+            /// The reason phrase of RFC 9110; empty for a code that this server never sends itself.
+            pub fn reason(self) -> &'static str {
+                match self.0 {
+                    $($code => $reason,)*
+                    _ => "",
+                }
+            }
+        }
+    };
+}
+
+statuses! {
+    OK 200 "OK"
+    CREATED 201 "Created"
+    NO_CONTENT 204 "No Content"
+    PARTIAL_CONTENT 206 "Partial Content"
+    MOVED_PERMANENTLY 301 "Moved Permanently"
+    FOUND 302 "Found"
+    NOT_MODIFIED 304 "Not Modified"
+    PERMANENT_REDIRECT 308 "Permanent Redirect"
+    BAD_REQUEST 400 "Bad Request"
+    UNAUTHORIZED 401 "Unauthorized"
+    FORBIDDEN 403 "Forbidden"
+    NOT_FOUND 404 "Not Found"
+    METHOD_NOT_ALLOWED 405 "Method Not Allowed"
+    REQUEST_TIMEOUT 408 "Request Timeout"
+    PRECONDITION_FAILED 412 "Precondition Failed"
+    CONTENT_TOO_LARGE 413 "Content Too Large"
+    URI_TOO_LONG 414 "URI Too Long"
+    RANGE_NOT_SATISFIABLE 416 "Range Not Satisfiable"
+    EXPECTATION_FAILED 417 "Expectation Failed"
+    HEADER_FIELDS_TOO_LARGE 431 "Request Header Fields Too Large"
+    INTERNAL_SERVER_ERROR 500 "Internal Server Error"
+    NOT_IMPLEMENTED 501 "Not Implemented"
+    SERVICE_UNAVAILABLE 503 "Service Unavailable"
+    VERSION_NOT_SUPPORTED 505 "HTTP Version Not Supported"
+}
+
+impl Status {
+    /// A final status by its code: 200 to 599.
+    pub fn new(code: u16) -> Option<Self> {
+        (200..=599).contains(&code).then_some(Self(code))
+    }
+
+    /// The three digits as a number.
+    pub fn code(self) -> u16 {
+        self.0
+    }
+
+    /// The first digit: 2 for success, 4 for the client's errors, 5 for the server's.
+    pub fn class(self) -> u16 {
+        self.0 / 100
+    }
+
+    /// True where a response never has content (RFC 9110, section 6.4.1).
+    pub fn forbids_content(self) -> bool {
+        matches!(self, Self::NO_CONTENT | Self::NOT_MODIFIED)
+    }
+}

@@ -1,0 +1,337 @@
+//! A request target, decoded into a path that cannot lead upwards.
+
+use super::fault::Fault;
+use super::{Version, is_token_byte};
+
+/// A decoded path below some root: segments without `/`, without NUL, never empty, `.` or `..`.
+///
+/// Dot segments are resolved as RFC 3986, section 5.2.4, says, after percent-decoding, so that
+/// `%2e%2e` is no different from `..`; what would lead above the root stops there. An encoded
+/// slash is refused, since no segment can hold one. Bytes are bytes: a name need not be UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodedPath {
+    /// The segments, joined by `/`; none leads or trails.
+    joined: Vec<u8>,
+    directory: bool,
+}
+
+impl DecodedPath {
+    /// Decodes the path part of a target; `raw` has neither query nor authority.
+    pub fn decode(raw: &[u8]) -> Result<Self, Fault> {
+        let mut joined = Vec::with_capacity(raw.len());
+        let mut directory = true;
+        for segment in raw.split(|&byte| byte == b'/') {
+            let start = joined.len();
+            if start > 0 {
+                joined.push(b'/');
+            }
+            let name = joined.len();
+            decode_segment(segment, &mut joined)?;
+            directory = matches!(&joined[name..], b"" | b"." | b"..");
+            match &joined[name..] {
+                b"" | b"." => joined.truncate(start),
+                b".." => {
+                    joined.truncate(start);
+                    let parent = joined.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+                    joined.truncate(parent);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { joined, directory })
+    }
+
+    /// The segments joined by `/`, without a slash at either end; empty for the root itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.joined
+    }
+
+    /// The segments from the root down.
+    pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
+        self.joined
+            .split(|&byte| byte == b'/')
+            .filter(|segment| !segment.is_empty())
+    }
+
+    /// True where the target asked for a directory: it ended in a slash or a dot segment.
+    pub fn is_directory(&self) -> bool {
+        self.directory
+    }
+}
+
+/// Appends one percent-decoded segment; refuses bad escapes, NUL and `/`.
+fn decode_segment(segment: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
+    let mut rest = segment;
+    while let [byte, tail @ ..] = rest {
+        let (decoded, tail) = match (byte, tail) {
+            (b'%', [high, low, tail @ ..]) => (hex(*high)? << 4 | hex(*low)?, tail),
+            (b'%', _) => return Err(Fault::Target),
+            (byte, tail) => (*byte, tail),
+        };
+        if decoded == 0 || decoded == b'/' {
+            return Err(Fault::Target);
+        }
+        into.push(decoded);
+        rest = tail;
+    }
+    Ok(())
+}
+
+fn hex(digit: u8) -> Result<u8, Fault> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        b'A'..=b'F' => Ok(digit - b'A' + 10),
+        _ => Err(Fault::Target),
+    }
+}
+
+/// What a request line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target<'b> {
+    /// The target as it was sent.
+    pub raw: &'b [u8],
+    /// The decoded path; the root for `*` and for CONNECT's authority.
+    pub path: DecodedPath,
+    /// The query, without its `?`.
+    pub query: Option<&'b [u8]>,
+    /// The form it came in.
+    pub form: Form,
+}
+
+/// The forms of RFC 9112, section 3.2, and the one of the exercise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `/path?query`
+    Origin,
+    /// `http://authority/path?query`
+    Absolute,
+    /// `*`, for OPTIONS alone.
+    Asterisk,
+    /// `host:port`, for CONNECT alone.
+    Authority,
+    /// `path`, without its slash: in HTTP/1.0 alone, where early clients send it.
+    Relative,
+}
+
+impl<'b> Target<'b> {
+    /// Reads a target as `method` and `version` allow it.
+    pub fn parse(raw: &'b [u8], method: &[u8], version: Version) -> Result<Self, Fault> {
+        if raw.is_empty() || raw.contains(&b'#') {
+            return Err(Fault::Target);
+        }
+        if method == b"CONNECT" {
+            return Ok(Self::without_path(raw, Form::Authority));
+        }
+        if raw == b"*" && method == b"OPTIONS" {
+            return Ok(Self::without_path(raw, Form::Asterisk));
+        }
+        if raw[0] == b'/' {
+            return Self::with_path(raw, raw, Form::Origin);
+        }
+        if let Some(after_scheme) = strip_scheme(raw) {
+            let end = after_scheme.iter().position(|b| b"/?".contains(b));
+            let (authority, rest) = after_scheme.split_at(end.unwrap_or(after_scheme.len()));
+            if !is_authority(authority) || authority.is_empty() {
+                return Err(Fault::Target);
+            }
+            return Self::with_path(raw, rest, Form::Absolute);
+        }
+        match version {
+            Version::Http10 => Self::with_path(raw, raw, Form::Relative),
+            Version::Http11 => Err(Fault::Target),
+        }
+    }
+
+    fn with_path(raw: &'b [u8], path_and_query: &'b [u8], form: Form) -> Result<Self, Fault> {
+        let (path, query) = match path_and_query.iter().position(|&byte| byte == b'?') {
+            Some(at) => (&path_and_query[..at], Some(&path_and_query[at + 1..])),
+            None => (path_and_query, None),
+        };
+        Ok(Self {
+            raw,
+            path: DecodedPath::decode(path)?,
+            query,
+            form,
+        })
+    }
+
+    fn without_path(raw: &'b [u8], form: Form) -> Self {
+        let path = DecodedPath {
+            joined: Vec::new(),
+            directory: true,
+        };
+        Self {
+            raw,
+            path,
+            query: None,
+            form,
+        }
+    }
+}
+
+fn strip_scheme(raw: &[u8]) -> Option<&[u8]> {
+    let strip = |scheme: &[u8]| {
+        let (head, rest) = raw.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    strip(b"http://").or_else(|| strip(b"https://"))
+}
+
+/// True for what may stand in `Host` (RFC 9110, section 7.2): a name or an address with an
+/// optional port, or nothing.
+pub fn is_authority(bytes: &[u8]) -> bool {
+    let (host, port) = match bytes {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+                return false;
+            };
+            let inside = &rest[..end];
+            let literal = |b: &u8| b.is_ascii_alphanumeric() || b".:_-~%".contains(b);
+            if inside.is_empty() || !inside.iter().all(literal) {
+                return false;
+            }
+            (&b""[..], &rest[end + 1..])
+        }
+        _ => {
+            let end = bytes.iter().position(|&b| b == b':').unwrap_or(bytes.len());
+            bytes.split_at(end)
+        }
+    };
+    let name = |b: &u8| is_token_byte(*b) || b"(),;=".contains(b);
+    let port_good = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    host.iter().all(name) && port_good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decoded(raw: &str) -> Result<(String, bool), Fault> {
+        DecodedPath::decode(raw.as_bytes()).map(|path| {
+            (
+                String::from_utf8_lossy(&path.joined).into_owned(),
+                path.directory,
+            )
+        })
+    }
+
+    #[test]
+    fn paths() {
+        let rows = [
+            ("/", "", true),
+            ("", "", true),
+            ("/a", "a", false),
+            ("/a/", "a", true),
+            ("/a/b.txt", "a/b.txt", false),
+            ("//a///b", "a/b", false),
+            ("/./a/.", "a", true),
+            ("/a/../b", "b", false),
+            ("/a/b/..", "a", true),
+            ("/../../etc/passwd", "etc/passwd", false),
+            ("/%2e%2e/%2E%2e/etc/passwd", "etc/passwd", false),
+            ("/a%20b%41", "a bA", false),
+            ("/a;b+c", "a;b+c", false),
+            ("/..a/.b./...", "..a/.b./...", false),
+            ("/a\\..\\b", "a\\..\\b", false),
+            ("testfile", "testfile", false),
+            ("../testfile", "testfile", false),
+        ];
+        for (raw, path, directory) in rows {
+            assert_eq!(decoded(raw), Ok((path.to_owned(), directory)), "{raw}");
+        }
+        for raw in [
+            "/%",
+            "/%2",
+            "/%zz",
+            "/%2f",
+            "/a%2Fb",
+            "/%00",
+            "/..%2f..%2fetc",
+        ] {
+            assert_eq!(decoded(raw), Err(Fault::Target), "{raw}");
+        }
+        let overlong = DecodedPath::decode(b"/%c0%ae%c0%ae/x").map(|path| path.joined);
+        assert_eq!(
+            overlong,
+            Ok(b"\xc0\xae\xc0\xae/x".to_vec()),
+            "bytes, never decoded twice"
+        );
+    }
+
+    #[test]
+    fn forms() {
+        let parse = |raw: &str, method: &str, version| {
+            Target::parse(raw.as_bytes(), method.as_bytes(), version)
+                .map(|t| (t.form, String::from_utf8_lossy(&t.path.joined).into_owned()))
+        };
+        use Version::{Http10, Http11};
+        let rows = [
+            ("/a?b=/../c", "GET", Http11, Ok((Form::Origin, "a"))),
+            ("http://h:80/a?b", "GET", Http11, Ok((Form::Absolute, "a"))),
+            ("HTTP://h", "GET", Http11, Ok((Form::Absolute, ""))),
+            ("http://h?q", "GET", Http11, Ok((Form::Absolute, ""))),
+            ("http:///a", "GET", Http11, Err(Fault::Target)),
+            ("http://u@h/a", "GET", Http11, Err(Fault::Target)),
+            ("testfile", "GET", Http10, Ok((Form::Relative, "testfile"))),
+            ("testfile", "GET", Http11, Err(Fault::Target)),
+            ("*", "OPTIONS", Http11, Ok((Form::Asterisk, ""))),
+            ("*", "GET", Http11, Err(Fault::Target)),
+            ("h:443", "CONNECT", Http11, Ok((Form::Authority, ""))),
+            ("/a#b", "GET", Http11, Err(Fault::Target)),
+        ];
+        for (raw, method, version, expected) in rows {
+            let expected = expected.map(|(form, path)| (form, path.to_owned()));
+            assert_eq!(parse(raw, method, version), expected, "{method} {raw}");
+        }
+    }
+
+    #[test]
+    fn authorities() {
+        for good in [
+            "",
+            "a",
+            "a.b:80",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "a_b-c",
+            "a:",
+        ] {
+            assert!(is_authority(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a b", "a/b", "a@b", "a:b", "a:80:80", "[::1", "[]", "[::1]a", "a\"b", "a,b c",
+        ] {
+            assert!(!is_authority(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_decoded_path_leaves_the_root(
+            pieces in prop::collection::vec(prop_oneof![
+                Just("..".to_owned()), Just("%2e%2e".to_owned()), Just(".%2E".to_owned()),
+                Just("/".to_owned()), Just("//".to_owned()), Just("%2f".to_owned()),
+                Just("\\".to_owned()), Just("%5c".to_owned()), Just("%00".to_owned()),
+                Just("%c0%af".to_owned()), Just("%25%32%65".to_owned()), ".{0,4}"
+            ], 0..24)
+        ) {
+            let raw = pieces.concat();
+            if let Ok(path) = DecodedPath::decode(raw.as_bytes()) {
+                for segment in path.segments() {
+                    prop_assert!(!matches!(segment, b"" | b"." | b".."));
+                    prop_assert!(!segment.contains(&b'/') && !segment.contains(&0));
+                }
+                prop_assert!(!path.as_bytes().starts_with(b"/"));
+                prop_assert!(!path.as_bytes().ends_with(b"/"));
+                prop_assert_eq!(path.segments().collect::<Vec<_>>().join(&b'/'), path.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What the server counts: one shard a thread, written without sharing and added up when read.
+
+use crate::http::status::Status;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counted {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $label:literal)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word that logs and metrics use.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+        }
+    };
+}
+
+counted! {
+    /// Why a connection ended. Every accepted connection ends for exactly one reason.
+    CloseReason {
+        /// The response that asked for the end was written.
+        Completed "completed"
+        /// The client ended its side between requests.
+        PeerClosed "peer_closed"
+        /// The client ended its side, or the connection broke, within an exchange.
+        PeerGone "peer_gone"
+        /// A request was refused by a fault, and the refusal was written.
+        Refused "refused"
+        /// No request came in time.
+        IdleTimeout "idle_timeout"
+        /// The client took nothing of its response for too long.
+        WriteTimeout "write_timeout"
+        /// A file ended before its announced length, or could not be read.
+        BodyFailed "body_failed"
+        /// It was the longest idle one when a new client needed its place.
+        Evicted "evicted"
+        /// It was idle when the server stopped.
+        Drained "drained"
+        /// It was busy when the drain deadline came.
+        Cut "cut"
+        /// The system refused to watch it.
+        Unwatchable "unwatchable"
+    }
+}
+
+counted! {
+    /// What else is counted.
+    Counter {
+        /// Connections accepted.
+        Accepted "accepted"
+        /// Requests taken by a worker and handled.
+        Handled "handled"
+        /// Requests refused because the queue was full.
+        QueueFull "queue_full"
+        /// Handlers that panicked.
+        Panics "panics"
+    }
+}
+
+const CLASSES: usize = 4;
+const SLOTS: usize = Counter::ALL.len() + CloseReason::ALL.len() + CLASSES;
+
+/// One thread's counters, on cache lines of their own.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Shard([AtomicU64; SLOTS]);
+
+/// The counters of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: Box<[Shard]>,
+}
+
+impl Metrics {
+    /// Counters for so many recording threads.
+    pub fn new(threads: usize) -> Arc<Self> {
+        let shard = || Shard([const { AtomicU64::new(0) }; SLOTS]);
+        Arc::new(Self {
+            shards: (0..threads).map(|_| shard()).collect(),
+        })
+    }
+
+    /// The recorder of thread number `thread`; each number is for one thread alone.
+    pub fn recorder(self: &Arc<Self>, thread: usize) -> Recorder {
+        assert!(
+            thread < self.shards.len(),
+            "a shard for each recording thread"
+        );
+        Recorder {
+            metrics: Arc::clone(self),
+            thread,
+        }
+    }
+
+    /// All shards added up.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut sums = [0; SLOTS];
+        for shard in &self.shards {
+            for (sum, counter) in sums.iter_mut().zip(&shard.0) {
+                *sum += counter.load(Relaxed);
+            }
+        }
+        Snapshot { sums }
+    }
+}
+
+/// The writing end of one thread's counters.
+#[derive(Debug)]
+pub struct Recorder {
+    metrics: Arc<Metrics>,
+    thread: usize,
+}
+
+impl Recorder {
+    /// Counts one.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter as usize);
+    }
+
+    /// Counts a connection that ended.
+    pub fn closed(&self, reason: CloseReason) {
+        self.add(Counter::ALL.len() + reason as usize);
+    }
+
+    /// Counts a response by its status class.
+    pub fn responded(&self, status: Status) {
+        self.add(class_slot(status.class()));
+    }
+
+    fn add(&self, slot: usize) {
+        let counter = &self.metrics.shards[self.thread].0[slot];
+        // This thread alone writes here, so no read-modify-write is needed.
+        counter.store(counter.load(Relaxed) + 1, Relaxed);
+    }
+}
+
+fn class_slot(class: u16) -> usize {
+    Counter::ALL.len() + CloseReason::ALL.len() + usize::from(class.clamp(2, 5) - 2)
+}
+
+/// The counters at one moment. They are read one after another while threads go on counting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    sums: [u64; SLOTS],
+}
+
+impl Snapshot {
+    /// The value of a counter.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.sums[counter as usize]
+    }
+
+    /// Connections that ended for this reason.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.sums[Counter::ALL.len() + reason as usize]
+    }
+
+    /// Connections that ended.
+    pub fn closed_in_all(&self) -> u64 {
+        CloseReason::ALL
+            .iter()
+            .map(|&reason| self.closed(reason))
+            .sum()
+    }
+
+    /// Responses whose status begins with this digit, 2 to 5.
+    pub fn responses(&self, class: u16) -> u64 {
+        self.sums[class_slot(class)]
+    }
+
+    /// Responses of all classes.
+    pub fn responses_in_all(&self) -> u64 {
+        (2..=5).map(|class| self.responses(class)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_add_up() {
+        let metrics = Metrics::new(2);
+        let [one, two] = [0, 1].map(|thread| metrics.recorder(thread));
+        one.count(Counter::Accepted);
+        two.count(Counter::Accepted);
+        one.closed(CloseReason::Cut);
+        two.responded(Status::NOT_FOUND);
+        two.responded(Status::VERSION_NOT_SUPPORTED);
+        let snapshot = metrics.snapshot();
+        assert_eq!(snapshot.get(Counter::Accepted), 2);
+        assert_eq!(snapshot.get(Counter::Panics), 0);
+        assert_eq!(snapshot.closed(CloseReason::Cut), 1);
+        assert_eq!(snapshot.closed_in_all(), 1);
+        assert_eq!(snapshot.responses(4), 1);
+        assert_eq!(snapshot.responses_in_all(), 2);
+    }
+}

@@ -1,0 +1,311 @@
+//! Where connections wait for their peers: a poller and a table of parked connections.
+//!
+//! A parked connection belongs to the table, in the slot of its descriptor's number, and the
+//! poller watches its socket once. Whoever finds the event takes the connection out again.
+//! Workers park directly; nothing is sent back to the acceptor. Arming a one-shot interest checks
+//! readiness anew, so what came while nobody watched is reported at once, and no wakeup is lost.
+//! An event for a slot that has changed hands is harmless: sockets do not block, and a read that
+//! finds nothing parks again.
+
+use polling::{Event, Events, PollMode, Poller};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Slots that are allocated together, when the first of them is needed.
+const CHUNK: usize = 256;
+
+/// What a parked connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes from the peer, or its end.
+    Readable,
+    /// Room for bytes to the peer. A socket that has room is reported at once, which makes this
+    /// also the way to hand a connection on without waiting.
+    Writable,
+}
+
+/// What can be parked.
+pub trait Parked {
+    /// Its socket.
+    fn socket(&mut self) -> &mut Socket;
+    /// The moment at which it has waited too long.
+    fn deadline(&self) -> Instant;
+}
+
+/// A connection's non-blocking stream; once parked, it is known to the poller until it is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    poller: Option<Arc<Poller>>,
+}
+
+impl Socket {
+    /// Wraps a stream that does not block.
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            poller: None,
+        }
+    }
+
+    /// Reads what is there.
+    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        (&self.stream).read(into)
+    }
+
+    /// Writes what there is room for.
+    pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&self.stream).write_vectored(slices)
+    }
+
+    /// Ends this side; the peer may go on sending.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    fn arm(&mut self, poller: &Arc<Poller>, interest: Interest) -> io::Result<()> {
+        let key = self.stream.as_raw_fd() as usize;
+        let event = match interest {
+            Interest::Readable => Event::readable(key),
+            Interest::Writable => Event::writable(key),
+        };
+        if self.poller.is_some() {
+            return poller.modify(&self.stream, event);
+        }
+        watch(poller, &self.stream, event, PollMode::Oneshot)?;
+        self.poller = Some(Arc::clone(poller));
+        Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Drop for Socket {
+    /// The poller must forget a descriptor before its number can be given to another.
+    fn drop(&mut self) {
+        if let Some(poller) = &self.poller
+            && let Err(error) = poller.delete(&self.stream)
+        {
+            log::debug!("cannot stop watching a connection: {error}");
+        }
+    }
+}
+
+/// The one place where the poller is handed a descriptor.
+#[allow(
+    unsafe_code,
+    reason = "the poller cannot know how long a descriptor stays open"
+)]
+fn watch(
+    poller: &Poller,
+    source: &(impl AsRawFd + AsFd),
+    event: Event,
+    mode: PollMode,
+) -> io::Result<()> {
+    // SAFETY: the descriptor must be deleted from the poller before it is closed. `Socket` and
+    // `Watched` own their descriptor, hold a handle on the poller, and delete in `drop`.
+    unsafe { poller.add_with_mode(source, event, mode) }
+}
+
+/// A listener that the poller reports as long as it has connections to accept.
+#[derive(Debug)]
+pub struct Watched {
+    listener: TcpListener,
+    poller: Arc<Poller>,
+}
+
+impl Watched {
+    /// The key of its events.
+    pub fn key(&self) -> usize {
+        self.listener.as_raw_fd() as usize
+    }
+
+    /// The listener.
+    pub fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
+    /// Stops or resumes the reports.
+    pub fn set_reported(&self, reported: bool) -> io::Result<()> {
+        let event = Event::new(self.key(), reported, false);
+        self.poller
+            .modify_with_mode(&self.listener, event, PollMode::Level)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Err(error) = self.poller.delete(&self.listener) {
+            log::debug!("cannot stop watching a listener: {error}");
+        }
+    }
+}
+
+/// Wakes the thread that waits in [`Parking::wait`].
+#[derive(Debug, Clone)]
+pub struct Waker(Arc<Poller>);
+
+impl Waker {
+    /// Ends the current wait, or the next one.
+    pub fn wake(&self) {
+        if let Err(error) = self.0.notify() {
+            log::error!("cannot wake the acceptor: {error}");
+        }
+    }
+}
+
+type Slot<T> = Mutex<Option<Box<T>>>;
+
+/// The table and the poller.
+#[derive(Debug)]
+pub struct Parking<T> {
+    poller: Arc<Poller>,
+    chunks: Box<[OnceLock<Box<[Slot<T>]>>]>,
+    /// One more than the largest slot ever used.
+    used: AtomicUsize,
+}
+
+impl<T: Parked> Parking<T> {
+    /// A table for descriptors below `descriptors`.
+    pub fn new(descriptors: usize) -> io::Result<Self> {
+        let chunks = (0..descriptors.div_ceil(CHUNK))
+            .map(|_| OnceLock::new())
+            .collect();
+        Ok(Self {
+            poller: Arc::new(Poller::new()?),
+            chunks,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// A handle that ends waits.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.poller))
+    }
+
+    /// Reports `listener` from now on.
+    pub fn watch_listener(&self, listener: TcpListener) -> io::Result<Watched> {
+        let key = listener.as_raw_fd() as usize;
+        watch(
+            &self.poller,
+            &listener,
+            Event::readable(key),
+            PollMode::Level,
+        )?;
+        Ok(Watched {
+            listener,
+            poller: Arc::clone(&self.poller),
+        })
+    }
+
+    /// Takes over a connection until its peer is ready; gives it back if it cannot be watched.
+    pub fn park(&self, mut guest: Box<T>, interest: Interest) -> Result<(), (Box<T>, io::Error)> {
+        let key = guest.socket().stream.as_raw_fd() as usize;
+        let Some(chunk) = self.chunks.get(key / CHUNK) else {
+            let error = io::Error::other("its descriptor is above the limit known at start");
+            return Err((guest, error));
+        };
+        let fresh = guest.socket().poller.is_none();
+        let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| Mutex::new(None)).collect());
+        if fresh {
+            self.used.fetch_max(key + 1, Relaxed);
+        }
+        // The event may be found before this returns: the finder then waits for the slot's lock,
+        // which is held across one system call that does not block.
+        let mut slot = lock(&chunk[key % CHUNK]);
+        debug_assert!(slot.is_none(), "a descriptor has one owner");
+        match guest.socket().arm(&self.poller, interest) {
+            Ok(()) => {
+                *slot = Some(guest);
+                Ok(())
+            }
+            Err(error) => {
+                drop(slot);
+                Err((guest, error))
+            }
+        }
+    }
+
+    /// Waits for events, at most `timeout`; calls `found` with the key of each.
+    pub fn wait(&self, events: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+        events.0.clear();
+        self.poller.wait(&mut events.0, Some(timeout)).map(|_| ())
+    }
+
+    /// Takes out the connection of an event, if it is still there.
+    pub fn take(&self, key: usize) -> Option<Box<T>> {
+        lock(self.slot(key)?).take()
+    }
+
+    /// Takes out every connection that `wanted` picks.
+    pub fn take_all(&self, mut wanted: impl FnMut(&T) -> bool, mut taken: impl FnMut(Box<T>)) {
+        for key in 0..self.used.load(Relaxed) {
+            let Some(slot) = self.slot(key) else { continue };
+            let found = lock(slot).take_if(|guest| wanted(guest));
+            if let Some(guest) = found {
+                taken(guest);
+            }
+        }
+    }
+
+    /// Takes out the connection with the earliest deadline among those that `wanted` picks.
+    pub fn take_earliest(&self, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
+        let mut earliest: Option<(Instant, usize)> = None;
+        for key in 0..self.used.load(Relaxed) {
+            let Some(slot) = self.slot(key) else { continue };
+            let guest = lock(slot);
+            if let Some(guest) = guest.as_deref()
+                && wanted(guest)
+                && earliest.is_none_or(|(deadline, _)| guest.deadline() < deadline)
+            {
+                earliest = Some((guest.deadline(), key));
+            }
+        }
+        let (_, key) = earliest?;
+        lock(self.slot(key)?).take_if(|guest| wanted(guest))
+    }
+
+    fn slot(&self, key: usize) -> Option<&Slot<T>> {
+        self.chunks
+            .get(key / CHUNK)?
+            .get()
+            .map(|chunk| &chunk[key % CHUNK])
+    }
+}
+
+/// A slot's value is whole at every moment, so a panic elsewhere cannot have spoiled it.
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Room for the keys of one wait.
+pub struct ReadyKeys(Events);
+
+impl ReadyKeys {
+    /// Room for so many keys at once.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Events::with_capacity(
+            NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN),
+        ))
+    }
+
+    /// The keys found by the last wait.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|event| event.key)
+    }
+}
+
+impl std::fmt::Debug for ReadyKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

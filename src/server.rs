@@ -1,0 +1,337 @@
+//! A running server: its start, its addresses, its figures, its end.
+
+use crate::acceptor::Acceptor;
+use crate::admission::Admission;
+use crate::config::{self, Config};
+use crate::connection::{Context, Role};
+use crate::handler::Handler;
+use crate::metrics::{CloseReason, Metrics, Snapshot};
+use crate::parking::Parking;
+use crate::workers::Worker;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::convert::Infallible;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Tries to find one port that is free on several addresses.
+const PORT_TRIES: usize = 16;
+
+/// A running server. Dropping it stops it as [`Server::join`] does.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    started: Instant,
+    drain_timeout: Duration,
+    // The order in which they end: the acceptor drops the only sender of jobs, and that ends the
+    // workers.
+    acceptor: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    workers_alive: Receiver<Infallible>,
+}
+
+/// Tells a server to stop, from any thread.
+#[derive(Debug, Clone)]
+pub struct Stopper(Arc<Admission>);
+
+impl Stopper {
+    /// Starts the shutdown: no new connections, and each response ends its connection.
+    pub fn stop(&self) {
+        self.0.drain();
+    }
+}
+
+/// What a server did in its life.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// All counters.
+    pub snapshot: Snapshot,
+    /// Connections that were cut at the drain deadline.
+    pub cut: u64,
+    /// How long it ran.
+    pub uptime: Duration,
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration asks for something impossible.
+    Config(String),
+    /// An address could not be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The system refused a thread, a descriptor or memory.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(reason) => write!(f, "cannot start: {reason}"),
+            Self::Listen(address, error) => {
+                let (what, todo) = match error.kind() {
+                    ErrorKind::AddrInUse => (
+                        "address already in use".to_owned(),
+                        "is another server running? choose another port",
+                    ),
+                    ErrorKind::PermissionDenied => (
+                        "permission denied".to_owned(),
+                        "ports below 1024 are for privileged users: choose a higher one",
+                    ),
+                    ErrorKind::AddrNotAvailable => (
+                        "this machine has no such address".to_owned(),
+                        "choose one of its own, or 0.0.0.0 or :: for all",
+                    ),
+                    _ => (error.to_string(), "choose another address or port"),
+                };
+                write!(f, "cannot listen on {address}: {what} ({todo})")
+            }
+            Self::System(error) => {
+                write!(f, "cannot start the threads: {error} (try fewer workers)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Server {
+    /// Listens, starts the threads, and serves until it is stopped.
+    pub fn start(config: Config, handler: impl Handler) -> Result<Self, StartError> {
+        check(&config)?;
+        let listeners = listen(&config.listen)?;
+        let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::System);
+        let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
+
+        let parking = Arc::new(Parking::new(descriptor_limit()).map_err(StartError::System)?);
+        let admission = Admission::new(config.max_connections, parking.waker());
+        let metrics = Metrics::new(1 + config.workers);
+        let (send_job, jobs) = bounded(config.queue.min(config.max_connections));
+        let (alive, workers_alive) = bounded(0);
+        let (config, handler) = (Arc::new(config), Arc::new(handler));
+        let context = |thread, role| {
+            let recorder = metrics.recorder(thread);
+            Context::new(Arc::clone(&config), Arc::clone(&admission), recorder, role)
+        };
+
+        // Should a thread not start, dropping the sender ends those that did.
+        let role = Role::Acceptor(vec![0; config::READ_BYTES]);
+        let acceptor = Acceptor::new(listeners, Arc::clone(&parking), send_job, context(0, role))
+            .map_err(StartError::System)?;
+        let mut workers = Vec::with_capacity(config.workers);
+        for number in 1..=config.workers {
+            let worker = Worker {
+                jobs: jobs.clone(),
+                parking: Arc::clone(&parking),
+                handler: Arc::clone(&handler),
+                context: context(number, Role::Worker(jobs.clone())),
+                alive: alive.clone(),
+            };
+            workers.push(worker.start(number).map_err(StartError::System)?);
+        }
+        let acceptor = Some(acceptor.start().map_err(StartError::System)?);
+        Ok(Self {
+            addresses,
+            admission,
+            metrics,
+            started: Instant::now(),
+            drain_timeout: config.drain_timeout,
+            acceptor,
+            workers,
+            workers_alive,
+        })
+    }
+
+    /// The addresses it listens on, with their real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The counters now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.metrics.snapshot()
+    }
+
+    /// Connections open now.
+    pub fn open_connections(&self) -> usize {
+        self.admission.open()
+    }
+
+    /// Worker threads that are alive.
+    pub fn workers_alive(&self) -> usize {
+        self.workers
+            .iter()
+            .filter(|worker| !worker.is_finished())
+            .count()
+    }
+
+    /// A handle that stops it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.admission))
+    }
+
+    /// Stops it: queued and running requests are finished, within the drain timeout.
+    pub fn shutdown(self) -> Summary {
+        self.stopper().stop();
+        self.join()
+    }
+
+    /// Waits until it was stopped and has ended.
+    pub fn join(mut self) -> Summary {
+        self.wait();
+        let snapshot = self.metrics.snapshot();
+        // A handler that still runs holds its connection, which nobody will answer any more.
+        let cut = snapshot.closed(CloseReason::Cut) + self.admission.open() as u64;
+        Summary {
+            snapshot,
+            cut,
+            uptime: self.started.elapsed(),
+        }
+    }
+
+    fn wait(&mut self) {
+        if let Some(acceptor) = self.acceptor.take()
+            && acceptor.join().is_err()
+        {
+            log::error!("the acceptor panicked");
+        }
+        // Workers end as soon as they are idle; one in a handler is not waited for for ever.
+        let patience = self.drain_timeout.min(config::SWEEP_INTERVAL);
+        match self.workers_alive.recv_timeout(patience) {
+            Err(RecvTimeoutError::Timeout) => log::warn!("a handler still runs; it is left behind"),
+            Err(RecvTimeoutError::Disconnected) => {
+                for worker in self.workers.drain(..) {
+                    if worker.join().is_err() {
+                        log::error!("a worker panicked");
+                    }
+                }
+            }
+            Ok(never) => match never {},
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.acceptor.is_some() {
+            self.admission.drain();
+            self.wait();
+        }
+    }
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let wrong = |reason: &str| Err(StartError::Config(reason.to_owned()));
+    if config.workers == 0 || config.workers > config::WORKERS_MOST {
+        return wrong(&format!(
+            "the number of workers must be 1 to {}",
+            config::WORKERS_MOST
+        ));
+    }
+    if config.queue > config::QUEUE_MOST {
+        return wrong(&format!(
+            "the queue's bound must be at most {}",
+            config::QUEUE_MOST
+        ));
+    }
+    if config.max_connections == 0 {
+        return wrong("at least one connection must be allowed");
+    }
+    if config.listen.is_empty() {
+        return wrong("there is no address to listen on");
+    }
+    Ok(())
+}
+
+/// Listens on all addresses; on one port for all of them where a free one is asked for.
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let mut tries = PORT_TRIES;
+    loop {
+        tries -= 1;
+        match listen_once(addresses) {
+            Err(StartError::Listen(address, error))
+                if tries > 0 && address.port() == 0 && error.kind() == ErrorKind::AddrInUse => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    let mut free_port = 0;
+    for &address in addresses {
+        let failed = |error| StartError::Listen(address, error);
+        let mut wanted = address;
+        if wanted.port() == 0 {
+            wanted.set_port(free_port);
+        }
+        let listener = match listen_on(wanted) {
+            Ok(listener) => listener,
+            // A name may have an address of a family that this machine does without.
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable && addresses.len() > 1 => {
+                log::warn!("{address} is left out: this machine has no such address");
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        free_port = listener.local_addr().map_err(failed)?.port();
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        return Err(StartError::Listen(
+            addresses[0],
+            ErrorKind::AddrNotAvailable.into(),
+        ));
+    }
+    Ok(listeners)
+}
+
+/// A listener that does not block, with a deeper backlog than std's. What is accepted inherits
+/// its `TCP_NODELAY`.
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // `::` is for IPv4 too; beside 0.0.0.0 it would be in the way, but who asks for both?
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(config::BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Raises the process's limit of open descriptors as far as it may, and gives the new limit.
+pub fn raise_descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            log::warn!("cannot raise the limit of open descriptors: {error}");
+        }
+    }
+    descriptor_limit()
+}
+
+/// The process's limit of open descriptors, or a large number where there is none.
+pub fn descriptor_limit() -> usize {
+    let most = config::CONNECTIONS_MOST;
+    let limit = getrlimit(Resource::Nofile).current;
+    limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .map_or(most, |limit| limit.min(most))
+}

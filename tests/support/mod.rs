@@ -1,0 +1,241 @@
+//! What the tests share: sites, servers, raw connections, and replies taken apart.
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
+
+pub mod wire_cases;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test fails; nothing waits for it to pass.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What `testfile` holds in every site.
+pub const TESTFILE: &[u8] = b"Hello, test!\n";
+
+/// A directory to serve, gone when dropped.
+pub struct Site {
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    /// A site with a `testfile`.
+    pub fn new() -> Self {
+        let site = Self { dir: tempfile::tempdir().unwrap() };
+        site.put("testfile", TESTFILE);
+        site
+    }
+
+    /// Writes a file, and the directories above it.
+    pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// The real `server`, on a free port, killed when dropped.
+pub struct RealServer {
+    child: Child,
+    stderr: PathBuf,
+    _stderr_dir: tempfile::TempDir,
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// The command without options of whoever runs the tests.
+pub fn command(binary: &str) -> Command {
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CWS_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command.env("RUST_BACKTRACE", "0");
+    command
+}
+
+impl RealServer {
+    /// Starts it for `site` with these options, and waits until it listens.
+    pub fn start(site: &Site, options: &[&str]) -> Self {
+        let mut command = command(env!("CARGO_BIN_EXE_server"));
+        command.args(["--root", site.path().to_str().unwrap(), "0"]).args(options);
+        Self::spawn(command)
+    }
+
+    /// Starts a command that serves, and waits for its first `listening` lines.
+    pub fn spawn(mut command: Command) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let stderr = dir.path().join("stderr");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut server = Self { child, stderr, _stderr_dir: dir, addresses: Vec::new() };
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "it did not start: {}", server.stderr());
+        server.addresses.push(listening_address(&line));
+        // What else it prints stays readable, and must not break its pipe.
+        let rest = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = lines.read_to_string(&mut text);
+            text
+        });
+        drop(rest);
+        server
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(done.unwrap().success());
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the server to end", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for RealServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address in a line like `listening on http://127.0.0.1:8080/`.
+pub fn listening_address(line: &str) -> SocketAddr {
+    let url = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
+    url.trim_end().strip_suffix('/').unwrap().parse().unwrap()
+}
+
+/// Asks again and again, without a fixed sleep that decides anything, until there is an answer.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A connection that fails the test rather than wait for ever.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Sends bytes, ends the sending side, and reads to the end; a reset fails the test.
+pub fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = connect(address);
+    stream.write_all(request).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("a clean end, no reset");
+    reply
+}
+
+/// A GET on a connection of its own, in HTTP/1.1.
+pub fn get(address: SocketAddr, path: &str) -> Reply {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let bytes = exchange(address, request.as_bytes());
+    let mut replies = Reply::all(&bytes, false);
+    assert_eq!(replies.len(), 1, "one reply to {path}");
+    replies.remove(0)
+}
+
+/// A response taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub version: String,
+    pub status: u16,
+    pub fields: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// All the responses that `bytes` are made of, to the last byte.
+    pub fn all(bytes: &[u8], head_only: bool) -> Vec<Self> {
+        let mut replies = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (reply, tail) = Self::first(rest, head_only).expect("whole replies alone");
+            replies.push(reply);
+            rest = tail;
+        }
+        replies
+    }
+
+    /// The first response, and what follows it; none if it is not whole.
+    pub fn first(bytes: &[u8], head_only: bool) -> Option<(Self, &[u8])> {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = std::str::from_utf8(&bytes[..end]).expect("an ASCII head");
+        let mut lines = head.trim_end().split("\r\n");
+        let mut words = lines.next().unwrap().splitn(3, ' ');
+        let version = words.next().unwrap().to_owned();
+        let status: u16 = words.next().unwrap().parse().unwrap();
+        let field = |line: &str| {
+            let (name, value) = line.split_once(": ").expect("name: value");
+            (name.to_owned(), value.to_owned())
+        };
+        let fields: Vec<_> = lines.map(field).collect();
+        let mut reply = Self { version, status, fields, body: Vec::new() };
+        let length = match reply.field("Content-Length") {
+            Some(length) if !head_only => length.parse().unwrap(),
+            _ => 0,
+        };
+        let body = bytes.get(end..end + length)?;
+        reply.body = body.to_vec();
+        Some((reply, &bytes[end + length..]))
+    }
+
+    /// Reads one response from a connection, and no byte beyond it.
+    pub fn read(stream: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        loop {
+            if let Some((reply, _)) = Self::first(&bytes, false) {
+                return reply;
+            }
+            let mut byte = [0];
+            let count = stream.read(&mut byte).unwrap();
+            assert_eq!(count, 1, "the end after {:?}", bytes.escape_ascii().to_string());
+            bytes.push(byte[0]);
+        }
+    }
+
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut found = self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} comes once");
+        value
+    }
+}

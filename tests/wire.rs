@@ -1,0 +1,161 @@
+//! Every wire case three ways (whole, byte by byte, with the next request behind it), against the
+//! pure parser and against a real socket.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::http::fault::Fault;
+use cws::http::framing::BodySkipper;
+use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
+use cws::http::request::{NO_FIELDS, Request};
+use cws::{Config, Server, StaticFiles, config};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use support::wire_cases::{WIRE_CASES, WireCase};
+use support::{Reply, Site, TESTFILE, connect};
+
+const NEXT: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n";
+
+/// What the pure parser makes of a request: nothing wrong, or the fault.
+fn parse(bytes: &[u8]) -> Option<Fault> {
+    let bytes = &bytes[empty_lines(bytes)..];
+    let limits = HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES };
+    let head = match HeadScanner::default().scan(bytes, limits) {
+        Scan::Complete(head) => head,
+        Scan::Refused(fault) => return Some(fault),
+        Scan::Partial => panic!("a whole head: {:?}", bytes.escape_ascii().to_string()),
+    };
+    let mut slots = NO_FIELDS;
+    let request = match Request::parse(&bytes[..head], &mut slots) {
+        Ok(request) => request,
+        Err(fault) => return Some(fault),
+    };
+    let mut skipper = match BodySkipper::new(request.framing.body, config::BODY_BYTES) {
+        Ok(skipper) => skipper,
+        Err(fault) => return Some(fault),
+    };
+    skipper.skip(&bytes[head..]).err()
+}
+
+#[test]
+fn the_pure_parser_finds_the_same_faults() {
+    for case in WIRE_CASES {
+        let shown = case.request.escape_ascii().to_string();
+        match parse(case.request) {
+            Some(fault) => {
+                assert_eq!(fault.status().code(), case.status, "{shown}");
+                assert!(!case.keeps, "a fault ends the connection: {shown}");
+            }
+            None => assert!(matches!(case.status, 200 | 404 | 405), "no fault found: {shown}"),
+        }
+    }
+}
+
+fn start(site: &Site) -> Server {
+    let config = Config { workers: 2, ..Config::default() };
+    Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
+}
+
+/// Writes in pieces; stops early where the server has closed its side for good.
+fn replies_to(address: SocketAddr, pieces: impl Iterator<Item = Vec<u8>>) -> Vec<Reply> {
+    let mut stream = connect(address);
+    for piece in pieces {
+        stream.write_all(&piece).unwrap();
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("a clean end, no reset");
+    Reply::all(&bytes, false)
+}
+
+fn check(case: &WireCase, replies: &[Reply], next_behind: bool) {
+    let shown = case.request.escape_ascii().to_string();
+    let expected = if case.keeps && next_behind { 2 } else { 1 };
+    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    assert_eq!(statuses.len(), expected, "{statuses:?} to {shown}");
+    assert_eq!(statuses[0], case.status, "{shown}");
+    if case.status == 200 {
+        assert_eq!(replies[0].body, TESTFILE, "{shown}");
+    } else {
+        let page = String::from_utf8(replies[0].body.clone()).unwrap();
+        assert!(page.contains(&format!("<h1>{}", case.status)), "{page}");
+    }
+    let last = replies.last().unwrap();
+    if !case.keeps || next_behind {
+        assert_eq!(last.field("Connection"), Some("close"), "{shown}");
+    }
+    if expected == 2 {
+        assert_eq!((last.status, &last.body[..]), (200, TESTFILE), "behind {shown}");
+    }
+}
+
+#[test]
+fn whole() {
+    let site = Site::new();
+    let server = start(&site);
+    for case in WIRE_CASES {
+        let replies = replies_to(server.addresses()[0], [case.request.to_vec()].into_iter());
+        check(case, &replies, false);
+    }
+}
+
+#[test]
+fn byte_by_byte() {
+    let site = Site::new();
+    let server = start(&site);
+    for case in WIRE_CASES {
+        let bytes = case.request.iter().map(|byte| vec![*byte]);
+        check(case, &replies_to(server.addresses()[0], bytes), false);
+    }
+}
+
+#[test]
+fn with_the_next_request_behind_it() {
+    let site = Site::new();
+    let server = start(&site);
+    // Behind a client that waits for 100 comes its body, so what follows is not a next request.
+    let waits = |case: &&WireCase| !case.request.windows(7).any(|bytes| bytes == b"Expect:");
+    for case in WIRE_CASES.iter().filter(waits) {
+        let both = [case.request, NEXT].concat();
+        let bytes = both.iter().map(|byte| vec![*byte]);
+        check(case, &replies_to(server.addresses()[0], bytes), case.keeps);
+        check(case, &replies_to(server.addresses()[0], [both].into_iter()), case.keeps);
+    }
+}
+
+#[test]
+fn limits_of_a_head() {
+    let site = Site::new();
+    let server = start(&site);
+    let ask = |request: String| {
+        let replies = replies_to(server.addresses()[0], [request.into_bytes()].into_iter());
+        assert_eq!(replies.len(), 1);
+        replies[0].status
+    };
+    let head = |target: &str, fields: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n")
+    };
+    let longest = format!("/{}", "a".repeat(config::TARGET_BYTES - 1));
+    assert_eq!(ask(head(&longest, "")), 404);
+    assert_eq!(ask(head(&format!("{longest}{}", "a".repeat(64)), "")), 414);
+    assert_eq!(ask(head(&"/a".repeat(config::HEAD_BYTES), "")), 414);
+    let many = |count: usize| "A: b\r\n".repeat(count);
+    assert_eq!(ask(head("/testfile", &many(config::HEADER_FIELDS - 2))), 200);
+    assert_eq!(ask(head("/testfile", &many(config::HEADER_FIELDS))), 431);
+    let long = format!("A: {}\r\n", "b".repeat(config::HEAD_BYTES));
+    assert_eq!(ask(head("/testfile", &long)), 431);
+    let below = format!("A: {}\r\n", "b".repeat(config::HEAD_BYTES / 2));
+    assert_eq!(ask(head("/testfile", &below)), 200);
+}
+
+#[test]
+fn a_head_cut_short_is_answered() {
+    let site = Site::new();
+    let server = start(&site);
+    for cut in ["G", "GET /testfile HTTP/1.0", "GET /testfile HTTP/1.1\r\nHost: a\r\n"] {
+        let replies = replies_to(server.addresses()[0], [cut.as_bytes().to_vec()].into_iter());
+        assert_eq!(replies.len(), 1, "{cut:?}");
+        assert_eq!(replies[0].status, 400, "{cut:?}");
+    }
+    assert_eq!(replies_to(server.addresses()[0], std::iter::empty()), []);
+}
