@@ -104,6 +104,9 @@ impl Acceptor {
     /// Takes up to `most` connections of a listener, and reads what each has sent already.
     fn accept(&mut self, at: usize, most: usize) {
         for _ in 0..most {
+            // At the limit a place costs an idle connection, so only the client that the poller
+            // has reported gets one; another report brings the next.
+            let at_limit = !self.admission.has_room();
             let Some(place) = self.find_place() else {
                 return self.set_accepting(Accepting::Full);
             };
@@ -123,6 +126,9 @@ impl Acceptor {
                         return self.set_accepting(Accepting::Paused(pause));
                     }
                 },
+            }
+            if at_limit {
+                return;
             }
         }
     }

@@ -11,7 +11,7 @@
 //!                       reads until a whole       Full: 503               parse, delay, respond
 //!                       request head is there                                |            |
 //!                       flushes slow readers                              done: park   would block:
-//!                       sweeps deadlines                                     |         park the rest
+//!                       sweeps deadlines                                     |        park the rest
 //!                          ^                                                 v            v
 //!                          +----------------- PARKING: poller + table of parked connections
 //! ```

@@ -73,7 +73,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(reason) => write!(f, "cannot start: {reason}"),
+            Self::Config(reason) => write!(f, "cannot start {reason}"),
             Self::Listen(address, error) => {
                 let (what, todo) = match error.kind() {
                     ErrorKind::AddrInUse => (
@@ -227,24 +227,19 @@ impl Drop for Server {
 }
 
 fn check(config: &Config) -> Result<(), StartError> {
-    let wrong = |reason: &str| Err(StartError::Config(reason.to_owned()));
-    if config.workers == 0 || config.workers > config::WORKERS_MOST {
-        return wrong(&format!(
-            "the number of workers must be 1 to {}",
-            config::WORKERS_MOST
-        ));
+    let wrong = |reason: String| Err(StartError::Config(reason));
+    let Config { workers, queue, .. } = *config;
+    if workers == 0 || workers > config::WORKERS_MOST {
+        return wrong(format!("with {workers} workers (choose 1 to {})", config::WORKERS_MOST));
     }
-    if config.queue > config::QUEUE_MOST {
-        return wrong(&format!(
-            "the queue's bound must be at most {}",
-            config::QUEUE_MOST
-        ));
+    if queue > config::QUEUE_MOST {
+        return wrong(format!("with a queue of {queue} (choose at most {})", config::QUEUE_MOST));
     }
     if config.max_connections == 0 {
-        return wrong("at least one connection must be allowed");
+        return wrong("without connections (allow at least 1)".to_owned());
     }
     if config.listen.is_empty() {
-        return wrong("there is no address to listen on");
+        return wrong("without an address (name one to listen on)".to_owned());
     }
     Ok(())
 }

@@ -198,8 +198,12 @@ mod tests {
         let (writer, _) = listener.accept().expect("connected");
         // Small, so that a file of a few pieces fills them.
         let small = config::SEND_PIECE / 4;
-        socket2::SockRef::from(&writer).set_send_buffer_size(small).expect("a socket");
-        socket2::SockRef::from(&reader).set_recv_buffer_size(small).expect("a socket");
+        socket2::SockRef::from(&writer)
+            .set_send_buffer_size(small)
+            .expect("a socket");
+        socket2::SockRef::from(&reader)
+            .set_recv_buffer_size(small)
+            .expect("a socket");
         writer.set_nonblocking(true).expect("a socket");
         (Socket::new(writer), reader)
     }

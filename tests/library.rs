@@ -1,0 +1,266 @@
+//! The library as an embedder uses it: handlers, delays, panics, start, end.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::{Body, CloseReason, Config, Counter, Delay, Handler, Method, Request, Response, Server};
+use cws::{StartError, Status};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+use support::{Reply, connect, get, wait_for};
+
+fn config(workers: usize) -> Config {
+    Config {
+        workers,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn a_closure_is_a_handler() {
+    let server = Server::start(config(1), |request: &Request<'_>| {
+        assert_eq!(request.method, Method::Get);
+        let agent = request
+            .field("user-agent")
+            .unwrap_or(b"nobody")
+            .escape_ascii();
+        let text = format!("{agent} asked for {}", request.target.raw.escape_ascii());
+        Response::ok("text/plain", text).with_field("X-Made-By", "closure")
+    });
+    let server = server.unwrap();
+    let reply = get(server.addresses()[0], "/a?b");
+    assert_eq!(reply.body, b"nobody asked for /a?b");
+    assert_eq!(reply.field("X-Made-By"), Some("closure"));
+}
+
+#[test]
+fn a_panic_costs_its_own_request_alone() {
+    let server = Server::start(config(2), |request: &Request<'_>| {
+        assert!(request.target.raw != b"/panic", "on purpose");
+        Response::ok("text/plain", "fine")
+    });
+    let server = server.unwrap();
+    let address = server.addresses()[0];
+    for _ in 0..10 {
+        let reply = get(address, "/panic");
+        assert_eq!(reply.status, 500);
+        assert_eq!(reply.field("Connection"), Some("close"));
+        assert_eq!(get(address, "/").body, b"fine");
+    }
+    assert_eq!(server.workers_alive(), 2, "the pool keeps its size");
+    let snapshot = server.shutdown().snapshot;
+    assert_eq!(snapshot.get(Counter::Panics), 10);
+    assert_eq!(snapshot.responses(5), 10);
+    assert_eq!(snapshot.responses(2), 10);
+}
+
+#[test]
+fn a_malformed_field_is_the_handlers_mistake() {
+    let server = Server::start(config(1), |_: &Request<'_>| {
+        Response::new(Status::OK).with_field("Location", "/\r\nSet-Cookie: stolen")
+    });
+    let reply = get(server.unwrap().addresses()[0], "/");
+    assert_eq!((reply.status, reply.field("Set-Cookie")), (500, None));
+}
+
+#[test]
+fn statuses_without_content_have_none() {
+    let server = Server::start(config(1), |_: &Request<'_>| {
+        Response::new(Status::NO_CONTENT).with_body(Body::Bytes("unwanted".into()))
+    });
+    let server = server.unwrap();
+    let reply = get(server.addresses()[0], "/");
+    assert_eq!((reply.status, reply.field("Content-Length")), (204, None));
+    assert!(reply.body.is_empty());
+}
+
+/// W workers run W requests at a time, and no more: each waits here for all the others.
+#[test]
+fn the_pool_is_as_wide_as_asked_and_no_wider() {
+    const WORKERS: usize = 4;
+    let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let barrier = Arc::new(Barrier::new(WORKERS));
+    let handler = {
+        let (busy, most) = (Arc::clone(&busy), Arc::clone(&most));
+        move |_: &Request<'_>| {
+            let now = busy.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            barrier.wait();
+            busy.fetch_sub(1, Ordering::SeqCst);
+            Response::ok("text/plain", "done")
+        }
+    };
+    let server = Server::start(config(WORKERS), handler).unwrap();
+    let address = server.addresses()[0];
+    std::thread::scope(|scope| {
+        for _ in 0..3 * WORKERS {
+            scope.spawn(|| assert_eq!(get(address, "/").body, b"done"));
+        }
+    });
+    assert_eq!(most.load(Ordering::SeqCst), WORKERS);
+}
+
+#[test]
+fn the_delay_is_for_what_was_found() {
+    let delay = Duration::from_millis(300);
+    let handler = Delay::new(delay, |request: &Request<'_>| match request.target.raw {
+        b"/found" => Response::ok("text/plain", "found"),
+        _ => Response::error(Status::NOT_FOUND, "missing"),
+    });
+    let server = Server::start(config(1), handler).unwrap();
+    let took = |path| {
+        let start = Instant::now();
+        get(server.addresses()[0], path);
+        start.elapsed()
+    };
+    assert!(took("/found") >= delay);
+    let found_at_once = (0..20).any(|_| took("/missing") < delay);
+    assert!(found_at_once, "a miss is not delayed");
+}
+
+/// Blocks its worker until released.
+struct Gate(crossbeam_channel::Receiver<()>);
+
+impl Handler for Gate {
+    fn handle(&self, _: &Request<'_>) -> Response {
+        let _ = self.0.recv();
+        Response::ok("text/plain", "released")
+    }
+}
+
+fn send_request(stream: &mut TcpStream) {
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+}
+
+#[test]
+fn a_full_queue_is_refused_at_once_and_honestly() {
+    let (release, gate) = crossbeam_channel::unbounded();
+    let config = Config {
+        workers: 1,
+        queue: 2,
+        ..Config::default()
+    };
+    let server = Server::start(config, Gate(gate)).unwrap();
+    let mut served: Vec<_> = (0..3).map(|_| connect(server.addresses()[0])).collect();
+    // One is taken by the worker; only then do two more fill the queue.
+    send_request(&mut served[0]);
+    let mut refused = wait_for("the queue to fill", || {
+        let mut probe = connect(server.addresses()[0]);
+        send_request(&mut probe);
+        probe
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        match probe.read(&mut [0; 5]) {
+            Ok(5) => Some(probe),
+            _ => {
+                served.push(probe);
+                None
+            }
+        }
+    });
+    refused.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let mut rest = b"HTTP/".to_vec();
+    refused
+        .read_to_end(&mut rest)
+        .expect("a clean end, no reset");
+    let reply = Reply::all(&rest, false).remove(0);
+    assert_eq!(reply.status, 503);
+    assert!(reply.field("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
+    assert_eq!(reply.field("Connection"), Some("close"));
+    // Those in the queue were not lost.
+    drop(release);
+    send_request(&mut served[1]);
+    let mut first = served.remove(0);
+    assert_eq!(Reply::read(&mut first).body, b"released");
+    drop((first, refused, served));
+    assert!(server.shutdown().snapshot.get(Counter::QueueFull) >= 1);
+}
+
+#[test]
+fn an_impossible_configuration_is_refused() {
+    let handler = |_: &Request<'_>| Response::ok("text/plain", "");
+    for config in [
+        Config {
+            workers: 0,
+            ..Config::default()
+        },
+        Config {
+            workers: usize::MAX,
+            ..Config::default()
+        },
+        Config {
+            queue: usize::MAX,
+            ..Config::default()
+        },
+        Config {
+            max_connections: 0,
+            ..Config::default()
+        },
+        Config {
+            listen: vec![],
+            ..Config::default()
+        },
+    ] {
+        let error = Server::start(config, handler).unwrap_err();
+        assert!(matches!(error, StartError::Config(_)), "{error}");
+    }
+}
+
+#[test]
+fn several_addresses_share_a_free_port() {
+    let listen = ["127.0.0.1:0", "127.0.0.2:0"]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+    let config = Config {
+        listen,
+        workers: 1,
+        ..Config::default()
+    };
+    let server = Server::start(config, |_: &Request<'_>| Response::ok("text/plain", "x")).unwrap();
+    let [one, two] = server.addresses() else {
+        panic!("two addresses")
+    };
+    assert_eq!(one.port(), two.port());
+    assert_ne!(one.ip(), two.ip());
+    for &address in [one, two] {
+        assert_eq!(get(address, "/").body, b"x");
+    }
+}
+
+#[test]
+fn dropping_a_server_stops_it() {
+    let server = Server::start(config(2), |_: &Request<'_>| Response::ok("text/plain", "x"));
+    let server = server.unwrap();
+    let address = server.addresses()[0];
+    let mut idle = connect(address);
+    send_request(&mut idle);
+    assert_eq!(Reply::read(&mut idle).body, b"x");
+    drop(server);
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "a clean end");
+    assert!(TcpStream::connect(address).is_err(), "nobody listens");
+}
+
+#[test]
+fn the_books_balance() {
+    let server = Server::start(config(2), |_: &Request<'_>| Response::ok("text/plain", "x"));
+    let server = server.unwrap();
+    let address = server.addresses()[0];
+    for _ in 0..20 {
+        get(address, "/");
+    }
+    drop(connect(address));
+    wait_for("all to be closed", || {
+        (server.open_connections() == 0).then_some(())
+    });
+    let summary = server.shutdown();
+    let snapshot = summary.snapshot;
+    assert_eq!(snapshot.closed_in_all(), snapshot.get(Counter::Accepted));
+    assert_eq!(snapshot.closed(CloseReason::Completed), 20);
+    assert_eq!(snapshot.responses_in_all(), 20);
+    assert_eq!(summary.cut, 0);
+}

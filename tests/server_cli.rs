@@ -1,0 +1,232 @@
+//! The `server` command: what it prints, what it takes, how it refuses.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use support::{RealServer, Site, TESTFILE, command, get, listening_address, wait_for};
+
+fn server() -> Command {
+    command(env!("CARGO_BIN_EXE_server"))
+}
+
+/// Runs it to its end, which must come by itself.
+fn run(arguments: &[&str]) -> Output {
+    server().args(arguments).output().unwrap()
+}
+
+fn one_line(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "one line: {text:?}");
+    assert!(output.stdout.is_empty(), "nothing on standard output");
+    text.trim_end().to_owned()
+}
+
+#[test]
+fn it_says_where_it_listens_and_what_it_carries() {
+    let site = Site::new();
+    let server = RealServer::start(&site, &["--workers", "4", "--delay", "50ms"]);
+    assert_eq!(get(server.address(), "/testfile").body, TESTFILE);
+    let log = wait_for("the start line", || {
+        let log = server.stderr();
+        log.contains("serving").then_some(log)
+    });
+    let root = site.path().canonicalize().unwrap();
+    let expected = format!(
+        "serving {}: 4 workers, delay 50ms: at most 80 requests/s; queue 1024",
+        root.display()
+    );
+    assert!(log.contains(&expected), "{log}");
+}
+
+#[test]
+fn every_request_is_logged_unless_quiet() {
+    let site = Site::new();
+    let server = RealServer::start(&site, &[]);
+    get(server.address(), "/testfile?q=%22");
+    get(server.address(), "/no\"such");
+    let log = wait_for("two log lines", || {
+        let log = server.stderr();
+        (log.matches("HTTP/1.1").count() == 2).then_some(log)
+    });
+    assert!(
+        log.contains("\"GET /testfile?q=%22 HTTP/1.1\" 200 13 "),
+        "{log}"
+    );
+    assert!(
+        log.contains("\"GET /no\\\"such HTTP/1.1\" 404 "),
+        "escaped: {log}"
+    );
+
+    let quiet = RealServer::start(&site, &["--quiet"]);
+    get(quiet.address(), "/testfile");
+    assert_eq!(quiet.stderr(), "");
+}
+
+#[test]
+fn rust_log_is_respected() {
+    let site = Site::new();
+    let mut command = server();
+    command
+        .args(["--root", site.path().to_str().unwrap(), "0"])
+        .env("RUST_LOG", "error");
+    let server = RealServer::spawn(command);
+    get(server.address(), "/testfile");
+    assert_eq!(server.stderr(), "");
+}
+
+#[test]
+fn options_come_from_the_environment_too() {
+    let site = Site::new();
+    let mut command = server();
+    command.envs([
+        ("CWS_ROOT", site.path().to_str().unwrap()),
+        ("CWS_PORT", "0"),
+    ]);
+    command.envs([
+        ("CWS_WORKERS", "3"),
+        ("CWS_DELAY", "1.5s"),
+        ("CWS_QUEUE", "7"),
+    ]);
+    let server = RealServer::spawn(command);
+    wait_for("the start line", || {
+        let log = server.stderr();
+        log.contains("3 workers, delay 1s 500ms: at most 2 requests/s; queue 7")
+            .then_some(())
+    });
+}
+
+#[test]
+fn the_root_is_the_current_directory_by_default() {
+    let site = Site::new();
+    let mut command = server();
+    command.arg("0").current_dir(site.path());
+    assert_eq!(
+        get(RealServer::spawn(command).address(), "/testfile").body,
+        TESTFILE
+    );
+}
+
+#[test]
+fn it_listens_where_it_is_told() {
+    let site = Site::new();
+    for bind in ["127.0.0.2", "localhost"] {
+        let server = RealServer::start(&site, &["--bind", bind]);
+        assert!(server.address().ip().is_loopback());
+        assert_eq!(get(server.address(), "/testfile").body, TESTFILE, "{bind}");
+    }
+    if TcpListener::bind("[::1]:0").is_err() {
+        return; // A machine without IPv6.
+    }
+    for bind in ["::1", "[::1]", "::"] {
+        let server = RealServer::start(&site, &["--bind", bind]);
+        assert!(server.address().is_ipv6());
+        let port = server.address().port();
+        assert_eq!(
+            get(([0, 0, 0, 0, 0, 0, 0, 1], port).into(), "/testfile").body,
+            TESTFILE
+        );
+        if bind == "::" {
+            let by_ipv4 = get(([127, 0, 0, 1], port).into(), "/testfile");
+            assert_eq!(by_ipv4.body, TESTFILE, ":: takes IPv4 too");
+        }
+    }
+}
+
+#[test]
+fn help_and_version() {
+    let output = run(&["--help"]);
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for word in [
+        "--workers",
+        "CWS_WORKERS",
+        "--delay",
+        "CWS_DELAY",
+        "Examples:",
+        "--hidden",
+    ] {
+        assert!(help.contains(word), "{word} in {help}");
+    }
+    let output = run(&["--version"]);
+    let version = format!("server {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_code_2() {
+    for (arguments, word) in [
+        (&["--workers", "0"][..], "--workers"),
+        (&["--workers", "many"], "--workers"),
+        (&["--no-such-option"], "--no-such-option"),
+        (&["--delay", "50"], "--delay"),
+        (&["--header-timeout", "0s"], "--header-timeout"),
+        (&["--max-connections", "0"], "--max-connections"),
+        (&["65536"], "65536"),
+        (&["80", "81"], "81"),
+    ] {
+        let output = run(arguments);
+        let line = one_line(&output);
+        assert!(line.contains(word), "{line}");
+        assert_eq!(output.status.code(), Some(2), "{line}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_is_one_line_and_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let site = Site::new();
+    let file = site.path().join("testfile");
+    let file = file.to_str().unwrap();
+    for (arguments, words) in [
+        (&[port.as_str()][..], "address already in use"),
+        (
+            &["--root", "/no/such/directory", "0"],
+            "/no/such/directory: no such directory",
+        ),
+        (&["--root", file, "0"], "not a directory"),
+        (
+            &["--bind", "no.such.host.invalid", "0"],
+            "cannot resolve no.such.host.invalid",
+        ),
+        (&["--bind", "192.0.2.1", "0"], "no such address"),
+        (&["--workers", "1000000", "0"], "1000000 workers (choose 1 to 4096)"),
+        (&["--queue", "10000000", "0"], "queue"),
+    ] {
+        let output = run(arguments);
+        let line = one_line(&output);
+        assert!(line.starts_with("server: cannot "), "{line}");
+        assert!(line.contains(words), "{line}");
+        assert!(line.contains('('), "says what to do: {line}");
+        assert_eq!(output.status.code(), Some(1), "{line}");
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_no_reason_to_fail() {
+    let site = Site::new();
+    let log = site.path().join("log");
+    let mut child = server()
+        .args(["--root", site.path().to_str().unwrap(), "0"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    wait_for("the start line", || {
+        std::fs::read_to_string(&log)
+            .unwrap()
+            .contains("serving")
+            .then_some(())
+    });
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_listening_line_is_exact() {
+    let address = listening_address("listening on http://127.0.0.1:8080/\n");
+    assert_eq!(address, "127.0.0.1:8080".parse().unwrap());
+}

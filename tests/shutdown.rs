@@ -1,0 +1,93 @@
+//! Signals: what was asked for is answered, what is idle is closed, and the process ends.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use support::{RealServer, Reply, Site, TESTFILE, connect, wait_for};
+
+const GET: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn ask(stream: &mut TcpStream) {
+    stream.write_all(GET).unwrap();
+}
+
+#[test]
+fn requests_in_flight_are_answered_before_the_end() {
+    let site = Site::new();
+    for signal in ["TERM", "INT"] {
+        // Two workers and six requests: some are in service, some in the queue.
+        let mut server = RealServer::start(&site, &["--workers", "2", "--delay", "150ms"]);
+        let address = server.address();
+        let mut idle = connect(address);
+        ask(&mut idle);
+        assert_eq!(Reply::read(&mut idle).body, TESTFILE);
+        let mut busy: Vec<_> = (0..6).map(|_| connect(address)).collect();
+        busy.iter_mut().for_each(ask);
+        server.signal(signal);
+        for stream in &mut busy {
+            let mut bytes = Vec::new();
+            stream
+                .read_to_end(&mut bytes)
+                .expect("a clean end, no reset");
+            let replies = Reply::all(&bytes, false);
+            assert_eq!(replies.len(), 1, "SIG{signal}");
+            assert_eq!(replies[0].body, TESTFILE);
+        }
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0, "the idle one is closed");
+        assert_eq!(server.wait().code(), Some(0), "SIG{signal}");
+        assert!(TcpStream::connect(address).is_err());
+        let log = server.stderr();
+        assert!(
+            log.contains("stopped after") && log.contains("7 responses"),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let site = Site::new();
+    let mut server = RealServer::start(&site, &["--workers", "1", "--delay", "1h"]);
+    let mut stuck = connect(server.address());
+    ask(&mut stuck);
+    server.signal("TERM");
+    wait_for("the first signal", || {
+        server.stderr().contains("stopping").then_some(())
+    });
+    assert!(server.is_running());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(128 + 15));
+}
+
+#[test]
+fn the_drain_deadline_ends_what_does_not_end() {
+    let site = Site::new();
+    let options = [
+        "--workers",
+        "1",
+        "--delay",
+        "1h",
+        "--drain-timeout",
+        "200ms",
+    ];
+    let mut server = RealServer::start(&site, &options);
+    let mut in_service = connect(server.address());
+    let mut queued = connect(server.address());
+    ask(&mut in_service);
+    ask(&mut queued);
+    server.signal("TERM");
+    server.wait();
+    let log = server.stderr();
+    assert!(log.contains("2 cut"), "{log}");
+}
+
+#[test]
+fn it_does_not_end_by_itself() {
+    let site = Site::new();
+    let mut server = RealServer::start(&site, &["--idle-timeout", "50ms"]);
+    let mut stream = connect(server.address());
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the idle timeout");
+    assert!(server.is_running());
+}

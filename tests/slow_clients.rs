@@ -1,0 +1,311 @@
+//! Clients that are silent, slow or deaf: none of them takes a worker or a place in the queue.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::{CloseReason, Config, Request, Response, Server, StaticFiles};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+use support::{PATIENCE, Reply, Site, TESTFILE, connect, get, wait_for};
+
+const GET: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn start(site: &Site, config: Config) -> Server {
+    Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
+}
+
+/// Reads to the end, which must be a clean one.
+fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream
+        .read_to_end(&mut bytes)
+        .expect("a clean end, no reset");
+    bytes
+}
+
+fn status_of(stream: TcpStream) -> u16 {
+    let replies = Reply::all(&read_to_end(stream), false);
+    assert_eq!(replies.len(), 1);
+    replies[0].status
+}
+
+#[test]
+fn silent_and_trickling_clients_delay_nobody() {
+    let site = Site::new();
+    let server = start(
+        &site,
+        Config {
+            workers: 2,
+            queue: 4,
+            ..Config::default()
+        },
+    );
+    let address = server.addresses()[0];
+    let silent: Vec<_> = (0..200).map(|_| connect(address)).collect();
+    let mut trickling: Vec<_> = (0..200).map(|_| connect(address)).collect();
+    for round in 0..10 {
+        for stream in &mut trickling {
+            stream.write_all(&GET[round..=round]).unwrap();
+        }
+        let start = Instant::now();
+        assert_eq!(get(address, "/testfile").body, TESTFILE);
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "served beside 400 slow clients"
+        );
+    }
+    // They are slow, not wrong: each is served when its head is whole.
+    for stream in &mut trickling {
+        stream.write_all(&GET[10..]).unwrap();
+        assert_eq!(Reply::read(stream).body, TESTFILE);
+    }
+    assert_eq!(server.open_connections(), silent.len() + trickling.len());
+}
+
+#[test]
+fn idle_connections_far_beyond_the_workers_are_kept() {
+    let site = Site::new();
+    let server = start(
+        &site,
+        Config {
+            workers: 2,
+            queue: 4,
+            ..Config::default()
+        },
+    );
+    let address = server.addresses()[0];
+    let mut idle: Vec<_> = (0..300).map(|_| connect(address)).collect();
+    for _ in 0..3 {
+        for stream in &mut idle {
+            stream.write_all(GET).unwrap();
+            assert_eq!(Reply::read(stream).body, TESTFILE);
+        }
+        assert_eq!(get(address, "/testfile").body, TESTFILE);
+    }
+}
+
+/// A server of one worker that sends what no socket buffers hold.
+fn large_server(config: Config) -> Server {
+    let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/large" => Response::ok("text/plain", large.clone()),
+        _ => Response::ok("text/plain", "small"),
+    };
+    Server::start(
+        Config {
+            workers: 1,
+            ..config
+        },
+        handler,
+    )
+    .unwrap()
+}
+
+#[test]
+fn clients_that_do_not_read_hold_no_worker() {
+    let server = large_server(Config::default());
+    let address = server.addresses()[0];
+    let mut deaf: Vec<_> = (0..20).map(|_| connect(address)).collect();
+    for stream in &mut deaf {
+        stream
+            .write_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .unwrap();
+    }
+    for _ in 0..5 {
+        assert_eq!(get(address, "/").body, b"small");
+    }
+    // What they did not read then, they can read now.
+    let replies = Reply::all(&read_to_end(deaf.remove(0)), false);
+    assert_eq!(replies[0].body.len(), 32 << 20);
+}
+
+#[test]
+fn a_client_that_never_reads_is_closed() {
+    let server = large_server(Config {
+        write_timeout: Duration::from_millis(300),
+        ..Config::default()
+    });
+    let mut deaf = connect(server.addresses()[0]);
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    wait_for("the write timeout", || {
+        (server.snapshot().closed(CloseReason::WriteTimeout) == 1).then_some(())
+    });
+    assert_eq!(server.open_connections(), 0);
+}
+
+/// The deadline counts from the first byte: a client that sends a byte now and then meets it too.
+#[test]
+fn a_head_that_never_ends_is_answered_by_408() {
+    let site = Site::new();
+    let header_timeout = Duration::from_millis(600);
+    let server = start(
+        &site,
+        Config {
+            workers: 1,
+            header_timeout,
+            ..Config::default()
+        },
+    );
+    let stalled = connect(server.addresses()[0]);
+    (&stalled).write_all(&GET[..20]).unwrap();
+    let mut trickling = connect(server.addresses()[0]);
+    trickling
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    trickling
+        .write_all(b"GET /testfile HTTP/1.1\r\nX: ")
+        .unwrap();
+    let start = Instant::now();
+    let mut bytes = [0; 16];
+    let count = loop {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "bytes must not restart the deadline"
+        );
+        match trickling.read(&mut bytes) {
+            Ok(count) => break count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                trickling.write_all(b"x").unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(bytes[..count].starts_with(b"HTTP/1.1 408"));
+    assert!(start.elapsed() >= header_timeout / 2, "not before its time");
+    assert_eq!(status_of(stalled), 408);
+}
+
+#[test]
+fn a_body_that_never_ends_is_answered_by_408() {
+    let site = Site::new();
+    let body_timeout = Duration::from_millis(300);
+    let server = start(
+        &site,
+        Config {
+            workers: 1,
+            body_timeout,
+            ..Config::default()
+        },
+    );
+    let mut stalled = connect(server.addresses()[0]);
+    stalled
+        .write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nsome")
+        .unwrap();
+    assert_eq!(
+        get(server.addresses()[0], "/testfile").status,
+        200,
+        "the worker is free"
+    );
+    assert_eq!(status_of(stalled), 408);
+}
+
+#[test]
+fn idle_connections_are_closed_in_silence() {
+    let site = Site::new();
+    let idle_timeout = Duration::from_millis(300);
+    let server = start(
+        &site,
+        Config {
+            workers: 1,
+            idle_timeout,
+            ..Config::default()
+        },
+    );
+    let silent = connect(server.addresses()[0]);
+    let mut used = connect(server.addresses()[0]);
+    used.write_all(GET).unwrap();
+    assert_eq!(Reply::read(&mut used).body, TESTFILE);
+    for stream in [silent, used] {
+        assert_eq!(read_to_end(stream), b"");
+    }
+    assert_eq!(server.snapshot().closed(CloseReason::IdleTimeout), 2);
+}
+
+#[test]
+fn the_longest_idle_connection_makes_room_for_a_new_one() {
+    let site = Site::new();
+    let server = start(
+        &site,
+        Config {
+            workers: 1,
+            max_connections: 3,
+            ..Config::default()
+        },
+    );
+    let address = server.addresses()[0];
+    let ask = |stream: &mut TcpStream| {
+        stream.write_all(GET).unwrap();
+        assert_eq!(Reply::read(stream).body, TESTFILE);
+    };
+    let mut old: Vec<_> = (0..3).map(|_| connect(address)).collect();
+    for stream in &mut old {
+        ask(stream);
+    }
+    ask(&mut old[0]);
+    let mut new = connect(address);
+    ask(&mut new);
+    assert_eq!(read_to_end(old.remove(1)), b"", "it was idle for longest");
+    for stream in &mut old {
+        ask(stream);
+    }
+    assert_eq!(server.snapshot().closed(CloseReason::Evicted), 1);
+}
+
+/// With no idle connection to close, new ones wait in the kernel and are served when one ends.
+#[test]
+fn beyond_the_limit_new_connections_wait_their_turn() {
+    let site = Site::new();
+    let server = start(
+        &site,
+        Config {
+            workers: 1,
+            max_connections: 2,
+            ..Config::default()
+        },
+    );
+    let address: SocketAddr = server.addresses()[0];
+    let mut busy: Vec<_> = (0..2).map(|_| connect(address)).collect();
+    for stream in &mut busy {
+        stream.write_all(&GET[..10]).unwrap();
+    }
+    // Both must be in the middle of a head before the third comes, or it would evict one.
+    wait_for("both to be accepted", || {
+        (server.open_connections() == 2).then_some(())
+    });
+    let mut waiting = connect(address);
+    waiting.write_all(GET).unwrap();
+    for stream in &mut busy {
+        stream.write_all(&GET[10..]).unwrap();
+        assert_eq!(Reply::read(stream).body, TESTFILE);
+    }
+    assert_eq!(Reply::read(&mut waiting).body, TESTFILE);
+}
+
+/// One client that pipelines without end does not keep the only worker from the others.
+#[test]
+fn an_endless_pipeline_gets_its_turn_and_not_all_turns() {
+    let server = Server::start(
+        Config {
+            workers: 1,
+            ..Config::default()
+        },
+        |_: &Request<'_>| {
+            std::thread::sleep(Duration::from_millis(2));
+            Response::ok("text/plain", "x")
+        },
+    );
+    let server = server.unwrap();
+    let address = server.addresses()[0];
+    let mut greedy = connect(address);
+    greedy.write_all(&GET.repeat(400)).unwrap();
+    assert_eq!(Reply::read(&mut greedy).body, b"x");
+    let before = server.snapshot().responses_in_all();
+    assert_eq!(get(address, "/").body, b"x");
+    let meanwhile = server.snapshot().responses_in_all() - before;
+    assert!(
+        meanwhile < 200,
+        "the other waited for {meanwhile} pipelined requests"
+    );
+}

@@ -1,0 +1,233 @@
+//! Style as a test: the floor plan of `lib.rs`, and the sizes that keep a room readable.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LONGEST_FILE: usize = 450;
+const LONGEST_FUNCTION: usize = 70;
+const LONGEST_LINE: usize = 100;
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut found = Vec::new();
+    let mut folders = vec![top];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((path.clone(), fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+/// The top-level module that a file of `src` belongs to.
+fn module_of(path: &Path) -> String {
+    let relative = path
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap();
+    let first = relative
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The part of a source without its unit tests.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+/// Every `crate::` path names a module that `lib.rs` declares on an earlier line.
+fn upward_imports(order: &[&str], module: &str, text: &str) -> Vec<String> {
+    let floor = |name: &str| order.iter().position(|module| *module == name);
+    let own = floor(module).unwrap();
+    let mut wrong = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for path in line.split("crate::").skip(1) {
+            let name: String = path
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            match floor(&name) {
+                Some(floor) if floor <= own => {}
+                _ => wrong.push(format!("line {}: {line}", number + 1)),
+            }
+        }
+    }
+    wrong
+}
+
+fn order(lib: &str) -> Vec<&str> {
+    lib.lines()
+        .filter_map(|line| {
+            line.strip_prefix("pub ")
+                .unwrap_or(line)
+                .strip_prefix("mod ")
+        })
+        .map(|line| line.trim_end_matches(';'))
+        .collect()
+}
+
+#[test]
+fn no_import_runs_upward() {
+    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let order = order(&lib);
+    assert!(order.len() > 5, "the floor plan was found: {order:?}");
+    for (path, text) in sources("src") {
+        let module = module_of(&path);
+        if module == "lib" || module == "bin" {
+            continue;
+        }
+        assert!(order.contains(&module.as_str()), "{module} is declared");
+        let wrong = upward_imports(&order, &module, &text);
+        assert!(
+            wrong.is_empty(),
+            "{} imports upward: {wrong:#?}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_check_sees_an_upward_import() {
+    let order = order("mod low;\npub mod high;\n");
+    assert_eq!(order, ["low", "high"]);
+    assert_eq!(
+        upward_imports(&order, "low", "use crate::high::Thing;").len(),
+        1
+    );
+    assert_eq!(
+        upward_imports(&order, "low", "use crate::{high, low};").len(),
+        1
+    );
+    assert!(upward_imports(&order, "high", "use crate::low::Thing;").is_empty());
+}
+
+#[test]
+fn the_protocol_core_does_no_io() {
+    for (path, text) in sources("src/http") {
+        for word in [
+            "std::net",
+            "std::fs",
+            "std::thread",
+            "Instant",
+            "SystemTime::now",
+            "std::os",
+        ] {
+            let found = without_tests(&text).contains(word);
+            assert!(!found, "{} uses {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_stays_in_its_one_place() {
+    let files: Vec<_> = sources("src")
+        .into_iter()
+        .filter(|(_, text)| text.contains("unsafe {") || text.contains("unsafe fn"))
+        .map(|(path, _)| module_of(&path))
+        .collect();
+    assert_eq!(files, ["parking"]);
+}
+
+#[test]
+fn every_file_opens_with_its_duty() {
+    for folder in ["src", "tests", "examples"] {
+        for (path, text) in sources(folder) {
+            assert!(
+                text.starts_with("//! "),
+                "{} does not say its duty",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn files_functions_and_lines_are_short() {
+    for (path, text) in ["src", "tests", "examples"].into_iter().flat_map(sources) {
+        let shown = path.display();
+        let in_src = path.components().any(|part| part.as_os_str() == "src");
+        if in_src {
+            let lines = without_tests(&text).lines().count();
+            assert!(lines <= LONGEST_FILE, "{shown} has {lines} lines");
+        }
+        let mut start = None;
+        for (number, line) in text.lines().enumerate() {
+            let width = line.chars().count();
+            assert!(
+                width <= LONGEST_LINE,
+                "{shown}:{} is {width} wide",
+                number + 1
+            );
+            let indent = line.len() - line.trim_start().len();
+            let code = line.trim_start();
+            let opens = ["fn ", "pub fn ", "pub(super) fn "]
+                .iter()
+                .any(|w| code.starts_with(w));
+            if opens && start.is_none() {
+                start = Some((number, indent));
+            }
+            if let Some((first, depth)) = start
+                && code == "}"
+                && indent == depth
+            {
+                let length = number - first + 1;
+                assert!(
+                    length <= LONGEST_FUNCTION,
+                    "{shown}:{} has {length} lines",
+                    first + 1
+                );
+                start = None;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_library_prints_nothing_and_leaves_nothing_undone() {
+    for (path, text) in sources("src") {
+        for word in [
+            "println!",
+            "eprintln!",
+            "dbg!",
+            "todo!",
+            "unimplemented!",
+            ".unwrap()",
+        ] {
+            for (number, line) in without_tests(&text).lines().enumerate() {
+                let comment = line.trim_start().starts_with("//");
+                let found = !comment && line.contains(word);
+                assert!(!found, "{}:{}: {line}", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_it_must_and_nothing_else() {
+    let expected = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "examples",
+        "src",
+    ];
+    let expected = [&expected[..], &["testfile", "tests"]].concat();
+    let mut found: Vec<String> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    found.sort();
+    assert_eq!(found, expected);
+}
