@@ -13,12 +13,23 @@ use super::{Fetch, FetchError};
 /// # Errors
 /// The error that tells most among those of all addresses, the last one of equals.
 pub(super) fn open(fetch: &Fetch) -> Result<TcpStream, FetchError> {
+    let addresses = resolve(fetch.host.as_str(), fetch.port)?;
+    open_any(&addresses, fetch).unwrap_or_else(|| {
+        let source = io::Error::other("the name has no address");
+        Err(FetchError::Resolve {
+            host: fetch.host.as_str().to_owned(),
+            source,
+        })
+    })
+}
+
+fn open_any(addresses: &[SocketAddr], fetch: &Fetch) -> Option<Result<TcpStream, FetchError>> {
     let mut telling: Option<FetchError> = None;
-    for address in resolve(fetch.host.as_str(), fetch.port)? {
+    for &address in addresses {
         let attempt = refuse_same_port(address, fetch.client_port)
             .and_then(|()| dial(address, fetch.client_port, fetch.timeout));
         match attempt {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Some(Ok(stream)),
             Err(error) => {
                 if telling
                     .as_ref()
@@ -29,10 +40,7 @@ pub(super) fn open(fetch: &Fetch) -> Result<TcpStream, FetchError> {
             }
         }
     }
-    Err(telling.unwrap_or_else(|| FetchError::Resolve {
-        host: fetch.host.as_str().to_owned(),
-        source: io::Error::other("the name has no address"),
-    }))
+    telling.map(Err)
 }
 
 /// After a whole response: lets the server close first, for at most `wait`.
@@ -205,6 +213,52 @@ mod tests {
                 Err(_) => {}
             }
         }
+    }
+
+    #[test]
+    fn every_address_is_tried_until_one_answers() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind port 0");
+        let good = listener.local_addr().expect("address of a listener");
+        let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let fetch = Fetch::new("unused".parse().expect("host"), 1);
+        let stream = open_any(&[closed, good], &fetch)
+            .expect("some address")
+            .expect("answer");
+        assert_eq!(stream.peer_addr().expect("peer"), good);
+        assert!(open_any(&[], &fetch).is_none());
+    }
+
+    #[test]
+    fn of_several_errors_the_most_telling_is_reported_and_the_last_of_equals() {
+        let holder = TcpListener::bind("0.0.0.0:0").expect("bind port 0");
+        let held = holder.local_addr().expect("address of a listener").port();
+        let [one, two] = [free_port(), free_port()];
+        let closed = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        // Documentation only (RFC 3849): refused by the routing, or by the lack of IPv6.
+        let unreachable = "[2001:db8::1]:80".parse().expect("address");
+        let mut fetch = Fetch::new("unused".parse().expect("host"), 1);
+        fetch.timeout = Duration::from_millis(100);
+        let error = |addresses: &[SocketAddr], fetch: &Fetch| match open_any(addresses, fetch) {
+            Some(Err(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let text = error(&[closed(one), closed(two)], &fetch);
+        assert!(
+            text.contains(&format!("127.0.0.1:{two}: connection refused")),
+            "{text}"
+        );
+        let text = error(&[closed(one), unreachable], &fetch);
+        let timed_out = text.contains("timed out");
+        assert!(
+            timed_out || text.contains(&format!("127.0.0.1:{one}")),
+            "{text}"
+        );
+        fetch.client_port = Some(held);
+        let text = error(&[closed(one), unreachable], &fetch);
+        assert!(
+            text.contains(&format!("cannot use client port {held}")),
+            "{text}"
+        );
     }
 
     #[test]
