@@ -154,30 +154,38 @@ pub enum Outcome {
 /// Every way not to get a whole response, see [`FetchError`].
 pub fn fetch(fetch: &Fetch, out: &mut dyn Write) -> Result<Outcome, FetchError> {
     let mut stream = connection::open(fetch)?;
-    send(&mut stream, fetch)?;
-    let outcome = receive(&mut stream, fetch, out)?;
+    let reset = send(&mut stream, fetch)?;
+    let outcome = receive(&mut stream, reset, fetch, out)?;
     if fetch.client_port.is_some() && outcome != Outcome::OutputClosed {
         connection::let_server_close(stream, fetch.fin_wait.min(fetch.timeout));
     }
     Ok(outcome)
 }
 
-fn send(to: &mut impl Write, fetch: &Fetch) -> Result<(), FetchError> {
-    match to.write_all(&fetch.request()) {
-        Ok(()) => Ok(()),
-        Err(error) if is_timeout(&error) => Err(FetchError::Stalled {
+/// Sends the request, and returns the reset when the server has hung up on it.
+///
+/// A server may answer before it is asked, and close: an overloaded one does. Its answer is still
+/// there to be read, so hanging up is no error yet.
+fn send(to: &mut impl Write, fetch: &Fetch) -> Result<Option<io::Error>, FetchError> {
+    let Err(error) = to.write_all(&fetch.request()) else {
+        return Ok(None);
+    };
+    match error.kind() {
+        // The system reports a reset once; reading will show an ordinary end behind the answer.
+        io::ErrorKind::ConnectionReset => Ok(Some(error)),
+        // The server had closed in order before; reading shows the same end.
+        io::ErrorKind::BrokenPipe => Ok(None),
+        _ if is_timeout(&error) => Err(FetchError::Stalled {
             action: "send the request",
             after: fetch.timeout,
         }),
-        // A server may answer before it is asked, and close: an overloaded one does. The answer
-        // is still there to be read; if there is none, the read says so.
-        Err(error) if is_hang_up(&error) => Ok(()),
-        Err(error) => Err(FetchError::Send(error)),
+        _ => Err(FetchError::Send(error)),
     }
 }
 
 fn receive(
     from: &mut impl Read,
+    reset: Option<io::Error>,
     fetch: &Fetch,
     out: &mut dyn Write,
 ) -> Result<Outcome, FetchError> {
@@ -186,6 +194,9 @@ fn receive(
     loop {
         let count = match from.read(&mut buffer) {
             Ok(0) => {
+                if let Some(error) = reset {
+                    return Err(FetchError::Receive(error));
+                }
                 let status = framing.finish().map_err(FetchError::Response)?;
                 return Ok(Outcome::Complete { status });
             }
@@ -223,9 +234,61 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-fn is_hang_up(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that fails each write with an error of the kind.
+    struct Failing(io::ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn any() -> Fetch {
+        Fetch::new(Host("host".to_owned()), 80)
+    }
+
+    /// What comes of a request that cannot be written, when these bytes and an end can be read.
+    fn answer_to(kind: io::ErrorKind, mut bytes: &[u8]) -> Result<Outcome, FetchError> {
+        let reset = send(&mut Failing(kind), &any())?;
+        receive(&mut bytes, reset, &any(), &mut io::sink())
+    }
+
+    #[test]
+    fn an_answer_sent_before_the_server_hung_up_counts() {
+        let sized = b"HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n";
+        let open_ended = b"HTTP/1.0 503 Busy\r\n\r\nbusy";
+        let busy = Outcome::Complete { status: Some(503) };
+        for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset] {
+            assert!(
+                matches!(answer_to(kind, sized), Ok(outcome) if outcome == busy),
+                "{kind}"
+            );
+        }
+        let closed = answer_to(io::ErrorKind::BrokenPipe, open_ended);
+        assert!(matches!(closed, Ok(outcome) if outcome == busy));
+        let reset = answer_to(io::ErrorKind::ConnectionReset, open_ended);
+        assert!(matches!(reset, Err(FetchError::Receive(_))));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_is_an_error() {
+        let stalled = answer_to(io::ErrorKind::WouldBlock, b"");
+        assert!(matches!(
+            stalled,
+            Err(FetchError::Stalled {
+                action: "send the request",
+                ..
+            })
+        ));
+        let failed = answer_to(io::ErrorKind::HostUnreachable, b"");
+        assert!(matches!(failed, Err(FetchError::Send(_))));
+    }
 }
