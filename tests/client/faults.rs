@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    answer, assert_cannot, command, listen, read_request, reset, run, run_to, serve_one,
+    ClientPort, answer, assert_cannot, command, read_request, reset, run, run_to, serve_one,
 };
 
 #[test]
@@ -20,8 +20,9 @@ fn a_host_without_an_address() {
 
 #[test]
 fn a_port_where_nobody_listens() {
-    let (listener, port) = listen();
-    drop(listener);
+    // Bound, so that no other test listens there, but not listening.
+    let closed = ClientPort::reserve();
+    let port = closed.number;
     let output = run_to(port, &[]);
     assert_cannot(
         &output,
