@@ -103,10 +103,12 @@ impl Acceptor {
 
     /// Takes up to `most` connections of a listener, and reads what each has sent already.
     fn accept(&mut self, at: usize, most: usize) {
-        for _ in 0..most {
-            // At the limit a place costs an idle connection, so only the client that the poller
-            // has reported gets one; another report brings the next.
-            let at_limit = !self.admission.has_room();
+        for nth in 0..most {
+            // At the limit a place may cost an idle connection. Only the first client of a report
+            // is known to be there, so it alone gets one that way.
+            if nth > 0 && !self.admission.has_room() {
+                return;
+            }
             let Some(place) = self.find_place() else {
                 return self.set_accepting(Accepting::Full);
             };
@@ -127,9 +129,6 @@ impl Acceptor {
                     }
                 },
             }
-            if at_limit {
-                return;
-            }
         }
     }
 
@@ -145,13 +144,23 @@ impl Acceptor {
         if let Some(place) = self.admission.enter() {
             return Some(place);
         }
-        let idle = self.parking.take_earliest(Connection::is_idle)?;
-        settle(
-            Step::Close(idle, CloseReason::Evicted),
-            &self.parking,
-            &self.context,
-        );
+        while let Some(idle) = self.parking.take_earliest(Connection::is_idle) {
+            if self.dismiss(idle, CloseReason::Evicted) {
+                break;
+            }
+        }
         self.admission.enter()
+    }
+
+    /// Sends an idle connection away, unless one last read shows that it has a request by now.
+    fn dismiss(&mut self, idle: Box<Connection>, reason: CloseReason) -> bool {
+        let step = match idle.advance(&mut self.context) {
+            Step::Park(connection, _) if connection.is_idle() => Step::Close(connection, reason),
+            step => step,
+        };
+        let is_gone = matches!(step, Step::Close(..));
+        self.carry_out(step);
+        is_gone
     }
 
     /// Reports of listeners are level-triggered, so they must be silenced while they go unheard.
@@ -229,14 +238,7 @@ impl Acceptor {
             self.listeners.clear();
         }
         for connection in self.take_all(Connection::is_idle) {
-            // One last read: a request that is here already is served.
-            let step = match connection.advance(&mut self.context) {
-                Step::Park(connection, _) if connection.is_idle() => {
-                    Step::Close(connection, CloseReason::Drained)
-                }
-                step => step,
-            };
-            self.carry_out(step);
+            self.dismiss(connection, CloseReason::Drained);
         }
     }
 

@@ -6,14 +6,14 @@
 //! nobody**:
 //!
 //! ```text
-//!  kernel backlog                              bounded channel of jobs
-//!  listener --accept--> ACCEPTOR ------------- try_send ---------------> WORKER 1..W
-//!                       reads until a whole       Full: 503               parse, delay, respond
-//!                       request head is there                                |            |
-//!                       flushes slow readers                              done: park   would block:
-//!                       sweeps deadlines                                     |        park the rest
-//!                          ^                                                 v            v
-//!                          +----------------- PARKING: poller + table of parked connections
+//!  kernel backlog                           bounded channel of jobs
+//!  listener --accept--> ACCEPTOR ---------- try_send ----------------> WORKER 1..W
+//!                       reads until a whole    Full: 503               parse, delay, respond
+//!                       request head is there                             |           |
+//!                       flushes slow readers                           done:       would block:
+//!                       sweeps deadlines                               park        park the rest
+//!                          ^                                              v           v
+//!                          +-------------- PARKING: poller + table of parked connections
 //! ```
 //!
 //! A job is a connection with a whole request head. The queue therefore holds requests and
@@ -61,6 +61,7 @@ mod connection;
 mod workers;
 mod acceptor;
 mod server;
+pub mod client;
 pub mod cli;
 
 pub use config::Config;

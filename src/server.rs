@@ -230,10 +230,16 @@ fn check(config: &Config) -> Result<(), StartError> {
     let wrong = |reason: String| Err(StartError::Config(reason));
     let Config { workers, queue, .. } = *config;
     if workers == 0 || workers > config::WORKERS_MOST {
-        return wrong(format!("with {workers} workers (choose 1 to {})", config::WORKERS_MOST));
+        return wrong(format!(
+            "with {workers} workers (choose 1 to {})",
+            config::WORKERS_MOST
+        ));
     }
     if queue > config::QUEUE_MOST {
-        return wrong(format!("with a queue of {queue} (choose at most {})", config::QUEUE_MOST));
+        return wrong(format!(
+            "with a queue of {queue} (choose at most {})",
+            config::QUEUE_MOST
+        ));
     }
     if config.max_connections == 0 {
         return wrong("without connections (allow at least 1)".to_owned());

@@ -192,7 +192,10 @@ fn a_start_that_fails_is_one_line_and_code_1() {
             "cannot resolve no.such.host.invalid",
         ),
         (&["--bind", "192.0.2.1", "0"], "no such address"),
-        (&["--workers", "1000000", "0"], "1000000 workers (choose 1 to 4096)"),
+        (
+            &["--workers", "1000000", "0"],
+            "1000000 workers (choose 1 to 4096)",
+        ),
         (&["--queue", "10000000", "0"], "queue"),
     ] {
         let output = run(arguments);

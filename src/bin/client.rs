@@ -1,2 +1,91 @@
-//! s
-fn main() {}
+//! `client`: fetches one file over HTTP/1.0 and prints the response as it is.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use cws::cli;
+use cws::client::{self, Fetch, Host, Outcome, RequestPath};
+
+/// The exit code of `--fail`, the one curl has for it.
+const STATUS_FAILED: u8 = 22;
+
+const EXAMPLES: &str = "\
+Examples:
+  client localhost 8080                        fetch testfile
+  client localhost 8080 5000                   fetch it from port 5000
+  client --path /index.html localhost 8080     fetch another file
+  client --head localhost 8080                 show the head alone
+  client --fail --timeout 2s localhost 8080    for scripts: check, and soon
+  client ::1 8080                              over IPv6
+
+Exit code: 0 the response is complete (or its reader closed the pipe), 1 it is not,
+2 wrong usage, 22 with --fail a status of 400 or more.";
+
+/// Fetches one file over HTTP/1.0 and prints the response as it is, head and body.
+#[derive(Parser)]
+#[command(name = "client", version, after_help = EXAMPLES)]
+struct Args {
+    /// The server's name or address
+    host: Host,
+
+    /// The server's port
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+
+    /// The port to connect from [default: one of the system's choice]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    client_port: Option<u16>,
+
+    /// What to ask for, sent exactly as typed
+    #[arg(long, default_value = client::DEFAULT_PATH)]
+    path: RequestPath,
+
+    /// Ask for the head alone, with HEAD
+    #[arg(long)]
+    head: bool,
+
+    /// Give up after so long without progress, as 500ms, 2s or 1m
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = timeout)]
+    timeout: Duration,
+
+    /// Exit with code 22 when the status is 400 or more
+    #[arg(long)]
+    fail: bool,
+}
+
+impl Args {
+    fn fetch(&self) -> Fetch {
+        Fetch {
+            client_port: self.client_port,
+            path: self.path.clone(),
+            head_only: self.head,
+            timeout: self.timeout,
+            ..Fetch::new(self.host.clone(), self.port)
+        }
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("a timeout is longer than zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return cli::usage(&error),
+    };
+    match client::fetch(&args.fetch(), &mut io::stdout().lock()) {
+        Ok(Outcome::Complete {
+            status: Some(400..),
+        }) if args.fail => STATUS_FAILED.into(),
+        // A closed pipe is the reader's way to say "enough", so it is no failure either.
+        Ok(Outcome::Complete { .. } | Outcome::OutputClosed) => ExitCode::SUCCESS,
+        Err(error) => cli::failure("client", &error.to_string()),
+    }
+}

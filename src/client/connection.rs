@@ -1,0 +1,293 @@
+//! The client's end of a connection: how it opens, and who is left with TIME_WAIT.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::{Fetch, FetchError};
+
+/// Connects to the first address of the host that answers; `timeout` holds for each address.
+///
+/// # Errors
+/// The error that tells most among those of all addresses, the last one of equals.
+pub(super) fn open(fetch: &Fetch) -> Result<TcpStream, FetchError> {
+    let addresses = resolve(fetch.host.as_str(), fetch.port)?;
+    open_any(&addresses, fetch).unwrap_or_else(|| {
+        let source = io::Error::other("the name has no address");
+        Err(FetchError::Resolve {
+            host: fetch.host.as_str().to_owned(),
+            source,
+        })
+    })
+}
+
+fn open_any(addresses: &[SocketAddr], fetch: &Fetch) -> Option<Result<TcpStream, FetchError>> {
+    let mut telling: Option<FetchError> = None;
+    for &address in addresses {
+        let attempt = refuse_same_port(address, fetch.client_port)
+            .and_then(|()| dial(address, fetch.client_port, fetch.timeout));
+        match attempt {
+            Ok(stream) => return Some(Ok(stream)),
+            Err(error) => {
+                if telling
+                    .as_ref()
+                    .is_none_or(|other| other.weight() <= error.weight())
+                {
+                    telling = Some(error);
+                }
+            }
+        }
+    }
+    telling.map(Err)
+}
+
+/// After a whole response: lets the server close first, for at most `wait`.
+///
+/// The side that closes first keeps the connection in TIME_WAIT for a minute, and as long as the
+/// client keeps it there, the same client port cannot reach the same server (EADDRNOTAVAIL).
+/// A shutdown of the writing side would not do: it sends the client's FIN first. What still arrives
+/// lies beyond the response and is dropped.
+pub(super) fn let_server_close(mut stream: TcpStream, wait: Duration) {
+    let start = Instant::now();
+    let mut beyond = [0; 4096];
+    loop {
+        let left = wait.saturating_sub(start.elapsed());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return;
+        }
+        match stream.read(&mut beyond) {
+            Ok(0) => {
+                // The server closed first; an ordinary close leaves TIME_WAIT with it. Should
+                // this fail, the close is a reset, which costs the server nothing by now.
+                let _ = SockRef::from(&stream).set_linger(None);
+                return;
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Silence until the end of the wait, or a reset: the close resets, see `dial`.
+            Err(_) => return,
+        }
+    }
+}
+
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
+    let found = (host, port).to_socket_addrs();
+    let addresses = found.map_err(|source| FetchError::Resolve {
+        host: host.to_owned(),
+        source,
+    })?;
+    // An IPv4 address in IPv6 clothes is reached by an IPv4 socket.
+    Ok(addresses
+        .map(|address| match address.ip().to_canonical() {
+            IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+            IpAddr::V6(_) => address,
+        })
+        .collect())
+}
+
+/// Refuses what could only fail: a client port that is the server's port on the same host.
+fn refuse_same_port(address: SocketAddr, client_port: Option<u16>) -> Result<(), FetchError> {
+    if client_port == Some(address.port()) && is_local(address) {
+        return Err(FetchError::SamePort(address));
+    }
+    Ok(())
+}
+
+/// Whether the address is this machine's own: then, and only then, a socket can be bound to it.
+fn is_local(mut address: SocketAddr) -> bool {
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        return true;
+    }
+    address.set_port(0);
+    let probe = Socket::new(Domain::for_address(address), Type::STREAM, None);
+    probe.is_ok_and(|socket| socket.bind(&address.into()).is_ok())
+}
+
+/// Connects to one address, from `client_port` when given, within `timeout`.
+fn dial(
+    address: SocketAddr,
+    client_port: Option<u16>,
+    timeout: Duration,
+) -> Result<TcpStream, FetchError> {
+    let refused = |source| FetchError::Connect {
+        address,
+        client_port,
+        source,
+    };
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .map_err(refused)?;
+    if let Some(port) = client_port {
+        bind(&socket, address, port).map_err(|source| FetchError::ClientPort { port, source })?;
+    }
+    socket
+        .connect_timeout(&address.into(), timeout)
+        .map_err(refused)?;
+    let stream = TcpStream::from(socket);
+    if reached_itself(&stream) {
+        // Reset rather than close: TIME_WAIT would sit on the very port a server wants.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        return Err(FetchError::SelfConnected(address));
+    }
+    if client_port.is_some() {
+        // From here on every close that comes before the server's, also the one of an error or
+        // of Ctrl-C, is a reset: no TIME_WAIT remains, and the port can be used again at once.
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .map_err(refused)?;
+    }
+    stream.set_read_timeout(Some(timeout)).map_err(refused)?;
+    stream.set_write_timeout(Some(timeout)).map_err(refused)?;
+    Ok(stream)
+}
+
+/// Binds the client port on every local address of the family, and of that family alone.
+fn bind(socket: &Socket, address: SocketAddr, port: u16) -> io::Result<()> {
+    // Without it, an old connection of the port to any server would forbid the bind.
+    socket.set_reuse_address(true)?;
+    let any = if address.is_ipv4() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    } else {
+        socket.set_only_v6(true)?;
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    };
+    socket.bind(&SocketAddr::new(any, port).into())
+}
+
+/// Whether both ends are one socket: TCP's simultaneous open (RFC 9293 section 3.5) lets a socket
+/// connect to its own port when nobody listens there, also from an ephemeral port by chance.
+fn reached_itself(stream: &TcpStream) -> bool {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) => local.ip() == peer.ip() && local.port() == peer.port(),
+        // The peer is gone already, so it was another.
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn free_port() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind port 0");
+        listener.local_addr().expect("address of a listener").port()
+    }
+
+    #[test]
+    fn a_socket_that_reached_itself_is_no_connection() {
+        let port = free_port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let outcome = dial(address, Some(port), TIMEOUT);
+        assert!(matches!(outcome, Err(FetchError::SelfConnected(a)) if a == address));
+        // Not even for a moment does the attempt take the port from the server.
+        let plain = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        plain
+            .bind(&address.into())
+            .expect("the port is free at once, without SO_REUSEADDR");
+    }
+
+    #[test]
+    fn nor_does_chance_lead_an_ephemeral_port_to_itself() {
+        // The system tries its even ports in turn, so sooner or later it takes this one.
+        let free = |port: &u16| {
+            Socket::new(Domain::IPV4, Type::STREAM, None).is_ok_and(|s| {
+                s.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, *port)).into())
+                    .is_ok()
+            })
+        };
+        let port = (40_000..60_000).step_by(2).find(free).expect("a free port");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        for _ in 0..60_000 {
+            match dial(address, None, TIMEOUT) {
+                Ok(stream) => panic!("{stream:?} is no connection to a server"),
+                Err(FetchError::SelfConnected(_)) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_address_is_tried_until_one_answers() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind port 0");
+        let good = listener.local_addr().expect("address of a listener");
+        let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let fetch = Fetch::new("unused".parse().expect("host"), 1);
+        let stream = open_any(&[closed, good], &fetch)
+            .expect("some address")
+            .expect("answer");
+        assert_eq!(stream.peer_addr().expect("peer"), good);
+        assert!(open_any(&[], &fetch).is_none());
+    }
+
+    #[test]
+    fn of_several_errors_the_most_telling_is_reported_and_the_last_of_equals() {
+        let holder = TcpListener::bind("0.0.0.0:0").expect("bind port 0");
+        let held = holder.local_addr().expect("address of a listener").port();
+        let [one, two] = [free_port(), free_port()];
+        let closed = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        // Documentation only (RFC 3849): refused by the routing, or by the lack of IPv6.
+        let unreachable = "[2001:db8::1]:80".parse().expect("address");
+        let mut fetch = Fetch::new("unused".parse().expect("host"), 1);
+        fetch.timeout = Duration::from_millis(100);
+        let error = |addresses: &[SocketAddr], fetch: &Fetch| match open_any(addresses, fetch) {
+            Some(Err(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let text = error(&[closed(one), closed(two)], &fetch);
+        assert!(
+            text.contains(&format!("127.0.0.1:{two}: connection refused")),
+            "{text}"
+        );
+        let text = error(&[closed(one), unreachable], &fetch);
+        let timed_out = text.contains("timed out");
+        assert!(
+            timed_out || text.contains(&format!("127.0.0.1:{one}")),
+            "{text}"
+        );
+        fetch.client_port = Some(held);
+        let text = error(&[closed(one), unreachable], &fetch);
+        assert!(
+            text.contains(&format!("cannot use client port {held}")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn own_addresses_are_local_and_others_are_not() {
+        for own in [
+            "127.0.0.1:80",
+            "127.8.9.1:80",
+            "0.0.0.0:80",
+            "[::1]:80",
+            "[::]:80",
+        ] {
+            assert!(is_local(own.parse().expect("address")), "{own}");
+        }
+        // Reserved (RFC 1112 section 4) and for documentation (RFC 3849): no machine's own.
+        for other in ["240.0.0.1:80", "[2001:db8::1]:80"] {
+            assert!(!is_local(other.parse().expect("address")), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_same_port_is_refused_on_this_host_only() {
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+        let other = SocketAddr::from((Ipv4Addr::new(240, 0, 0, 1), 80));
+        assert!(matches!(
+            refuse_same_port(own, Some(80)),
+            Err(FetchError::SamePort(_))
+        ));
+        assert!(refuse_same_port(own, Some(81)).is_ok());
+        assert!(refuse_same_port(own, None).is_ok());
+        assert!(refuse_same_port(other, Some(80)).is_ok());
+    }
+}

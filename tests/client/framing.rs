@@ -1,0 +1,292 @@
+//! Where a response ends, each case whole, byte by byte, with more behind it, and in any split.
+
+use cws::client::{Fault, MAX_HEAD, ResponseFraming};
+use proptest::prelude::*;
+
+type End = Result<Option<u16>, Fault>;
+
+/// Feeds the pieces and then the close; returns what belongs to the response, and its end.
+fn follow<'a>(head_only: bool, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, End) {
+    let mut framing = ResponseFraming::new(head_only);
+    let mut taken = Vec::new();
+    for piece in pieces {
+        let count = framing.feed(piece);
+        taken.extend_from_slice(&piece[..count]);
+        if let Some(verdict) = framing.verdict() {
+            assert_eq!(verdict.map(Some), framing.finish());
+        } else {
+            assert_eq!(
+                count,
+                piece.len(),
+                "before the end every byte belongs to the response"
+            );
+        }
+    }
+    (taken, framing.finish())
+}
+
+#[track_caller]
+fn check_as(head_only: bool, bytes: &[u8], taken: usize, end: End) {
+    let expected = (bytes[..taken].to_vec(), end);
+    assert_eq!(follow(head_only, [bytes]), expected, "whole");
+    assert_eq!(follow(head_only, bytes.chunks(1)), expected, "byte by byte");
+}
+
+/// A response that ends by itself: what follows it never belongs to it.
+#[track_caller]
+fn ends(bytes: &[u8], status: u16) {
+    check_as(false, bytes, bytes.len(), Ok(Some(status)));
+    for next in [bytes, b"\r\n", b"x", b"\0"] {
+        check_as(
+            false,
+            &[bytes, next].concat(),
+            bytes.len(),
+            Ok(Some(status)),
+        );
+    }
+}
+
+/// A response that the peer's close ends, after whatever it sends.
+#[track_caller]
+fn lasts(bytes: &[u8], status: Option<u16>) {
+    for next in [bytes, b"", b"\r\n\r\n", b"0\r\n\r\n"] {
+        let all = [bytes, next].concat();
+        check_as(false, &all, all.len(), Ok(status));
+    }
+}
+
+/// Bytes that can be no response, from the byte after the first `taken` on.
+#[track_caller]
+fn breaks(bytes: &[u8], taken: usize, fault: Fault) {
+    check_as(false, bytes, taken, Err(fault));
+}
+
+/// A head that is read to its end and then found bad.
+#[track_caller]
+fn bad_length(bytes: &[u8]) {
+    breaks(bytes, bytes.len(), Fault::BadLength);
+    check_as(
+        false,
+        &[bytes, b"body"].concat(),
+        bytes.len(),
+        Err(Fault::BadLength),
+    );
+}
+
+#[test]
+fn a_length_ends_the_body() {
+    ends(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200);
+    ends(
+        b"HTTP/1.1 404 Not Found\r\ncontent-length:3  \r\nX: y\r\n\r\n\0\r\n",
+        404,
+    );
+    ends(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", 200);
+    ends(b"HTTP/1.0 200\nContent-Length: 2\n\nhi", 200);
+    ends(
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 02\r\n\r\nhi",
+        200,
+    );
+    ends(
+        b"HTTP/1.0 200 OK\r\nContent-Length : 2\r\nA: b\r\n c\r\n\r\nhi",
+        200,
+    );
+}
+
+#[test]
+fn some_statuses_have_no_body_whatever_the_fields_say() {
+    ends(b"HTTP/1.0 204 No Content\r\nContent-Length: 5\r\n\r\n", 204);
+    ends(
+        b"HTTP/1.0 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+        304,
+    );
+    ends(
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+        204,
+    );
+}
+
+#[test]
+fn the_answer_to_head_is_the_head() {
+    let head = b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n";
+    check_as(true, head, head.len(), Ok(Some(200)));
+    check_as(
+        true,
+        &[head, &b"body"[..]].concat(),
+        head.len(),
+        Ok(Some(200)),
+    );
+    let both = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+    check_as(true, both, both.len(), Ok(Some(200)));
+}
+
+#[test]
+fn interim_responses_belong_to_the_response() {
+    ends(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+          HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        200,
+    );
+    let alone = b"HTTP/1.1 100 Continue\r\n\r\n";
+    breaks(alone, alone.len(), Fault::HeadCut(0));
+    let odd = [alone, &b"what?"[..]].concat();
+    breaks(
+        &odd,
+        alone.len(),
+        Fault::HeadMalformed(httparse::Error::Version),
+    );
+}
+
+#[test]
+fn without_a_length_the_close_ends_the_body() {
+    lasts(b"HTTP/1.0 200 OK\r\n\r\n", Some(200));
+    lasts(b"HTTP/1.0 500 Oops\r\nServer: x\r\n\r\nsorry", Some(500));
+    lasts(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        Some(200),
+    );
+    lasts(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\nab",
+        Some(200),
+    );
+}
+
+#[test]
+fn what_does_not_begin_like_http_lasts_until_the_close() {
+    lasts(b"hello", None);
+    lasts(b"\r\nHTTP/1.0 200 OK\r\n\r\n", None);
+    lasts(b"http/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", None);
+    lasts(b"HTTPS", None);
+    check_as(false, b"HTT", 3, Ok(None));
+}
+
+#[test]
+fn a_close_too_early_is_a_fault() {
+    breaks(b"", 0, Fault::NoAnswer);
+    breaks(b"HTTP/", 5, Fault::HeadCut(5));
+    breaks(b"HTTP/1.0 200 OK\r\n", 17, Fault::HeadCut(17));
+    let short = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhell";
+    breaks(
+        short,
+        short.len(),
+        Fault::BodyCut {
+            received: 4,
+            length: 5,
+        },
+    );
+    let none = b"HTTP/1.0 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n";
+    breaks(
+        none,
+        none.len(),
+        Fault::BodyCut {
+            received: 0,
+            length: u64::MAX,
+        },
+    );
+}
+
+#[test]
+fn a_length_is_one_number() {
+    for value in [
+        "",
+        "-1",
+        "+1",
+        "1 2",
+        "0x1",
+        "1.0",
+        "five",
+        "1,2",
+        "1,",
+        "1\r\nContent-Length: 2",
+    ] {
+        bad_length(format!("HTTP/1.0 200 OK\r\nContent-Length: {value}\r\n\r\n").as_bytes());
+    }
+    bad_length(b"HTTP/1.0 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n");
+    bad_length(b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n");
+}
+
+#[test]
+fn a_malformed_head_is_a_fault() {
+    use httparse::Error::{HeaderName, Status, TooManyHeaders, Version};
+    let fields = "A: b\r\n".repeat(1000);
+    for (head, error) in [
+        ("HTTP/2.0 200 OK\r\n\r\n", Version),
+        ("HTTP/x\r\n\r\n", Version),
+        ("HTTP/1.0 2x0 OK\r\n\r\n", Status),
+        ("HTTP/1.0 200 OK\r\nno colon\r\n\r\n", HeaderName),
+        (&format!("HTTP/1.0 200 OK\r\n{fields}\r\n"), TooManyHeaders),
+    ] {
+        breaks(head.as_bytes(), head.len(), Fault::HeadMalformed(error));
+    }
+}
+
+#[test]
+fn a_head_has_a_longest_length() {
+    let frame = "HTTP/1.0 204 No Content\r\nX: \r\n\r\n".len();
+    let head = |length: usize| {
+        format!(
+            "HTTP/1.0 204 No Content\r\nX: {}\r\n\r\n",
+            "x".repeat(length - frame)
+        )
+    };
+    ends(head(MAX_HEAD).as_bytes(), 204);
+    breaks(head(MAX_HEAD + 1).as_bytes(), MAX_HEAD, Fault::HeadTooLong);
+    // Endless interim responses come to the same bound.
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_HEAD);
+    breaks(interim.as_bytes(), MAX_HEAD, Fault::HeadTooLong);
+}
+
+/// Bytes that often are a response, or nearly one.
+fn wire() -> impl Strategy<Value = Vec<u8>> {
+    let fragment = prop_oneof![
+        Just(b"HTTP/1.0 200 OK\r\n".to_vec()),
+        Just(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
+        Just(b"HTTP/1.1 204 No Content\n".to_vec()),
+        Just(b"HTTP/".to_vec()),
+        Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
+        Just(b"Server: x\r\n".to_vec()),
+        Just(b" folded\r\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"\r\n\r\n".to_vec()),
+        Just(b"\n".to_vec()),
+        (0..40_u32).prop_map(|n| format!("Content-Length: {n}\r\n").into_bytes()),
+        prop::collection::vec(any::<u8>(), 0..30),
+    ];
+    let tail = prop::collection::vec(fragment, 0..8).prop_map(|parts| parts.concat());
+    let start = prop_oneof![
+        4 => Just(&b"HTTP/1.0 200 OK\r\n"[..]),
+        2 => (0..40_u32).prop_map(|n| {
+            let head: &'static [u8] = match n % 3 {
+                0 => b"HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\n",
+                1 => b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 No\r\n",
+                _ => b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
+            };
+            head
+        }),
+        1 => Just(&b""[..]),
+    ];
+    (start, tail).prop_map(|(start, tail)| [start, &tail].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    #[test]
+    fn no_split_changes_the_end(
+        bytes in wire(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        head_only in any::<bool>(),
+    ) {
+        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        at.extend([0, bytes.len()]);
+        at.sort_unstable();
+        let pieces = at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
+        let whole = follow(head_only, [&bytes[..]]);
+        prop_assert!(bytes.starts_with(&whole.0));
+        prop_assert_eq!(&follow(head_only, pieces), &whole);
+        prop_assert_eq!(follow(head_only, bytes.chunks(1)), whole);
+    }
+}

@@ -1,0 +1,10 @@
+//! The client over real sockets: its own binary against small servers that each test makes.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+mod framing;
+mod exchange;
+mod faults;
+mod ports;
+mod usage;

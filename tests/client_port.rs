@@ -1,0 +1,60 @@
+//! The client port used twenty times in a row against a server that never closes.
+//!
+//! Alone in its program, because no other test may start a process meanwhile: between its fork
+//! and its exec, a child holds a copy of a socket that is closed here, and so keeps it open.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use cws::client::{Fetch, Outcome, fetch};
+use socket2::{Domain, Socket, Type};
+
+const RUNS: usize = 20;
+const HELLO: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// Answers one connection, which must come from the port, and leaves it open.
+fn answer_one(listener: &TcpListener, from: u16) -> TcpStream {
+    let (mut stream, peer) = listener.accept().unwrap();
+    assert_eq!(peer.port(), from);
+    stream
+        .read_exact(&mut [0; b"GET testfile HTTP/1.0\r\n\r\n".len()])
+        .unwrap();
+    stream.write_all(HELLO).unwrap();
+    stream
+}
+
+#[test]
+fn no_run_leaves_a_time_wait_to_the_next() {
+    // Bound here and there with SO_REUSEADDR, so that no other program is given the port.
+    let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    reserved.set_reuse_address(true).unwrap();
+    reserved
+        .bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())
+        .unwrap();
+    let from = reserved.local_addr().unwrap().as_socket().unwrap().port();
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        // Kept until all have been served.
+        (0..RUNS)
+            .map(|_| answer_one(&listener, from))
+            .collect::<Vec<_>>()
+    });
+    let request = Fetch {
+        client_port: Some(from),
+        fin_wait: Duration::from_millis(10),
+        ..Fetch::new("127.0.0.1".parse().unwrap(), port)
+    };
+    for _ in 0..RUNS {
+        let mut printed = Vec::new();
+        let outcome = fetch(&request, &mut printed).unwrap();
+        assert_eq!(outcome, Outcome::Complete { status: Some(200) });
+        assert_eq!(printed, HELLO);
+    }
+    server.join().unwrap();
+}
