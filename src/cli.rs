@@ -8,7 +8,7 @@ use std::thread;
 const USAGE: u8 = 2;
 
 /// Prints help and version as they are, and any other outcome of parsing as one line.
-pub fn usage(error: &clap::Error) -> ExitCode {
+pub fn usage(command: &str, error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // A reader that has gone wants no help.
         let _ = error.print();
@@ -21,7 +21,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         .map(str::trim);
     let line = first.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
-    say(&format!("{line} (see --help)"));
+    say(&format!("{command}: {line} (see {command} --help)"));
     ExitCode::from(USAGE)
 }
 

@@ -77,6 +77,9 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes read and dropped while lingering: what a client may have had under way.
 pub const LINGER_BYTES: usize = 1024 * 1024;
 
+/// Longest wait that can be asked for: a clock must be able to count to its end.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Pause between two looks at the deadlines of parked connections.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 

@@ -244,6 +244,22 @@ fn check(config: &Config) -> Result<(), StartError> {
     if config.max_connections == 0 {
         return wrong("without connections (allow at least 1)".to_owned());
     }
+    let Config {
+        header_timeout,
+        body_timeout,
+        idle_timeout,
+        ..
+    } = *config;
+    let waits = [
+        header_timeout,
+        body_timeout,
+        idle_timeout,
+        config.write_timeout,
+    ];
+    let longest = waits.into_iter().chain([config.drain_timeout]).max();
+    if longest > Some(config::LONGEST_WAIT) {
+        return wrong("with a wait of more than a year (choose a shorter timeout)".to_owned());
+    }
     if config.listen.is_empty() {
         return wrong("without an address (name one to listen on)".to_owned());
     }

@@ -197,6 +197,7 @@ fn a_start_that_fails_is_one_line_and_code_1() {
             "1000000 workers (choose 1 to 4096)",
         ),
         (&["--queue", "10000000", "0"], "queue"),
+        (&["--idle-timeout", "100000years", "0"], "more than a year"),
     ] {
         let output = run(arguments);
         let line = one_line(&output);

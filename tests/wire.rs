@@ -4,8 +4,8 @@
 
 mod support;
 
+use cws::http::body::BodySkipper;
 use cws::http::fault::Fault;
-use cws::http::framing::BodySkipper;
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use cws::http::request::{NO_FIELDS, Request};
 use cws::{Config, Server, StaticFiles, config};

@@ -78,7 +78,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return cli::usage(&error),
+        Err(error) => return cli::usage("client", &error),
     };
     match client::fetch(&args.fetch(), &mut io::stdout().lock()) {
         Ok(Outcome::Complete {

@@ -102,7 +102,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return cws::cli::usage(&error),
+        Err(error) => return cws::cli::usage("server", &error),
     };
     start_log(args.quiet);
     match run(&args) {

@@ -6,16 +6,17 @@
 //! not for too long; a worker calls [`Connection::serve`]. Each gives a [`Step`]: where the
 //! connection goes next.
 
-mod exchange;
 mod input;
+mod incoming;
 mod outgoing;
+mod exchange;
 
 use crate::admission::{Admission, Place};
 use crate::config::{self, Config};
 use crate::http::Version;
+use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
-use crate::http::framing::BodySkipper;
-use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
+use crate::http::head::HeadScanner;
 use crate::http::response::DateCache;
 use crate::metrics::{CloseReason, Recorder};
 use crate::parking::{Interest, Parked, Socket};
@@ -23,7 +24,6 @@ use crossbeam_channel::Receiver;
 use exchange::{Answer, Record};
 use input::Input;
 use outgoing::{Failure, Outgoing, Progress};
-use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -201,7 +201,7 @@ impl Connection {
                 Phase::Ready { .. } => Flow::Dispatch,
                 Phase::Body { .. } => self.drop_body(context),
                 Phase::Flushing { .. } => self.flush(context),
-                Phase::Lingering { left, reason } => linger(&self.socket, left, *reason, context),
+                Phase::Lingering { .. } => self.linger(context),
             };
             match flow {
                 Flow::Again => {}
@@ -249,124 +249,6 @@ impl Connection {
             Phase::Head(scanner) => scanner.version().unwrap_or(Version::Http11),
             Phase::Ready { version, .. } | Phase::Body { version, .. } => *version,
             _ => Version::Http11,
-        }
-    }
-
-    /// Looks for a whole head in what is buffered, then in what has come.
-    fn read_head(&mut self, context: &mut Context) -> Flow {
-        let mut more = true;
-        loop {
-            if let Some(flow) = self.scan(context) {
-                return flow;
-            }
-            let Role::Acceptor(buffer) = &mut context.role else {
-                return Flow::Wait(Interest::Readable);
-            };
-            if !more {
-                return Flow::Wait(Interest::Readable);
-            }
-            match self.socket.read(buffer) {
-                Ok(0) => return self.ended_early(context),
-                Ok(count) => {
-                    self.input.push(&buffer[..count]);
-                    // A short read has emptied the socket.
-                    more = count == buffer.len();
-                }
-                Err(error) => match read_failed(&error) {
-                    Flow::Again => {}
-                    flow => return flow,
-                },
-            }
-        }
-    }
-
-    /// Looks for the end of the head in what is buffered.
-    fn scan(&mut self, context: &mut Context) -> Option<Flow> {
-        if let Phase::Idle = self.phase {
-            self.input.consume(empty_lines(self.input.as_slice()));
-            if matches!(self.input.as_slice(), b"" | b"\r") {
-                return None;
-            }
-            self.phase = Phase::Head(HeadScanner::default());
-            self.deadline = Instant::now() + context.config.header_timeout;
-        }
-        let Phase::Head(scanner) = &mut self.phase else {
-            return None;
-        };
-        let (head, target) = (context.config.head_bytes, context.config.target_bytes);
-        match scanner.scan(self.input.as_slice(), HeadLimits { head, target }) {
-            Scan::Partial => None,
-            Scan::Complete(head) => {
-                let version = self.version();
-                self.phase = Phase::Ready {
-                    head,
-                    version,
-                    body_dropped: false,
-                };
-                Some(Flow::Dispatch)
-            }
-            Scan::Refused(fault) => {
-                self.answer_fault(fault, context);
-                Some(Flow::Again)
-            }
-        }
-    }
-
-    /// The peer has ended its side while a request was awaited or under way.
-    fn ended_early(&mut self, context: &mut Context) -> Flow {
-        if self.is_idle() {
-            return Flow::Close(CloseReason::PeerClosed);
-        }
-        // It may have ended its sending side alone, and deserves to be told.
-        self.answer_fault(Fault::Truncated, context);
-        Flow::Again
-    }
-
-    /// Drops what has come of a request's body; the request is served when all has.
-    fn drop_body(&mut self, context: &mut Context) -> Flow {
-        let mut turn = config::LINGER_BYTES;
-        loop {
-            let Phase::Body {
-                head,
-                version,
-                skipper,
-            } = &mut self.phase
-            else {
-                return Flow::Again;
-            };
-            let head = *head;
-            match skipper.skip(&self.input.as_slice()[head..]) {
-                Ok(count) => self.input.consume_behind(head, count),
-                Err(fault) => {
-                    self.answer_fault(fault, context);
-                    return Flow::Again;
-                }
-            }
-            if skipper.is_done() {
-                self.phase = Phase::Ready {
-                    head,
-                    version: *version,
-                    body_dropped: true,
-                };
-                return Flow::Dispatch;
-            }
-            let Role::Acceptor(buffer) = &mut context.role else {
-                return Flow::Wait(Interest::Readable);
-            };
-            if turn == 0 {
-                return Flow::Wait(Interest::Readable);
-            }
-            match self.socket.read(buffer) {
-                Ok(0) => return self.ended_early(context),
-                Ok(count) => {
-                    turn = turn.saturating_sub(count);
-                    self.input.push(&buffer[..count]);
-                }
-                Err(error) => match read_failed(&error) {
-                    Flow::Again => {}
-                    flow => return flow,
-                },
-            }
         }
     }
 
@@ -442,32 +324,5 @@ impl Connection {
 
     fn has_unread_bytes(&self) -> bool {
         matches!(self.socket.read(&mut [0; 64]), Ok(1..))
-    }
-}
-
-/// Drops what still comes, until the peer ends its side too.
-fn linger(socket: &Socket, left: &mut usize, reason: CloseReason, context: &mut Context) -> Flow {
-    let Role::Acceptor(buffer) = &mut context.role else {
-        return Flow::Wait(Interest::Readable);
-    };
-    loop {
-        match socket.read(buffer) {
-            Ok(0) => return Flow::Close(reason),
-            Ok(count) if count >= *left => return Flow::Close(reason),
-            Ok(count) => *left -= count,
-            Err(error) => match read_failed(&error) {
-                Flow::Again => {}
-                Flow::Wait(interest) => return Flow::Wait(interest),
-                _ => return Flow::Close(reason),
-            },
-        }
-    }
-}
-
-fn read_failed(error: &io::Error) -> Flow {
-    match error.kind() {
-        ErrorKind::WouldBlock => Flow::Wait(Interest::Readable),
-        ErrorKind::Interrupted => Flow::Again,
-        _ => Flow::Close(CloseReason::PeerGone),
     }
 }

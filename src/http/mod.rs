@@ -5,6 +5,7 @@ pub mod fault;
 pub mod head;
 pub mod target;
 pub mod framing;
+pub mod body;
 pub mod request;
 pub mod response;
 

@@ -1,0 +1,163 @@
+//! The acceptor's part of a connection: reading heads, dropping bodies, lingering.
+//!
+//! A worker steps through here as well, on what is buffered; it never reads.
+
+use super::{Connection, Context, Flow, Phase, Role};
+use crate::config;
+use crate::http::fault::Fault;
+use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
+use crate::metrics::CloseReason;
+use crate::parking::Interest;
+use std::io::{self, ErrorKind};
+use std::time::Instant;
+
+impl Connection {
+    /// Looks for a whole head in what is buffered, then in what has come.
+    pub(super) fn read_head(&mut self, context: &mut Context) -> Flow {
+        let (mut more, mut again) = (true, false);
+        loop {
+            if let Some(flow) = self.scan(context) {
+                return flow;
+            }
+            let Role::Acceptor(buffer) = &mut context.role else {
+                return Flow::Wait(Interest::Readable);
+            };
+            if !more {
+                return Flow::Wait(Interest::Readable);
+            }
+            match self.socket.read(buffer) {
+                Ok(0) => return self.ended_early(context),
+                Ok(count) => {
+                    self.input.push(&buffer[..count]);
+                    // A short read has emptied the socket; after two full ones, others get
+                    // their turn (empty lines can come without end).
+                    more = count == buffer.len() && !std::mem::replace(&mut again, true);
+                }
+                Err(error) => match read_failed(&error) {
+                    Flow::Again => {}
+                    flow => return flow,
+                },
+            }
+        }
+    }
+
+    /// Looks for the end of the head in what is buffered.
+    fn scan(&mut self, context: &mut Context) -> Option<Flow> {
+        if let Phase::Idle = self.phase {
+            self.input.consume(empty_lines(self.input.as_slice()));
+            if matches!(self.input.as_slice(), b"" | b"\r") {
+                return None;
+            }
+            self.phase = Phase::Head(HeadScanner::default());
+            self.deadline = Instant::now() + context.config.header_timeout;
+        }
+        let Phase::Head(scanner) = &mut self.phase else {
+            return None;
+        };
+        let (head, target) = (context.config.head_bytes, context.config.target_bytes);
+        match scanner.scan(self.input.as_slice(), HeadLimits { head, target }) {
+            Scan::Partial => None,
+            Scan::Complete(head) => {
+                let version = self.version();
+                self.phase = Phase::Ready {
+                    head,
+                    version,
+                    body_dropped: false,
+                };
+                Some(Flow::Dispatch)
+            }
+            Scan::Refused(fault) => {
+                self.answer_fault(fault, context);
+                Some(Flow::Again)
+            }
+        }
+    }
+
+    /// The peer has ended its side while a request was awaited or under way.
+    fn ended_early(&mut self, context: &mut Context) -> Flow {
+        if self.is_idle() {
+            return Flow::Close(CloseReason::PeerClosed);
+        }
+        // It may have ended its sending side alone, and deserves to be told.
+        self.answer_fault(Fault::Truncated, context);
+        Flow::Again
+    }
+
+    /// Drops what has come of a request's body; the request is served when all has.
+    pub(super) fn drop_body(&mut self, context: &mut Context) -> Flow {
+        let mut turn = config::LINGER_BYTES;
+        loop {
+            let Phase::Body {
+                head,
+                version,
+                skipper,
+            } = &mut self.phase
+            else {
+                return Flow::Again;
+            };
+            let head = *head;
+            match skipper.skip(&self.input.as_slice()[head..]) {
+                Ok(count) => self.input.consume_behind(head, count),
+                Err(fault) => {
+                    self.answer_fault(fault, context);
+                    return Flow::Again;
+                }
+            }
+            if skipper.is_done() {
+                self.phase = Phase::Ready {
+                    head,
+                    version: *version,
+                    body_dropped: true,
+                };
+                return Flow::Dispatch;
+            }
+            let Role::Acceptor(buffer) = &mut context.role else {
+                return Flow::Wait(Interest::Readable);
+            };
+            if turn == 0 {
+                return Flow::Wait(Interest::Readable);
+            }
+            match self.socket.read(buffer) {
+                Ok(0) => return self.ended_early(context),
+                Ok(count) => {
+                    turn = turn.saturating_sub(count);
+                    self.input.push(&buffer[..count]);
+                }
+                Err(error) => match read_failed(&error) {
+                    Flow::Again => {}
+                    flow => return flow,
+                },
+            }
+        }
+    }
+
+    /// Drops what still comes, until the peer ends its side too.
+    pub(super) fn linger(&mut self, context: &mut Context) -> Flow {
+        let Phase::Lingering { left, reason } = &mut self.phase else {
+            return Flow::Again;
+        };
+        let Role::Acceptor(buffer) = &mut context.role else {
+            return Flow::Wait(Interest::Readable);
+        };
+        loop {
+            match self.socket.read(buffer) {
+                Ok(0) => return Flow::Close(*reason),
+                Ok(count) if count >= *left => return Flow::Close(*reason),
+                Ok(count) => *left -= count,
+                Err(error) => match read_failed(&error) {
+                    Flow::Again => {}
+                    Flow::Wait(interest) => return Flow::Wait(interest),
+                    _ => return Flow::Close(*reason),
+                },
+            }
+        }
+    }
+}
+
+fn read_failed(error: &io::Error) -> Flow {
+    match error.kind() {
+        ErrorKind::WouldBlock => Flow::Wait(Interest::Readable),
+        ErrorKind::Interrupted => Flow::Again,
+        _ => Flow::Close(CloseReason::PeerGone),
+    }
+}

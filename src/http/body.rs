@@ -1,0 +1,278 @@
+//! A request body that nobody wants, read to be dropped.
+
+use super::fault::Fault;
+use super::framing::BodyLength;
+use crate::config;
+
+/// A body that is read to be dropped; it remembers where in the body the last bytes ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodySkipper {
+    state: State,
+    left: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// So many bytes of a body of known length, or of a chunk (then followed by CRLF).
+    Data { left: u64, chunk: bool },
+    /// A chunk-size line: the size so far, its digits, and the bytes of the line.
+    Size {
+        size: u64,
+        digits: u8,
+        line: usize,
+        extension: bool,
+    },
+    /// The CRLF after a chunk's data, or the LF that ends a size line.
+    Crlf { lf_only: bool, then: After },
+    /// A line of the trailer section: its bytes so far, and those of the section.
+    Trailer { line: usize, section: usize },
+    /// Nothing is left.
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Size,
+    Data(u64),
+    Trailer,
+    End,
+}
+
+impl BodySkipper {
+    /// A skipper for a body of this length that drops at most `limit` bytes of it.
+    pub fn new(length: BodyLength, limit: u64) -> Result<Self, Fault> {
+        let state = match length {
+            BodyLength::Known(0) => State::Done,
+            BodyLength::Known(left) if left > limit => return Err(Fault::BodyTooLarge),
+            BodyLength::Known(left) => State::Data { left, chunk: false },
+            BodyLength::Chunked => State::SIZE,
+        };
+        Ok(Self { state, left: limit })
+    }
+
+    /// True when the body has ended.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Takes what belongs to the body from the front of `bytes`; gives the number of bytes taken.
+    pub fn skip(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut at = 0;
+        while at < bytes.len() && self.state != State::Done {
+            if let State::Data { left, chunk } = self.state {
+                let taken = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len() - at);
+                at += taken;
+                let left = left - taken as u64;
+                self.state = match (left, chunk) {
+                    (0, false) => State::Done,
+                    (0, true) => State::Crlf {
+                        lf_only: false,
+                        then: After::Size,
+                    },
+                    _ => State::Data { left, chunk },
+                };
+                continue;
+            }
+            self.framing_byte(bytes[at])?;
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    /// One byte outside of data (RFC 9112, section 7.1); lines end in CRLF and nothing else here.
+    fn framing_byte(&mut self, byte: u8) -> Result<(), Fault> {
+        self.state = match (&self.state, byte) {
+            (
+                State::Size {
+                    size,
+                    digits,
+                    line,
+                    extension,
+                },
+                byte,
+            ) => self.size_byte(*size, *digits, *line, *extension, byte)?,
+            (
+                State::Crlf {
+                    lf_only: false,
+                    then,
+                },
+                b'\r',
+            ) => State::Crlf {
+                lf_only: true,
+                then: *then,
+            },
+            (
+                State::Crlf {
+                    lf_only: true,
+                    then,
+                },
+                b'\n',
+            ) => match then {
+                After::Size => State::SIZE,
+                After::Data(left) => State::Data {
+                    left: *left,
+                    chunk: true,
+                },
+                After::Trailer => State::Trailer {
+                    line: 0,
+                    section: 0,
+                },
+                After::End => State::Done,
+            },
+            (State::Trailer { line: 0, .. }, b'\r') => State::Crlf {
+                lf_only: true,
+                then: After::End,
+            },
+            (State::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
+                return Err(Fault::HeadTooLarge);
+            }
+            (State::Trailer { line, section }, b'\n') if *line > 0 => State::Trailer {
+                line: 0,
+                section: *section,
+            },
+            (State::Trailer { line, section }, b'\r' | b'\t' | b' '..=0x7e | 0x80..) => {
+                State::Trailer {
+                    line: line + 1,
+                    section: section + 1,
+                }
+            }
+            _ => return Err(Fault::Chunk),
+        };
+        Ok(())
+    }
+
+    fn size_byte(
+        &mut self,
+        size: u64,
+        digits: u8,
+        line: usize,
+        extension: bool,
+        byte: u8,
+    ) -> Result<State, Fault> {
+        if line >= config::CHUNK_LINE_BYTES {
+            return Err(Fault::Chunk);
+        }
+        let line = line + 1;
+        match byte {
+            b'\r' if digits > 0 => {
+                // The limit counts data, so it is checked before the data comes.
+                self.left = self.left.checked_sub(size).ok_or(Fault::BodyTooLarge)?;
+                let then = if size == 0 {
+                    After::Trailer
+                } else {
+                    After::Data(size)
+                };
+                Ok(State::Crlf {
+                    lf_only: true,
+                    then,
+                })
+            }
+            b';' | b' ' | b'\t' if digits > 0 && !extension => Ok(State::Size {
+                size,
+                digits,
+                line,
+                extension: true,
+            }),
+            b'\t' | b' '..=0x7e | 0x80.. if extension => Ok(State::Size {
+                size,
+                digits,
+                line,
+                extension,
+            }),
+            byte if !extension && digits < 16 => {
+                let digit = (byte as char).to_digit(16).ok_or(Fault::Chunk)?;
+                let size = size << 4 | u64::from(digit);
+                Ok(State::Size {
+                    size,
+                    digits: digits + 1,
+                    line,
+                    extension,
+                })
+            }
+            _ => Err(Fault::Chunk),
+        }
+    }
+}
+
+impl State {
+    const SIZE: Self = Self::Size {
+        size: 0,
+        digits: 0,
+        line: 0,
+        extension: false,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn skip(body: &[u8], limit: u64, cuts: &[usize]) -> Result<(usize, bool), Fault> {
+        let mut skipper = BodySkipper::new(BodyLength::Chunked, limit)?;
+        let mut taken = 0;
+        for &cut in cuts.iter().chain([&body.len()]) {
+            let cut = cut.clamp(taken, body.len());
+            taken += skipper.skip(&body[taken..cut])?;
+        }
+        Ok((taken, skipper.is_done()))
+    }
+
+    #[test]
+    fn chunked_bodies() {
+        let endless = format!("5{}\r\n", "x".repeat(300));
+        type Row<'a> = (&'a [u8], Result<(usize, bool), Fault>);
+        let rows: &[Row] = &[
+            (b"0\r\n\r\nGET", Ok((5, true))),
+            (b"5\r\nhello\r\n0\r\n\r\n", Ok((15, true))),
+            (
+                b"A;name=\"v\"\r\n0123456789\r\n000\r\nT: v\r\n\r\n",
+                Ok((37, true)),
+            ),
+            (b"5\r\nhel", Ok((6, false))),
+            (b"\r\n", Err(Fault::Chunk)),
+            (b"zz\r\n", Err(Fault::Chunk)),
+            (b"-1\r\n", Err(Fault::Chunk)),
+            (b"0x5\r\n", Err(Fault::Chunk)),
+            (b"5\nhello", Err(Fault::Chunk)),
+            (b"5\r\nhelloX", Err(Fault::Chunk)),
+            (b"5;a\0\r\n", Err(Fault::Chunk)),
+            (b"fffffffffffffffff\r\n", Err(Fault::Chunk)),
+            (b"ffffffffffffffff\r\n", Err(Fault::BodyTooLarge)),
+            (endless.as_bytes(), Err(Fault::Chunk)),
+        ];
+        for (body, expected) in rows {
+            let text = String::from_utf8_lossy(body);
+            assert_eq!(skip(body, 100, &[]), *expected, "{text:?}");
+            let every: Vec<usize> = (0..body.len()).collect();
+            assert_eq!(skip(body, 100, &every), *expected, "byte by byte: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_known_length_is_skipped_exactly() {
+        let mut skipper = BodySkipper::new(BodyLength::Known(5), 10).expect("within the limit");
+        assert_eq!(skipper.skip(b"abc"), Ok(3));
+        assert_eq!(skipper.skip(b"deGET /"), Ok(2));
+        assert!(skipper.is_done());
+        let refused = BodySkipper::new(BodyLength::Known(11), 10);
+        assert_eq!(refused, Err(Fault::BodyTooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn no_split_changes_a_chunked_body(
+            body in prop::collection::vec(prop_oneof![
+                Just(b"0\r\n".to_vec()), Just(b"3\r\nabc\r\n".to_vec()), Just(b"\r\n".to_vec()),
+                Just(b"1;x\r\nz\r\n".to_vec()), prop::collection::vec(any::<u8>(), 0..6)
+            ], 0..12),
+            mut cuts in prop::collection::vec(0usize..80, 0..6),
+        ) {
+            let body = body.concat();
+            cuts.sort_unstable();
+            prop_assert_eq!(skip(&body, 8, &cuts), skip(&body, 8, &[]));
+        }
+    }
+}
