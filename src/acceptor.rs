@@ -218,6 +218,10 @@ impl Acceptor {
         }
     }
 
+    #[allow(
+        clippy::vec_box,
+        reason = "connections live in boxes, which move without copying"
+    )]
     fn take_all(&self, wanted: impl FnMut(&Connection) -> bool) -> Vec<Box<Connection>> {
         let mut taken = Vec::new();
         self.parking

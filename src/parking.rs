@@ -165,11 +165,14 @@ impl Waker {
 
 type Slot<T> = Mutex<Option<Box<T>>>;
 
+/// Slots that are there once one of them was needed.
+type Chunk<T> = OnceLock<Box<[Slot<T>]>>;
+
 /// The table and the poller.
 #[derive(Debug)]
 pub struct Parking<T> {
     poller: Arc<Poller>,
-    chunks: Box<[OnceLock<Box<[Slot<T>]>>]>,
+    chunks: Box<[Chunk<T>]>,
     /// One more than the largest slot ever used.
     used: AtomicUsize,
 }

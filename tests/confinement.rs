@@ -148,7 +148,7 @@ fn what_may_not_be_read_is_forbidden_or_missing() {
     use std::os::unix::fs::PermissionsExt;
     let site = hostile_site();
     let path = site.put("root/locked", "locked");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     let readable_all_the_same = std::fs::read(&path).is_ok();
     let server = start(&site, false);
     let status = get(server.addresses()[0], "/locked").status;

@@ -28,80 +28,90 @@ pub enum BodyLength {
 impl Framing {
     /// Reads the fields that frame a message; refuses every ambiguity.
     pub fn of(version: Version, fields: &[Header<'_>]) -> Result<Self, Fault> {
-        let mut host = None;
-        let mut length = None;
-        let mut chunked = None;
-        let mut connection = ConnectionOptions::default();
-        let mut expects_continue = false;
+        let mut found = Found::default();
         for field in fields {
-            let value = field.value.trim_ascii();
-            match field.name.len() {
-                4 if field.name.eq_ignore_ascii_case("host") => {
-                    if host.replace(value).is_some() || !is_authority(value) {
-                        return Err(Fault::Host);
-                    }
-                }
-                6 if field.name.eq_ignore_ascii_case("expect") => {
-                    if !value.eq_ignore_ascii_case(b"100-continue") {
-                        return Err(Fault::Expectation);
-                    }
-                    // A 1.0 client cannot have meant it (RFC 9110, section 10.1.1).
-                    expects_continue = version == Version::Http11;
-                }
-                10 if field.name.eq_ignore_ascii_case("connection") => connection.add(value),
-                14 if field.name.eq_ignore_ascii_case("content-length") => {
-                    let value = decimal(value).ok_or(Fault::Framing)?;
-                    if length.replace(value).is_some_and(|before| before != value) {
-                        return Err(Fault::Framing);
-                    }
-                }
-                17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
-                    if chunked.replace(value).is_some() {
-                        return Err(Fault::Framing);
-                    }
-                }
-                _ => {}
-            }
+            found.add(field.name, field.value.trim_ascii())?;
         }
-        if version == Version::Http11 && host.is_none() {
+        if version == Version::Http11 && !found.host {
             return Err(Fault::Host);
         }
-        let body = match (chunked, length) {
-            (None, length) => BodyLength::Known(length.unwrap_or(0)),
-            // Both at once, or a coding in 1.0, is how requests are smuggled (section 6.1).
-            (Some(_), Some(_)) => return Err(Fault::Framing),
-            (Some(_), None) if version == Version::Http10 => return Err(Fault::Framing),
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => BodyLength::Chunked,
-            (Some(coding), None) if coding.to_ascii_lowercase().ends_with(b"chunked") => {
-                return Err(Fault::Coding);
-            }
-            (Some(_), None) => return Err(Fault::Framing),
-        };
         Ok(Self {
-            persistent: connection.persistent(version),
-            body,
-            expects_continue,
+            persistent: !found.close && (version == Version::Http11 || found.keep_alive),
+            body: found.body_length(version)?,
+            // A 1.0 client cannot have meant it (RFC 9110, section 10.1.1).
+            expects_continue: found.expects_continue && version == Version::Http11,
         })
     }
 }
 
+/// The fields that matter here, as far as they have been read.
 #[derive(Default)]
-struct ConnectionOptions {
+struct Found<'b> {
+    host: bool,
     close: bool,
     keep_alive: bool,
+    expects_continue: bool,
+    length: Option<u64>,
+    coding: Option<&'b [u8]>,
 }
 
-impl ConnectionOptions {
-    fn add(&mut self, list: &[u8]) {
-        for option in list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+impl<'b> Found<'b> {
+    fn add(&mut self, name: &str, value: &'b [u8]) -> Result<(), Fault> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            4 if is("host") => {
+                let repeated = std::mem::replace(&mut self.host, true);
+                refuse_if(repeated || !is_authority(value), Fault::Host)
+            }
+            6 if is("expect") => {
+                self.expects_continue = true;
+                refuse_if(
+                    !value.eq_ignore_ascii_case(b"100-continue"),
+                    Fault::Expectation,
+                )
+            }
+            10 if is("connection") => {
+                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                Ok(())
+            }
+            14 if is("content-length") => {
+                let length = decimal(value).ok_or(Fault::Framing)?;
+                let before = self.length.replace(length);
+                refuse_if(
+                    before.is_some_and(|before| before != length),
+                    Fault::Framing,
+                )
+            }
+            17 if is("transfer-encoding") => {
+                refuse_if(self.coding.replace(value).is_some(), Fault::Framing)
+            }
+            _ => Ok(()),
         }
     }
 
-    fn persistent(&self, version: Version) -> bool {
-        !self.close && (version == Version::Http11 || self.keep_alive)
+    fn body_length(&self, version: Version) -> Result<BodyLength, Fault> {
+        let Some(coding) = self.coding else {
+            return Ok(BodyLength::Known(self.length.unwrap_or(0)));
+        };
+        // Both at once, or a coding in 1.0, is how requests are smuggled (RFC 9112, section 6.1).
+        if self.length.is_some() || version == Version::Http10 {
+            return Err(Fault::Framing);
+        }
+        let coding = coding.to_ascii_lowercase();
+        match coding.strip_suffix(b"chunked") {
+            Some(b"") => Ok(BodyLength::Chunked),
+            Some(_) => Err(Fault::Coding),
+            // Without chunks at its end, the body has none.
+            None => Err(Fault::Framing),
+        }
     }
+}
+
+fn refuse_if(wrong: bool, fault: Fault) -> Result<(), Fault> {
+    if wrong { Err(fault) } else { Ok(()) }
 }
 
 /// Digits and nothing else, within 64 bits.

@@ -7,9 +7,12 @@ pub struct Status(u16);
 macro_rules! statuses {
     ($($name:ident $code:literal $reason:literal)*) => {
         impl Status {
-            $(#[doc = concat!("`", $code, " ", $reason, "`")] pub const $name: Status = Status($code);)*
+            $(
+                #[doc = concat!("`", $code, " ", $reason, "`")]
+                pub const $name: Status = Status($code);
+            )*
 
-            /// The reason phrase of RFC 9110; empty for a code that this server never sends itself.
+            /// The reason phrase of RFC 9110; empty for a code not listed here.
             pub fn reason(self) -> &'static str {
                 match self.0 {
                     $($code => $reason,)*
