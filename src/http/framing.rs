@@ -126,126 +126,93 @@ fn decimal(bytes: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn framing(version: Version, fields: &[(&str, &str)]) -> Result<Framing, Fault> {
-        let fields: Vec<Header<'_>> = fields
-            .iter()
-            .map(|(name, value)| Header {
-                name,
-                value: value.as_bytes(),
-            })
-            .collect();
-        Framing::of(version, &fields)
+    fn framing(version: Version, fields: &str) -> Result<Framing, Fault> {
+        let fields = format!("{fields}\r\n");
+        let mut slots = [httparse::EMPTY_HEADER; 8];
+        match httparse::parse_headers(fields.as_bytes(), &mut slots) {
+            Ok(httparse::Status::Complete((_, fields))) => Framing::of(version, fields),
+            other => panic!("well-formed fields: {other:?}"),
+        }
     }
 
     #[test]
-    fn lengths_and_persistence() {
+    fn lengths() {
         use BodyLength::{Chunked, Known};
-        use Version::{Http10, Http11};
-        type Row<'a> = (
-            Version,
-            &'a [(&'a str, &'a str)],
-            Result<(bool, BodyLength), Fault>,
-        );
-        let host = ("Host", "h");
-        let rows: &[Row] = &[
-            (Http11, &[host], Ok((true, Known(0)))),
-            (Http10, &[], Ok((false, Known(0)))),
+        let rows = [
+            ("", Ok(Known(0))),
+            ("Content-Length: 5\r\n", Ok(Known(5))),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", Ok(Known(5))),
             (
-                Http10,
-                &[("Connection", "foo, Keep-Alive")],
-                Ok((true, Known(0))),
+                "Content-Length: 5\r\nContent-Length: 6\r\n",
+                Err(Fault::Framing),
             ),
+            ("Content-Length: 5, 5\r\n", Err(Fault::Framing)),
+            ("Content-Length: +5\r\n", Err(Fault::Framing)),
+            ("Content-Length:\r\n", Err(Fault::Framing)),
             (
-                Http11,
-                &[host, ("connection", "close")],
-                Ok((false, Known(0))),
+                "Content-Length: 18446744073709551616\r\n",
+                Err(Fault::Framing),
             ),
+            ("Transfer-Encoding: Chunked\r\n", Ok(Chunked)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(Fault::Coding)),
+            ("Transfer-Encoding: chunked, gzip\r\n", Err(Fault::Framing)),
             (
-                Http11,
-                &[host, ("Connection", "keep-alive"), ("Connection", "close")],
-                Ok((false, Known(0))),
-            ),
-            (
-                Http11,
-                &[host, ("Content-Length", "5")],
-                Ok((true, Known(5))),
-            ),
-            (
-                Http11,
-                &[host, ("Content-Length", "5"), ("Content-Length", "5")],
-                Ok((true, Known(5))),
-            ),
-            (
-                Http11,
-                &[host, ("Content-Length", "5"), ("Content-Length", "6")],
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
                 Err(Fault::Framing),
             ),
             (
-                Http11,
-                &[host, ("Content-Length", "5, 5")],
+                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
                 Err(Fault::Framing),
-            ),
-            (
-                Http11,
-                &[host, ("Content-Length", "+5")],
-                Err(Fault::Framing),
-            ),
-            (Http11, &[host, ("Content-Length", "")], Err(Fault::Framing)),
-            (
-                Http11,
-                &[host, ("Content-Length", "18446744073709551616")],
-                Err(Fault::Framing),
-            ),
-            (
-                Http11,
-                &[host, ("Transfer-Encoding", "Chunked")],
-                Ok((true, Chunked)),
-            ),
-            (
-                Http11,
-                &[host, ("Transfer-Encoding", "gzip, chunked")],
-                Err(Fault::Coding),
-            ),
-            (
-                Http11,
-                &[host, ("Transfer-Encoding", "chunked, gzip")],
-                Err(Fault::Framing),
-            ),
-            (
-                Http11,
-                &[
-                    host,
-                    ("Transfer-Encoding", "chunked"),
-                    ("Transfer-Encoding", "chunked"),
-                ],
-                Err(Fault::Framing),
-            ),
-            (
-                Http11,
-                &[
-                    host,
-                    ("Transfer-Encoding", "chunked"),
-                    ("Content-Length", "5"),
-                ],
-                Err(Fault::Framing),
-            ),
-            (
-                Http10,
-                &[("Transfer-Encoding", "chunked")],
-                Err(Fault::Framing),
-            ),
-            (Http11, &[], Err(Fault::Host)),
-            (Http11, &[host, host], Err(Fault::Host)),
-            (Http11, &[("Host", "a b")], Err(Fault::Host)),
-            (
-                Http11,
-                &[host, ("Expect", "magic")],
-                Err(Fault::Expectation),
             ),
         ];
+        for (fields, expected) in rows {
+            let fields = format!("Host: h\r\n{fields}");
+            let got = framing(Version::Http11, &fields).map(|framing| framing.body);
+            assert_eq!(got, expected, "{fields:?}");
+        }
+        let in_1_0 = framing(Version::Http10, "Transfer-Encoding: chunked\r\n");
+        assert_eq!(in_1_0, Err(Fault::Framing));
+    }
+
+    #[test]
+    fn persistence() {
+        use Version::{Http10, Http11};
+        let rows = [
+            (Http11, "Host: h\r\n", true),
+            (Http11, "Host: h\r\nconnection: close\r\n", false),
+            (
+                Http11,
+                "Host: h\r\nConnection: keep-alive\r\nConnection: close\r\n",
+                false,
+            ),
+            (Http10, "", false),
+            (Http10, "Connection: foo, Keep-Alive\r\n", true),
+            (Http10, "Connection: keep-alive, close\r\n", false),
+        ];
         for (version, fields, expected) in rows {
-            let got = framing(*version, fields).map(|f| (f.persistent, f.body));
-            assert_eq!(got, *expected, "{version:?} {fields:?}");
+            let got = framing(version, fields).map(|framing| framing.persistent);
+            assert_eq!(got, Ok(expected), "{version:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_expectations() {
+        use Version::{Http10, Http11};
+        let rows = [
+            (Http11, "", Err(Fault::Host)),
+            (Http11, "Host: h\r\nHost: h\r\n", Err(Fault::Host)),
+            (Http11, "Host: a b\r\n", Err(Fault::Host)),
+            (
+                Http11,
+                "Host: h\r\nExpect: magic\r\n",
+                Err(Fault::Expectation),
+            ),
+            (Http11, "Host: h\r\nExpect: 100-Continue\r\n", Ok(true)),
+            (Http10, "Expect: 100-continue\r\n", Ok(false)),
+        ];
+        for (version, fields, expected) in rows {
+            let got = framing(version, fields).map(|framing| framing.expects_continue);
+            assert_eq!(got, expected, "{version:?} {fields:?}");
         }
     }
 }
