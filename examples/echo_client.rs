@@ -21,9 +21,7 @@ const MESSAGE: &str = "hello, is anybody there?\n";
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let host = args.next().unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let port = args
-        .next()
-        .map_or(Ok(DEFAULT_PORT), |text| text.parse::<u16>());
+    let port = args.next().map_or(Ok(DEFAULT_PORT), |text| text.parse::<u16>());
     let (Ok(port), None) = (port, args.next()) else {
         eprintln!("usage: echo_client [HOST] [PORT] (a port is 1 to 65535)");
         return ExitCode::from(2);
@@ -48,8 +46,6 @@ fn exchange(host: &str, port: u16) -> io::Result<Vec<u8>> {
     let mut server = TcpStream::connect((host, port))?;
     server.write_all(MESSAGE.as_bytes())?;
     let mut reply = Vec::new();
-    server
-        .take(2 * MESSAGE.len() as u64)
-        .read_to_end(&mut reply)?;
+    server.take(2 * MESSAGE.len() as u64).read_to_end(&mut reply)?;
     Ok(reply)
 }

@@ -28,9 +28,7 @@ const MAX_MESSAGE: usize = 4096;
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let port = args.next().map_or(Ok(DEFAULT_PORT), |text| text.parse());
-    let delay = args
-        .next()
-        .map_or(Ok(DEFAULT_DELAY_MS), |text| text.parse());
+    let delay = args.next().map_or(Ok(DEFAULT_DELAY_MS), |text| text.parse());
     let (Ok(port), Ok(delay), None) = (port, delay, args.next()) else {
         eprintln!("usage: echo_server [PORT] [DELAY_MS] (a port is 0 to 65535; 0 takes any)");
         return ExitCode::from(2);

@@ -48,9 +48,7 @@ impl Acceptor {
         jobs: Sender<Job>,
         context: Context,
     ) -> io::Result<Self> {
-        let watched = listeners
-            .into_iter()
-            .map(|listener| parking.watch_listener(listener));
+        let watched = listeners.into_iter().map(|listener| parking.watch_listener(listener));
         Ok(Self {
             listeners: watched.collect::<io::Result<_>>()?,
             parking,
@@ -65,9 +63,7 @@ impl Acceptor {
 
     /// Starts its thread.
     pub fn start(self) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new()
-            .name("acceptor".to_owned())
-            .spawn(move || self.run())
+        thread::Builder::new().name("acceptor".to_owned()).spawn(move || self.run())
     }
 
     fn run(mut self) {
@@ -89,11 +85,7 @@ impl Acceptor {
     }
 
     fn answer_event(&mut self, key: usize) {
-        if let Some(at) = self
-            .listeners
-            .iter()
-            .position(|listener| listener.key() == key)
-        {
+        if let Some(at) = self.listeners.iter().position(|listener| listener.key() == key) {
             self.accept(at, config::ACCEPT_BATCH);
         } else if let Some(connection) = self.parking.take(key) {
             let step = connection.advance(&mut self.context);
@@ -180,10 +172,7 @@ impl Acceptor {
         let Some(connection) = settle(step, &self.parking, &self.context) else {
             return;
         };
-        let job = Job {
-            connection,
-            since: Instant::now(),
-        };
+        let job = Job { connection, since: Instant::now() };
         let refused = match self.jobs.try_send(job) {
             Ok(()) => return,
             Err(TrySendError::Full(job)) => {
@@ -218,14 +207,10 @@ impl Acceptor {
         }
     }
 
-    #[allow(
-        clippy::vec_box,
-        reason = "connections live in boxes, which move without copying"
-    )]
+    #[allow(clippy::vec_box, reason = "connections live in boxes, which move without copying")]
     fn take_all(&self, wanted: impl FnMut(&Connection) -> bool) -> Vec<Box<Connection>> {
         let mut taken = Vec::new();
-        self.parking
-            .take_all(wanted, |connection| taken.push(connection));
+        self.parking.take_all(wanted, |connection| taken.push(connection));
         taken
     }
 
@@ -265,11 +250,7 @@ impl Acceptor {
     fn cut_what_is_left(self) {
         self.admission.cut();
         for connection in self.take_all(|_| true) {
-            settle(
-                Step::Close(connection, CloseReason::Cut),
-                &self.parking,
-                &self.context,
-            );
+            settle(Step::Close(connection, CloseReason::Cut), &self.parking, &self.context);
         }
     }
 }

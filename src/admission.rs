@@ -22,13 +22,7 @@ impl Admission {
     /// Room for `most` connections; `waker` wakes the acceptor when it can go on.
     pub fn new(most: usize, waker: Waker) -> Arc<Self> {
         let [draining, cut] = [false; 2].map(AtomicBool::new);
-        Arc::new(Self {
-            most,
-            open: AtomicUsize::new(0),
-            draining,
-            cut,
-            waker,
-        })
+        Arc::new(Self { most, open: AtomicUsize::new(0), draining, cut, waker })
     }
 
     /// A place, if there is one. Only the acceptor calls this, so the bound is exact.

@@ -15,10 +15,7 @@ pub fn usage(command: &str, error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
-    let first = text
-        .lines()
-        .take_while(|line| !line.trim().is_empty())
-        .map(str::trim);
+    let first = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
     let line = first.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     say(&format!("{command}: {line} (see {command} --help)"));
@@ -50,8 +47,5 @@ pub fn on_signals(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
             process::exit(128 + signal);
         }
     };
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(watch)
-        .map(drop)
+    thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
 }

@@ -90,9 +90,7 @@ impl FromStr for Host {
     type Err = Unfit;
 
     fn from_str(text: &str) -> Result<Self, Unfit> {
-        let inner = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
+        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let name = inner.unwrap_or(text);
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(Unfit("a host is a name or an IP address"));
@@ -114,9 +112,7 @@ impl FromStr for RequestPath {
             return Err(Unfit("a path has at least one character"));
         }
         if text.contains(|c: char| c == ' ' || c.is_control()) {
-            return Err(Unfit(
-                "a path has no space and no control character (write %20)",
-            ));
+            return Err(Unfit("a path has no space and no control character (write %20)"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -175,10 +171,9 @@ fn send(to: &mut impl Write, fetch: &Fetch) -> Result<Option<io::Error>, FetchEr
         io::ErrorKind::ConnectionReset => Ok(Some(error)),
         // The server had closed in order before; reading shows the same end.
         io::ErrorKind::BrokenPipe => Ok(None),
-        _ if is_timeout(&error) => Err(FetchError::Stalled {
-            action: "send the request",
-            after: fetch.timeout,
-        }),
+        _ if is_timeout(&error) => {
+            Err(FetchError::Stalled { action: "send the request", after: fetch.timeout })
+        }
         _ => Err(FetchError::Send(error)),
     }
 }
@@ -204,10 +199,7 @@ fn receive(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if is_timeout(&error) => {
                 let action = "receive the response";
-                return Err(FetchError::Stalled {
-                    action,
-                    after: fetch.timeout,
-                });
+                return Err(FetchError::Stalled { action, after: fetch.timeout });
             }
             Err(error) => return Err(FetchError::Receive(error)),
         };
@@ -228,10 +220,7 @@ fn receive(
 
 /// A socket's timeout reads as `WouldBlock` or, on other systems, as `TimedOut`.
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 #[cfg(test)]
@@ -267,10 +256,7 @@ mod tests {
         let open_ended = b"HTTP/1.0 503 Busy\r\n\r\nbusy";
         let busy = Outcome::Complete { status: Some(503) };
         for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset] {
-            assert!(
-                matches!(answer_to(kind, sized), Ok(outcome) if outcome == busy),
-                "{kind}"
-            );
+            assert!(matches!(answer_to(kind, sized), Ok(outcome) if outcome == busy), "{kind}");
         }
         let closed = answer_to(io::ErrorKind::BrokenPipe, open_ended);
         assert!(matches!(closed, Ok(outcome) if outcome == busy));
@@ -281,13 +267,7 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_sent_is_an_error() {
         let stalled = answer_to(io::ErrorKind::WouldBlock, b"");
-        assert!(matches!(
-            stalled,
-            Err(FetchError::Stalled {
-                action: "send the request",
-                ..
-            })
-        ));
+        assert!(matches!(stalled, Err(FetchError::Stalled { action: "send the request", .. })));
         let failed = answer_to(io::ErrorKind::HostUnreachable, b"");
         assert!(matches!(failed, Err(FetchError::Send(_))));
     }

@@ -114,24 +114,12 @@ pub const RETRY_AFTER_SECONDS: u64 = 1;
 /// Pause before accepting again after the system refused a descriptor or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-const _: () = assert!(
-    METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES,
-    "a longest line fits a head"
-);
-const _: () = assert!(
-    KEPT_BYTES < READ_BYTES,
-    "a parked connection keeps less than one read"
-);
-const _: () = assert!(
-    SMALL_FILE <= SEND_PIECE as u64,
-    "what is small is one piece"
-);
+const _: () = assert!(METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES, "a longest line fits a head");
+const _: () = assert!(KEPT_BYTES < READ_BYTES, "a parked connection keeps less than one read");
+const _: () = assert!(SMALL_FILE <= SEND_PIECE as u64, "what is small is one piece");
 const _: () = assert!(QUEUE <= QUEUE_MOST);
 const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
-const _: () = assert!(
-    SNIFF_BYTES as u64 <= SMALL_FILE,
-    "a look never exceeds a small file"
-);
+const _: () = assert!(SNIFF_BYTES as u64 <= SMALL_FILE, "a look never exceeds a small file");
 
 /// What a server needs to know before it starts; [`Config::default`] is a working one.
 #[derive(Debug, Clone)]

@@ -75,11 +75,7 @@ impl Body {
 impl Response {
     /// A response without content.
     pub fn new(status: Status) -> Self {
-        Self {
-            status,
-            fields: Vec::new(),
-            body: Body::Empty,
-        }
+        Self { status, fields: Vec::new(), body: Body::Empty }
     }
 
     /// A 200 with content of the given media type.
@@ -113,10 +109,7 @@ impl Response {
     ///
     /// If the field is malformed, which only a mistake in the handler can make it.
     pub fn with_field(mut self, name: &str, value: &str) -> Self {
-        assert!(
-            is_valid_field(name, value.as_bytes()),
-            "a malformed field {name}: {value:?}"
-        );
+        assert!(is_valid_field(name, value.as_bytes()), "a malformed field {name}: {value:?}");
         for part in [name, ": ", value, "\r\n"] {
             self.fields.extend_from_slice(part.as_bytes());
         }

@@ -84,21 +84,13 @@ impl Metrics {
     /// Counters for so many recording threads.
     pub fn new(threads: usize) -> Arc<Self> {
         let shard = || Shard([const { AtomicU64::new(0) }; SLOTS]);
-        Arc::new(Self {
-            shards: (0..threads).map(|_| shard()).collect(),
-        })
+        Arc::new(Self { shards: (0..threads).map(|_| shard()).collect() })
     }
 
     /// The recorder of thread number `thread`; each number is for one thread alone.
     pub fn recorder(self: &Arc<Self>, thread: usize) -> Recorder {
-        assert!(
-            thread < self.shards.len(),
-            "a shard for each recording thread"
-        );
-        Recorder {
-            metrics: Arc::clone(self),
-            thread,
-        }
+        assert!(thread < self.shards.len(), "a shard for each recording thread");
+        Recorder { metrics: Arc::clone(self), thread }
     }
 
     /// All shards added up.
@@ -166,10 +158,7 @@ impl Snapshot {
 
     /// Connections that ended.
     pub fn closed_in_all(&self) -> u64 {
-        CloseReason::ALL
-            .iter()
-            .map(|&reason| self.closed(reason))
-            .sum()
+        CloseReason::ALL.iter().map(|&reason| self.closed(reason)).sum()
     }
 
     /// Responses whose status begins with this digit, 2 to 5.

@@ -47,10 +47,7 @@ pub struct Socket {
 impl Socket {
     /// Wraps a stream that does not block.
     pub fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            poller: None,
-        }
+        Self { stream, poller: None }
     }
 
     /// Reads what is there.
@@ -101,10 +98,7 @@ impl Drop for Socket {
 }
 
 /// The one place where the poller is handed a descriptor.
-#[allow(
-    unsafe_code,
-    reason = "the poller cannot know how long a descriptor stays open"
-)]
+#[allow(unsafe_code, reason = "the poller cannot know how long a descriptor stays open")]
 fn watch(
     poller: &Poller,
     source: &(impl AsRawFd + AsFd),
@@ -137,8 +131,7 @@ impl Watched {
     /// Stops or resumes the reports.
     pub fn set_reported(&self, reported: bool) -> io::Result<()> {
         let event = Event::new(self.key(), reported, false);
-        self.poller
-            .modify_with_mode(&self.listener, event, PollMode::Level)
+        self.poller.modify_with_mode(&self.listener, event, PollMode::Level)
     }
 }
 
@@ -180,14 +173,8 @@ pub struct Parking<T> {
 impl<T: Parked> Parking<T> {
     /// A table for descriptors below `descriptors`.
     pub fn new(descriptors: usize) -> io::Result<Self> {
-        let chunks = (0..descriptors.div_ceil(CHUNK))
-            .map(|_| OnceLock::new())
-            .collect();
-        Ok(Self {
-            poller: Arc::new(Poller::new()?),
-            chunks,
-            used: AtomicUsize::new(0),
-        })
+        let chunks = (0..descriptors.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
+        Ok(Self { poller: Arc::new(Poller::new()?), chunks, used: AtomicUsize::new(0) })
     }
 
     /// A handle that ends waits.
@@ -198,16 +185,8 @@ impl<T: Parked> Parking<T> {
     /// Reports `listener` from now on.
     pub fn watch_listener(&self, listener: TcpListener) -> io::Result<Watched> {
         let key = listener.as_raw_fd() as usize;
-        watch(
-            &self.poller,
-            &listener,
-            Event::readable(key),
-            PollMode::Level,
-        )?;
-        Ok(Watched {
-            listener,
-            poller: Arc::clone(&self.poller),
-        })
+        watch(&self.poller, &listener, Event::readable(key), PollMode::Level)?;
+        Ok(Watched { listener, poller: Arc::clone(&self.poller) })
     }
 
     /// Takes over a connection until its peer is ready; gives it back if it cannot be watched.
@@ -278,10 +257,7 @@ impl<T: Parked> Parking<T> {
     }
 
     fn slot(&self, key: usize) -> Option<&Slot<T>> {
-        self.chunks
-            .get(key / CHUNK)?
-            .get()
-            .map(|chunk| &chunk[key % CHUNK])
+        self.chunks.get(key / CHUNK)?.get().map(|chunk| &chunk[key % CHUNK])
     }
 }
 
@@ -296,9 +272,7 @@ pub struct ReadyKeys(Events);
 impl ReadyKeys {
     /// Room for so many keys at once.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self(Events::with_capacity(
-            NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN),
-        ))
+        Self(Events::with_capacity(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN)))
     }
 
     /// The keys found by the last wait.

@@ -165,10 +165,7 @@ impl Server {
 
     /// Worker threads that are alive.
     pub fn workers_alive(&self) -> usize {
-        self.workers
-            .iter()
-            .filter(|worker| !worker.is_finished())
-            .count()
+        self.workers.iter().filter(|worker| !worker.is_finished()).count()
     }
 
     /// A handle that stops it.
@@ -188,11 +185,7 @@ impl Server {
         let snapshot = self.metrics.snapshot();
         // A handler that still runs holds its connection, which nobody will answer any more.
         let cut = snapshot.closed(CloseReason::Cut) + self.admission.open() as u64;
-        Summary {
-            snapshot,
-            cut,
-            uptime: self.started.elapsed(),
-        }
+        Summary { snapshot, cut, uptime: self.started.elapsed() }
     }
 
     fn wait(&mut self) {
@@ -230,32 +223,16 @@ fn check(config: &Config) -> Result<(), StartError> {
     let wrong = |reason: String| Err(StartError::Config(reason));
     let Config { workers, queue, .. } = *config;
     if workers == 0 || workers > config::WORKERS_MOST {
-        return wrong(format!(
-            "with {workers} workers (choose 1 to {})",
-            config::WORKERS_MOST
-        ));
+        return wrong(format!("with {workers} workers (choose 1 to {})", config::WORKERS_MOST));
     }
     if queue > config::QUEUE_MOST {
-        return wrong(format!(
-            "with a queue of {queue} (choose at most {})",
-            config::QUEUE_MOST
-        ));
+        return wrong(format!("with a queue of {queue} (choose at most {})", config::QUEUE_MOST));
     }
     if config.max_connections == 0 {
         return wrong("without connections (allow at least 1)".to_owned());
     }
-    let Config {
-        header_timeout,
-        body_timeout,
-        idle_timeout,
-        ..
-    } = *config;
-    let waits = [
-        header_timeout,
-        body_timeout,
-        idle_timeout,
-        config.write_timeout,
-    ];
+    let Config { header_timeout, body_timeout, idle_timeout, .. } = *config;
+    let waits = [header_timeout, body_timeout, idle_timeout, config.write_timeout];
     let longest = waits.into_iter().chain([config.drain_timeout]).max();
     if longest > Some(config::LONGEST_WAIT) {
         return wrong("with a wait of more than a year (choose a shorter timeout)".to_owned());
@@ -301,10 +278,7 @@ fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError>
         listeners.push(listener);
     }
     if listeners.is_empty() {
-        return Err(StartError::Listen(
-            addresses[0],
-            ErrorKind::AddrNotAvailable.into(),
-        ));
+        return Err(StartError::Listen(addresses[0], ErrorKind::AddrNotAvailable.into()));
     }
     Ok(listeners)
 }
@@ -312,11 +286,7 @@ fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError>
 /// A listener that does not block, with a deeper backlog than std's. What is accepted inherits
 /// its `TCP_NODELAY`.
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `::` is for IPv4 too; beside 0.0.0.0 it would be in the way, but who asks for both?
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -333,10 +303,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let raised = Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        };
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
             log::warn!("cannot raise the limit of open descriptors: {error}");
         }
@@ -348,7 +315,5 @@ pub fn raise_descriptor_limit() -> usize {
 pub fn descriptor_limit() -> usize {
     let most = config::CONNECTIONS_MOST;
     let limit = getrlimit(Resource::Nofile).current;
-    limit
-        .and_then(|limit| usize::try_from(limit).ok())
-        .map_or(most, |limit| limit.min(most))
+    limit.and_then(|limit| usize::try_from(limit).ok()).map_or(most, |limit| limit.min(most))
 }

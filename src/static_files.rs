@@ -47,10 +47,7 @@ pub struct StaticFiles {
 impl StaticFiles {
     /// Serves the files beneath `root`, names that begin with a dot aside.
     pub fn new(root: &Path) -> io::Result<Self> {
-        Ok(Self {
-            root: Root::open(root)?,
-            hidden: false,
-        })
+        Ok(Self { root: Root::open(root)?, hidden: false })
     }
 
     /// Also serves, or not, names that begin with a dot.
@@ -85,8 +82,7 @@ impl Handler for StaticFiles {
             return Response::error(Status::METHOD_NOT_ALLOWED, explanation)
                 .with_field("Allow", "GET, HEAD");
         }
-        self.find(&request.target)
-            .unwrap_or_else(|reason| refusal(&request.target, &reason))
+        self.find(&request.target).unwrap_or_else(|reason| refusal(&request.target, &reason))
     }
 }
 
@@ -96,10 +92,9 @@ fn refusal(target: &Target<'_>, reason: &NotServed) -> Response {
         NotServed::NotFound => {
             Response::error(Status::NOT_FOUND, "There is no such file on this server.")
         }
-        NotServed::Forbidden => Response::error(
-            Status::FORBIDDEN,
-            "This server may not serve what you asked for.",
-        ),
+        NotServed::Forbidden => {
+            Response::error(Status::FORBIDDEN, "This server may not serve what you asked for.")
+        }
         NotServed::Exhausted(error) => {
             log::warn!("cannot open {shown}: {error}");
             let seconds = config::RETRY_AFTER_SECONDS.to_string();
@@ -126,30 +121,19 @@ fn redirect_to_slash(target: &Target<'_>) -> Response {
         location.push('?');
         location.extend(percent_encode(query, QUERY));
     }
-    Response::error(
-        Status::MOVED_PERMANENTLY,
-        "This is a directory; its name ends in a slash.",
-    )
-    .with_field("Location", &location)
+    Response::error(Status::MOVED_PERMANENTLY, "This is a directory; its name ends in a slash.")
+        .with_field("Location", &location)
 }
 
 /// A query passes as it is, but for bytes that cannot stand in a field.
-const QUERY: &AsciiSet = &percent_encoding::CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>');
+const QUERY: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
 fn file_response(name: &[u8], file: File, metadata: &Metadata) -> Result<Response, NotServed> {
     let length = metadata.len();
     let body = if length <= config::SMALL_FILE {
         Body::Bytes(read_up_to(&file, length).map_err(NotServed::Failed)?.into())
     } else {
-        Body::File(FileSlice {
-            file: Arc::new(file),
-            offset: 0,
-            length,
-        })
+        Body::File(FileSlice { file: Arc::new(file), offset: 0, length })
     };
     let (kind, charset) = media_type(name, || match &body {
         Body::Bytes(content) => content.clone(),

@@ -29,9 +29,7 @@ pub struct Worker<H> {
 impl<H: Handler> Worker<H> {
     /// Starts the thread of worker number `number`.
     pub fn start(self, number: usize) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || self.run())
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || self.run())
     }
 
     fn run(mut self) {
@@ -40,8 +38,7 @@ impl<H: Handler> Worker<H> {
             let step = if self.context.admission.is_cut() {
                 Step::Close(job.connection, CloseReason::Cut)
             } else {
-                job.connection
-                    .serve(job.since, &*self.handler, &mut self.context)
+                job.connection.serve(job.since, &*self.handler, &mut self.context)
             };
             settle(step, &self.parking, &self.context);
         }

@@ -20,9 +20,7 @@ const HELLO: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 fn answer_one(listener: &TcpListener, from: u16) -> TcpStream {
     let (mut stream, peer) = listener.accept().unwrap();
     assert_eq!(peer.port(), from);
-    stream
-        .read_exact(&mut [0; b"GET testfile HTTP/1.0\r\n\r\n".len()])
-        .unwrap();
+    stream.read_exact(&mut [0; b"GET testfile HTTP/1.0\r\n\r\n".len()]).unwrap();
     stream.write_all(HELLO).unwrap();
     stream
 }
@@ -32,18 +30,14 @@ fn no_run_leaves_a_time_wait_to_the_next() {
     // Bound here and there with SO_REUSEADDR, so that no other program is given the port.
     let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     reserved.set_reuse_address(true).unwrap();
-    reserved
-        .bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())
-        .unwrap();
+    reserved.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
     let from = reserved.local_addr().unwrap().as_socket().unwrap().port();
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = thread::spawn(move || {
         // Kept until all have been served.
-        (0..RUNS)
-            .map(|_| answer_one(&listener, from))
-            .collect::<Vec<_>>()
+        (0..RUNS).map(|_| answer_one(&listener, from)).collect::<Vec<_>>()
     });
     let request = Fetch {
         client_port: Some(from),

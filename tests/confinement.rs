@@ -31,27 +31,15 @@ fn hostile_site() -> Site {
     symlink("../root/testfile", root.join("out_and_in")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
     symlink("/dev/zero", root.join("zero")).unwrap();
-    let fifo = Command::new("mkfifo")
-        .arg(root.join("fifo"))
-        .status()
-        .unwrap();
+    let fifo = Command::new("mkfifo").arg(root.join("fifo")).status().unwrap();
     assert!(fifo.success());
     UnixListener::bind(root.join("socket")).unwrap();
     site
 }
 
 fn start(site: &Site, hidden: bool) -> Server {
-    let files = StaticFiles::new(&site.path().join("root"))
-        .unwrap()
-        .with_hidden(hidden);
-    Server::start(
-        Config {
-            workers: 1,
-            ..Config::default()
-        },
-        files,
-    )
-    .unwrap()
+    let files = StaticFiles::new(&site.path().join("root")).unwrap().with_hidden(hidden);
+    Server::start(Config { workers: 1, ..Config::default() }, files).unwrap()
 }
 
 fn ask_as_the_exercise(address: SocketAddr, target: &[u8]) -> Vec<u8> {
@@ -104,17 +92,11 @@ fn no_target_leads_out() {
     for way in ways {
         let shown = way.escape_ascii();
         let reply = ask_as_the_exercise(address, way);
-        let leaked = reply
-            .windows(8)
-            .any(|bytes| bytes == &SECRET[..8] || bytes == b"root:x:0");
+        let leaked = reply.windows(8).any(|bytes| bytes == &SECRET[..8] || bytes == b"root:x:0");
         assert!(!leaked, "{shown} leaks");
         let replies = Reply::all(&reply, false);
         assert_eq!(replies.len(), 1, "{shown}");
-        assert!(
-            matches!(replies[0].status, 400 | 403 | 404),
-            "{shown}: {}",
-            replies[0].status
-        );
+        assert!(matches!(replies[0].status, 400 | 403 | 404), "{shown}: {}", replies[0].status);
     }
     // One worker survived them all, the FIFO and the device too.
     assert_eq!(get(address, "/testfile").body, TESTFILE);
@@ -132,12 +114,7 @@ fn hidden_names_are_served_on_request_alone() {
     let site = hostile_site();
     for (hidden, status) in [(false, 404), (true, 200)] {
         let server = start(&site, hidden);
-        for path in [
-            "/.hidden",
-            "/.git/config",
-            "/%2ehidden",
-            "/dir/../.git/config",
-        ] {
+        for path in ["/.hidden", "/.git/config", "/%2ehidden", "/dir/../.git/config"] {
             assert_eq!(get(server.addresses()[0], path).status, status, "{path}");
         }
     }
@@ -154,9 +131,5 @@ fn what_may_not_be_read_is_forbidden_or_missing() {
     let status = get(server.addresses()[0], "/locked").status;
     assert_eq!(status, if readable_all_the_same { 200 } else { 403 });
     std::fs::remove_dir_all(site.path().join("root")).unwrap();
-    assert_eq!(
-        get(server.addresses()[0], "/testfile").status,
-        404,
-        "the root is gone"
-    );
+    assert_eq!(get(server.addresses()[0], "/testfile").status, 404, "the root is gone");
 }

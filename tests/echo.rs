@@ -18,16 +18,9 @@ fn example(name: &str) -> Command {
     let this = std::env::current_exe().unwrap();
     let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
     let path = target.join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run cargo build --examples",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: run cargo build --examples", path.display());
     let mut command = Command::new(path);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -39,24 +32,16 @@ struct EchoServer {
 
 impl EchoServer {
     fn start(delay_ms: u64) -> Self {
-        let mut child = example("echo_server")
-            .args(["0", &delay_ms.to_string()])
-            .spawn()
-            .unwrap();
+        let mut child = example("echo_server").args(["0", &delay_ms.to_string()]).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on ").unwrap();
         let port = address.rsplit_once(':').unwrap().1.to_owned();
         Self { child, port }
     }
 
     fn client(&self) -> Child {
-        example("echo_client")
-            .args(["127.0.0.1", &self.port])
-            .spawn()
-            .unwrap()
+        example("echo_client").args(["127.0.0.1", &self.port]).spawn().unwrap()
     }
 
     fn connect(&self) -> TcpStream {
@@ -120,10 +105,7 @@ fn the_web_client_prints_an_echo_as_it_is() {
         .args(["127.0.0.1", &server.port])
         .output()
         .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "GET testfile HTTP/1.0\r\n\r\n"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "GET testfile HTTP/1.0\r\n\r\n");
     assert!(output.status.success());
 }
 

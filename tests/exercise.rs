@@ -11,18 +11,12 @@ use support::{RealServer, Reply, Site, TESTFILE, command};
 
 fn client(server: SocketAddr, more: &[&str]) -> Output {
     let mut command = command(env!("CARGO_BIN_EXE_client"));
-    command
-        .args([&server.ip().to_string(), &server.port().to_string()])
-        .args(more);
+    command.args([&server.ip().to_string(), &server.port().to_string()]).args(more);
     command.output().unwrap()
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
@@ -33,9 +27,7 @@ fn the_client_prints_the_servers_response_as_it_is() {
     assert!(output.status.success());
     assert_eq!(output.stderr, b"");
     let reply = &Reply::all(&output.stdout, false)[..];
-    let [reply] = reply else {
-        panic!("one response")
-    };
+    let [reply] = reply else { panic!("one response") };
     assert_eq!((reply.version.as_str(), reply.status), ("HTTP/1.0", 200));
     assert_eq!(reply.field("Connection"), Some("close"));
     assert_eq!(reply.body, TESTFILE);
@@ -43,10 +35,7 @@ fn the_client_prints_the_servers_response_as_it_is() {
     let raw = support::exchange(server.address(), b"GET testfile HTTP/1.0\r\n\r\n");
     let undated = |bytes: &[u8]| {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        text.lines()
-            .filter(|line| !line.starts_with("Date: "))
-            .map(str::to_owned)
-            .collect()
+        text.lines().filter(|line| !line.starts_with("Date: ")).map(str::to_owned).collect()
     };
     let (printed, sent): (Vec<String>, Vec<String>) = (undated(&output.stdout), undated(&raw));
     assert_eq!(printed, sent);
@@ -67,11 +56,7 @@ fn the_client_comes_from_its_port() {
         let log = server.stderr();
         (log.matches("\"GET testfile HTTP/1.0\" 200").count() == 5).then_some(log)
     });
-    assert_eq!(
-        log.matches(&format!("127.0.0.1:{port} ")).count(),
-        5,
-        "{log}"
-    );
+    assert_eq!(log.matches(&format!("127.0.0.1:{port} ")).count(), 5, "{log}");
 }
 
 #[test]
@@ -108,9 +93,6 @@ fn ten_clients_at_once_share_the_workers() {
         });
         let took = start.elapsed();
         assert!(took >= delay * rounds, "{workers} workers took {took:?}");
-        assert!(
-            took < delay * 10,
-            "one after another would be no pool: {took:?}"
-        );
+        assert!(took < delay * 10, "one after another would be no pool: {took:?}");
     }
 }

@@ -13,20 +13,14 @@ use std::time::{Duration, Instant};
 use support::{Reply, connect, get, wait_for};
 
 fn config(workers: usize) -> Config {
-    Config {
-        workers,
-        ..Config::default()
-    }
+    Config { workers, ..Config::default() }
 }
 
 #[test]
 fn a_closure_is_a_handler() {
     let server = Server::start(config(1), |request: &Request<'_>| {
         assert_eq!(request.method, Method::Get);
-        let agent = request
-            .field("user-agent")
-            .unwrap_or(b"nobody")
-            .escape_ascii();
+        let agent = request.field("user-agent").unwrap_or(b"nobody").escape_ascii();
         let text = format!("{agent} asked for {}", request.target.raw.escape_ascii());
         Response::ok("text/plain", text).with_field("X-Made-By", "closure")
     });
@@ -132,19 +126,13 @@ impl Handler for Gate {
 }
 
 fn send_request(stream: &mut TcpStream) {
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
 }
 
 #[test]
 fn a_full_queue_is_refused_at_once_and_honestly() {
     let (release, gate) = crossbeam_channel::unbounded();
-    let config = Config {
-        workers: 1,
-        queue: 2,
-        ..Config::default()
-    };
+    let config = Config { workers: 1, queue: 2, ..Config::default() };
     let server = Server::start(config, Gate(gate)).unwrap();
     let mut served: Vec<_> = (0..3).map(|_| connect(server.addresses()[0])).collect();
     // One is taken by the worker; only then do two more fill the queue.
@@ -152,9 +140,7 @@ fn a_full_queue_is_refused_at_once_and_honestly() {
     let mut refused = wait_for("the queue to fill", || {
         let mut probe = connect(server.addresses()[0]);
         send_request(&mut probe);
-        probe
-            .set_read_timeout(Some(Duration::from_millis(50)))
-            .unwrap();
+        probe.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         match probe.read(&mut [0; 5]) {
             Ok(5) => Some(probe),
             _ => {
@@ -165,9 +151,7 @@ fn a_full_queue_is_refused_at_once_and_honestly() {
     });
     refused.set_read_timeout(Some(support::PATIENCE)).unwrap();
     let mut rest = b"HTTP/".to_vec();
-    refused
-        .read_to_end(&mut rest)
-        .expect("a clean end, no reset");
+    refused.read_to_end(&mut rest).expect("a clean end, no reset");
     let reply = Reply::all(&rest, false).remove(0);
     assert_eq!(reply.status, 503);
     assert!(reply.field("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
@@ -185,26 +169,11 @@ fn a_full_queue_is_refused_at_once_and_honestly() {
 fn an_impossible_configuration_is_refused() {
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
     for config in [
-        Config {
-            workers: 0,
-            ..Config::default()
-        },
-        Config {
-            workers: usize::MAX,
-            ..Config::default()
-        },
-        Config {
-            queue: usize::MAX,
-            ..Config::default()
-        },
-        Config {
-            max_connections: 0,
-            ..Config::default()
-        },
-        Config {
-            listen: vec![],
-            ..Config::default()
-        },
+        Config { workers: 0, ..Config::default() },
+        Config { workers: usize::MAX, ..Config::default() },
+        Config { queue: usize::MAX, ..Config::default() },
+        Config { max_connections: 0, ..Config::default() },
+        Config { listen: vec![], ..Config::default() },
     ] {
         let error = Server::start(config, handler).unwrap_err();
         assert!(matches!(error, StartError::Config(_)), "{error}");
@@ -213,18 +182,10 @@ fn an_impossible_configuration_is_refused() {
 
 #[test]
 fn several_addresses_share_a_free_port() {
-    let listen = ["127.0.0.1:0", "127.0.0.2:0"]
-        .map(|text| text.parse().unwrap())
-        .to_vec();
-    let config = Config {
-        listen,
-        workers: 1,
-        ..Config::default()
-    };
+    let listen = ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap()).to_vec();
+    let config = Config { listen, workers: 1, ..Config::default() };
     let server = Server::start(config, |_: &Request<'_>| Response::ok("text/plain", "x")).unwrap();
-    let [one, two] = server.addresses() else {
-        panic!("two addresses")
-    };
+    let [one, two] = server.addresses() else { panic!("two addresses") };
     assert_eq!(one.port(), two.port());
     assert_ne!(one.ip(), two.ip());
     for &address in [one, two] {
@@ -254,9 +215,7 @@ fn the_books_balance() {
         get(address, "/");
     }
     drop(connect(address));
-    wait_for("all to be closed", || {
-        (server.open_connections() == 0).then_some(())
-    });
+    wait_for("all to be closed", || (server.open_connections() == 0).then_some(()));
     let summary = server.shutdown();
     let snapshot = summary.snapshot;
     assert_eq!(snapshot.closed_in_all(), snapshot.get(Counter::Accepted));

@@ -50,14 +50,8 @@ fn every_request_is_logged_unless_quiet() {
         let log = server.stderr();
         (log.matches("HTTP/1.1").count() == 2).then_some(log)
     });
-    assert!(
-        log.contains("\"GET /testfile?q=%22 HTTP/1.1\" 200 13 "),
-        "{log}"
-    );
-    assert!(
-        log.contains("\"GET /no\\\"such HTTP/1.1\" 404 "),
-        "escaped: {log}"
-    );
+    assert!(log.contains("\"GET /testfile?q=%22 HTTP/1.1\" 200 13 "), "{log}");
+    assert!(log.contains("\"GET /no\\\"such HTTP/1.1\" 404 "), "escaped: {log}");
 
     let quiet = RealServer::start(&site, &["--quiet"]);
     get(quiet.address(), "/testfile");
@@ -68,9 +62,7 @@ fn every_request_is_logged_unless_quiet() {
 fn rust_log_is_respected() {
     let site = Site::new();
     let mut command = server();
-    command
-        .args(["--root", site.path().to_str().unwrap(), "0"])
-        .env("RUST_LOG", "error");
+    command.args(["--root", site.path().to_str().unwrap(), "0"]).env("RUST_LOG", "error");
     let server = RealServer::spawn(command);
     get(server.address(), "/testfile");
     assert_eq!(server.stderr(), "");
@@ -80,20 +72,12 @@ fn rust_log_is_respected() {
 fn options_come_from_the_environment_too() {
     let site = Site::new();
     let mut command = server();
-    command.envs([
-        ("CWS_ROOT", site.path().to_str().unwrap()),
-        ("CWS_PORT", "0"),
-    ]);
-    command.envs([
-        ("CWS_WORKERS", "3"),
-        ("CWS_DELAY", "1.5s"),
-        ("CWS_QUEUE", "7"),
-    ]);
+    command.envs([("CWS_ROOT", site.path().to_str().unwrap()), ("CWS_PORT", "0")]);
+    command.envs([("CWS_WORKERS", "3"), ("CWS_DELAY", "1.5s"), ("CWS_QUEUE", "7")]);
     let server = RealServer::spawn(command);
     wait_for("the start line", || {
         let log = server.stderr();
-        log.contains("3 workers, delay 1s 500ms: at most 2 requests/s; queue 7")
-            .then_some(())
+        log.contains("3 workers, delay 1s 500ms: at most 2 requests/s; queue 7").then_some(())
     });
 }
 
@@ -102,10 +86,7 @@ fn the_root_is_the_current_directory_by_default() {
     let site = Site::new();
     let mut command = server();
     command.arg("0").current_dir(site.path());
-    assert_eq!(
-        get(RealServer::spawn(command).address(), "/testfile").body,
-        TESTFILE
-    );
+    assert_eq!(get(RealServer::spawn(command).address(), "/testfile").body, TESTFILE);
 }
 
 #[test]
@@ -123,10 +104,7 @@ fn it_listens_where_it_is_told() {
         let server = RealServer::start(&site, &["--bind", bind]);
         assert!(server.address().is_ipv6());
         let port = server.address().port();
-        assert_eq!(
-            get(([0, 0, 0, 0, 0, 0, 0, 1], port).into(), "/testfile").body,
-            TESTFILE
-        );
+        assert_eq!(get(([0, 0, 0, 0, 0, 0, 0, 1], port).into(), "/testfile").body, TESTFILE);
         if bind == "::" {
             let by_ipv4 = get(([127, 0, 0, 1], port).into(), "/testfile");
             assert_eq!(by_ipv4.body, TESTFILE, ":: takes IPv4 too");
@@ -139,14 +117,7 @@ fn help_and_version() {
     let output = run(&["--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    for word in [
-        "--workers",
-        "CWS_WORKERS",
-        "--delay",
-        "CWS_DELAY",
-        "Examples:",
-        "--hidden",
-    ] {
+    for word in ["--workers", "CWS_WORKERS", "--delay", "CWS_DELAY", "Examples:", "--hidden"] {
         assert!(help.contains(word), "{word} in {help}");
     }
     let output = run(&["--version"]);
@@ -182,20 +153,11 @@ fn a_start_that_fails_is_one_line_and_code_1() {
     let file = file.to_str().unwrap();
     for (arguments, words) in [
         (&[port.as_str()][..], "address already in use"),
-        (
-            &["--root", "/no/such/directory", "0"],
-            "/no/such/directory: no such directory",
-        ),
+        (&["--root", "/no/such/directory", "0"], "/no/such/directory: no such directory"),
         (&["--root", file, "0"], "not a directory"),
-        (
-            &["--bind", "no.such.host.invalid", "0"],
-            "cannot resolve no.such.host.invalid",
-        ),
+        (&["--bind", "no.such.host.invalid", "0"], "cannot resolve no.such.host.invalid"),
         (&["--bind", "192.0.2.1", "0"], "no such address"),
-        (
-            &["--workers", "1000000", "0"],
-            "1000000 workers (choose 1 to 4096)",
-        ),
+        (&["--workers", "1000000", "0"], "1000000 workers (choose 1 to 4096)"),
         (&["--queue", "10000000", "0"], "queue"),
         (&["--idle-timeout", "100000years", "0"], "more than a year"),
     ] {
@@ -219,10 +181,7 @@ fn a_closed_standard_output_is_no_reason_to_fail() {
         .spawn()
         .unwrap();
     wait_for("the start line", || {
-        std::fs::read_to_string(&log)
-            .unwrap()
-            .contains("serving")
-            .then_some(())
+        std::fs::read_to_string(&log).unwrap().contains("serving").then_some(())
     });
     assert!(child.try_wait().unwrap().is_none());
     child.kill().unwrap();

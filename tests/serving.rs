@@ -11,10 +11,7 @@ use std::time::{Duration, SystemTime};
 use support::{Reply, Site, TESTFILE, connect, exchange, get};
 
 fn start(site: &Site) -> Server {
-    let config = Config {
-        workers: 2,
-        ..Config::default()
-    };
+    let config = Config { workers: 2, ..Config::default() };
     Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
 }
 
@@ -27,25 +24,14 @@ fn a_response_carries_its_fields() {
     let site = Site::new();
     let path = site.put("page.html", "<p>hi</p>");
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-    File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_modified(modified)
-        .unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
     let server = start(&site);
     let before = SystemTime::now() - Duration::from_secs(1);
     let reply = get(server.addresses()[0], "/page.html");
     assert_eq!((reply.status, reply.version.as_str()), (200, "HTTP/1.1"));
-    assert_eq!(
-        reply.field("Content-Type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(reply.field("Content-Type"), Some("text/html; charset=utf-8"));
     assert_eq!(reply.field("Content-Length"), Some("9"));
-    assert_eq!(
-        reply.field("Last-Modified"),
-        Some("Sun, 06 Nov 1994 08:49:37 GMT")
-    );
+    assert_eq!(reply.field("Last-Modified"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
     assert_eq!(reply.field("Connection"), Some("close"));
     let date = httpdate::parse_http_date(reply.field("Date").unwrap()).unwrap();
     assert!(date >= before && date <= SystemTime::now());
@@ -57,19 +43,11 @@ fn a_file_from_the_future_is_dated_now() {
     let site = Site::new();
     let path = site.put("a.txt", "a");
     let future = SystemTime::now() + Duration::from_secs(86_400);
-    File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_modified(future)
-        .unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(future).unwrap();
     let server = start(&site);
     let reply = get(server.addresses()[0], "/a.txt");
     let of = |name| httpdate::parse_http_date(reply.field(name).unwrap()).unwrap();
-    assert!(
-        of("Last-Modified") <= SystemTime::now(),
-        "RFC 9110, section 8.8.2.1"
-    );
+    assert!(of("Last-Modified") <= SystemTime::now(), "RFC 9110, section 8.8.2.1");
 }
 
 #[test]
@@ -117,16 +95,7 @@ fn head_is_get_without_the_content() {
 #[test]
 fn files_of_all_sizes_arrive_whole() {
     let site = Site::new();
-    let sizes = [
-        0,
-        1,
-        1023,
-        16 * 1024,
-        16 * 1024 + 1,
-        256 * 1024,
-        256 * 1024 + 1,
-        5_000_000,
-    ];
+    let sizes = [0, 1, 1023, 16 * 1024, 16 * 1024 + 1, 256 * 1024, 256 * 1024 + 1, 5_000_000];
     for size in sizes {
         site.put(&format!("{size}.bin"), content(size));
     }
@@ -152,22 +121,10 @@ fn the_response_is_in_the_requests_version() {
     let server = start(&site);
     for (request, version, connection) in [
         ("GET testfile HTTP/1.0\r\n\r\n", "HTTP/1.0", Some("close")),
-        (
-            "GET testfile HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-            "HTTP/1.0",
-            Some("keep-alive"),
-        ),
-        (
-            "GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n",
-            "HTTP/1.1",
-            None,
-        ),
+        ("GET testfile HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "HTTP/1.0", Some("keep-alive")),
+        ("GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1", None),
         ("GET /% HTTP/1.0\r\n\r\n", "HTTP/1.0", Some("close")),
-        (
-            "GET /% HTTP/1.1\r\nHost: a\r\n\r\n",
-            "HTTP/1.1",
-            Some("close"),
-        ),
+        ("GET /% HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1", Some("close")),
     ] {
         let reply = exchange(server.addresses()[0], request.as_bytes());
         let replies = Reply::all(&reply, false);
@@ -183,15 +140,11 @@ fn a_connection_serves_many_requests() {
     let server = start(&site);
     let mut stream = connect(server.addresses()[0]);
     for _ in 0..200 {
-        stream
-            .write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         assert_eq!(Reply::read(&mut stream).body, TESTFILE);
     }
     assert_eq!(server.open_connections(), 1);
-    stream
-        .write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
     assert_eq!(Reply::all(&rest, false).len(), 1, "then it ends");
@@ -304,17 +257,10 @@ fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
     let path = site.put("large.bin", content(64 << 20));
     let server = start(&site);
     let mut stream = connect(server.addresses()[0]);
-    stream
-        .write_all(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut received = vec![0; 1000];
     stream.read_exact(&mut received).unwrap();
-    File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_len(1000)
-        .unwrap();
+    File::options().write(true).open(path).unwrap().set_len(1000).unwrap();
     // It may end by a reset: what matters is that it ends, and short.
     let _ = stream.read_to_end(&mut received);
     assert!(received.len() < 64 << 20);
@@ -329,28 +275,18 @@ fn large_bodies_are_dropped_within_the_limit_and_refused_beyond() {
     let body = content(cws::config::BODY_BYTES as usize);
     let mut stream = connect(address);
     for _ in 0..3 {
-        write!(
-            stream,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )
-        .unwrap();
+        write!(stream, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())
+            .unwrap();
         stream.write_all(&body).unwrap();
         assert_eq!(Reply::read(&mut stream).status, 405);
     }
     // One byte more is refused, and the refusal is read although the body keeps coming.
     let mut stream = connect(address);
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
-        body.len() + 1
-    )
-    .unwrap();
+    write!(stream, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len() + 1)
+        .unwrap();
     stream.write_all(&body[..body.len() / 2]).unwrap();
     let mut bytes = Vec::new();
     stream.shutdown(Shutdown::Write).unwrap();
-    stream
-        .read_to_end(&mut bytes)
-        .expect("a clean end, no reset");
+    stream.read_to_end(&mut bytes).expect("a clean end, no reset");
     assert_eq!(Reply::all(&bytes, false)[0].status, 413);
 }

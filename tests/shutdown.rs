@@ -28,9 +28,7 @@ fn requests_in_flight_are_answered_before_the_end() {
         server.signal(signal);
         for stream in &mut busy {
             let mut bytes = Vec::new();
-            stream
-                .read_to_end(&mut bytes)
-                .expect("a clean end, no reset");
+            stream.read_to_end(&mut bytes).expect("a clean end, no reset");
             let replies = Reply::all(&bytes, false);
             assert_eq!(replies.len(), 1, "SIG{signal}");
             assert_eq!(replies[0].body, TESTFILE);
@@ -39,10 +37,7 @@ fn requests_in_flight_are_answered_before_the_end() {
         assert_eq!(server.wait().code(), Some(0), "SIG{signal}");
         assert!(TcpStream::connect(address).is_err());
         let log = server.stderr();
-        assert!(
-            log.contains("stopped after") && log.contains("7 responses"),
-            "{log}"
-        );
+        assert!(log.contains("stopped after") && log.contains("7 responses"), "{log}");
     }
 }
 
@@ -53,9 +48,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut stuck = connect(server.address());
     ask(&mut stuck);
     server.signal("TERM");
-    wait_for("the first signal", || {
-        server.stderr().contains("stopping").then_some(())
-    });
+    wait_for("the first signal", || server.stderr().contains("stopping").then_some(()));
     assert!(server.is_running());
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(128 + 15));
@@ -64,14 +57,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn the_drain_deadline_ends_what_does_not_end() {
     let site = Site::new();
-    let options = [
-        "--workers",
-        "1",
-        "--delay",
-        "1h",
-        "--drain-timeout",
-        "200ms",
-    ];
+    let options = ["--workers", "1", "--delay", "1h", "--drain-timeout", "200ms"];
     let mut server = RealServer::start(&site, &options);
     let mut in_service = connect(server.address());
     let mut queued = connect(server.address());

@@ -18,9 +18,7 @@ fn start(site: &Site, config: Config) -> Server {
 /// Reads to the end, which must be a clean one.
 fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    stream
-        .read_to_end(&mut bytes)
-        .expect("a clean end, no reset");
+    stream.read_to_end(&mut bytes).expect("a clean end, no reset");
     bytes
 }
 
@@ -33,14 +31,7 @@ fn status_of(stream: TcpStream) -> u16 {
 #[test]
 fn silent_and_trickling_clients_delay_nobody() {
     let site = Site::new();
-    let server = start(
-        &site,
-        Config {
-            workers: 2,
-            queue: 4,
-            ..Config::default()
-        },
-    );
+    let server = start(&site, Config { workers: 2, queue: 4, ..Config::default() });
     let address = server.addresses()[0];
     let silent: Vec<_> = (0..200).map(|_| connect(address)).collect();
     let mut trickling: Vec<_> = (0..200).map(|_| connect(address)).collect();
@@ -50,10 +41,7 @@ fn silent_and_trickling_clients_delay_nobody() {
         }
         let start = Instant::now();
         assert_eq!(get(address, "/testfile").body, TESTFILE);
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "served beside 400 slow clients"
-        );
+        assert!(start.elapsed() < Duration::from_secs(1), "served beside 400 slow clients");
     }
     // They are slow, not wrong: each is served when its head is whole.
     for stream in &mut trickling {
@@ -66,14 +54,7 @@ fn silent_and_trickling_clients_delay_nobody() {
 #[test]
 fn idle_connections_far_beyond_the_workers_are_kept() {
     let site = Site::new();
-    let server = start(
-        &site,
-        Config {
-            workers: 2,
-            queue: 4,
-            ..Config::default()
-        },
-    );
+    let server = start(&site, Config { workers: 2, queue: 4, ..Config::default() });
     let address = server.addresses()[0];
     let mut idle: Vec<_> = (0..300).map(|_| connect(address)).collect();
     for _ in 0..3 {
@@ -92,14 +73,7 @@ fn large_server(config: Config) -> Server {
         b"/large" => Response::ok("text/plain", large.clone()),
         _ => Response::ok("text/plain", "small"),
     };
-    Server::start(
-        Config {
-            workers: 1,
-            ..config
-        },
-        handler,
-    )
-    .unwrap()
+    Server::start(Config { workers: 1, ..config }, handler).unwrap()
 }
 
 #[test]
@@ -108,9 +82,7 @@ fn clients_that_do_not_read_hold_no_worker() {
     let address = server.addresses()[0];
     let mut deaf: Vec<_> = (0..20).map(|_| connect(address)).collect();
     for stream in &mut deaf {
-        stream
-            .write_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     }
     for _ in 0..5 {
         assert_eq!(get(address, "/").body, b"small");
@@ -122,13 +94,10 @@ fn clients_that_do_not_read_hold_no_worker() {
 
 #[test]
 fn a_client_that_never_reads_is_closed() {
-    let server = large_server(Config {
-        write_timeout: Duration::from_millis(300),
-        ..Config::default()
-    });
+    let server =
+        large_server(Config { write_timeout: Duration::from_millis(300), ..Config::default() });
     let mut deaf = connect(server.addresses()[0]);
-    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("the write timeout", || {
         (server.snapshot().closed(CloseReason::WriteTimeout) == 1).then_some(())
     });
@@ -140,30 +109,16 @@ fn a_client_that_never_reads_is_closed() {
 fn a_head_that_never_ends_is_answered_by_408() {
     let site = Site::new();
     let header_timeout = Duration::from_millis(600);
-    let server = start(
-        &site,
-        Config {
-            workers: 1,
-            header_timeout,
-            ..Config::default()
-        },
-    );
+    let server = start(&site, Config { workers: 1, header_timeout, ..Config::default() });
     let stalled = connect(server.addresses()[0]);
     (&stalled).write_all(&GET[..20]).unwrap();
     let mut trickling = connect(server.addresses()[0]);
-    trickling
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .unwrap();
-    trickling
-        .write_all(b"GET /testfile HTTP/1.1\r\nX: ")
-        .unwrap();
+    trickling.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    trickling.write_all(b"GET /testfile HTTP/1.1\r\nX: ").unwrap();
     let start = Instant::now();
     let mut bytes = [0; 16];
     let count = loop {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "bytes must not restart the deadline"
-        );
+        assert!(start.elapsed() < PATIENCE, "bytes must not restart the deadline");
         match trickling.read(&mut bytes) {
             Ok(count) => break count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -181,23 +136,12 @@ fn a_head_that_never_ends_is_answered_by_408() {
 fn a_body_that_never_ends_is_answered_by_408() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(300);
-    let server = start(
-        &site,
-        Config {
-            workers: 1,
-            body_timeout,
-            ..Config::default()
-        },
-    );
+    let server = start(&site, Config { workers: 1, body_timeout, ..Config::default() });
     let mut stalled = connect(server.addresses()[0]);
     stalled
         .write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nsome")
         .unwrap();
-    assert_eq!(
-        get(server.addresses()[0], "/testfile").status,
-        200,
-        "the worker is free"
-    );
+    assert_eq!(get(server.addresses()[0], "/testfile").status, 200, "the worker is free");
     assert_eq!(status_of(stalled), 408);
 }
 
@@ -205,14 +149,7 @@ fn a_body_that_never_ends_is_answered_by_408() {
 fn idle_connections_are_closed_in_silence() {
     let site = Site::new();
     let idle_timeout = Duration::from_millis(300);
-    let server = start(
-        &site,
-        Config {
-            workers: 1,
-            idle_timeout,
-            ..Config::default()
-        },
-    );
+    let server = start(&site, Config { workers: 1, idle_timeout, ..Config::default() });
     let silent = connect(server.addresses()[0]);
     let mut used = connect(server.addresses()[0]);
     used.write_all(GET).unwrap();
@@ -226,14 +163,7 @@ fn idle_connections_are_closed_in_silence() {
 #[test]
 fn the_longest_idle_connection_makes_room_for_a_new_one() {
     let site = Site::new();
-    let server = start(
-        &site,
-        Config {
-            workers: 1,
-            max_connections: 3,
-            ..Config::default()
-        },
-    );
+    let server = start(&site, Config { workers: 1, max_connections: 3, ..Config::default() });
     let address = server.addresses()[0];
     let ask = |stream: &mut TcpStream| {
         stream.write_all(GET).unwrap();
@@ -257,23 +187,14 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
 #[test]
 fn beyond_the_limit_new_connections_wait_their_turn() {
     let site = Site::new();
-    let server = start(
-        &site,
-        Config {
-            workers: 1,
-            max_connections: 2,
-            ..Config::default()
-        },
-    );
+    let server = start(&site, Config { workers: 1, max_connections: 2, ..Config::default() });
     let address: SocketAddr = server.addresses()[0];
     let mut busy: Vec<_> = (0..2).map(|_| connect(address)).collect();
     for stream in &mut busy {
         stream.write_all(&GET[..10]).unwrap();
     }
     // Both must be in the middle of a head before the third comes, or it would evict one.
-    wait_for("both to be accepted", || {
-        (server.open_connections() == 2).then_some(())
-    });
+    wait_for("both to be accepted", || (server.open_connections() == 2).then_some(()));
     let mut waiting = connect(address);
     waiting.write_all(GET).unwrap();
     for stream in &mut busy {
@@ -286,16 +207,10 @@ fn beyond_the_limit_new_connections_wait_their_turn() {
 /// One client that pipelines without end does not keep the only worker from the others.
 #[test]
 fn an_endless_pipeline_gets_its_turn_and_not_all_turns() {
-    let server = Server::start(
-        Config {
-            workers: 1,
-            ..Config::default()
-        },
-        |_: &Request<'_>| {
-            std::thread::sleep(Duration::from_millis(2));
-            Response::ok("text/plain", "x")
-        },
-    );
+    let server = Server::start(Config { workers: 1, ..Config::default() }, |_: &Request<'_>| {
+        std::thread::sleep(Duration::from_millis(2));
+        Response::ok("text/plain", "x")
+    });
     let server = server.unwrap();
     let address = server.addresses()[0];
     let mut greedy = connect(address);
@@ -304,8 +219,5 @@ fn an_endless_pipeline_gets_its_turn_and_not_all_turns() {
     let before = server.snapshot().responses_in_all();
     assert_eq!(get(address, "/").body, b"x");
     let meanwhile = server.snapshot().responses_in_all() - before;
-    assert!(
-        meanwhile < 200,
-        "the other waited for {meanwhile} pipelined requests"
-    );
+    assert!(meanwhile < 200, "the other waited for {meanwhile} pipelined requests");
 }

@@ -28,15 +28,8 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 
 /// The top-level module that a file of `src` belongs to.
 fn module_of(path: &Path) -> String {
-    let relative = path
-        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
-        .unwrap();
-    let first = relative
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_string_lossy();
+    let relative = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -52,10 +45,8 @@ fn upward_imports(order: &[&str], module: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for (number, line) in text.lines().enumerate() {
         for path in line.split("crate::").skip(1) {
-            let name: String = path
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
+            let name: String =
+                path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             match floor(&name) {
                 Some(floor) if floor <= own => {}
                 _ => wrong.push(format!("line {}: {line}", number + 1)),
@@ -67,11 +58,7 @@ fn upward_imports(order: &[&str], module: &str, text: &str) -> Vec<String> {
 
 fn order(lib: &str) -> Vec<&str> {
     lib.lines()
-        .filter_map(|line| {
-            line.strip_prefix("pub ")
-                .unwrap_or(line)
-                .strip_prefix("mod ")
-        })
+        .filter_map(|line| line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod "))
         .map(|line| line.trim_end_matches(';'))
         .collect()
 }
@@ -88,11 +75,7 @@ fn no_import_runs_upward() {
         }
         assert!(order.contains(&module.as_str()), "{module} is declared");
         let wrong = upward_imports(&order, &module, &text);
-        assert!(
-            wrong.is_empty(),
-            "{} imports upward: {wrong:#?}",
-            path.display()
-        );
+        assert!(wrong.is_empty(), "{} imports upward: {wrong:#?}", path.display());
     }
 }
 
@@ -100,28 +83,16 @@ fn no_import_runs_upward() {
 fn the_check_sees_an_upward_import() {
     let order = order("mod low;\npub mod high;\n");
     assert_eq!(order, ["low", "high"]);
-    assert_eq!(
-        upward_imports(&order, "low", "use crate::high::Thing;").len(),
-        1
-    );
-    assert_eq!(
-        upward_imports(&order, "low", "use crate::{high, low};").len(),
-        1
-    );
+    assert_eq!(upward_imports(&order, "low", "use crate::high::Thing;").len(), 1);
+    assert_eq!(upward_imports(&order, "low", "use crate::{high, low};").len(), 1);
     assert!(upward_imports(&order, "high", "use crate::low::Thing;").is_empty());
 }
 
 #[test]
 fn the_protocol_core_does_no_io() {
     for (path, text) in sources("src/http") {
-        for word in [
-            "std::net",
-            "std::fs",
-            "std::thread",
-            "Instant",
-            "SystemTime::now",
-            "std::os",
-        ] {
+        for word in ["std::net", "std::fs", "std::thread", "Instant", "SystemTime::now", "std::os"]
+        {
             let found = without_tests(&text).contains(word);
             assert!(!found, "{} uses {word}", path.display());
         }
@@ -142,11 +113,7 @@ fn unsafe_stays_in_its_one_place() {
 fn every_file_opens_with_its_duty() {
     for folder in ["src", "tests", "examples"] {
         for (path, text) in sources(folder) {
-            assert!(
-                text.starts_with("//! "),
-                "{} does not say its duty",
-                path.display()
-            );
+            assert!(text.starts_with("//! "), "{} does not say its duty", path.display());
         }
     }
 }
@@ -163,16 +130,10 @@ fn files_functions_and_lines_are_short() {
         let mut start = None;
         for (number, line) in text.lines().enumerate() {
             let width = line.chars().count();
-            assert!(
-                width <= LONGEST_LINE,
-                "{shown}:{} is {width} wide",
-                number + 1
-            );
+            assert!(width <= LONGEST_LINE, "{shown}:{} is {width} wide", number + 1);
             let indent = line.len() - line.trim_start().len();
             let code = line.trim_start();
-            let opens = ["fn ", "pub fn ", "pub(super) fn "]
-                .iter()
-                .any(|w| code.starts_with(w));
+            let opens = ["fn ", "pub fn ", "pub(super) fn "].iter().any(|w| code.starts_with(w));
             // One that ends on its own line, or has no body, is short enough.
             let is_whole = code.ends_with('}') || code.ends_with(';');
             if opens && !is_whole && start.is_none() {
@@ -183,11 +144,7 @@ fn files_functions_and_lines_are_short() {
                 && indent == depth
             {
                 let length = number - first + 1;
-                assert!(
-                    length <= LONGEST_FUNCTION,
-                    "{shown}:{} has {length} lines",
-                    first + 1
-                );
+                assert!(length <= LONGEST_FUNCTION, "{shown}:{} has {length} lines", first + 1);
                 start = None;
             }
         }
@@ -197,14 +154,7 @@ fn files_functions_and_lines_are_short() {
 #[test]
 fn the_library_prints_nothing_and_leaves_nothing_undone() {
     for (path, text) in sources("src") {
-        for word in [
-            "println!",
-            "eprintln!",
-            "dbg!",
-            "todo!",
-            "unimplemented!",
-            ".unwrap()",
-        ] {
+        for word in ["println!", "eprintln!", "dbg!", "todo!", "unimplemented!", ".unwrap()"] {
             for (number, line) in without_tests(&text).lines().enumerate() {
                 let comment = line.trim_start().starts_with("//");
                 let found = !comment && line.contains(word);
@@ -216,14 +166,7 @@ fn the_library_prints_nothing_and_leaves_nothing_undone() {
 
 #[test]
 fn the_top_level_holds_what_it_must_and_nothing_else() {
-    let expected = [
-        "Cargo.lock",
-        "Cargo.toml",
-        "LICENSE",
-        "README.md",
-        "examples",
-        "src",
-    ];
+    let expected = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "examples", "src"];
     let expected = [&expected[..], &["testfile", "tests"]].concat();
     let mut found: Vec<String> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))
         .unwrap()

@@ -19,10 +19,7 @@ const NEXT: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: next\r\nConnection: close\
 /// What the pure parser makes of a request: nothing wrong, or the fault.
 fn parse(bytes: &[u8]) -> Option<Fault> {
     let bytes = &bytes[empty_lines(bytes)..];
-    let limits = HeadLimits {
-        head: config::HEAD_BYTES,
-        target: config::TARGET_BYTES,
-    };
+    let limits = HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES };
     let head = match HeadScanner::default().scan(bytes, limits) {
         Scan::Complete(head) => head,
         Scan::Refused(fault) => return Some(fault),
@@ -49,19 +46,13 @@ fn the_pure_parser_finds_the_same_faults() {
                 assert_eq!(fault.status().code(), case.status, "{shown}");
                 assert!(!case.keeps, "a fault ends the connection: {shown}");
             }
-            None => assert!(
-                matches!(case.status, 200 | 404 | 405),
-                "no fault found: {shown}"
-            ),
+            None => assert!(matches!(case.status, 200 | 404 | 405), "no fault found: {shown}"),
         }
     }
 }
 
 fn start(site: &Site) -> Server {
-    let config = Config {
-        workers: 2,
-        ..Config::default()
-    };
+    let config = Config { workers: 2, ..Config::default() };
     Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
 }
 
@@ -73,9 +64,7 @@ fn replies_to(address: SocketAddr, pieces: impl Iterator<Item = Vec<u8>>) -> Vec
     }
     stream.shutdown(Shutdown::Write).unwrap();
     let mut bytes = Vec::new();
-    stream
-        .read_to_end(&mut bytes)
-        .expect("a clean end, no reset");
+    stream.read_to_end(&mut bytes).expect("a clean end, no reset");
     Reply::all(&bytes, false)
 }
 
@@ -96,11 +85,7 @@ fn check(case: &WireCase, replies: &[Reply], next_behind: bool) {
         assert_eq!(last.field("Connection"), Some("close"), "{shown}");
     }
     if expected == 2 {
-        assert_eq!(
-            (last.status, &last.body[..]),
-            (200, TESTFILE),
-            "behind {shown}"
-        );
+        assert_eq!((last.status, &last.body[..]), (200, TESTFILE), "behind {shown}");
     }
 }
 
@@ -134,11 +119,7 @@ fn with_the_next_request_behind_it() {
         let both = [case.request, NEXT].concat();
         let bytes = both.iter().map(|byte| vec![*byte]);
         check(case, &replies_to(server.addresses()[0], bytes), case.keeps);
-        check(
-            case,
-            &replies_to(server.addresses()[0], [both].into_iter()),
-            case.keeps,
-        );
+        check(case, &replies_to(server.addresses()[0], [both].into_iter()), case.keeps);
     }
 }
 
@@ -159,10 +140,7 @@ fn limits_of_a_head() {
     assert_eq!(ask(head(&format!("{longest}{}", "a".repeat(64)), "")), 414);
     assert_eq!(ask(head(&"/a".repeat(config::HEAD_BYTES), "")), 414);
     let many = |count: usize| "A: b\r\n".repeat(count);
-    assert_eq!(
-        ask(head("/testfile", &many(config::HEADER_FIELDS - 2))),
-        200
-    );
+    assert_eq!(ask(head("/testfile", &many(config::HEADER_FIELDS - 2))), 200);
     assert_eq!(ask(head("/testfile", &many(config::HEADER_FIELDS))), 431);
     let long = format!("A: {}\r\n", "b".repeat(config::HEAD_BYTES));
     assert_eq!(ask(head("/testfile", &long)), 431);
@@ -174,11 +152,7 @@ fn limits_of_a_head() {
 fn a_head_cut_short_is_answered() {
     let site = Site::new();
     let server = start(&site);
-    for cut in [
-        "G",
-        "GET /testfile HTTP/1.0",
-        "GET /testfile HTTP/1.1\r\nHost: a\r\n",
-    ] {
+    for cut in ["G", "GET /testfile HTTP/1.0", "GET /testfile HTTP/1.1\r\nHost: a\r\n"] {
         let replies = replies_to(server.addresses()[0], [cut.as_bytes().to_vec()].into_iter());
         assert_eq!(replies.len(), 1, "{cut:?}");
         assert_eq!(replies[0].status, 400, "{cut:?}");

@@ -81,9 +81,7 @@ fn main() -> ExitCode {
         Err(error) => return cli::usage("client", &error),
     };
     match client::fetch(&args.fetch(), &mut io::stdout().lock()) {
-        Ok(Outcome::Complete {
-            status: Some(400..),
-        }) if args.fail => STATUS_FAILED.into(),
+        Ok(Outcome::Complete { status: Some(400..) }) if args.fail => STATUS_FAILED.into(),
         // A closed pipe is the reader's way to say "enough", so it is no failure either.
         Ok(Outcome::Complete { .. } | Outcome::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => cli::failure("client", &error.to_string()),

@@ -27,22 +27,10 @@ struct Args {
     #[arg(env = "CWS_PORT", default_value_t = config::PORT)]
     port: u16,
     /// Address or host name to listen on; a name's addresses are all listened on
-    #[arg(
-        short,
-        long,
-        env = "CWS_BIND",
-        value_name = "ADDR",
-        default_value = "127.0.0.1"
-    )]
+    #[arg(short, long, env = "CWS_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
     bind: String,
     /// Directory to serve
-    #[arg(
-        short = 'd',
-        long,
-        env = "CWS_ROOT",
-        value_name = "DIR",
-        default_value = "."
-    )]
+    #[arg(short = 'd', long, env = "CWS_ROOT", value_name = "DIR", default_value = ".")]
     root: PathBuf,
     /// Worker threads [default: the number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = at_least_one)]
@@ -120,10 +108,7 @@ fn run(args: &Args) -> Result<(), String> {
     let server = Server::start(config, handler).map_err(|error| error.to_string())?;
     let stopper = server.stopper();
     cws::cli::on_signals(move || {
-        info!(
-            "stopping: finishing what is queued and running, for {} at most",
-            show(drain)
-        );
+        info!("stopping: finishing what is queued and running, for {} at most", show(drain));
         stopper.stop();
     })
     .map_err(|error| format!("cannot watch for signals: {error}"))?;
@@ -133,36 +118,20 @@ fn run(args: &Args) -> Result<(), String> {
         // Whoever closed standard output does not want to know.
         let _ = writeln!(stdout, "listening on http://{address}/").and_then(|()| stdout.flush());
     }
-    let root = args
-        .root
-        .canonicalize()
-        .unwrap_or_else(|_| args.root.clone());
+    let root = args.root.canonicalize().unwrap_or_else(|_| args.root.clone());
     let capacity = match delay.as_secs_f64() {
         0.0 => String::new(),
         seconds => {
             let most = workers as f64 / seconds;
-            format!(
-                ", delay {}: at most {} requests/s",
-                show(delay),
-                round(most)
-            )
+            format!(", delay {}: at most {} requests/s", show(delay), round(most))
         }
     };
     let plural = if workers == 1 { "" } else { "s" };
-    info!(
-        "serving {}: {workers} worker{plural}{capacity}; queue {queue}",
-        root.display()
-    );
+    info!("serving {}: {workers} worker{plural}{capacity}; queue {queue}", root.display());
 
     let summary = server.join();
-    let (served, refused) = (
-        summary.snapshot.responses_in_all(),
-        summary.snapshot.get(QueueFull),
-    );
-    let (cut, uptime) = (
-        summary.cut,
-        show(Duration::from_secs(summary.uptime.as_secs())),
-    );
+    let (served, refused) = (summary.snapshot.responses_in_all(), summary.snapshot.get(QueueFull));
+    let (cut, uptime) = (summary.cut, show(Duration::from_secs(summary.uptime.as_secs())));
     info!("stopped after {uptime}: {served} responses, {refused} of them refusals, {cut} cut");
     Ok(())
 }
@@ -187,10 +156,7 @@ fn configure(args: &Args) -> Result<Config, String> {
 
 /// The addresses of a name or of an address, which may stand in brackets.
 fn resolve(bind: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let host = bind
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(bind);
+    let host = bind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bind);
     let mut addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| format!("cannot resolve {bind}: {error} (give an address or a name)"))?
@@ -203,14 +169,12 @@ fn resolve(bind: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 fn root_error(root: &Path, error: &io::Error) -> String {
     let (what, todo) = match error.kind() {
         io::ErrorKind::NotFound => ("no such directory".to_owned(), "create it or name another"),
-        io::ErrorKind::NotADirectory => (
-            "not a directory".to_owned(),
-            "name the directory that holds the files",
-        ),
-        io::ErrorKind::PermissionDenied => (
-            "permission denied".to_owned(),
-            "make it readable or name another",
-        ),
+        io::ErrorKind::NotADirectory => {
+            ("not a directory".to_owned(), "name the directory that holds the files")
+        }
+        io::ErrorKind::PermissionDenied => {
+            ("permission denied".to_owned(), "make it readable or name another")
+        }
         _ => (error.to_string(), "name another with --root"),
     };
     format!("cannot serve {}: {what} ({todo})", root.display())
@@ -218,15 +182,8 @@ fn root_error(root: &Path, error: &io::Error) -> String {
 
 /// `RUST_LOG` wins over `--quiet`, which wins over the default.
 fn start_log(quiet: bool) {
-    let level = if quiet {
-        LevelFilter::Warn
-    } else {
-        LevelFilter::Info
-    };
-    env_logger::Builder::new()
-        .filter_level(level)
-        .parse_default_env()
-        .init();
+    let level = if quiet { LevelFilter::Warn } else { LevelFilter::Info };
+    env_logger::Builder::new().filter_level(level).parse_default_env().init();
 }
 
 fn show(duration: Duration) -> String {
@@ -235,9 +192,5 @@ fn show(duration: Duration) -> String {
 
 /// A rate to three digits, whole where it is large.
 fn round(rate: f64) -> String {
-    if rate >= 100.0 || rate.fract() == 0.0 {
-        format!("{rate:.0}")
-    } else {
-        format!("{rate:.1}")
-    }
+    if rate >= 100.0 || rate.fract() == 0.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }

@@ -16,10 +16,7 @@ pub(super) fn open(fetch: &Fetch) -> Result<TcpStream, FetchError> {
     let addresses = resolve(fetch.host.as_str(), fetch.port)?;
     open_any(&addresses, fetch).unwrap_or_else(|| {
         let source = io::Error::other("the name has no address");
-        Err(FetchError::Resolve {
-            host: fetch.host.as_str().to_owned(),
-            source,
-        })
+        Err(FetchError::Resolve { host: fetch.host.as_str().to_owned(), source })
     })
 }
 
@@ -31,10 +28,7 @@ fn open_any(addresses: &[SocketAddr], fetch: &Fetch) -> Option<Result<TcpStream,
         match attempt {
             Ok(stream) => return Some(Ok(stream)),
             Err(error) => {
-                if telling
-                    .as_ref()
-                    .is_none_or(|other| other.weight() <= error.weight())
-                {
+                if telling.as_ref().is_none_or(|other| other.weight() <= error.weight()) {
                     telling = Some(error);
                 }
             }
@@ -74,10 +68,8 @@ pub(super) fn let_server_close(mut stream: TcpStream, wait: Duration) {
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
     let found = (host, port).to_socket_addrs();
-    let addresses = found.map_err(|source| FetchError::Resolve {
-        host: host.to_owned(),
-        source,
-    })?;
+    let addresses =
+        found.map_err(|source| FetchError::Resolve { host: host.to_owned(), source })?;
     // An IPv4 address in IPv6 clothes is reached by an IPv4 socket.
     Ok(addresses
         .map(|address| match address.ip().to_canonical() {
@@ -111,23 +103,13 @@ fn dial(
     client_port: Option<u16>,
     timeout: Duration,
 ) -> Result<TcpStream, FetchError> {
-    let refused = |source| FetchError::Connect {
-        address,
-        client_port,
-        source,
-    };
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-    .map_err(refused)?;
+    let refused = |source| FetchError::Connect { address, client_port, source };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+        .map_err(refused)?;
     if let Some(port) = client_port {
         bind(&socket, address, port).map_err(|source| FetchError::ClientPort { port, source })?;
     }
-    socket
-        .connect_timeout(&address.into(), timeout)
-        .map_err(refused)?;
+    socket.connect_timeout(&address.into(), timeout).map_err(refused)?;
     let stream = TcpStream::from(socket);
     if reached_itself(&stream) {
         // Reset rather than close: TIME_WAIT would sit on the very port a server wants.
@@ -137,9 +119,7 @@ fn dial(
     if client_port.is_some() {
         // From here on every close that comes before the server's, also the one of an error or
         // of Ctrl-C, is a reset: no TIME_WAIT remains, and the port can be used again at once.
-        SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .map_err(refused)?;
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(refused)?;
     }
     stream.set_read_timeout(Some(timeout)).map_err(refused)?;
     stream.set_write_timeout(Some(timeout)).map_err(refused)?;
@@ -190,9 +170,7 @@ mod tests {
         assert!(matches!(outcome, Err(FetchError::SelfConnected(a)) if a == address));
         // Not even for a moment does the attempt take the port from the server.
         let plain = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
-        plain
-            .bind(&address.into())
-            .expect("the port is free at once, without SO_REUSEADDR");
+        plain.bind(&address.into()).expect("the port is free at once, without SO_REUSEADDR");
     }
 
     #[test]
@@ -200,8 +178,7 @@ mod tests {
         // The system tries its even ports in turn, so sooner or later it takes this one.
         let free = |port: &u16| {
             Socket::new(Domain::IPV4, Type::STREAM, None).is_ok_and(|s| {
-                s.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, *port)).into())
-                    .is_ok()
+                s.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, *port)).into()).is_ok()
             })
         };
         let port = (40_000..60_000).step_by(2).find(free).expect("a free port");
@@ -221,9 +198,7 @@ mod tests {
         let good = listener.local_addr().expect("address of a listener");
         let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let fetch = Fetch::new("unused".parse().expect("host"), 1);
-        let stream = open_any(&[closed, good], &fetch)
-            .expect("some address")
-            .expect("answer");
+        let stream = open_any(&[closed, good], &fetch).expect("some address").expect("answer");
         assert_eq!(stream.peer_addr().expect("peer"), good);
         assert!(open_any(&[], &fetch).is_none());
     }
@@ -243,33 +218,18 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let text = error(&[closed(one), closed(two)], &fetch);
-        assert!(
-            text.contains(&format!("127.0.0.1:{two}: connection refused")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("127.0.0.1:{two}: connection refused")), "{text}");
         let text = error(&[closed(one), unreachable], &fetch);
         let timed_out = text.contains("timed out");
-        assert!(
-            timed_out || text.contains(&format!("127.0.0.1:{one}")),
-            "{text}"
-        );
+        assert!(timed_out || text.contains(&format!("127.0.0.1:{one}")), "{text}");
         fetch.client_port = Some(held);
         let text = error(&[closed(one), unreachable], &fetch);
-        assert!(
-            text.contains(&format!("cannot use client port {held}")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("cannot use client port {held}")), "{text}");
     }
 
     #[test]
     fn own_addresses_are_local_and_others_are_not() {
-        for own in [
-            "127.0.0.1:80",
-            "127.8.9.1:80",
-            "0.0.0.0:80",
-            "[::1]:80",
-            "[::]:80",
-        ] {
+        for own in ["127.0.0.1:80", "127.8.9.1:80", "0.0.0.0:80", "[::1]:80", "[::]:80"] {
             assert!(is_local(own.parse().expect("address")), "{own}");
         }
         // Reserved (RFC 1112 section 4) and for documentation (RFC 3849): no machine's own.
@@ -282,10 +242,7 @@ mod tests {
     fn the_same_port_is_refused_on_this_host_only() {
         let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let other = SocketAddr::from((Ipv4Addr::new(240, 0, 0, 1), 80));
-        assert!(matches!(
-            refuse_same_port(own, Some(80)),
-            Err(FetchError::SamePort(_))
-        ));
+        assert!(matches!(refuse_same_port(own, Some(80)), Err(FetchError::SamePort(_))));
         assert!(refuse_same_port(own, Some(81)).is_ok());
         assert!(refuse_same_port(own, None).is_ok());
         assert!(refuse_same_port(other, Some(80)).is_ok());

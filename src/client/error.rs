@@ -87,10 +87,7 @@ impl fmt::Display for FetchError {
                     _ => "does another program use it?",
                 };
                 let what = plain(source);
-                write!(
-                    f,
-                    "cannot use client port {port}: {what} ({advice} choose another port)"
-                )
+                write!(f, "cannot use client port {port}: {what} ({advice} choose another port)")
             }
             Self::SamePort(address) => write!(
                 f,
@@ -103,11 +100,7 @@ impl fmt::Display for FetchError {
                 "cannot connect to {address}: nothing listens there, the socket reached itself \
                  (is the server running, and on this port?)"
             ),
-            Self::Connect {
-                address,
-                client_port,
-                source,
-            } => {
+            Self::Connect { address, client_port, source } => {
                 write!(f, "cannot connect to {address}")?;
                 if let Some(port) = client_port {
                     write!(f, " from port {port}")?;

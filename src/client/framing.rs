@@ -82,10 +82,9 @@ impl fmt::Display for Fault {
                 f,
                 "its head is longer than {MAX_HEAD} bytes (does an HTTP server listen there?)"
             ),
-            Self::HeadMalformed(error) => write!(
-                f,
-                "its head is malformed: {error} (does an HTTP/1.x server listen there?)"
-            ),
+            Self::HeadMalformed(error) => {
+                write!(f, "its head is malformed: {error} (does an HTTP/1.x server listen there?)")
+            }
             Self::BadLength => f.write_str(
                 "its Content-Length is not one number (the server is at fault; tell its owner)",
             ),
@@ -99,11 +98,7 @@ impl ResponseFraming {
     /// Starts before the first byte of the response; `head_only` when the request was a HEAD.
     #[must_use]
     pub fn new(head_only: bool) -> Self {
-        Self {
-            head_only,
-            head_bytes: 0,
-            state: State::fresh_head(false),
-        }
+        Self { head_only, head_bytes: 0, state: State::fresh_head(false) }
     }
 
     /// Takes the next bytes of the connection and says how many of them, from the first on,
@@ -146,19 +141,12 @@ impl ResponseFraming {
     /// The fault, when the response is incomplete or had a fault before (RFC 9112 section 8).
     pub fn finish(&self) -> Result<Option<u16>, Fault> {
         match &self.state {
-            State::Head {
-                seen,
-                interim: false,
-            } if seen.is_empty() => Err(Fault::NoAnswer),
-            State::Head {
-                seen,
-                interim: false,
-            } if seen.len() < MARK.len() => Ok(None),
+            State::Head { seen, interim: false } if seen.is_empty() => Err(Fault::NoAnswer),
+            State::Head { seen, interim: false } if seen.len() < MARK.len() => Ok(None),
             State::Head { seen, .. } => Err(Fault::HeadCut(seen.len())),
-            State::Sized { length, left, .. } => Err(Fault::BodyCut {
-                received: length - left,
-                length: *length,
-            }),
+            State::Sized { length, left, .. } => {
+                Err(Fault::BodyCut { received: length - left, length: *length })
+            }
             State::UntilClose { status } => Ok(*status),
             State::Complete { status } => Ok(Some(*status)),
             State::Broken(fault) => Err(*fault),
@@ -199,10 +187,7 @@ impl ResponseFraming {
 
 impl State {
     fn fresh_head(interim: bool) -> Self {
-        Self::Head {
-            seen: Vec::new(),
-            interim,
-        }
+        Self::Head { seen: Vec::new(), interim }
     }
 }
 
@@ -210,9 +195,7 @@ impl State {
 fn after_head(head: &[u8], head_only: bool) -> Result<State, Fault> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
-    let parsed = lenient()
-        .parse_response(&mut response, head)
-        .map_err(Fault::HeadMalformed)?;
+    let parsed = lenient().parse_response(&mut response, head).map_err(Fault::HeadMalformed)?;
     let (httparse::Status::Complete(end), Some(status)) = (parsed, response.code) else {
         return Err(Fault::HeadMalformed(httparse::Error::NewLine));
     };
@@ -233,23 +216,13 @@ fn after_head(head: &[u8], head_only: bool) -> Result<State, Fault> {
     // No server should send a transfer coding to an HTTP/1.0 request. The coded bytes are
     // printed as they are, and it overrides Content-Length; so the close is what ends them.
     if named("transfer-encoding").next().is_some() {
-        return Ok(State::UntilClose {
-            status: Some(status),
-        });
+        return Ok(State::UntilClose { status: Some(status) });
     }
-    Ok(
-        match content_length(named("content-length").map(|field| field.value))? {
-            None => State::UntilClose {
-                status: Some(status),
-            },
-            Some(0) => State::Complete { status },
-            Some(length) => State::Sized {
-                status,
-                length,
-                left: length,
-            },
-        },
-    )
+    Ok(match content_length(named("content-length").map(|field| field.value))? {
+        None => State::UntilClose { status: Some(status) },
+        Some(0) => State::Complete { status },
+        Some(length) => State::Sized { status, length, left: length },
+    })
 }
 
 /// What a user agent is asked to read past: RFC 9112 sections 4, 5.1 and 5.2.

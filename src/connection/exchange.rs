@@ -65,22 +65,12 @@ impl Record {
         let (line, _) = split_request_line(head);
         let line = &line[..line.len().min(config::TARGET_BYTES)];
         let request_line = line.escape_ascii().to_string();
-        Some(Box::new(Self {
-            request_line,
-            status: Status::OK,
-            content: 0,
-            since,
-        }))
+        Some(Box::new(Self { request_line, status: Status::OK, content: 0, since }))
     }
 
     /// One line: who, what, the status, the content's length, the time since it was queued.
     pub(super) fn log(&self, peer: SocketAddr, trouble: &str) {
-        let Self {
-            request_line,
-            status,
-            content,
-            since,
-        } = self;
+        let Self { request_line, status, content, since } = self;
         let millis = since.elapsed().as_secs_f64() * 1e3;
         let colon = if trouble.is_empty() { "" } else { ": " };
         log::info!(
@@ -124,12 +114,7 @@ impl Connection {
 
     /// Takes the buffered request to its next phase.
     fn exchange<H: Handler>(&mut self, since: Instant, handler: &H, context: &mut Context) {
-        let Phase::Ready {
-            head,
-            version,
-            body_dropped,
-        } = self.phase
-        else {
+        let Phase::Ready { head, version, body_dropped } = self.phase else {
             return;
         };
         let (bytes, behind) = self.input.as_slice().split_at(head);
@@ -141,11 +126,7 @@ impl Connection {
             }
             Verdict::NeedsBody(skipper, used) => {
                 self.input.consume_behind(head, used);
-                self.phase = Phase::Body {
-                    head,
-                    version,
-                    skipper,
-                };
+                self.phase = Phase::Body { head, version, skipper };
                 self.deadline = Instant::now() + context.config.body_timeout;
             }
             Verdict::Refused(fault) => self.answer_fault(fault, context),
@@ -154,13 +135,7 @@ impl Connection {
 
     /// From here on the response is on its way; the input has nothing of its request any more.
     pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
-        let Answer {
-            response,
-            version,
-            head_only,
-            after,
-            mut record,
-        } = answer;
+        let Answer { response, version, head_only, after, mut record } = answer;
         let status = response.status();
         let (fields, body) = response.into_parts();
         let mut head = std::mem::take(&mut context.head);
@@ -174,22 +149,14 @@ impl Connection {
             close: after != After::Keep,
         }
         .write_to(context.date.text(SystemTime::now()), &mut head);
-        let body = if head_only || status.forbids_content() {
-            Body::Empty
-        } else {
-            body
-        };
+        let body = if head_only || status.forbids_content() { Body::Empty } else { body };
         context.recorder.responded(status);
         if let Some(record) = &mut record {
             record.status = status;
             record.content = body.length();
         }
         self.deadline = Instant::now() + context.config.write_timeout;
-        self.phase = Phase::Flushing {
-            outgoing: Outgoing::new(head, body),
-            after,
-            record,
-        };
+        self.phase = Phase::Flushing { outgoing: Outgoing::new(head, body), after, record };
     }
 }
 
@@ -249,24 +216,14 @@ fn answer<H: Handler>(
             context.recorder.count(Counter::Panics);
             let shown = request.target.raw.escape_ascii();
             log::error!("a handler panicked on {shown}: {}", panic_message(&*panic));
-            (
-                Response::fault(Fault::Panic),
-                After::Linger(CloseReason::Refused),
-            )
+            (Response::fault(Fault::Panic), After::Linger(CloseReason::Refused))
         }
     };
     let head_only = request.method == Method::Head;
-    Answer {
-        response,
-        version: request.version,
-        head_only,
-        after,
-        record: None,
-    }
+    Answer { response, version: request.version, head_only, after, record: None }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -59,11 +59,7 @@ impl Connection {
             Scan::Partial => None,
             Scan::Complete(head) => {
                 let version = self.version();
-                self.phase = Phase::Ready {
-                    head,
-                    version,
-                    body_dropped: false,
-                };
+                self.phase = Phase::Ready { head, version, body_dropped: false };
                 Some(Flow::Dispatch)
             }
             Scan::Refused(fault) => {
@@ -87,12 +83,7 @@ impl Connection {
     pub(super) fn drop_body(&mut self, context: &mut Context) -> Flow {
         let mut turn = config::LINGER_BYTES;
         loop {
-            let Phase::Body {
-                head,
-                version,
-                skipper,
-            } = &mut self.phase
-            else {
+            let Phase::Body { head, version, skipper } = &mut self.phase else {
                 return Flow::Again;
             };
             let head = *head;
@@ -104,11 +95,7 @@ impl Connection {
                 }
             }
             if skipper.is_done() {
-                self.phase = Phase::Ready {
-                    head,
-                    version: *version,
-                    body_dropped: true,
-                };
+                self.phase = Phase::Ready { head, version: *version, body_dropped: true };
                 return Flow::Dispatch;
             }
             let Role::Acceptor(buffer) = &mut context.role else {

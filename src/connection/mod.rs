@@ -69,14 +69,7 @@ impl Context {
         recorder: Recorder,
         role: Role,
     ) -> Self {
-        Self {
-            config,
-            admission,
-            recorder,
-            role,
-            head: Vec::new(),
-            date: DateCache::default(),
-        }
+        Self { config, admission, recorder, role, head: Vec::new(), date: DateCache::default() }
     }
 
     /// True where a worker may go on with its connection: nobody else waits for it.
@@ -116,23 +109,11 @@ enum Phase {
     Head(HeadScanner),
     /// The input starts with a whole head of this length, and its body, if any, was dropped or
     /// not looked at yet: queued or in service.
-    Ready {
-        head: usize,
-        version: Version,
-        body_dropped: bool,
-    },
+    Ready { head: usize, version: Version, body_dropped: bool },
     /// Behind the head comes a body to drop.
-    Body {
-        head: usize,
-        version: Version,
-        skipper: BodySkipper,
-    },
+    Body { head: usize, version: Version, skipper: BodySkipper },
     /// A response is on its way.
-    Flushing {
-        outgoing: Outgoing,
-        after: After,
-        record: Option<Box<Record>>,
-    },
+    Flushing { outgoing: Outgoing, after: After, record: Option<Box<Record>> },
     /// This side has ended; what the peer still sends is dropped, up to a bound.
     Lingering { left: usize, reason: CloseReason },
 }
@@ -223,11 +204,7 @@ impl Connection {
             Phase::Flushing { .. } | Phase::Ready { .. } => CloseReason::WriteTimeout,
             Phase::Lingering { reason, .. } => *reason,
         };
-        if let Phase::Flushing {
-            record: Some(record),
-            ..
-        } = &mut self.phase
-        {
+        if let Phase::Flushing { record: Some(record), .. } = &mut self.phase {
             record.log(self.peer, "not taken in time");
         }
         Step::Close(self, reason)
@@ -254,12 +231,7 @@ impl Connection {
 
     /// Sends what there is room for.
     fn flush(&mut self, context: &mut Context) -> Flow {
-        let Phase::Flushing {
-            outgoing,
-            after,
-            record,
-        } = &mut self.phase
-        else {
+        let Phase::Flushing { outgoing, after, record } = &mut self.phase else {
             return Flow::Again;
         };
         let failure = match outgoing.write(&self.socket, || context.may_go_on()) {
@@ -285,10 +257,7 @@ impl Connection {
             record.log(self.peer, &error.to_string());
         }
         if let Failure::Content(error) = failure {
-            log::error!(
-                "cannot read a file while sending it to {}: {error}",
-                self.peer
-            );
+            log::error!("cannot read a file while sending it to {}: {error}", self.peer);
         }
         Flow::Close(reason)
     }
@@ -315,10 +284,7 @@ impl Connection {
             return Flow::Close(reason);
         }
         self.deadline = Instant::now() + config::LINGER_TIMEOUT;
-        self.phase = Phase::Lingering {
-            left: config::LINGER_BYTES,
-            reason,
-        };
+        self.phase = Phase::Lingering { left: config::LINGER_BYTES, reason };
         Flow::Again
     }
 

@@ -37,11 +37,7 @@ pub(super) enum Failure {
 
 impl Outgoing {
     pub(super) fn new(head: Vec<u8>, body: Body) -> Self {
-        Self {
-            head,
-            head_sent: 0,
-            body,
-        }
+        Self { head, head_sent: 0, body }
     }
 
     /// The head's buffer, to be used again.
@@ -155,16 +151,11 @@ fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
 fn copy_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
     let wanted = piece_of(slice, config::COPY_PIECE);
     let mut buffer = vec![0; wanted];
-    let read = slice
-        .file
-        .read_at(&mut buffer, slice.offset)
-        .map_err(Failure::Content)?;
+    let read = slice.file.read_at(&mut buffer, slice.offset).map_err(Failure::Content)?;
     if read == 0 {
         return advance(slice, 0, wanted);
     }
-    let sent = socket
-        .write(&[IoSlice::new(&buffer[..read])])
-        .map_err(Failure::Peer)?;
+    let sent = socket.write(&[IoSlice::new(&buffer[..read])]).map_err(Failure::Peer)?;
     advance(slice, sent, wanted)
 }
 
@@ -198,12 +189,8 @@ mod tests {
         let (writer, _) = listener.accept().expect("connected");
         // Small, so that a file of a few pieces fills them.
         let small = config::SEND_PIECE / 4;
-        socket2::SockRef::from(&writer)
-            .set_send_buffer_size(small)
-            .expect("a socket");
-        socket2::SockRef::from(&reader)
-            .set_recv_buffer_size(small)
-            .expect("a socket");
+        socket2::SockRef::from(&writer).set_send_buffer_size(small).expect("a socket");
+        socket2::SockRef::from(&reader).set_recv_buffer_size(small).expect("a socket");
         writer.set_nonblocking(true).expect("a socket");
         (Socket::new(writer), reader)
     }
@@ -223,11 +210,7 @@ mod tests {
         for send in [send_file as Sender, copy_file as Sender] {
             let (file, content) = file_of(8 * config::SEND_PIECE + 7);
             let (socket, mut reader) = pair();
-            let mut slice = FileSlice {
-                file,
-                offset: 0,
-                length: content.len() as u64,
-            };
+            let mut slice = FileSlice { file, offset: 0, length: content.len() as u64 };
             let mut received = Vec::new();
             let mut blocked = false;
             while slice.length > 0 {
@@ -255,16 +238,9 @@ mod tests {
         for send in [send_file as Sender, copy_file as Sender] {
             let (file, _) = file_of(10);
             let (socket, _reader) = pair();
-            let mut slice = FileSlice {
-                file,
-                offset: 0,
-                length: 20,
-            };
+            let mut slice = FileSlice { file, offset: 0, length: 20 };
             assert!(send(&socket, &mut slice).is_ok());
-            assert!(matches!(
-                send(&socket, &mut slice),
-                Err(Failure::Content(_))
-            ));
+            assert!(matches!(send(&socket, &mut slice), Err(Failure::Content(_))));
         }
     }
 
@@ -273,24 +249,11 @@ mod tests {
         let (file, content) = file_of(2 * config::SEND_PIECE);
         let (socket, _reader) = pair();
         let length = content.len() as u64;
-        let slice = FileSlice {
-            file,
-            offset: 0,
-            length,
-        };
+        let slice = FileSlice { file, offset: 0, length };
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice));
         let progress = outgoing.write(&socket, || false).expect("room for a head");
-        assert!(
-            matches!(progress, Progress::Yielded | Progress::Blocked(true)),
-            "{progress:?}"
-        );
-        assert!(
-            outgoing.body.length() < length,
-            "the head takes no turn of its own"
-        );
-        assert!(
-            outgoing.body.length() >= length - config::SEND_PIECE as u64,
-            "one piece"
-        );
+        assert!(matches!(progress, Progress::Yielded | Progress::Blocked(true)), "{progress:?}");
+        assert!(outgoing.body.length() < length, "the head takes no turn of its own");
+        assert!(outgoing.body.length() >= length - config::SEND_PIECE as u64, "one piece");
     }
 }

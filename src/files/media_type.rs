@@ -12,10 +12,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// The `Content-Type` of the file called `name`; `start` gives its first bytes if they are needed.
 pub fn media_type(name: &[u8], start: impl FnOnce() -> Bytes) -> (&'static str, &'static str) {
-    let extension = name
-        .iter()
-        .rposition(|&byte| byte == b'.')
-        .filter(|&at| at > 0);
+    let extension = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0);
     let Some(at) = extension else {
         return (if is_text(&start()) { PLAIN } else { OCTETS }, "");
     };
@@ -24,10 +21,7 @@ pub fn media_type(name: &[u8], start: impl FnOnce() -> Bytes) -> (&'static str, 
         .and_then(|extension| MimeGuess::from_ext(extension).first_raw())
         .unwrap_or(OCTETS);
     let is_text = guess.starts_with("text/")
-        || matches!(
-            guess,
-            "application/javascript" | "application/json" | "image/svg+xml"
-        );
+        || matches!(guess, "application/javascript" | "application/json" | "image/svg+xml");
     (guess, if is_text { "; charset=utf-8" } else { "" })
 }
 

@@ -16,12 +16,7 @@ enum State {
     /// So many bytes of a body of known length, or of a chunk (then followed by CRLF).
     Data { left: u64, chunk: bool },
     /// A chunk-size line: the size so far, its digits, and the bytes of the line.
-    Size {
-        size: u64,
-        digits: u8,
-        line: usize,
-        extension: bool,
-    },
+    Size { size: u64, digits: u8, line: usize, extension: bool },
     /// The CRLF after a chunk's data, or the LF that ends a size line.
     Crlf { lf_only: bool, then: After },
     /// A line of the trailer section: its bytes so far, and those of the section.
@@ -60,17 +55,12 @@ impl BodySkipper {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if let State::Data { left, chunk } = self.state {
-                let taken = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len() - at);
+                let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 at += taken;
                 let left = left - taken as u64;
                 self.state = match (left, chunk) {
                     (0, false) => State::Done,
-                    (0, true) => State::Crlf {
-                        lf_only: false,
-                        then: After::Size,
-                    },
+                    (0, true) => State::Crlf { lf_only: false, then: After::Size },
                     _ => State::Data { left, chunk },
                 };
                 continue;
@@ -84,59 +74,29 @@ impl BodySkipper {
     /// One byte outside of data (RFC 9112, section 7.1); lines end in CRLF and nothing else here.
     fn framing_byte(&mut self, byte: u8) -> Result<(), Fault> {
         self.state = match (&self.state, byte) {
-            (
-                State::Size {
-                    size,
-                    digits,
-                    line,
-                    extension,
-                },
-                byte,
-            ) => self.size_byte(*size, *digits, *line, *extension, byte)?,
-            (
-                State::Crlf {
-                    lf_only: false,
-                    then,
-                },
-                b'\r',
-            ) => State::Crlf {
-                lf_only: true,
-                then: *then,
-            },
-            (
-                State::Crlf {
-                    lf_only: true,
-                    then,
-                },
-                b'\n',
-            ) => match then {
+            (State::Size { size, digits, line, extension }, byte) => {
+                self.size_byte(*size, *digits, *line, *extension, byte)?
+            }
+            (State::Crlf { lf_only: false, then }, b'\r') => {
+                State::Crlf { lf_only: true, then: *then }
+            }
+            (State::Crlf { lf_only: true, then }, b'\n') => match then {
                 After::Size => State::SIZE,
-                After::Data(left) => State::Data {
-                    left: *left,
-                    chunk: true,
-                },
-                After::Trailer => State::Trailer {
-                    line: 0,
-                    section: 0,
-                },
+                After::Data(left) => State::Data { left: *left, chunk: true },
+                After::Trailer => State::Trailer { line: 0, section: 0 },
                 After::End => State::Done,
             },
-            (State::Trailer { line: 0, .. }, b'\r') => State::Crlf {
-                lf_only: true,
-                then: After::End,
-            },
+            (State::Trailer { line: 0, .. }, b'\r') => {
+                State::Crlf { lf_only: true, then: After::End }
+            }
             (State::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
                 return Err(Fault::HeadTooLarge);
             }
-            (State::Trailer { line, section }, b'\n') if *line > 0 => State::Trailer {
-                line: 0,
-                section: *section,
-            },
+            (State::Trailer { line, section }, b'\n') if *line > 0 => {
+                State::Trailer { line: 0, section: *section }
+            }
             (State::Trailer { line, section }, b'\r' | b'\t' | b' '..=0x7e | 0x80..) => {
-                State::Trailer {
-                    line: line + 1,
-                    section: section + 1,
-                }
+                State::Trailer { line: line + 1, section: section + 1 }
             }
             _ => return Err(Fault::Chunk),
         };
@@ -159,37 +119,19 @@ impl BodySkipper {
             b'\r' if digits > 0 => {
                 // The limit counts data, so it is checked before the data comes.
                 self.left = self.left.checked_sub(size).ok_or(Fault::BodyTooLarge)?;
-                let then = if size == 0 {
-                    After::Trailer
-                } else {
-                    After::Data(size)
-                };
-                Ok(State::Crlf {
-                    lf_only: true,
-                    then,
-                })
+                let then = if size == 0 { After::Trailer } else { After::Data(size) };
+                Ok(State::Crlf { lf_only: true, then })
             }
-            b';' | b' ' | b'\t' if digits > 0 && !extension => Ok(State::Size {
-                size,
-                digits,
-                line,
-                extension: true,
-            }),
-            b'\t' | b' '..=0x7e | 0x80.. if extension => Ok(State::Size {
-                size,
-                digits,
-                line,
-                extension,
-            }),
+            b';' | b' ' | b'\t' if digits > 0 && !extension => {
+                Ok(State::Size { size, digits, line, extension: true })
+            }
+            b'\t' | b' '..=0x7e | 0x80.. if extension => {
+                Ok(State::Size { size, digits, line, extension })
+            }
             byte if !extension && digits < 16 => {
                 let digit = (byte as char).to_digit(16).ok_or(Fault::Chunk)?;
                 let size = size << 4 | u64::from(digit);
-                Ok(State::Size {
-                    size,
-                    digits: digits + 1,
-                    line,
-                    extension,
-                })
+                Ok(State::Size { size, digits: digits + 1, line, extension })
             }
             _ => Err(Fault::Chunk),
         }
@@ -197,12 +139,7 @@ impl BodySkipper {
 }
 
 impl State {
-    const SIZE: Self = Self::Size {
-        size: 0,
-        digits: 0,
-        line: 0,
-        extension: false,
-    };
+    const SIZE: Self = Self::Size { size: 0, digits: 0, line: 0, extension: false };
 }
 
 #[cfg(test)]
@@ -227,10 +164,7 @@ mod tests {
         let rows: &[Row] = &[
             (b"0\r\n\r\nGET", Ok((5, true))),
             (b"5\r\nhello\r\n0\r\n\r\n", Ok((15, true))),
-            (
-                b"A;name=\"v\"\r\n0123456789\r\n000\r\nT: v\r\n\r\n",
-                Ok((37, true)),
-            ),
+            (b"A;name=\"v\"\r\n0123456789\r\n000\r\nT: v\r\n\r\n", Ok((37, true))),
             (b"5\r\nhel", Ok((6, false))),
             (b"\r\n", Err(Fault::Chunk)),
             (b"zz\r\n", Err(Fault::Chunk)),

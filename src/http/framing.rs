@@ -65,10 +65,7 @@ impl<'b> Found<'b> {
             }
             6 if is("expect") => {
                 self.expects_continue = true;
-                refuse_if(
-                    !value.eq_ignore_ascii_case(b"100-continue"),
-                    Fault::Expectation,
-                )
+                refuse_if(!value.eq_ignore_ascii_case(b"100-continue"), Fault::Expectation)
             }
             10 if is("connection") => {
                 for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -80,10 +77,7 @@ impl<'b> Found<'b> {
             14 if is("content-length") => {
                 let length = decimal(value).ok_or(Fault::Framing)?;
                 let before = self.length.replace(length);
-                refuse_if(
-                    before.is_some_and(|before| before != length),
-                    Fault::Framing,
-                )
+                refuse_if(before.is_some_and(|before| before != length), Fault::Framing)
             }
             17 if is("transfer-encoding") => {
                 refuse_if(self.coding.replace(value).is_some(), Fault::Framing)
@@ -142,28 +136,16 @@ mod tests {
             ("", Ok(Known(0))),
             ("Content-Length: 5\r\n", Ok(Known(5))),
             ("Content-Length: 5\r\nContent-Length: 5\r\n", Ok(Known(5))),
-            (
-                "Content-Length: 5\r\nContent-Length: 6\r\n",
-                Err(Fault::Framing),
-            ),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", Err(Fault::Framing)),
             ("Content-Length: 5, 5\r\n", Err(Fault::Framing)),
             ("Content-Length: +5\r\n", Err(Fault::Framing)),
             ("Content-Length:\r\n", Err(Fault::Framing)),
-            (
-                "Content-Length: 18446744073709551616\r\n",
-                Err(Fault::Framing),
-            ),
+            ("Content-Length: 18446744073709551616\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: Chunked\r\n", Ok(Chunked)),
             ("Transfer-Encoding: gzip, chunked\r\n", Err(Fault::Coding)),
             ("Transfer-Encoding: chunked, gzip\r\n", Err(Fault::Framing)),
-            (
-                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-                Err(Fault::Framing),
-            ),
-            (
-                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-                Err(Fault::Framing),
-            ),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(Fault::Framing)),
         ];
         for (fields, expected) in rows {
             let fields = format!("Host: h\r\n{fields}");
@@ -180,11 +162,7 @@ mod tests {
         let rows = [
             (Http11, "Host: h\r\n", true),
             (Http11, "Host: h\r\nconnection: close\r\n", false),
-            (
-                Http11,
-                "Host: h\r\nConnection: keep-alive\r\nConnection: close\r\n",
-                false,
-            ),
+            (Http11, "Host: h\r\nConnection: keep-alive\r\nConnection: close\r\n", false),
             (Http10, "", false),
             (Http10, "Connection: foo, Keep-Alive\r\n", true),
             (Http10, "Connection: keep-alive, close\r\n", false),
@@ -202,11 +180,7 @@ mod tests {
             (Http11, "", Err(Fault::Host)),
             (Http11, "Host: h\r\nHost: h\r\n", Err(Fault::Host)),
             (Http11, "Host: a b\r\n", Err(Fault::Host)),
-            (
-                Http11,
-                "Host: h\r\nExpect: magic\r\n",
-                Err(Fault::Expectation),
-            ),
+            (Http11, "Host: h\r\nExpect: magic\r\n", Err(Fault::Expectation)),
             (Http11, "Host: h\r\nExpect: 100-Continue\r\n", Ok(true)),
             (Http10, "Expect: 100-continue\r\n", Ok(false)),
         ];

@@ -160,10 +160,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: HeadLimits = HeadLimits {
-        head: 256,
-        target: 64,
-    };
+    const LIMITS: HeadLimits = HeadLimits { head: 256, target: 64 };
 
     fn whole(bytes: &[u8]) -> Scan {
         HeadScanner::default().scan(bytes, LIMITS)
@@ -196,23 +193,14 @@ mod tests {
             (b"GET / HTTP/1.1\r\n\r", Scan::Partial),
             (b"GET / HTTP/1.1\r\nA: b\r\n", Scan::Partial),
             (b"\x16\x03\x01\x02\x00", Scan::Refused(Fault::NotHttp)),
-            (
-                b"SSH-2.0-OpenSSH_9.2\r\n",
-                Scan::Refused(Fault::RequestLine),
-            ),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Scan::Refused(Fault::RequestLine)),
             (b"GET /\r\n", Scan::Refused(Fault::RequestLine)),
             (b"G\xc3T / HTTP/1.1\r\n", Scan::Refused(Fault::NotHttp)),
             (b"GET /a\0b HTTP/1.1\r\n", Scan::Refused(Fault::NotHttp)),
             (b"GET / HTTP/1.1\rX", Scan::Refused(Fault::RequestLine)),
             (b" GET / HTTP/1.1\r\n", Scan::Refused(Fault::NotHttp)),
-            (
-                b"GET / HTTP/1.1\r\nA: \0",
-                Scan::Refused(Fault::HeaderField),
-            ),
-            (
-                b"GET / HTTP/1.1\r\nA: b\rc",
-                Scan::Refused(Fault::HeaderField),
-            ),
+            (b"GET / HTTP/1.1\r\nA: \0", Scan::Refused(Fault::HeaderField)),
+            (b"GET / HTTP/1.1\r\nA: b\rc", Scan::Refused(Fault::HeaderField)),
             (long_target.as_bytes(), Scan::Refused(Fault::TargetTooLong)),
             (long_head.as_bytes(), Scan::Refused(Fault::HeadTooLarge)),
             (long_method.as_bytes(), Scan::Refused(Fault::Method)),
@@ -222,11 +210,7 @@ mod tests {
             let text = String::from_utf8_lossy(bytes);
             assert_eq!(whole(bytes), *expected, "{text:?}");
             let every: Vec<usize> = (0..bytes.len()).collect();
-            assert_eq!(
-                in_pieces(bytes, &every),
-                *expected,
-                "byte by byte: {text:?}"
-            );
+            assert_eq!(in_pieces(bytes, &every), *expected, "byte by byte: {text:?}");
         }
     }
 

@@ -15,10 +15,7 @@ pub const NO_FIELDS: FieldSlots<'static> = [httparse::EMPTY_HEADER; config::HEAD
 
 /// The methods that are known; any other is answered by 501.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(
-    missing_docs,
-    reason = "RFC 9110, section 9.3, and RFC 5789 say what each means"
-)]
+#[allow(missing_docs, reason = "RFC 9110, section 9.3, and RFC 5789 say what each means")]
 pub enum Method {
     Get,
     Head,
@@ -84,13 +81,7 @@ impl<'b> Request<'b> {
             Ok(httparse::Status::Partial) | Err(_) => return Err(Fault::HeaderField),
         };
         let framing = Framing::of(version, fields)?;
-        Ok(Self {
-            method,
-            target,
-            version,
-            framing,
-            fields,
-        })
+        Ok(Self { method, target, version, framing, fields })
     }
 
     /// The value of the first field of that name, in any case, without white space around it.
@@ -109,15 +100,9 @@ impl<'b> Request<'b> {
 
 /// The first line of `head` without its line end, and the bytes behind it.
 pub fn split_request_line(head: &[u8]) -> (&[u8], &[u8]) {
-    let end = head
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .unwrap_or(head.len());
+    let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
     let line = &head[..end];
-    (
-        line.strip_suffix(b"\r").unwrap_or(line),
-        &head[(end + 1).min(head.len())..],
-    )
+    (line.strip_suffix(b"\r").unwrap_or(line), &head[(end + 1).min(head.len())..])
 }
 
 /// `HTTP/1.x`; any other major version is refused by 505.
@@ -163,10 +148,7 @@ mod tests {
             ("GET / http/1.0\r\n\r\n", Err(Fault::RequestLine)),
             ("get / HTTP/1.0\r\n\r\n", Err(Fault::Method)),
             ("BREW / HTTP/1.0\r\n\r\n", Err(Fault::Method)),
-            (
-                "GET testfile HTTP/1.1\r\nHost: h\r\n\r\n",
-                Err(Fault::Target),
-            ),
+            ("GET testfile HTTP/1.1\r\nHost: h\r\n\r\n", Err(Fault::Target)),
         ];
         for (head, expected) in rows {
             assert_eq!(parse(head), expected, "{head:?}");

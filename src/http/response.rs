@@ -27,19 +27,8 @@ impl ResponseHead<'_> {
     /// Appends the head, with its empty line, to `into`; `date` is the IMF-fixdate of now.
     pub fn write_to(&self, date: &[u8], into: &mut Vec<u8>) {
         into.extend_from_slice(self.version.as_str().as_bytes());
-        push(
-            into,
-            [
-                b" ",
-                &digits(self.status.code()),
-                b" ",
-                self.status.reason().as_bytes(),
-            ],
-        );
-        push(
-            into,
-            [b"\r\nServer: ", SERVER.as_bytes(), b"\r\nDate: ", date],
-        );
+        push(into, [b" ", &digits(self.status.code()), b" ", self.status.reason().as_bytes()]);
+        push(into, [b"\r\nServer: ", SERVER.as_bytes(), b"\r\nDate: ", date]);
         into.extend_from_slice(b"\r\n");
         into.extend_from_slice(self.fields);
         if !self.status.forbids_content() {
@@ -95,19 +84,14 @@ pub struct DateCache {
 impl DateCache {
     /// `now` as an IMF-fixdate (RFC 9110, section 5.6.7).
     pub fn text(&mut self, now: SystemTime) -> &[u8] {
-        let since_epoch = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let second = Duration::from_secs(since_epoch.as_secs());
         if self.second != Some(second) {
             self.second = Some(second);
             self.text.clear();
             // Writing into a `Vec` cannot fail.
-            let _ = write!(
-                self.text,
-                "{}",
-                httpdate::HttpDate::from(SystemTime::UNIX_EPOCH + second)
-            );
+            let _ =
+                write!(self.text, "{}", httpdate::HttpDate::from(SystemTime::UNIX_EPOCH + second));
         }
         &self.text
     }
@@ -119,14 +103,8 @@ mod tests {
 
     fn head(version: Version, status: Status, close: bool) -> String {
         let mut bytes = Vec::new();
-        ResponseHead {
-            version,
-            status,
-            fields: b"A: b\r\n",
-            content_length: 1234567890,
-            close,
-        }
-        .write_to(b"now", &mut bytes);
+        ResponseHead { version, status, fields: b"A: b\r\n", content_length: 1234567890, close }
+            .write_to(b"now", &mut bytes);
         String::from_utf8(bytes).expect("ASCII")
     }
 
@@ -165,14 +143,8 @@ mod tests {
     fn a_date_is_formatted_anew_when_the_second_changes() {
         let mut cache = DateCache::default();
         let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-        assert_eq!(
-            cache.text(at(784_111_777_999)),
-            b"Sun, 06 Nov 1994 08:49:37 GMT"
-        );
-        assert_eq!(
-            cache.text(at(784_111_778_000)),
-            b"Sun, 06 Nov 1994 08:49:38 GMT"
-        );
+        assert_eq!(cache.text(at(784_111_777_999)), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(cache.text(at(784_111_778_000)), b"Sun, 06 Nov 1994 08:49:38 GMT");
     }
 
     #[test]

@@ -48,9 +48,7 @@ impl DecodedPath {
 
     /// The segments from the root down.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        self.joined
-            .split(|&byte| byte == b'/')
-            .filter(|segment| !segment.is_empty())
+        self.joined.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty())
     }
 
     /// True where the target asked for a directory: it ended in a slash or a dot segment.
@@ -148,25 +146,12 @@ impl<'b> Target<'b> {
             Some(at) => (&path_and_query[..at], Some(&path_and_query[at + 1..])),
             None => (path_and_query, None),
         };
-        Ok(Self {
-            raw,
-            path: DecodedPath::decode(path)?,
-            query,
-            form,
-        })
+        Ok(Self { raw, path: DecodedPath::decode(path)?, query, form })
     }
 
     fn without_path(raw: &'b [u8], form: Form) -> Self {
-        let path = DecodedPath {
-            joined: Vec::new(),
-            directory: true,
-        };
-        Self {
-            raw,
-            path,
-            query: None,
-            form,
-        }
+        let path = DecodedPath { joined: Vec::new(), directory: true };
+        Self { raw, path, query: None, form }
     }
 }
 
@@ -213,12 +198,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn decoded(raw: &str) -> Result<(String, bool), Fault> {
-        DecodedPath::decode(raw.as_bytes()).map(|path| {
-            (
-                String::from_utf8_lossy(&path.joined).into_owned(),
-                path.directory,
-            )
-        })
+        DecodedPath::decode(raw.as_bytes())
+            .map(|path| (String::from_utf8_lossy(&path.joined).into_owned(), path.directory))
     }
 
     #[test]
@@ -245,23 +226,11 @@ mod tests {
         for (raw, path, directory) in rows {
             assert_eq!(decoded(raw), Ok((path.to_owned(), directory)), "{raw}");
         }
-        for raw in [
-            "/%",
-            "/%2",
-            "/%zz",
-            "/%2f",
-            "/a%2Fb",
-            "/%00",
-            "/..%2f..%2fetc",
-        ] {
+        for raw in ["/%", "/%2", "/%zz", "/%2f", "/a%2Fb", "/%00", "/..%2f..%2fetc"] {
             assert_eq!(decoded(raw), Err(Fault::Target), "{raw}");
         }
         let overlong = DecodedPath::decode(b"/%c0%ae%c0%ae/x").map(|path| path.joined);
-        assert_eq!(
-            overlong,
-            Ok(b"\xc0\xae\xc0\xae/x".to_vec()),
-            "bytes, never decoded twice"
-        );
+        assert_eq!(overlong, Ok(b"\xc0\xae\xc0\xae/x".to_vec()), "bytes, never decoded twice");
     }
 
     #[test]
@@ -293,21 +262,11 @@ mod tests {
 
     #[test]
     fn authorities() {
-        for good in [
-            "",
-            "a",
-            "a.b:80",
-            "127.0.0.1:8080",
-            "[::1]",
-            "[::1]:80",
-            "a_b-c",
-            "a:",
-        ] {
+        for good in ["", "a", "a.b:80", "127.0.0.1:8080", "[::1]", "[::1]:80", "a_b-c", "a:"] {
             assert!(is_authority(good.as_bytes()), "{good}");
         }
-        for bad in [
-            "a b", "a/b", "a@b", "a:b", "a:80:80", "[::1", "[]", "[::1]a", "a\"b", "a,b c",
-        ] {
+        for bad in ["a b", "a/b", "a@b", "a:b", "a:80:80", "[::1", "[]", "[::1]a", "a\"b", "a,b c"]
+        {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
         }
     }

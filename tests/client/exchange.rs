@@ -15,22 +15,14 @@ const HELLO: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 fn the_request_is_one_line_and_an_empty_one() {
     for (options, expected) in [
         (&[][..], &b"GET testfile HTTP/1.0\r\n\r\n"[..]),
-        (
-            &["--path", "/a%20b?c#d"],
-            b"GET /a%20b?c#d HTTP/1.0\r\n\r\n",
-        ),
-        (
-            &["--path", "../\u{e9}"],
-            b"GET ../\xc3\xa9 HTTP/1.0\r\n\r\n",
-        ),
+        (&["--path", "/a%20b?c#d"], b"GET /a%20b?c#d HTTP/1.0\r\n\r\n"),
+        (&["--path", "../\u{e9}"], b"GET ../\xc3\xa9 HTTP/1.0\r\n\r\n"),
         (&["--head"], b"HEAD testfile HTTP/1.0\r\n\r\n"),
         (&["--head", "--path=*"], b"HEAD * HTTP/1.0\r\n\r\n"),
     ] {
         let (port, server) = serve_one(|mut stream| {
             let request = read_request(&mut stream);
-            stream
-                .write_all(b"HTTP/1.0 204 No Content\r\n\r\n")
-                .unwrap();
+            stream.write_all(b"HTTP/1.0 204 No Content\r\n\r\n").unwrap();
             // The client closes without another byte.
             let mut more = Vec::new();
             stream.read_to_end(&mut more).unwrap();
@@ -71,11 +63,7 @@ fn a_large_body_comes_through_unchanged() {
             stream.write_all(&response).unwrap();
         });
         let output = run_to(port, &[]);
-        assert!(
-            output.stdout == expected,
-            "{} bytes came",
-            output.stdout.len()
-        );
+        assert!(output.stdout == expected, "{} bytes came", output.stdout.len());
         assert_eq!(output.status.code(), Some(0));
     }
 }
@@ -83,21 +71,12 @@ fn a_large_body_comes_through_unchanged() {
 #[test]
 fn each_part_is_printed_as_it_arrives() {
     let (listener, port) = listen();
-    let mut child = command()
-        .args(["127.0.0.1", &port.to_string()])
-        .spawn()
-        .unwrap();
+    let mut child = command().args(["127.0.0.1", &port.to_string()]).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let mut stream = accept(&listener);
     read_request(&mut stream);
     // No part is sent before the one before it has come out; none ends at a line end.
-    for part in [
-        "HTTP/1.0 200",
-        " OK\r\nContent-Length: 6\r\n\r",
-        "\nab",
-        "cd",
-        "ef",
-    ] {
+    for part in ["HTTP/1.0 200", " OK\r\nContent-Length: 6\r\n\r", "\nab", "cd", "ef"] {
         stream.write_all(part.as_bytes()).unwrap();
         let mut printed = vec![0; part.len()];
         stdout.read_exact(&mut printed).unwrap();
@@ -125,9 +104,7 @@ fn bytes_beyond_the_response_are_not_printed_and_not_awaited() {
     for (options, extent) in [(&[][..], HELLO.len()), (&["--head"], HELLO.len() - 5)] {
         let (port, server) = serve_one(|mut stream| {
             read_request(&mut stream);
-            stream
-                .write_all(&[HELLO, b" and more", HELLO].concat())
-                .unwrap();
+            stream.write_all(&[HELLO, b" and more", HELLO].concat()).unwrap();
             // Open until the client is done with it.
             stream
         });
@@ -159,10 +136,7 @@ fn fail_turns_a_status_of_400_or_more_into_exit_code_22() {
     for (response, code) in [
         (&b"HTTP/1.0 399 Odd\r\n\r\n"[..], 0),
         (b"HTTP/1.0 400 Bad Request\r\n\r\nbody", 22),
-        (
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
-            22,
-        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", 22),
         (b"no status", 0),
     ] {
         let output = run_to(answer(response), &["--fail"]);
@@ -180,10 +154,7 @@ fn a_reader_that_goes_away_ends_the_client_quietly() {
         // More than pipe and socket buffers hold, until the client has gone.
         while stream.write_all(&[b'x'; 65536]).is_ok() {}
     });
-    let mut child = command()
-        .args(["127.0.0.1", &port.to_string()])
-        .spawn()
-        .unwrap();
+    let mut child = command().args(["127.0.0.1", &port.to_string()]).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

@@ -24,60 +24,39 @@ fn a_port_where_nobody_listens() {
     let closed = ClientPort::reserve();
     let port = closed.number;
     let output = run_to(port, &[]);
-    assert_cannot(
-        &output,
-        &[&format!(
-            "cannot connect to 127.0.0.1:{port}: connection refused"
-        )],
-    );
+    assert_cannot(&output, &[&format!("cannot connect to 127.0.0.1:{port}: connection refused")]);
 }
 
 #[test]
 fn a_server_that_does_not_take_the_connection() {
     // Once the queue of a listener is full, the system drops what arrives.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket
-        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-        .unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap();
     let mut queue = Vec::new();
     loop {
         let next = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        if next
-            .connect_timeout(&address, Duration::from_millis(200))
-            .is_err()
-        {
+        if next.connect_timeout(&address, Duration::from_millis(200)).is_err() {
             break;
         }
         queue.push(next);
     }
     let port = address.as_socket().unwrap().port();
     let output = run_to(port, &["--timeout", "100ms"]);
-    assert_cannot(
-        &output,
-        &["cannot connect to 127.0.0.1:", "timed out", "--timeout"],
-    );
+    assert_cannot(&output, &["cannot connect to 127.0.0.1:", "timed out", "--timeout"]);
 }
 
 #[test]
 fn a_server_that_stops_before_the_end() {
-    for part in [
-        "",
-        "HTTP/1.0",
-        "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
-        "half",
-    ] {
+    for part in ["", "HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "half"] {
         let (port, server) = serve_one(move |mut stream| {
             read_request(&mut stream);
             stream.write_all(part.as_bytes()).unwrap();
             stream
         });
         let output = run_to(port, &["--timeout", "1s"]);
-        assert_cannot(
-            &output,
-            &["cannot receive the response: no progress for 1s"],
-        );
+        assert_cannot(&output, &["cannot receive the response: no progress for 1s"]);
         assert_eq!(String::from_utf8_lossy(&output.stdout), part);
         server.join().unwrap();
     }
@@ -86,26 +65,11 @@ fn a_server_that_stops_before_the_end() {
 #[test]
 fn a_response_that_is_cut_or_makes_no_sense() {
     for (response, reason) in [
-        (
-            &b""[..],
-            "cannot receive the response: the server closed the connection without",
-        ),
-        (
-            b"HTTP/1.0 200 OK\r\nServer: x\r\n",
-            "within the head, after 28 bytes",
-        ),
-        (
-            b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
-            "after 4 of 9 body bytes",
-        ),
-        (
-            b"HTTP/1.0 200 OK\r\nContent-Length: 1, 2\r\n\r\n",
-            "cannot understand the response",
-        ),
-        (
-            b"HTTP/7.0 200 OK\r\n\r\n",
-            "cannot understand the response: its head is malformed",
-        ),
+        (&b""[..], "cannot receive the response: the server closed the connection without"),
+        (b"HTTP/1.0 200 OK\r\nServer: x\r\n", "within the head, after 28 bytes"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "after 4 of 9 body bytes"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 1, 2\r\n\r\n", "cannot understand the response"),
+        (b"HTTP/7.0 200 OK\r\n\r\n", "cannot understand the response: its head is malformed"),
     ] {
         let output = run_to(answer(response), &[]);
         assert_cannot(&output, &[reason]);
@@ -122,21 +86,15 @@ fn a_head_without_end() {
         while stream.write_all(b"X: y\r\n").is_ok() {}
     });
     let output = run_to(port, &[]);
-    assert_cannot(
-        &output,
-        &["cannot understand the response: its head is longer than 65536"],
-    );
+    assert_cannot(&output, &["cannot understand the response: its head is longer than 65536"]);
     assert_eq!(output.stdout.len(), 65536);
     server.join().unwrap();
 }
 
 #[test]
 fn a_reset_before_the_end() {
-    for part in [
-        "",
-        "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
-        "HTTP/1.0 200 OK\r\n\r\nx",
-    ] {
+    for part in ["", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "HTTP/1.0 200 OK\r\n\r\nx"]
+    {
         let (port, _server) = serve_one(move |mut stream| {
             read_request(&mut stream);
             stream.write_all(part.as_bytes()).unwrap();
@@ -155,10 +113,6 @@ fn an_output_that_takes_nothing() {
         return;
     };
     let port = answer(b"HTTP/1.0 200 OK\r\n\r\nbody").to_string();
-    let output = command()
-        .args(["127.0.0.1", &port])
-        .stdout(full)
-        .output()
-        .unwrap();
+    let output = command().args(["127.0.0.1", &port]).stdout(full).output().unwrap();
     assert_cannot(&output, &["cannot write the response: no space left"]);
 }

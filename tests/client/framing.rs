@@ -15,11 +15,7 @@ fn follow<'a>(head_only: bool, pieces: impl IntoIterator<Item = &'a [u8]>) -> (V
         if let Some(verdict) = framing.verdict() {
             assert_eq!(verdict.map(Some), framing.finish());
         } else {
-            assert_eq!(
-                count,
-                piece.len(),
-                "before the end every byte belongs to the response"
-            );
+            assert_eq!(count, piece.len(), "before the end every byte belongs to the response");
         }
     }
     (taken, framing.finish())
@@ -37,12 +33,7 @@ fn check_as(head_only: bool, bytes: &[u8], taken: usize, end: End) {
 fn ends(bytes: &[u8], status: u16) {
     check_as(false, bytes, bytes.len(), Ok(Some(status)));
     for next in [bytes, b"\r\n", b"x", b"\0"] {
-        check_as(
-            false,
-            &[bytes, next].concat(),
-            bytes.len(),
-            Ok(Some(status)),
-        );
+        check_as(false, &[bytes, next].concat(), bytes.len(), Ok(Some(status)));
     }
 }
 
@@ -65,56 +56,31 @@ fn breaks(bytes: &[u8], taken: usize, fault: Fault) {
 #[track_caller]
 fn bad_length(bytes: &[u8]) {
     breaks(bytes, bytes.len(), Fault::BadLength);
-    check_as(
-        false,
-        &[bytes, b"body"].concat(),
-        bytes.len(),
-        Err(Fault::BadLength),
-    );
+    check_as(false, &[bytes, b"body"].concat(), bytes.len(), Err(Fault::BadLength));
 }
 
 #[test]
 fn a_length_ends_the_body() {
     ends(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200);
-    ends(
-        b"HTTP/1.1 404 Not Found\r\ncontent-length:3  \r\nX: y\r\n\r\n\0\r\n",
-        404,
-    );
+    ends(b"HTTP/1.1 404 Not Found\r\ncontent-length:3  \r\nX: y\r\n\r\n\0\r\n", 404);
     ends(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", 200);
     ends(b"HTTP/1.0 200\nContent-Length: 2\n\nhi", 200);
-    ends(
-        b"HTTP/1.0 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 02\r\n\r\nhi",
-        200,
-    );
-    ends(
-        b"HTTP/1.0 200 OK\r\nContent-Length : 2\r\nA: b\r\n c\r\n\r\nhi",
-        200,
-    );
+    ends(b"HTTP/1.0 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 02\r\n\r\nhi", 200);
+    ends(b"HTTP/1.0 200 OK\r\nContent-Length : 2\r\nA: b\r\n c\r\n\r\nhi", 200);
 }
 
 #[test]
 fn some_statuses_have_no_body_whatever_the_fields_say() {
     ends(b"HTTP/1.0 204 No Content\r\nContent-Length: 5\r\n\r\n", 204);
-    ends(
-        b"HTTP/1.0 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
-        304,
-    );
-    ends(
-        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
-        204,
-    );
+    ends(b"HTTP/1.0 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304);
+    ends(b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204);
 }
 
 #[test]
 fn the_answer_to_head_is_the_head() {
     let head = b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n";
     check_as(true, head, head.len(), Ok(Some(200)));
-    check_as(
-        true,
-        &[head, &b"body"[..]].concat(),
-        head.len(),
-        Ok(Some(200)),
-    );
+    check_as(true, &[head, &b"body"[..]].concat(), head.len(), Ok(Some(200)));
     let both = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
     check_as(true, both, both.len(), Ok(Some(200)));
 }
@@ -129,25 +95,15 @@ fn interim_responses_belong_to_the_response() {
     let alone = b"HTTP/1.1 100 Continue\r\n\r\n";
     breaks(alone, alone.len(), Fault::HeadCut(0));
     let odd = [alone, &b"what?"[..]].concat();
-    breaks(
-        &odd,
-        alone.len(),
-        Fault::HeadMalformed(httparse::Error::Version),
-    );
+    breaks(&odd, alone.len(), Fault::HeadMalformed(httparse::Error::Version));
 }
 
 #[test]
 fn without_a_length_the_close_ends_the_body() {
     lasts(b"HTTP/1.0 200 OK\r\n\r\n", Some(200));
     lasts(b"HTTP/1.0 500 Oops\r\nServer: x\r\n\r\nsorry", Some(500));
-    lasts(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-        Some(200),
-    );
-    lasts(
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\nab",
-        Some(200),
-    );
+    lasts(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Some(200));
+    lasts(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\nab", Some(200));
 }
 
 #[test]
@@ -165,39 +121,16 @@ fn a_close_too_early_is_a_fault() {
     breaks(b"HTTP/", 5, Fault::HeadCut(5));
     breaks(b"HTTP/1.0 200 OK\r\n", 17, Fault::HeadCut(17));
     let short = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhell";
-    breaks(
-        short,
-        short.len(),
-        Fault::BodyCut {
-            received: 4,
-            length: 5,
-        },
-    );
+    breaks(short, short.len(), Fault::BodyCut { received: 4, length: 5 });
     let none = b"HTTP/1.0 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n";
-    breaks(
-        none,
-        none.len(),
-        Fault::BodyCut {
-            received: 0,
-            length: u64::MAX,
-        },
-    );
+    breaks(none, none.len(), Fault::BodyCut { received: 0, length: u64::MAX });
 }
 
 #[test]
 fn a_length_is_one_number() {
-    for value in [
-        "",
-        "-1",
-        "+1",
-        "1 2",
-        "0x1",
-        "1.0",
-        "five",
-        "1,2",
-        "1,",
-        "1\r\nContent-Length: 2",
-    ] {
+    for value in
+        ["", "-1", "+1", "1 2", "0x1", "1.0", "five", "1,2", "1,", "1\r\nContent-Length: 2"]
+    {
         bad_length(format!("HTTP/1.0 200 OK\r\nContent-Length: {value}\r\n\r\n").as_bytes());
     }
     bad_length(b"HTTP/1.0 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n");
@@ -223,10 +156,7 @@ fn a_malformed_head_is_a_fault() {
 fn a_head_has_a_longest_length() {
     let frame = "HTTP/1.0 204 No Content\r\nX: \r\n\r\n".len();
     let head = |length: usize| {
-        format!(
-            "HTTP/1.0 204 No Content\r\nX: {}\r\n\r\n",
-            "x".repeat(length - frame)
-        )
+        format!("HTTP/1.0 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(length - frame))
     };
     ends(head(MAX_HEAD).as_bytes(), 204);
     breaks(head(MAX_HEAD + 1).as_bytes(), MAX_HEAD, Fault::HeadTooLong);

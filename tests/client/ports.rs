@@ -47,9 +47,7 @@ fn the_port_serves_again_at_once_when_the_server_never_closes() {
     let number = from.number;
     let server = thread::spawn(move || {
         // Kept until all have been served.
-        (0..2)
-            .map(|_| answer_one(&listener, number))
-            .collect::<Vec<_>>()
+        (0..2).map(|_| answer_one(&listener, number)).collect::<Vec<_>>()
     });
     for _ in 0..2 {
         assert_printed(&run_to(port, &[&number.to_string()]), HELLO);
@@ -77,12 +75,7 @@ fn a_port_that_another_program_holds_is_named() {
     let (_holder, held) = listen();
     let (_listener, port) = listen();
     let output = run_to(port, &[&held.to_string()]);
-    assert_cannot(
-        &output,
-        &[&format!(
-            "cannot use client port {held}: address already in use"
-        )],
-    );
+    assert_cannot(&output, &[&format!("cannot use client port {held}: address already in use")]);
 }
 
 #[test]
@@ -90,10 +83,7 @@ fn a_second_connection_from_the_port_to_the_server_is_refused() {
     let from = ClientPort::reserve();
     let (listener, port) = listen();
     let number = from.number.to_string();
-    let mut first = command()
-        .args(["127.0.0.1", &port.to_string(), &number])
-        .spawn()
-        .unwrap();
+    let mut first = command().args(["127.0.0.1", &port.to_string(), &number]).spawn().unwrap();
     let stream = accept(&listener);
     let output = run_to(port, &[&number]);
     let what = format!("cannot connect to 127.0.0.1:{port} from port {number}: ");
@@ -110,10 +100,7 @@ fn the_server_s_own_port_is_refused_whether_it_listens_or_not() {
     for _ in 0..2 {
         for host in ["127.0.0.1", "localhost", "0.0.0.0", "::ffff:127.0.0.1"] {
             let output = run(&[host, &number, &number]);
-            assert_cannot(
-                &output,
-                &[&format!("from port {number}: one port of one host")],
-            );
+            assert_cannot(&output, &[&format!("from port {number}: one port of one host")]);
             assert!(output.stdout.is_empty());
         }
         listener.take();

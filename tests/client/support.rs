@@ -14,10 +14,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -26,10 +23,7 @@ pub(crate) fn run(args: &[&str]) -> Output {
     let child = command().args(args).spawn().unwrap();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    receiver
-        .recv_timeout(DEADLINE)
-        .expect("the client ends")
-        .unwrap()
+    receiver.recv_timeout(DEADLINE).expect("the client ends").unwrap()
 }
 
 /// Runs the client against a port of 127.0.0.1, with more arguments after it.
@@ -42,10 +36,7 @@ pub(crate) fn run_to(port: u16, more: &[&str]) -> Output {
 #[track_caller]
 pub(crate) fn assert_printed(output: &Output, expected: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert_eq!(
-        output.stdout.escape_ascii().to_string(),
-        expected.escape_ascii().to_string()
-    );
+    assert_eq!(output.stdout.escape_ascii().to_string(), expected.escape_ascii().to_string());
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -56,10 +47,7 @@ pub(crate) fn assert_cannot(output: &Output, parts: &[&str]) {
     let line = text.strip_suffix('\n').expect("a whole line");
     assert!(!line.contains('\n'), "one line: {line}");
     assert!(line.starts_with("client: cannot "), "{line}");
-    assert!(
-        line.contains(": ") && line.contains(" (") && line.ends_with(')'),
-        "{line}"
-    );
+    assert!(line.contains(": ") && line.contains(" (") && line.ends_with(')'), "{line}");
     for part in parts {
         assert!(line.contains(part), "{part:?} in {line:?}");
     }
@@ -103,11 +91,7 @@ pub(crate) fn read_request(stream: &mut TcpStream) -> Vec<u8> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        assert_eq!(
-            stream.read(&mut byte).unwrap(),
-            1,
-            "a request ends with an empty line"
-        );
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "a request ends with an empty line");
         request.push(byte[0]);
     }
     request
@@ -131,13 +115,8 @@ impl ClientPort {
     pub(crate) fn reserve() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        socket
-            .bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())
-            .unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
         let number = socket.local_addr().unwrap().as_socket().unwrap().port();
-        Self {
-            number,
-            _socket: socket,
-        }
+        Self { number, _socket: socket }
     }
 }

@@ -42,16 +42,7 @@ fn version_and_help_say_what_it_is() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let text = String::from_utf8(help.stdout).unwrap();
-    assert!(
-        text.contains("Usage: client [OPTIONS] <HOST> <PORT> [CLIENT_PORT]"),
-        "{text}"
-    );
-    assert!(
-        text.contains("Examples:\n  client localhost 8080"),
-        "{text}"
-    );
-    assert!(
-        text.contains("[default: testfile]") && text.contains("30s"),
-        "{text}"
-    );
+    assert!(text.contains("Usage: client [OPTIONS] <HOST> <PORT> [CLIENT_PORT]"), "{text}");
+    assert!(text.contains("Examples:\n  client localhost 8080"), "{text}");
+    assert!(text.contains("[default: testfile]") && text.contains("30s"), "{text}");
 }

@@ -1,9 +1,5 @@
 //! What the tests share: sites, servers, raw connections, and replies taken apart.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "each test file uses its own part"
-)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
 
 pub mod wire_cases;
 
@@ -28,9 +24,7 @@ pub struct Site {
 impl Site {
     /// A site with a `testfile`.
     pub fn new() -> Self {
-        let site = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let site = Self { dir: tempfile::tempdir().unwrap() };
         site.put("testfile", TESTFILE);
         site
     }
@@ -72,9 +66,7 @@ impl RealServer {
     /// Starts it for `site` with these options, and waits until it listens.
     pub fn start(site: &Site, options: &[&str]) -> Self {
         let mut command = command(env!("CARGO_BIN_EXE_server"));
-        command
-            .args(["--root", site.path().to_str().unwrap(), "0"])
-            .args(options);
+        command.args(["--root", site.path().to_str().unwrap(), "0"]).args(options);
         Self::spawn(command)
     }
 
@@ -82,18 +74,10 @@ impl RealServer {
     pub fn spawn(mut command: Command) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let stderr = dir.path().join("stderr");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&stderr).unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&stderr).unwrap());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut server = Self {
-            child,
-            stderr,
-            _stderr_dir: dir,
-            addresses: Vec::new(),
-        };
+        let mut server = Self { child, stderr, _stderr_dir: dir, addresses: Vec::new() };
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "it did not start: {}", server.stderr());
@@ -122,9 +106,7 @@ impl RealServer {
     }
 
     pub fn signal(&self, name: &str) {
-        let done = Command::new("kill")
-            .args(["-s", name, &self.pid().to_string()])
-            .status();
+        let done = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
         assert!(done.unwrap().success());
     }
 
@@ -147,9 +129,7 @@ impl Drop for RealServer {
 
 /// The address in a line like `listening on http://127.0.0.1:8080/`.
 pub fn listening_address(line: &str) -> SocketAddr {
-    let url = line
-        .strip_prefix("listening on http://")
-        .unwrap_or_else(|| panic!("{line:?}"));
+    let url = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
     url.trim_end().strip_suffix('/').unwrap().parse().unwrap()
 }
 
@@ -180,9 +160,7 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut reply = Vec::new();
-    stream
-        .read_to_end(&mut reply)
-        .expect("a clean end, no reset");
+    stream.read_to_end(&mut reply).expect("a clean end, no reset");
     reply
 }
 
@@ -230,12 +208,7 @@ impl Reply {
             (name.to_owned(), value.to_owned())
         };
         let fields: Vec<_> = lines.map(field).collect();
-        let mut reply = Self {
-            version,
-            status,
-            fields,
-            body: Vec::new(),
-        };
+        let mut reply = Self { version, status, fields, body: Vec::new() };
         let length = match reply.field("Content-Length") {
             Some(length) if !head_only => length.parse().unwrap(),
             _ => 0,
@@ -254,21 +227,13 @@ impl Reply {
             }
             let mut byte = [0];
             let count = stream.read(&mut byte).unwrap();
-            assert_eq!(
-                count,
-                1,
-                "the end after {:?}",
-                bytes.escape_ascii().to_string()
-            );
+            assert_eq!(count, 1, "the end after {:?}", bytes.escape_ascii().to_string());
             bytes.push(byte[0]);
         }
     }
 
     pub fn field(&self, name: &str) -> Option<&str> {
-        let mut found = self
-            .fields
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        let mut found = self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} comes once");
         value
