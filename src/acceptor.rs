@@ -1,6 +1,6 @@
 //! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
 
-use crate::admission::{Admission, Place};
+use crate::admission::{Admission, Place, Stage};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::http::fault::Fault;
@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the acceptor thread owns while it lives.
 ///
@@ -26,7 +26,10 @@ pub struct Acceptor {
     context: Context,
     admission: Arc<Admission>,
     accepting: Accepting,
+    /// How long accepting pauses when the system refuses the next time.
+    pause: Duration,
     next_sweep: Instant,
+    leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
 }
 
@@ -56,7 +59,9 @@ impl Acceptor {
             admission: Arc::clone(&context.admission),
             context,
             accepting: Accepting::Yes,
+            pause: config::ACCEPT_PAUSE,
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
+            leaving_since: None,
             drain_deadline: None,
         })
     }
@@ -69,7 +74,7 @@ impl Acceptor {
     fn run(mut self) {
         let mut ready = ReadyKeys::with_capacity(config::EVENT_BATCH);
         while !self.is_over() {
-            let timeout = self.next_sweep.saturating_duration_since(Instant::now());
+            let timeout = self.next_look().saturating_duration_since(Instant::now());
             if let Err(error) = self.parking.wait(&mut ready, timeout) {
                 log::error!("cannot wait for clients: {error}");
                 thread::sleep(config::ACCEPT_PAUSE);
@@ -110,24 +115,40 @@ impl Acceptor {
                 Ok((stream, peer))
             });
             match accepted {
-                Ok((stream, peer)) => self.welcome(stream, peer, place),
+                Ok((stream, peer)) => {
+                    self.pause = config::ACCEPT_PAUSE;
+                    self.welcome(stream, peer, place);
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        log::warn!("cannot accept a connection: {error}; trying again shortly");
-                        let pause = Instant::now() + config::ACCEPT_PAUSE;
-                        return self.set_accepting(Accepting::Paused(pause));
-                    }
+                    _ => return self.pause_accepting(&error),
                 },
             }
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+    /// Out of descriptors or memory: asking again at once would only burn the processor.
+    fn pause_accepting(&mut self, error: &io::Error) {
+        if self.pause == config::ACCEPT_PAUSE {
+            log::warn!(
+                "cannot accept connections for now: {error} (raise the limit, or lower \
+                        the number of connections)"
+            );
+        }
+        self.set_accepting(Accepting::Paused(Instant::now() + self.pause));
+        self.pause = (self.pause * 2).min(config::ACCEPT_PAUSE_MOST);
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         self.context.recorder.count(Counter::Accepted);
+        let is_one_too_many = !place.count_client(peer.ip());
         let connection = Connection::new(stream, peer, place, &self.context.config);
-        let step = connection.advance(&mut self.context);
+        let step = if is_one_too_many {
+            connection.refuse(Fault::TooManyConnections, &mut self.context)
+        } else {
+            connection.advance(&mut self.context)
+        };
         self.carry_out(step);
     }
 
@@ -207,6 +228,14 @@ impl Acceptor {
         }
     }
 
+    /// When there is something to look at without an event.
+    fn next_look(&self) -> Instant {
+        match self.accepting {
+            Accepting::Paused(until) => until.min(self.next_sweep),
+            _ => self.next_sweep,
+        }
+    }
+
     #[allow(clippy::vec_box, reason = "connections live in boxes, which move without copying")]
     fn take_all(&self, wanted: impl FnMut(&Connection) -> bool) -> Vec<Box<Connection>> {
         let mut taken = Vec::new();
@@ -214,13 +243,21 @@ impl Acceptor {
         taken
     }
 
-    /// Winds up: takes in what the kernel holds already, closes the doors, sends the idle away.
+    /// Winds up, once told to: serves on for the drain delay, takes in what the kernel holds
+    /// already, closes the doors, and sends the idle away.
     fn drain(&mut self) {
-        if !self.admission.is_draining() {
+        if self.admission.stage() == Stage::Serving {
+            return;
+        }
+        let now = Instant::now();
+        let leaving_since = *self.leaving_since.get_or_insert(now);
+        if now < leaving_since + self.context.config.drain_delay {
+            self.next_sweep = self.next_sweep.min(leaving_since + self.context.config.drain_delay);
             return;
         }
         if self.drain_deadline.is_none() {
-            self.drain_deadline = Some(Instant::now() + self.context.config.drain_timeout);
+            self.drain_deadline = Some(now + self.context.config.drain_timeout);
+            self.admission.enter_stage(Stage::Draining);
             for at in 0..self.listeners.len() {
                 self.accept(at, config::BACKLOG as usize);
             }
@@ -248,7 +285,7 @@ impl Acceptor {
 
     /// The drain deadline has passed, or nothing is left.
     fn cut_what_is_left(self) {
-        self.admission.cut();
+        self.admission.enter_stage(Stage::Cut);
         for connection in self.take_all(|_| true) {
             settle(Step::Close(connection, CloseReason::Cut), &self.parking, &self.context);
         }

@@ -1,28 +1,62 @@
-//! Who is let in: the number of open connections, and whether the server is about to stop.
+//! Who is let in: how many connections, how many from one address, and until when.
 
 use crate::parking::Waker;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The count of open connections and its bound.
+/// The stages of a server's life. Each comes once, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// It serves.
+    Serving,
+    /// It was told to stop: it serves, and says that it is not ready.
+    Leaving,
+    /// It takes no more connections, and each response ends its connection.
+    Draining,
+    /// The drain deadline has passed: what is queued is dropped.
+    Cut,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Serving, Self::Leaving, Self::Draining, Self::Cut];
+}
+
+/// The count of open connections and its bounds.
 #[derive(Debug)]
 pub struct Admission {
     most: usize,
     open: AtomicUsize,
-    draining: AtomicBool,
-    cut: AtomicBool,
+    per_client: Option<PerClient>,
+    stage: AtomicU8,
     waker: Waker,
+}
+
+/// Connections counted by address; touched once when one is opened and once when it is closed.
+#[derive(Debug)]
+struct PerClient {
+    most: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// One connection's place; dropping it makes room for another.
 #[derive(Debug)]
-pub struct Place(Arc<Admission>);
+pub struct Place {
+    admission: Arc<Admission>,
+    /// The address it is counted under.
+    client: Option<IpAddr>,
+}
 
 impl Admission {
-    /// Room for `most` connections; `waker` wakes the acceptor when it can go on.
-    pub fn new(most: usize, waker: Waker) -> Arc<Self> {
-        let [draining, cut] = [false; 2].map(AtomicBool::new);
-        Arc::new(Self { most, open: AtomicUsize::new(0), draining, cut, waker })
+    /// Room for `most` connections, and `per_client` from one address; `waker` wakes the acceptor
+    /// when it can go on.
+    pub fn new(most: usize, per_client: Option<usize>, waker: Waker) -> Arc<Self> {
+        let per_client =
+            per_client.map(|most| PerClient { most, open: Mutex::new(HashMap::new()) });
+        let stage = AtomicU8::new(Stage::Serving as u8);
+        Arc::new(Self { most, open: AtomicUsize::new(0), per_client, stage, waker })
     }
 
     /// A place, if there is one. Only the acceptor calls this, so the bound is exact.
@@ -30,13 +64,13 @@ impl Admission {
         if !self.has_room() {
             return None;
         }
-        self.open.fetch_add(1, Ordering::SeqCst);
-        Some(Place(Arc::clone(self)))
+        self.open.fetch_add(1, SeqCst);
+        Some(Place { admission: Arc::clone(self), client: None })
     }
 
     /// Connections open now.
     pub fn open(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
+        self.open.load(SeqCst)
     }
 
     /// True where [`Admission::enter`] would find a place.
@@ -44,34 +78,53 @@ impl Admission {
         self.open() < self.most
     }
 
-    /// From now on responses close their connections, and the acceptor winds up.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+    /// Goes on to a later stage; wakes the acceptor, which acts on it.
+    pub fn enter_stage(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, SeqCst);
         self.waker.wake();
     }
 
-    /// True once [`Admission::drain`] was called.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+    /// The stage it is in.
+    pub fn stage(&self) -> Stage {
+        Stage::ALL[usize::from(self.stage.load(SeqCst)).min(Stage::ALL.len() - 1)]
     }
+}
 
-    /// From now on queued requests are dropped: the drain deadline has passed.
-    pub fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
-    }
-
-    /// True once [`Admission::cut`] was called.
-    pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst)
+impl Place {
+    /// Counts the connection under its client's address; false if that has too many already.
+    /// One that is refused is counted too, as long as it lingers.
+    pub fn count_client(&mut self, client: IpAddr) -> bool {
+        let Some(per_client) = &self.admission.per_client else { return true };
+        let client = client.to_canonical();
+        let mut open = lock(&per_client.open);
+        let count = open.entry(client).or_insert(0);
+        *count += 1;
+        self.client = Some(client);
+        *count <= per_client.most
     }
 }
 
 impl Drop for Place {
     /// The acceptor waits for a place when there was none, and for the last one when it drains.
     fn drop(&mut self) {
-        let before = self.0.open.fetch_sub(1, Ordering::SeqCst);
-        if before == self.0.most || (before == 1 && self.0.is_draining()) {
-            self.0.waker.wake();
+        let Self { admission, client } = self;
+        if let (Some(client), Some(per_client)) = (client, &admission.per_client) {
+            let mut open = lock(&per_client.open);
+            if let Some(count) = open.get_mut(client) {
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(client);
+                }
+            }
+        }
+        let before = admission.open.fetch_sub(1, SeqCst);
+        if before == admission.most || (before == 1 && admission.stage() >= Stage::Draining) {
+            admission.waker.wake();
         }
     }
+}
+
+/// The map is whole at every moment, so a panic elsewhere cannot have spoiled it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

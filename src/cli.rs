@@ -34,12 +34,12 @@ fn say(line: &str) {
 }
 
 /// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process at once, with the
-/// shell's code for it.
+/// shell's code for it. SIGHUP, by which a closed terminal ends a process, does nothing.
 pub fn on_signals(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let watch = move || {
-        let mut arrived = signals.forever();
+        let mut arrived = signals.forever().filter(|&signal| signal != SIGHUP);
         if arrived.next().is_some() {
             stop();
         }

@@ -59,14 +59,25 @@ pub const TRAILER_BYTES: usize = 8 * 1024;
 /// Wait for a whole request head, counted from its first byte; bytes do not restart it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Wait for a request body, counted from its head.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Wait for a request body, counted from its head; it grows by what comes at [`MIN_RATE`].
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Wait for the next request on a connection.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Wait for a client that takes no byte of its response.
+/// Longest wait in the queue: a request that has waited longer is refused when its turn comes, as
+/// its client has probably gone or asked again.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Window in which a client must take its response at [`MIN_RATE`] on the average.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes a second below which a client is too slow to be served: a modem had four times as many.
+pub const MIN_RATE: u64 = 1024;
+
+/// A request that waited for longer than this is not begun before a look at whether its client
+/// has reset the connection; for a shorter one the look would cost more than it saves.
+pub const GONE_CHECK_AFTER: Duration = Duration::from_millis(1);
 
 /// Wait for queued and running requests when the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,11 +119,15 @@ pub const COPY_PIECE: usize = 64 * 1024;
 /// Bytes of an extensionless file that are looked at to tell text from other data.
 pub const SNIFF_BYTES: usize = 512;
 
-/// Advice in `Retry-After` when the queue is full, in seconds.
-pub const RETRY_AFTER_SECONDS: u64 = 1;
+/// Longest advice in `Retry-After`, in seconds: what is measured now says little of later.
+pub const RETRY_AFTER_MOST: u64 = 30;
 
-/// Pause before accepting again after the system refused a descriptor or memory.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// First pause before accepting again after the system refused a descriptor or memory; it doubles
+/// while the refusals go on.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Longest such pause.
+pub const ACCEPT_PAUSE_MOST: Duration = Duration::from_secs(1);
 
 const _: () = assert!(METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES, "a longest line fits a head");
 const _: () = assert!(KEPT_BYTES < READ_BYTES, "a parked connection keeps less than one read");
@@ -130,16 +145,25 @@ pub struct Config {
     pub workers: usize,
     /// Jobs that may wait for a worker; 0 lets none wait.
     pub queue: usize,
+    /// Longest wait in the queue before a request is refused instead of begun.
+    pub queue_timeout: Duration,
     /// Open connections, at least 1.
     pub max_connections: usize,
+    /// Open connections from one address; none for no bound.
+    pub per_client: Option<usize>,
     /// Absolute deadline for a request head, from its first byte.
     pub header_timeout: Duration,
-    /// Absolute deadline for a request body, from its head.
+    /// Deadline for a request body, from its head; what comes at `min_rate` extends it.
     pub body_timeout: Duration,
     /// Absolute deadline for the next request on a connection.
     pub idle_timeout: Duration,
-    /// Longest wait for a client to take some of its response.
+    /// Window in which a client must take its response at `min_rate` on the average.
     pub write_timeout: Duration,
+    /// Bytes a second at which clients must take responses and send bodies.
+    pub min_rate: u64,
+    /// Time between the call to stop, when the server says that it is not ready, and the end of
+    /// accepting.
+    pub drain_delay: Duration,
     /// Longest wait for running requests at shutdown.
     pub drain_timeout: Duration,
     /// Bytes of a request head.
@@ -157,15 +181,52 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             workers: num_cpus::get(),
             queue: QUEUE,
+            queue_timeout: QUEUE_TIMEOUT,
             max_connections: CONNECTIONS,
+            per_client: None,
             header_timeout: HEADER_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
+            min_rate: MIN_RATE,
+            drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
             head_bytes: HEAD_BYTES,
             target_bytes: TARGET_BYTES,
             body_bytes: BODY_BYTES,
         }
+    }
+}
+
+/// The queue's bound and the queue timeout for clients that wait for at most `patience`, where
+/// each of `workers` needs `delay` for a request: max(W, W (T/2D - 1)) jobs, and T/2.
+///
+/// Half the patience, because a bound at the whole of it fills the queue with requests that are
+/// answered just too late: in simulation (W = 4, T = 10 D, Poisson arrivals) goodput at ten times
+/// the capacity is .001 of it with the whole, .97 with the half. The bound holds as long as the
+/// delay is what it was said to be; the timeout holds when it is not.
+pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usize, Duration) {
+    let services = patience.as_secs_f64() / (2.0 * delay.as_secs_f64());
+    // A division by no delay at all gives infinity, which becomes the largest bound.
+    let jobs = (workers as f64 * (services - 1.0)).floor() as usize;
+    (jobs.clamp(workers, QUEUE_MOST), patience / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_sets_queue_and_timeout() {
+        let of = |workers, delay, patience| {
+            let millis = Duration::from_millis;
+            let (queue, timeout) = for_patience(workers, millis(delay), millis(patience));
+            (queue, timeout.as_millis())
+        };
+        assert_eq!(of(4, 20, 200), (16, 100));
+        assert_eq!(of(4, 10, 100), (16, 50));
+        assert_eq!(of(3, 20, 110), (5, 55));
+        assert_eq!(of(4, 100, 100), (4, 50), "never less than one for each worker");
+        assert_eq!(of(4, 0, 100), (QUEUE_MOST, 50));
     }
 }

@@ -127,6 +127,11 @@ impl Response {
         self.status
     }
 
+    /// The content.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
     /// The serialised header fields, and the content.
     pub fn into_parts(self) -> (Vec<u8>, Body) {
         (self.fields, self.body)

@@ -3,6 +3,7 @@
 use crate::http::status::Status;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 macro_rules! counted {
     ($(#[$doc:meta])* $name:ident {
@@ -49,6 +50,8 @@ counted! {
         Cut "cut"
         /// The system refused to watch it.
         Unwatchable "unwatchable"
+        /// Its worker died.
+        WorkerDied "worker_died"
     }
 }
 
@@ -59,10 +62,21 @@ counted! {
         Accepted "accepted"
         /// Requests taken by a worker and handled.
         Handled "handled"
-        /// Requests refused because the queue was full.
+        /// Requests refused by a fault: malformed, too late, too many. Every response is to a
+        /// request that was handled or refused.
+        Refused "refused"
+        /// Of those refused: the queue was full.
         QueueFull "queue_full"
+        /// Of those refused: they had waited too long.
+        Expired "expired"
+        /// Of those refused: their address had too many connections.
+        TooManyConnections "too_many_connections"
+        /// Requests dropped because their client had gone.
+        Gone "gone"
         /// Handlers that panicked.
         Panics "panics"
+        /// Workers that died and were replaced.
+        WorkersReplaced "workers_replaced"
     }
 }
 
@@ -72,7 +86,14 @@ const SLOTS: usize = Counter::ALL.len() + CloseReason::ALL.len() + CLASSES;
 /// One thread's counters, on cache lines of their own.
 #[repr(align(128))]
 #[derive(Debug)]
-struct Shard([AtomicU64; SLOTS]);
+struct Shard {
+    counters: [AtomicU64; SLOTS],
+    /// Moving average of the service time, in nanoseconds; 0 before the first.
+    service_nanos: AtomicU64,
+}
+
+/// Weight of the latest service time in the moving average: 1/8, as TCP's round trip (RFC 6298).
+const SMOOTHING: u64 = 8;
 
 /// The counters of one server.
 #[derive(Debug)]
@@ -83,7 +104,10 @@ pub struct Metrics {
 impl Metrics {
     /// Counters for so many recording threads.
     pub fn new(threads: usize) -> Arc<Self> {
-        let shard = || Shard([const { AtomicU64::new(0) }; SLOTS]);
+        let shard = || Shard {
+            counters: [const { AtomicU64::new(0) }; SLOTS],
+            service_nanos: AtomicU64::new(0),
+        };
         Arc::new(Self { shards: (0..threads).map(|_| shard()).collect() })
     }
 
@@ -97,7 +121,7 @@ impl Metrics {
     pub fn snapshot(&self) -> Snapshot {
         let mut sums = [0; SLOTS];
         for shard in &self.shards {
-            for (sum, counter) in sums.iter_mut().zip(&shard.0) {
+            for (sum, counter) in sums.iter_mut().zip(&shard.counters) {
                 *sum += counter.load(Relaxed);
             }
         }
@@ -128,8 +152,29 @@ impl Recorder {
         self.add(class_slot(status.class()));
     }
 
+    /// Notes the time that a worker spent on a job.
+    pub fn served_in(&self, service: Duration) {
+        let average = &self.metrics.shards[self.thread].service_nanos;
+        let latest = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let next = match average.load(Relaxed) {
+            0 => latest,
+            before => before - before / SMOOTHING + latest / SMOOTHING,
+        };
+        average.store(next, Relaxed);
+    }
+
+    /// The mean of the workers' average service times; none before the first job.
+    pub fn mean_service(&self) -> Option<Duration> {
+        let averages = self.metrics.shards.iter().map(|shard| shard.service_nanos.load(Relaxed));
+        let (count, sum) = averages
+            .filter(|&nanos| nanos > 0)
+            .fold((0, 0u128), |(count, sum), nanos| (count + 1, sum + u128::from(nanos)));
+        let mean = sum.checked_div(count)?;
+        Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
+    }
+
     fn add(&self, slot: usize) {
-        let counter = &self.metrics.shards[self.thread].0[slot];
+        let counter = &self.metrics.shards[self.thread].counters[slot];
         // This thread alone writes here, so no read-modify-write is needed.
         counter.store(counter.load(Relaxed) + 1, Relaxed);
     }
@@ -175,6 +220,22 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mean_service_time_follows_the_latest() {
+        let metrics = Metrics::new(3);
+        let [acceptor, one, two] = [0, 1, 2].map(|thread| metrics.recorder(thread));
+        assert_eq!(acceptor.mean_service(), None);
+        let millis = Duration::from_millis;
+        one.served_in(millis(10));
+        assert_eq!(acceptor.mean_service(), Some(millis(10)));
+        two.served_in(millis(30));
+        assert_eq!(acceptor.mean_service(), Some(millis(20)));
+        for _ in 0..100 {
+            one.served_in(millis(30));
+        }
+        assert!(acceptor.mean_service() > Some(millis(29)));
+    }
 
     #[test]
     fn shards_add_up() {

@@ -65,6 +65,11 @@ impl Socket {
         self.stream.shutdown(Shutdown::Write)
     }
 
+    /// True where an error is pending, such as the peer's reset.
+    pub fn has_failed(&self) -> bool {
+        !matches!(self.stream.take_error(), Ok(None))
+    }
+
     fn arm(&mut self, poller: &Arc<Poller>, interest: Interest) -> io::Result<()> {
         let key = self.stream.as_raw_fd() as usize;
         let event = match interest {

@@ -1,7 +1,7 @@
 //! A running server: its start, its addresses, its figures, its end.
 
 use crate::acceptor::Acceptor;
-use crate::admission::Admission;
+use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
 use crate::connection::{Context, Role};
 use crate::handler::Handler;
@@ -42,9 +42,10 @@ pub struct Server {
 pub struct Stopper(Arc<Admission>);
 
 impl Stopper {
-    /// Starts the shutdown: no new connections, and each response ends its connection.
+    /// Starts the shutdown: after the drain delay no new connections are taken, and each response
+    /// ends its connection.
     pub fn stop(&self) {
-        self.0.drain();
+        self.0.enter_stage(Stage::Leaving);
     }
 }
 
@@ -110,14 +111,15 @@ impl Server {
         let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
 
         let parking = Arc::new(Parking::new(descriptor_limit()).map_err(StartError::System)?);
-        let admission = Admission::new(config.max_connections, parking.waker());
+        let admission = Admission::new(config.max_connections, config.per_client, parking.waker());
         let metrics = Metrics::new(1 + config.workers);
         let (send_job, jobs) = bounded(config.queue.min(config.max_connections));
         let (alive, workers_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));
         let context = |thread, role| {
             let recorder = metrics.recorder(thread);
-            Context::new(Arc::clone(&config), Arc::clone(&admission), recorder, role)
+            let (config, admission) = (Arc::clone(&config), Arc::clone(&admission));
+            Context::new(config, admission, recorder, jobs.clone(), role)
         };
 
         // Should a thread not start, dropping the sender ends those that did.
@@ -127,10 +129,9 @@ impl Server {
         let mut workers = Vec::with_capacity(config.workers);
         for number in 1..=config.workers {
             let worker = Worker {
-                jobs: jobs.clone(),
                 parking: Arc::clone(&parking),
                 handler: Arc::clone(&handler),
-                context: context(number, Role::Worker(jobs.clone())),
+                context: context(number, Role::Worker),
                 alive: alive.clone(),
             };
             workers.push(worker.start(number).map_err(StartError::System)?);
@@ -166,6 +167,11 @@ impl Server {
     /// Worker threads that are alive.
     pub fn workers_alive(&self) -> usize {
         self.workers.iter().filter(|worker| !worker.is_finished()).count()
+    }
+
+    /// True until it is told to stop.
+    pub fn is_ready(&self) -> bool {
+        self.admission.stage() == Stage::Serving
     }
 
     /// A handle that stops it.
@@ -213,7 +219,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.acceptor.is_some() {
-            self.admission.drain();
+            self.admission.enter_stage(Stage::Leaving);
             self.wait();
         }
     }
@@ -232,8 +238,13 @@ fn check(config: &Config) -> Result<(), StartError> {
         return wrong("without connections (allow at least 1)".to_owned());
     }
     let Config { header_timeout, body_timeout, idle_timeout, .. } = *config;
-    let waits = [header_timeout, body_timeout, idle_timeout, config.write_timeout];
-    let longest = waits.into_iter().chain([config.drain_timeout]).max();
+    let Config { write_timeout, drain_timeout, drain_delay, queue_timeout, .. } = *config;
+    let stages = [header_timeout, body_timeout, idle_timeout, write_timeout];
+    let others = [drain_timeout, drain_delay, queue_timeout];
+    let longest = stages.into_iter().chain(others).max();
+    if config.per_client == Some(0) {
+        return wrong("without connections for a client (allow at least 1)".to_owned());
+    }
     if longest > Some(config::LONGEST_WAIT) {
         return wrong("with a wait of more than a year (choose a shorter timeout)".to_owned());
     }

@@ -97,10 +97,8 @@ fn refusal(target: &Target<'_>, reason: &NotServed) -> Response {
         }
         NotServed::Exhausted(error) => {
             log::warn!("cannot open {shown}: {error}");
-            let seconds = config::RETRY_AFTER_SECONDS.to_string();
             let explanation = "The server is out of resources. Try again shortly.";
-            Response::error(Status::SERVICE_UNAVAILABLE, explanation)
-                .with_field("Retry-After", &seconds)
+            Response::error(Status::SERVICE_UNAVAILABLE, explanation).with_field("Retry-After", "1")
         }
         NotServed::Failed(error) => {
             log::error!("cannot read {shown}: {error}");

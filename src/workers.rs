@@ -1,21 +1,21 @@
 //! The pool: W named threads that drain the channel of jobs.
 
-use crate::connection::Connection;
-use crate::connection::{Context, Job, Step};
+use crate::admission::Stage;
+use crate::connection::{Connection, Context, Job, Step};
 use crate::handler::Handler;
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Counter};
 use crate::parking::Parking;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use std::convert::Infallible;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 /// What a worker thread owns while it lives.
 #[derive(Debug)]
 pub struct Worker<H> {
-    /// Where the jobs come from; it disconnects when the acceptor has ended and all are taken.
-    pub jobs: Receiver<Job>,
     /// Where connections go that wait for their peers.
     pub parking: Arc<Parking<Connection>>,
     /// What answers.
@@ -34,15 +34,29 @@ impl<H: Handler> Worker<H> {
 
     fn run(mut self) {
         sleep_precisely();
-        while let Ok(job) = self.jobs.recv() {
-            let step = if self.context.admission.is_cut() {
-                Step::Close(job.connection, CloseReason::Cut)
+        // A panic that gets past the one around the handler ends a worker's life. The next one
+        // lives on the same thread, so that no panic can cost the pool its size.
+        while panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            self.context.recorder.count(Counter::WorkersReplaced);
+            self.context.recorder.closed(CloseReason::WorkerDied);
+            log::error!("a worker died and was replaced; its client was lost");
+        }
+        drop(self.alive);
+    }
+
+    fn work(&mut self) {
+        // The channel disconnects when the acceptor has ended and all jobs are taken.
+        while let Ok(Job { connection, since }) = self.context.queue.recv() {
+            let step = if self.context.admission.stage() == Stage::Cut {
+                Step::Close(connection, CloseReason::Cut)
             } else {
-                job.connection.serve(job.since, &*self.handler, &mut self.context)
+                let start = Instant::now();
+                let step = connection.serve(since, &*self.handler, &mut self.context);
+                self.context.recorder.served_in(start.elapsed());
+                step
             };
             settle(step, &self.parking, &self.context);
         }
-        drop(self.alive);
     }
 }
 

@@ -37,7 +37,10 @@ fn requests_in_flight_are_answered_before_the_end() {
         assert_eq!(server.wait().code(), Some(0), "SIG{signal}");
         assert!(TcpStream::connect(address).is_err());
         let log = server.stderr();
-        assert!(log.contains("stopped after") && log.contains("7 responses"), "{log}");
+        assert!(
+            log.contains("stopped after") && log.contains("7 served, 0 refused, 0 expired, 0 cut"),
+            "{log}"
+        );
     }
 }
 
@@ -64,7 +67,7 @@ fn the_drain_deadline_ends_what_does_not_end() {
     ask(&mut in_service);
     ask(&mut queued);
     server.signal("TERM");
-    server.wait();
+    assert_eq!(server.wait().code(), Some(3), "requests were cut");
     let log = server.stderr();
     assert!(log.contains("2 cut"), "{log}");
 }

@@ -1,8 +1,7 @@
 //! The `server` command: arguments to configuration, then start.
 
 use clap::Parser;
-use cws::Counter::QueueFull;
-use cws::{Config, Delay, Server, StaticFiles, config};
+use cws::{Config, Counter, Delay, Server, StaticFiles, Summary, config};
 use log::{LevelFilter, info};
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -10,14 +9,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Exit code when requests were cut at the drain deadline.
+const CUT: u8 = 3;
+
 const EXAMPLES: &str = "\
 Examples:
   server                                the current directory on http://127.0.0.1:8080/
   server 3000 --root public             another port and directory
   server --bind :: --workers 8          all addresses of this machine, 8 workers
   server --workers 4 --delay 50ms       a back-end of 50 ms: at most 80 requests/s
-  server --queue 16 --workers 2 0       a short queue, on a free port
-  CWS_WORKERS=4 RUST_LOG=warn server    the same by the environment; warnings alone";
+  server --delay 20ms --deadline 200ms  for clients that wait 200 ms: refuse what would be late
+  CWS_WORKERS=4 RUST_LOG=warn server    options by the environment; warnings alone
+
+SIGTERM or SIGINT stops it when what is queued and running is answered; a second one at once.
+Exit code: 0 all was answered, 1 it could not start, 2 wrong usage, 3 requests were cut.";
 
 /// Serves the files of a directory over HTTP/1.x, on a fixed-size pool of worker threads.
 #[derive(Debug, Parser)]
@@ -38,12 +43,22 @@ struct Args {
     /// Time that a worker sleeps for each file served, like 50ms or 1.5s: the back-end's delay
     #[arg(long, env = "CWS_DELAY", value_name = "DURATION", value_parser = duration)]
     delay: Option<Duration>,
-    /// Requests that may wait for a worker; more are answered by 503
-    #[arg(long, env = "CWS_QUEUE", value_name = "N", default_value_t = config::QUEUE)]
-    queue: usize,
+    /// Requests that may wait for a worker; more are answered by 503 [default: 1024]
+    #[arg(long, env = "CWS_QUEUE", value_name = "N")]
+    queue: Option<usize>,
+    /// Longest wait for a worker; a request that waited longer is answered by 503 [default: 10s]
+    #[arg(long, env = "CWS_QUEUE_TIMEOUT", value_name = "DURATION", value_parser = timeout)]
+    queue_timeout: Option<Duration>,
+    /// How long clients wait for a response, if known: sets queue and queue timeout so that none
+    /// is served too late
+    #[arg(long, env = "CWS_DEADLINE", value_name = "DURATION", value_parser = timeout)]
+    deadline: Option<Duration>,
     /// Connections that may be open [default: what the descriptor limit allows]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one)]
     max_connections: Option<usize>,
+    /// Connections that may be open from one address [default: any number]
+    #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = at_least_one)]
+    per_client: Option<usize>,
     /// Wait for a whole request head, from its first byte
     #[arg(long, env = "CWS_HEADER_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = timeout)]
@@ -52,10 +67,17 @@ struct Args {
     #[arg(long, env = "CWS_IDLE_TIMEOUT", value_name = "DURATION", default_value = "15s",
           value_parser = timeout)]
     idle_timeout: Duration,
-    /// Wait for a client that takes nothing of its response
+    /// Window in which a client must take its response at the minimum rate
     #[arg(long, env = "CWS_WRITE_TIMEOUT", value_name = "DURATION", default_value = "30s",
           value_parser = timeout)]
     write_timeout: Duration,
+    /// Bytes a second at which clients must take responses and send bodies
+    #[arg(long, env = "CWS_MIN_RATE", value_name = "N", default_value_t = config::MIN_RATE)]
+    min_rate: u64,
+    /// Time to go on serving when told to stop, so that load balancers notice
+    #[arg(long, env = "CWS_DRAIN_DELAY", value_name = "DURATION", default_value = "0s",
+          value_parser = duration)]
+    drain_delay: Duration,
     /// Wait for running requests when told to stop
     #[arg(long, env = "CWS_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = duration)]
@@ -94,21 +116,26 @@ fn main() -> ExitCode {
     };
     start_log(args.quiet);
     match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_cut) => ExitCode::from(CUT),
         Err(reason) => cws::cli::failure("server", &reason),
     }
 }
 
-fn run(args: &Args) -> Result<(), String> {
+/// Serves until told to stop; gives the number of connections that were cut.
+fn run(args: &Args) -> Result<u64, String> {
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
     let delay = args.delay.unwrap_or_default();
     let config = configure(args)?;
-    let (workers, queue, drain) = (config.workers, config.queue, config.drain_timeout);
+    let Config { workers, queue, queue_timeout, drain_timeout, .. } = config;
     let handler = Delay::new(delay, files.with_hidden(args.hidden));
     let server = Server::start(config, handler).map_err(|error| error.to_string())?;
     let stopper = server.stopper();
     cws::cli::on_signals(move || {
-        info!("stopping: finishing what is queued and running, for {} at most", show(drain));
+        info!(
+            "stopping: finishing what is queued and running, for {} at most",
+            show(drain_timeout)
+        );
         stopper.stop();
     })
     .map_err(|error| format!("cannot watch for signals: {error}"))?;
@@ -129,20 +156,42 @@ fn run(args: &Args) -> Result<(), String> {
     let plural = if workers == 1 { "" } else { "s" };
     info!("serving {}: {workers} worker{plural}{capacity}; queue {queue}", root.display());
 
-    let summary = server.join();
-    let (served, refused) = (summary.snapshot.responses_in_all(), summary.snapshot.get(QueueFull));
-    let (cut, uptime) = (summary.cut, show(Duration::from_secs(summary.uptime.as_secs())));
-    info!("stopped after {uptime}: {served} responses, {refused} of them refusals, {cut} cut");
-    Ok(())
+    if let Some(deadline) = args.deadline {
+        let (deadline, timeout) = (show(deadline), show(queue_timeout));
+        info!("deadline {deadline}: queue {queue}, queue timeout {timeout}");
+    }
+
+    let Summary { snapshot, cut, uptime } = server.join();
+    let [served, refused, expired] =
+        [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
+    let uptime = show(Duration::from_secs(uptime.as_secs()));
+    info!(
+        "stopped after {uptime}: {served} served, {} refused, {expired} expired, {cut} cut",
+        refused - expired
+    );
+    Ok(cut)
 }
 
 fn configure(args: &Args) -> Result<Config, String> {
     let limit = cws::raise_descriptor_limit();
     let default = Config::default();
+    let workers = args.workers.unwrap_or(default.workers);
+    let delay = args.delay.unwrap_or_default();
+    let fitted = args.deadline.map(|patience| config::for_patience(workers, delay, patience));
+    let (queue, queue_timeout) = match fitted {
+        // Without a delay the service time is not known, and the timeout alone has to do.
+        Some((_, timeout)) if delay.is_zero() => (default.queue, timeout),
+        Some(fitted) => fitted,
+        None => (default.queue, default.queue_timeout),
+    };
     Ok(Config {
         listen: resolve(&args.bind, args.port)?,
-        workers: args.workers.unwrap_or(default.workers),
-        queue: args.queue,
+        workers,
+        queue: args.queue.unwrap_or(queue),
+        queue_timeout: args.queue_timeout.unwrap_or(queue_timeout),
+        per_client: args.per_client,
+        min_rate: args.min_rate,
+        drain_delay: args.drain_delay,
         max_connections: args
             .max_connections
             .unwrap_or_else(|| limit.saturating_sub(config::DESCRIPTOR_RESERVE).max(1)),

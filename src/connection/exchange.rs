@@ -13,6 +13,7 @@ use crate::http::status::Status;
 use crate::metrics::{CloseReason, Counter};
 use crate::parking::Interest;
 use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime};
@@ -29,18 +30,24 @@ pub(super) struct Answer {
 
 impl Answer {
     /// The answer to bytes that need not be a request, of which `input` is the start.
-    pub(super) fn refusal(fault: Fault, version: Version, input: &[u8]) -> Self {
+    pub(super) fn refusal(fault: Fault, version: Version, input: &[u8], context: &Context) -> Self {
         let mut response = Response::fault(fault);
-        if fault == Fault::QueueFull {
-            let seconds = config::RETRY_AFTER_SECONDS.to_string();
-            response = response.with_field("Retry-After", &seconds);
+        if fault.is_passing() {
+            response = response.with_field("Retry-After", &context.retry_after().to_string());
+        }
+        context.recorder.count(Counter::Refused);
+        match fault {
+            Fault::QueueFull => context.recorder.count(Counter::QueueFull),
+            Fault::Expired => context.recorder.count(Counter::Expired),
+            Fault::TooManyConnections => context.recorder.count(Counter::TooManyConnections),
+            _ => {}
         }
         Self {
             response,
             version,
             head_only: input.starts_with(b"HEAD "),
             after: After::Linger(CloseReason::Refused),
-            record: Record::of(input, Instant::now()),
+            record: Record::of(input, Instant::now(), false),
         }
     }
 }
@@ -58,8 +65,9 @@ impl Record {
     /// The log's target.
     const TARGET: &str = "access";
 
-    fn of(head: &[u8], since: Instant) -> Option<Box<Self>> {
-        if !log::log_enabled!(target: Self::TARGET, log::Level::Info) {
+    /// A record, if it will be logged, or if `in_any_case` it may be needed for an error.
+    fn of(head: &[u8], since: Instant, in_any_case: bool) -> Option<Box<Self>> {
+        if !in_any_case && !log::log_enabled!(target: Self::TARGET, log::Level::Info) {
             return None;
         }
         let (line, _) = split_request_line(head);
@@ -81,6 +89,12 @@ impl Record {
     }
 }
 
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.request_line)
+    }
+}
+
 /// What a worker makes of a request head and the bytes behind it.
 enum Verdict {
     /// Its answer, and the number of bytes that the request took.
@@ -99,6 +113,14 @@ impl Connection {
         handler: &H,
         context: &mut Context,
     ) -> Step {
+        let waited = since.elapsed();
+        if waited > context.config.queue_timeout {
+            return self.refuse(Fault::Expired, context);
+        }
+        if waited > config::GONE_CHECK_AFTER && self.is_broken() {
+            context.recorder.count(Counter::Gone);
+            return Step::Close(self, CloseReason::PeerGone);
+        }
         loop {
             self.exchange(since, handler, context);
             match self.advance(context) {
@@ -156,7 +178,8 @@ impl Connection {
             record.content = body.length();
         }
         self.deadline = Instant::now() + context.config.write_timeout;
-        self.phase = Phase::Flushing { outgoing: Outgoing::new(head, body), after, record };
+        let outgoing = Outgoing::new(head, body);
+        self.phase = Phase::Flushing { outgoing, after, record, sent_before: 0 };
     }
 }
 
@@ -194,7 +217,8 @@ fn examine<H: Handler>(
         after = After::Close(CloseReason::Completed);
     }
     let mut answer = answer(&request, after, handler, context);
-    answer.record = Record::of(head, since);
+    let from_file = matches!(answer.response.body(), Body::File(_));
+    answer.record = Record::of(head, since, from_file);
     Verdict::Answered(answer, used)
 }
 
@@ -208,7 +232,7 @@ fn answer<H: Handler>(
     let handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
-        Ok(response) if after == After::Keep && context.admission.is_draining() => {
+        Ok(response) if after == After::Keep && context.is_draining() => {
             (response, After::Close(CloseReason::Completed))
         }
         Ok(response) => (response, after),

@@ -9,7 +9,7 @@ use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use crate::metrics::CloseReason;
 use crate::parking::Interest;
 use std::io::{self, ErrorKind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Connection {
     /// Looks for a whole head in what is buffered, then in what has come.
@@ -108,6 +108,9 @@ impl Connection {
                 Ok(0) => return self.ended_early(context),
                 Ok(count) => {
                     turn = turn.saturating_sub(count);
+                    // A slow client pays for its time by what it sends.
+                    let earned = count as f64 / context.config.min_rate.max(1) as f64;
+                    self.deadline += Duration::from_secs_f64(earned);
                     self.input.push(&buffer[..count]);
                 }
                 Err(error) => match read_failed(&error) {

@@ -11,7 +11,7 @@ mod incoming;
 mod outgoing;
 mod exchange;
 
-use crate::admission::{Admission, Place};
+use crate::admission::{Admission, Place, Stage};
 use crate::config::{self, Config};
 use crate::http::Version;
 use crate::http::body::BodySkipper;
@@ -46,6 +46,8 @@ pub struct Context {
     pub admission: Arc<Admission>,
     /// Where this thread counts.
     pub recorder: Recorder,
+    /// The waiting jobs: how many they are decides who may go on.
+    pub queue: Receiver<Job>,
     role: Role,
     head: Vec<u8>,
     date: DateCache,
@@ -57,8 +59,8 @@ pub struct Context {
 pub enum Role {
     /// The thread that waits for peers, with its buffer for reading.
     Acceptor(Vec<u8>),
-    /// A thread that waits for jobs, with its end of the channel.
-    Worker(Receiver<Job>),
+    /// A thread that waits for jobs.
+    Worker,
 }
 
 impl Context {
@@ -67,14 +69,30 @@ impl Context {
         config: Arc<Config>,
         admission: Arc<Admission>,
         recorder: Recorder,
+        queue: Receiver<Job>,
         role: Role,
     ) -> Self {
-        Self { config, admission, recorder, role, head: Vec::new(), date: DateCache::default() }
+        let (head, date) = (Vec::new(), DateCache::default());
+        Self { config, admission, recorder, queue, role, head, date }
     }
 
     /// True where a worker may go on with its connection: nobody else waits for it.
     fn may_go_on(&self) -> bool {
-        matches!(&self.role, Role::Worker(queue) if queue.is_empty())
+        matches!(self.role, Role::Worker) && self.queue.is_empty()
+    }
+
+    /// True where responses end their connections, since the server is about to stop.
+    fn is_draining(&self) -> bool {
+        self.admission.stage() >= Stage::Draining
+    }
+
+    /// Seconds after which another try makes sense: the time in which the workers get through
+    /// the queue, and up to as much again by chance, so that not all come back at once.
+    fn retry_after(&self) -> u64 {
+        let service = self.recorder.mean_service().unwrap_or_default().as_secs_f64();
+        let jobs = self.queue.len() as f64 / self.config.workers as f64;
+        let seconds = (jobs * service * (1.0 + fastrand::f64())).ceil() as u64;
+        seconds.clamp(1, config::RETRY_AFTER_MOST)
     }
 }
 
@@ -113,7 +131,13 @@ enum Phase {
     /// Behind the head comes a body to drop.
     Body { head: usize, version: Version, skipper: BodySkipper },
     /// A response is on its way.
-    Flushing { outgoing: Outgoing, after: After, record: Option<Box<Record>> },
+    Flushing {
+        outgoing: Outgoing,
+        after: After,
+        record: Option<Box<Record>>,
+        /// Bytes that were sent when the current window began.
+        sent_before: u64,
+    },
     /// This side has ended; what the peer still sends is dropped, up to a bound.
     Lingering { left: usize, reason: CloseReason },
 }
@@ -175,39 +199,71 @@ impl Connection {
     }
 
     /// Goes on from where it is until it would block or needs a worker.
-    pub fn advance(mut self: Box<Self>, context: &mut Context) -> Step {
+    pub fn advance(self: Box<Self>, context: &mut Context) -> Step {
+        self.follow(Flow::Again, context)
+    }
+
+    fn follow(mut self: Box<Self>, mut flow: Flow, context: &mut Context) -> Step {
         loop {
-            let flow = match &mut self.phase {
-                Phase::Idle | Phase::Head(_) => self.read_head(context),
-                Phase::Ready { .. } => Flow::Dispatch,
-                Phase::Body { .. } => self.drop_body(context),
-                Phase::Flushing { .. } => self.flush(context),
-                Phase::Lingering { .. } => self.linger(context),
-            };
-            match flow {
-                Flow::Again => {}
+            flow = match flow {
+                Flow::Again => self.step(context),
                 Flow::Wait(interest) => return Step::Park(self, interest),
                 Flow::Dispatch => return Step::Dispatch(self),
                 Flow::Close(reason) => return Step::Close(self, reason),
-            }
+            };
+        }
+    }
+
+    fn step(&mut self, context: &mut Context) -> Flow {
+        match self.phase {
+            Phase::Idle | Phase::Head(_) => self.read_head(context),
+            Phase::Ready { .. } => Flow::Dispatch,
+            Phase::Body { .. } => self.drop_body(context),
+            Phase::Flushing { .. } => self.flush(context),
+            Phase::Lingering { .. } => self.linger(context),
         }
     }
 
     /// Its deadline has passed: says so where a response makes sense, and ends.
-    pub fn expire(mut self: Box<Self>, context: &mut Context) -> Step {
+    pub fn expire(self: Box<Self>, context: &mut Context) -> Step {
         let reason = match &self.phase {
             Phase::Idle => CloseReason::IdleTimeout,
             Phase::Head(_) => return self.refuse(Fault::HeadTimeout, context),
             Phase::Body { .. } => return self.refuse(Fault::BodyTimeout, context),
+            Phase::Flushing { .. } => return self.end_window(context),
             // A request that waits for its turn is parked until its client has read what came
             // before it.
-            Phase::Flushing { .. } | Phase::Ready { .. } => CloseReason::WriteTimeout,
+            Phase::Ready { .. } => CloseReason::WriteTimeout,
             Phase::Lingering { reason, .. } => *reason,
         };
-        if let Phase::Flushing { record: Some(record), .. } = &mut self.phase {
-            record.log(self.peer, "not taken in time");
-        }
         Step::Close(self, reason)
+    }
+
+    /// A window of the write timeout has ended: goes on if the client took enough in it.
+    fn end_window(mut self: Box<Self>, context: &mut Context) -> Step {
+        // A full socket reports room again when a good part of it is free, which at a low rate
+        // can take longer than the window: so what has become free is filled before counting.
+        let flow = self.flush(context);
+        let Phase::Flushing { outgoing, record, sent_before, .. } = &mut self.phase else {
+            return self.follow(flow, context);
+        };
+        let Config { min_rate, write_timeout, .. } = *context.config;
+        let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
+        if outgoing.sent() - *sent_before < least.max(1) {
+            if let Some(record) = record {
+                record.log(self.peer, "not taken in time");
+            }
+            return Step::Close(self, CloseReason::WriteTimeout);
+        }
+        *sent_before = outgoing.sent();
+        self.deadline = Instant::now() + write_timeout;
+        self.follow(flow, context)
+    }
+
+    /// True where the peer has reset the connection. One that has ended its side in order may
+    /// still read: nothing tells a peer that has gone from one that will say no more.
+    pub fn is_broken(&self) -> bool {
+        self.socket.has_failed()
     }
 
     /// Answers by a fault's page and ends, without ever blocking.
@@ -217,7 +273,7 @@ impl Connection {
     }
 
     fn answer_fault(&mut self, fault: Fault, context: &mut Context) {
-        let answer = Answer::refusal(fault, self.version(), self.input.as_slice());
+        let answer = Answer::refusal(fault, self.version(), self.input.as_slice(), context);
         self.start_response(answer, context);
     }
 
@@ -231,7 +287,7 @@ impl Connection {
 
     /// Sends what there is room for.
     fn flush(&mut self, context: &mut Context) -> Flow {
-        let Phase::Flushing { outgoing, after, record } = &mut self.phase else {
+        let Phase::Flushing { outgoing, after, record, .. } = &mut self.phase else {
             return Flow::Again;
         };
         let failure = match outgoing.write(&self.socket, || context.may_go_on()) {
@@ -242,11 +298,7 @@ impl Connection {
                 }
                 return self.end_response(after, context);
             }
-            Ok(Progress::Yielded | Progress::Blocked(true)) => {
-                self.deadline = Instant::now() + context.config.write_timeout;
-                return Flow::Wait(Interest::Writable);
-            }
-            Ok(Progress::Blocked(false)) => return Flow::Wait(Interest::Writable),
+            Ok(Progress::Yielded | Progress::Blocked) => return Flow::Wait(Interest::Writable),
             Err(failure) => failure,
         };
         let (reason, error) = match &failure {
@@ -254,10 +306,10 @@ impl Connection {
             Failure::Content(error) => (CloseReason::BodyFailed, error),
         };
         if let Some(record) = record {
+            if reason == CloseReason::BodyFailed {
+                log::error!("cannot read what {record} asks for: {error}");
+            }
             record.log(self.peer, &error.to_string());
-        }
-        if let Failure::Content(error) = failure {
-            log::error!("cannot read a file while sending it to {}: {error}", self.peer);
         }
         Flow::Close(reason)
     }

@@ -13,6 +13,7 @@ pub(super) struct Outgoing {
     head: Vec<u8>,
     head_sent: usize,
     body: Body,
+    body_length: u64,
 }
 
 /// How far a turn of writing came.
@@ -20,8 +21,8 @@ pub(super) struct Outgoing {
 pub(super) enum Progress {
     /// Everything is in the kernel's hands.
     Done,
-    /// The peer must read before more can be sent; `true` where something was sent.
-    Blocked(bool),
+    /// The peer must read before more can be sent.
+    Blocked,
     /// There is room for more, but it is another's turn.
     Yielded,
 }
@@ -37,7 +38,13 @@ pub(super) enum Failure {
 
 impl Outgoing {
     pub(super) fn new(head: Vec<u8>, body: Body) -> Self {
-        Self { head, head_sent: 0, body }
+        let body_length = body.length();
+        Self { head, head_sent: 0, body, body_length }
+    }
+
+    /// The bytes that the kernel has taken so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.head_sent as u64 + self.body_length - self.body.length()
     }
 
     /// The head's buffer, to be used again.
@@ -51,18 +58,18 @@ impl Outgoing {
         socket: &Socket,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<Progress, Failure> {
-        let (mut moved, mut had_turn) = (false, false);
+        let mut had_turn = false;
         while self.head_sent < self.head.len() || self.body.length() > 0 {
             if had_turn && !go_on() {
                 return Ok(Progress::Yielded);
             }
             let is_content = self.head_sent == self.head.len();
             match self.write_piece(socket) {
-                Ok(Piece::Whole) => (moved, had_turn) = (true, is_content),
+                Ok(Piece::Whole) => had_turn = is_content,
                 // A short write means a full socket; asking again would only say so.
-                Ok(Piece::Short) => return Ok(Progress::Blocked(true)),
+                Ok(Piece::Short) => return Ok(Progress::Blocked),
                 Err(Failure::Peer(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    return Ok(Progress::Blocked(moved));
+                    return Ok(Progress::Blocked);
                 }
                 Err(Failure::Peer(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Err(failure) => return Err(failure),
@@ -252,7 +259,7 @@ mod tests {
         let slice = FileSlice { file, offset: 0, length };
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice));
         let progress = outgoing.write(&socket, || false).expect("room for a head");
-        assert!(matches!(progress, Progress::Yielded | Progress::Blocked(true)), "{progress:?}");
+        assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < length, "the head takes no turn of its own");
         assert!(outgoing.body.length() >= length - config::SEND_PIECE as u64, "one piece");
     }

@@ -41,11 +41,20 @@ pub enum Fault {
     Coding,
     /// No place in the queue.
     QueueFull,
+    /// Waited in the queue for too long.
+    Expired,
+    /// The client's address has all the connections that it may have.
+    TooManyConnections,
     /// A major version other than 1.
     Version,
 }
 
 impl Fault {
+    /// True where the same request may well succeed later.
+    pub fn is_passing(self) -> bool {
+        self.status() == Status::SERVICE_UNAVAILABLE
+    }
+
     /// The status that the fault asks for.
     pub fn status(self) -> Status {
         match self {
@@ -64,7 +73,9 @@ impl Fault {
             Self::Expectation => Status::EXPECTATION_FAILED,
             Self::Panic => Status::INTERNAL_SERVER_ERROR,
             Self::Method | Self::Coding => Status::NOT_IMPLEMENTED,
-            Self::QueueFull => Status::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::Expired | Self::TooManyConnections => {
+                Status::SERVICE_UNAVAILABLE
+            }
             Self::Version => Status::VERSION_NOT_SUPPORTED,
         }
     }
@@ -94,6 +105,8 @@ impl Fault {
             Self::Method => "This server does not know the request's method.",
             Self::Coding => "This server does not know the request's transfer coding.",
             Self::QueueFull => "All workers are busy and the queue is full. Try again shortly.",
+            Self::Expired => "The request waited too long for a worker. Try again shortly.",
+            Self::TooManyConnections => "Your address has as many connections as it may have.",
             Self::Version => "This server speaks HTTP/1.0 and HTTP/1.1.",
         }
     }
