@@ -62,6 +62,7 @@ mod workers;
 mod acceptor;
 mod server;
 pub mod client;
+pub mod lab;
 pub mod cli;
 
 pub use config::Config;

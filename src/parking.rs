@@ -65,9 +65,9 @@ impl Socket {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// True where an error is pending, such as the peer's reset.
-    pub fn has_failed(&self) -> bool {
-        !matches!(self.stream.take_error(), Ok(None))
+    /// The error that is pending, if one is: the peer's reset, or a failed connect.
+    pub fn take_error(&self) -> io::Result<()> {
+        self.stream.take_error()?.map_or(Ok(()), Err)
     }
 
     fn arm(&mut self, poller: &Arc<Poller>, interest: Interest) -> io::Result<()> {

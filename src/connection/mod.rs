@@ -263,7 +263,7 @@ impl Connection {
     /// True where the peer has reset the connection. One that has ended its side in order may
     /// still read: nothing tells a peer that has gone from one that will say no more.
     pub fn is_broken(&self) -> bool {
-        self.socket.has_failed()
+        self.socket.take_error().is_err()
     }
 
     /// Answers by a fault's page and ends, without ever blocking.
