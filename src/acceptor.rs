@@ -197,7 +197,6 @@ impl Acceptor {
         let refused = match self.jobs.try_send(job) {
             Ok(()) => return,
             Err(TrySendError::Full(job)) => {
-                self.context.recorder.count(Counter::QueueFull);
                 job.connection.refuse(Fault::QueueFull, &mut self.context)
             }
             // No worker is left, which only a bug can bring about.

@@ -1,0 +1,282 @@
+//! The clients of the soak, what each must get, and the books at the end.
+
+use cws::{CloseReason, Config, Counter, Request, Response, Server};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+const WORKERS: usize = 4;
+const THREADS: u64 = 4;
+const PATIENCE: Duration = Duration::from_secs(20);
+const LARGE: usize = 1 << 20;
+const GET: &str = "GET /small HTTP/1.1\r\nHost: soak\r\n\r\n";
+const LAST: &str = "GET /small HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
+
+/// Runs `connections` clients against a server of its own and checks its books; `tell` gets a
+/// line of progress every few seconds.
+pub fn soak(connections: u64, seed: u64, tell: impl Fn(&str) + Sync) -> Result<(), String> {
+    let large = bytes::Bytes::from(vec![b'x'; LARGE]);
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/large" => Response::ok("text/plain", large.clone()),
+        _ => Response::ok("text/plain", "small"),
+    };
+    let config = Config { workers: WORKERS, queue: 64, ..Config::default() };
+    let server = Server::start(config, handler).map_err(|error| error.to_string())?;
+    let address = server.addresses()[0];
+    let descriptors = open_descriptors();
+    let done = AtomicU64::new(0);
+    let outcome = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let done = &done;
+                let mine = connections / THREADS + u64::from(thread < connections % THREADS);
+                scope.spawn(move || run_clients(address, mine, seed ^ (thread << 32), done))
+            })
+            .collect();
+        let start = Instant::now();
+        let mut next = start + Duration::from_secs(5);
+        while clients.iter().any(|client| !client.is_finished()) {
+            std::thread::sleep(Duration::from_millis(5));
+            if Instant::now() >= next {
+                next += Duration::from_secs(5);
+                tell(&progress(done.load(Relaxed), start.elapsed()));
+            }
+        }
+        clients.into_iter().try_for_each(|client| {
+            client.join().unwrap_or_else(|_| Err("a client panicked".to_owned()))
+        })
+    });
+    outcome?;
+    audit(server, connections, descriptors)
+}
+
+fn progress(done: u64, elapsed: Duration) -> String {
+    let (memory, descriptors) = (resident_kib(), open_descriptors());
+    let seconds = elapsed.as_secs();
+    format!(
+        "{seconds:>4} s  {done:>9} connections  RSS {memory:>6} KiB  {descriptors:>4} open files"
+    )
+}
+
+/// The books: every connection closed for one reason, every response to one request.
+fn audit(server: Server, connections: u64, descriptors: usize) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    while server.open_connections() > 0 {
+        if Instant::now() > deadline {
+            return Err(format!("{} connections stay open", server.open_connections()));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let same = |what: &str, left: u64, right: u64| {
+        if left == right { Ok(()) } else { Err(format!("{what}: {left} and {right}")) }
+    };
+    same("workers alive and workers", server.workers_alive() as u64, WORKERS as u64)?;
+    if descriptors > 0 {
+        same("open files after and before", open_descriptors() as u64, descriptors as u64)?;
+    }
+    let books = server.shutdown().snapshot;
+    same("accepted and connected", books.get(Counter::Accepted), connections)?;
+    same("closed and accepted", books.closed_in_all(), books.get(Counter::Accepted))?;
+    let answered = books.get(Counter::Handled) + books.get(Counter::Refused);
+    same("answered and responses", answered, books.responses_in_all())?;
+    same("workers replaced", books.get(Counter::WorkersReplaced), 0)?;
+    same("cut", books.closed(CloseReason::Cut), 0)
+}
+
+fn run_clients(address: SocketAddr, count: u64, seed: u64, done: &AtomicU64) -> Result<(), String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    for nth in 0..count {
+        let kind = random.usize(..KINDS.len());
+        let (name, client) = KINDS[kind];
+        let outcome = connect(address).and_then(|stream| client(stream, &mut random));
+        if let Err(error) = outcome {
+            return Err(format!("client {nth} of seed {seed}, {name}: {error}"));
+        }
+        done.fetch_add(1, Relaxed);
+    }
+    Ok(())
+}
+
+type Client = fn(TcpStream, &mut fastrand::Rng) -> io::Result<()>;
+
+const KINDS: &[(&str, Client)] = &[
+    ("one request", one_request),
+    ("one request", one_request),
+    ("keep-alive", keep_alive),
+    ("pipelining", pipelining),
+    ("in pieces", in_pieces),
+    ("with a body", with_a_body),
+    ("large", large),
+    ("silent", |_, _| Ok(())),
+    ("cut within the head", cut_head),
+    ("reset within a response", reset_response),
+    ("deaf, then gone", deaf),
+    ("noise", noise),
+    ("malformed", malformed),
+];
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn wrong(what: impl Into<String>) -> io::Error {
+    io::Error::other(what.into())
+}
+
+/// Reads to the end and wants these statuses, in order, or an honest 503 in the place of one.
+fn expect(mut stream: TcpStream, statuses: &[&str]) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let found: Vec<&str> = text
+        .match_indices("HTTP/1.1 ")
+        .filter_map(|(at, mark)| text.get(at + mark.len()..at + mark.len() + 3))
+        .collect();
+    let refused = found.iter().position(|&status| status == "503");
+    let whole = refused.map_or(statuses.len(), |at| at.min(statuses.len()));
+    if found[..whole.min(found.len())] == statuses[..whole]
+        && (refused.is_some() || found.len() == whole)
+    {
+        return Ok(());
+    }
+    Err(wrong(format!("got {found:?} and wanted {statuses:?}")))
+}
+
+fn one_request(mut stream: TcpStream, _: &mut fastrand::Rng) -> io::Result<()> {
+    stream.write_all(LAST.as_bytes())?;
+    expect(stream, &["200"])
+}
+
+fn keep_alive(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    for _ in 0..random.u32(1..8) {
+        stream.write_all(GET.as_bytes())?;
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"small") {
+            let mut some = [0; 512];
+            let count = stream.read(&mut some)?;
+            bytes.extend_from_slice(&some[..count]);
+            if count == 0 {
+                let honest = bytes.starts_with(b"HTTP/1.1 503");
+                return if honest { Ok(()) } else { Err(wrong("an end without a response")) };
+            }
+        }
+    }
+    stream.write_all(LAST.as_bytes())?;
+    expect(stream, &["200"])
+}
+
+fn pipelining(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    let count = random.usize(1..40);
+    stream.write_all(GET.repeat(count).as_bytes())?;
+    stream.write_all(LAST.as_bytes())?;
+    expect(stream, &vec!["200"; count + 1])
+}
+
+fn in_pieces(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    let mut rest = LAST.as_bytes();
+    while !rest.is_empty() {
+        let (piece, tail) = rest.split_at(random.usize(1..=rest.len()));
+        stream.write_all(piece)?;
+        std::thread::yield_now();
+        rest = tail;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    expect(stream, &["200"])
+}
+
+fn with_a_body(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    let body = "x".repeat(random.usize(1..50_000));
+    let length = body.len();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+    if random.bool() {
+        write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}")?;
+    } else {
+        write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n")?;
+        write!(stream, "{length:x}\r\n{body}\r\n0\r\n\r\n")?;
+    }
+    stream.write_all(LAST.as_bytes())?;
+    expect(stream, &["200", "200"])
+}
+
+fn large(mut stream: TcpStream, _: &mut fastrand::Rng) -> io::Result<()> {
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let whole = bytes.len() > LARGE || bytes.starts_with(b"HTTP/1.1 503");
+    if whole { Ok(()) } else { Err(wrong(format!("{} bytes of a large file", bytes.len()))) }
+}
+
+fn cut_head(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    let cut = random.usize(1..LAST.len() - 1);
+    stream.write_all(&LAST.as_bytes()[..cut])?;
+    if random.bool() {
+        return Ok(());
+    }
+    stream.shutdown(Shutdown::Write)?;
+    expect(stream, &["400"])
+}
+
+fn reset(stream: TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))
+}
+
+fn reset_response(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    let mut some = vec![0; random.usize(1..100_000)];
+    let _ = stream.read(&mut some)?;
+    reset(stream)
+}
+
+fn deaf(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    if random.bool() { reset(stream) } else { Ok(()) }
+}
+
+fn noise(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    let bytes: Vec<u8> = (0..random.usize(1..2000)).map(|_| random.u8(..)).collect();
+    stream.write_all(&bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    expect_end(stream)
+}
+
+fn malformed(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()> {
+    let mut bytes = LAST.as_bytes().to_vec();
+    for _ in 0..random.usize(1..4) {
+        let at = random.usize(..bytes.len());
+        match random.u8(..3) {
+            0 => bytes[at] = random.u8(..),
+            1 => bytes.insert(at, random.u8(..)),
+            _ => drop(bytes.remove(at)),
+        }
+    }
+    stream.write_all(&bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    expect_end(stream)
+}
+
+/// Any answer will do, as long as it ends cleanly.
+fn expect_end(mut stream: TcpStream) -> io::Result<()> {
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(wrong("it hangs")),
+        Err(error) => Err(error),
+    }
+}
+
+/// Open descriptors of this process; 0 where the system does not tell.
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Resident memory of this process, in KiB; 0 where the system does not tell.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or(0)
+}
