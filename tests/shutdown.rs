@@ -80,3 +80,62 @@ fn it_does_not_end_by_itself() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the idle timeout");
     assert!(server.is_running());
 }
+
+#[test]
+fn a_drain_delay_serves_on() {
+    let site = Site::new();
+    let mut server = RealServer::start(&site, &["--drain-delay", "700ms"]);
+    let mut kept = connect(server.address());
+    server.signal("TERM");
+    wait_for("the signal", || server.stderr().contains("stopping").then_some(()));
+    assert_eq!(support::get(server.address(), "/testfile").body, TESTFILE, "still serving");
+    ask(&mut kept);
+    let reply = Reply::read(&mut kept);
+    assert_eq!((reply.status, reply.field("Connection")), (200, None), "as if nothing were");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(TcpStream::connect(server.address()).is_err());
+}
+
+#[test]
+fn a_hangup_is_no_reason_to_end() {
+    let site = Site::new();
+    let mut server = RealServer::start(&site, &[]);
+    server.signal("HUP");
+    assert_eq!(support::get(server.address(), "/testfile").body, TESTFILE);
+    assert!(server.is_running());
+}
+
+/// A request that was sent while the server listened is answered, whatever state it was in.
+#[test]
+fn nothing_that_was_sent_in_time_is_lost() {
+    let site = Site::new();
+    let mut server = RealServer::start(&site, &["--workers", "4", "--delay", "5ms"]);
+    let address = server.address();
+    let (sent, lost) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..32).map(|_| scope.spawn(|| until_the_end(address))).collect();
+        wait_for("some load", || (server.stderr().matches(" 200 ").count() > 200).then_some(()));
+        server.signal("TERM");
+        let outcomes = clients.into_iter().map(|client| client.join().unwrap());
+        outcomes.fold((0, 0), |(sent, lost), (s, l)| (sent + s, lost + l))
+    });
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(sent > 200);
+    assert_eq!(lost, 0, "of {sent}");
+}
+
+/// Asks again and again on one connection until it is told that it ends; gives the requests sent,
+/// and those of them that got no answer although the server had not said that it would close.
+fn until_the_end(address: std::net::SocketAddr) -> (u32, u32) {
+    let mut stream = connect(address);
+    let mut sent = 0;
+    loop {
+        ask(&mut stream);
+        sent += 1;
+        let reply = Reply::read(&mut stream);
+        assert_eq!(reply.body, TESTFILE);
+        if reply.field("Connection") == Some("close") {
+            let end = stream.read(&mut [0]).expect("a clean end, no reset");
+            return (sent, u32::from(end != 0));
+        }
+    }
+}

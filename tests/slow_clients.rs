@@ -221,3 +221,44 @@ fn an_endless_pipeline_gets_its_turn_and_not_all_turns() {
     let meanwhile = server.snapshot().responses_in_all() - before;
     assert!(meanwhile < 200, "the other waited for {meanwhile} pipelined requests");
 }
+
+/// Reads `rate` bytes a second in steps until `until`; true if it got that far.
+fn read_slowly(stream: &mut TcpStream, rate: usize, until: Duration) -> bool {
+    let start = Instant::now();
+    let mut buffer = vec![0; rate / 20];
+    let mut due = start;
+    while start.elapsed() < until {
+        due += Duration::from_millis(50);
+        wait_for("the next step", || (Instant::now() >= due).then_some(()));
+        if stream.read_exact(&mut buffer).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What counts is the rate over each window: slow and steady is served, slower is not.
+#[test]
+fn a_response_must_be_taken_at_the_minimum_rate() {
+    let server = large_server(Config {
+        write_timeout: Duration::from_millis(500),
+        min_rate: 2_000_000,
+        ..Config::default()
+    });
+    let ask = || {
+        let stream = connect(server.addresses()[0]);
+        socket2::SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();
+        (&stream).write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        stream
+    };
+    let (mut steady, mut slow) = (ask(), ask());
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert!(read_slowly(&mut steady, 8_000_000, Duration::from_secs(2))));
+        scope.spawn(|| {
+            read_slowly(&mut slow, 100_000, Duration::from_secs(2));
+        });
+    });
+    wait_for("the slow one's end", || {
+        (server.snapshot().closed(CloseReason::WriteTimeout) == 1).then_some(())
+    });
+}

@@ -1,0 +1,185 @@
+//! Who is refused, when, and how honestly: queue, age, clients that have gone, connections.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use cws::{CloseReason, Config, Counter, Handler, Request, Response, Server};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use support::{RealServer, Reply, Site, TESTFILE, command, connect, get, wait_for};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Holds its worker at `/` until it is let go, and counts whom it serves.
+struct Gate {
+    entered: Arc<AtomicUsize>,
+    released: Receiver<()>,
+}
+
+impl Handler for Gate {
+    fn handle(&self, request: &Request<'_>) -> Response {
+        self.entered.fetch_add(1, Ordering::SeqCst);
+        if request.target.raw == b"/" {
+            let _ = self.released.recv();
+        }
+        Response::ok("text/plain", "released")
+    }
+}
+
+/// A server of one worker, how many its handler has been entered by, and the way to let go.
+fn gated(config: Config) -> (Server, Arc<AtomicUsize>, Sender<()>) {
+    let entered = Arc::new(AtomicUsize::new(0));
+    let (release, released) = unbounded();
+    let gate = Gate { entered: Arc::clone(&entered), released };
+    (Server::start(Config { workers: 1, ..config }, gate).unwrap(), entered, release)
+}
+
+/// A connection whose request holds the only worker.
+fn hold_the_worker(address: SocketAddr, entered: &AtomicUsize) -> TcpStream {
+    let before = entered.load(Ordering::SeqCst);
+    let mut stream = connect(address);
+    stream.write_all(GET).unwrap();
+    wait_for("the worker to be held", || (entered.load(Ordering::SeqCst) > before).then_some(()));
+    stream
+}
+
+/// The rest of what comes, which must be one refusal, whole and without a reset.
+fn refusal(stream: &mut TcpStream) -> Reply {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("a clean end, no reset");
+    let replies = Reply::all(&bytes, false);
+    assert_eq!(replies.len(), 1);
+    assert_eq!(replies[0].status, 503);
+    assert_eq!(replies[0].field("Connection"), Some("close"));
+    let seconds: u64 = replies[0].field("Retry-After").unwrap().parse().unwrap();
+    assert!((1..=cws::config::RETRY_AFTER_MOST).contains(&seconds), "{seconds}");
+    replies[0].clone()
+}
+
+#[test]
+fn a_kept_connection_is_refused_like_a_new_one() {
+    let (server, entered, release) = gated(Config { queue: 1, ..Config::default() });
+    let address = server.addresses()[0];
+    let mut kept = connect(address);
+    kept.write_all(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(Reply::read(&mut kept).body, b"released");
+    let mut held = hold_the_worker(address, &entered);
+    let mut queued = connect(address);
+    queued.write_all(GET).unwrap();
+    // Whether the queue is full by now shows in what a probe gets.
+    wait_for("a full queue", || {
+        let mut probe = connect(address);
+        probe.write_all(GET).unwrap();
+        probe.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        matches!(probe.read(&mut [0; 1]), Ok(1)).then_some(())
+    });
+    kept.write_all(GET).unwrap();
+    refusal(&mut kept);
+    drop(release);
+    assert_eq!(Reply::read(&mut held).body, b"released");
+    assert_eq!(Reply::read(&mut queued).body, b"released");
+}
+
+#[test]
+fn a_request_that_waited_too_long_is_refused_without_work() {
+    let queue_timeout = Duration::from_millis(50);
+    let (server, entered, release) = gated(Config { queue_timeout, ..Config::default() });
+    let address = server.addresses()[0];
+    let mut held = hold_the_worker(address, &entered);
+    let mut late = connect(address);
+    late.write_all(GET).unwrap();
+    let start = std::time::Instant::now();
+    wait_for("its patience to run out", || (start.elapsed() > 4 * queue_timeout).then_some(()));
+    release.send(()).unwrap();
+    assert_eq!(Reply::read(&mut held).body, b"released");
+    refusal(&mut late);
+    assert_eq!(entered.load(Ordering::SeqCst), 1, "the handler never saw it");
+    assert_eq!(server.snapshot().get(Counter::Expired), 1);
+}
+
+#[test]
+fn a_client_that_has_gone_costs_no_work_and_one_that_half_closed_is_served() {
+    let (server, entered, release) = gated(Config::default());
+    let address = server.addresses()[0];
+    let mut held = hold_the_worker(address, &entered);
+    let mut gone = connect(address);
+    let mut half = connect(address);
+    gone.write_all(GET).unwrap();
+    half.write_all(GET).unwrap();
+    wait_for("all to be there", || (server.open_connections() == 3).then_some(()));
+    half.shutdown(Shutdown::Write).unwrap();
+    socket2::SockRef::from(&gone).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(gone);
+    let start = std::time::Instant::now();
+    wait_for("a while in the queue", || {
+        (start.elapsed() > 20 * cws::config::GONE_CHECK_AFTER).then_some(())
+    });
+    release.send(()).unwrap();
+    release.send(()).unwrap();
+    assert_eq!(Reply::read(&mut held).body, b"released");
+    assert_eq!(Reply::read(&mut half).body, b"released");
+    let snapshot = server.snapshot();
+    assert_eq!(snapshot.get(Counter::Gone) + snapshot.closed(CloseReason::PeerGone), 2);
+    assert_eq!(entered.load(Ordering::SeqCst), 2, "the two that were there");
+}
+
+#[test]
+fn one_address_has_its_share_of_connections() {
+    let (server, _, _release) = gated(Config { per_client: Some(2), ..Config::default() });
+    let address = server.addresses()[0];
+    let first = connect(address);
+    let second = connect(address);
+    wait_for("both to be counted", || (server.open_connections() == 2).then_some(()));
+    let mut third = connect(address);
+    third.write_all(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    third.shutdown(Shutdown::Write).unwrap();
+    refusal(&mut third);
+    drop((first, third));
+    wait_for("their places", || (server.open_connections() == 1).then_some(()));
+    assert_eq!(get(address, "/quick").body, b"released");
+    assert_eq!(server.snapshot().get(Counter::TooManyConnections), 1);
+    drop(second);
+}
+
+#[test]
+fn the_clients_patience_sets_queue_and_timeout() {
+    let site = Site::new();
+    let options = ["--workers", "4", "--delay", "20ms", "--deadline", "200ms"];
+    let server = RealServer::start(&site, &options);
+    wait_for("the start lines", || {
+        server.stderr().contains("deadline 200ms: queue 16, queue timeout 100ms").then_some(())
+    });
+    let explicit = [&options[..], &["--queue", "9", "--queue-timeout", "3s"]].concat();
+    let server = RealServer::start(&site, &explicit);
+    wait_for("the start lines", || {
+        server.stderr().contains("deadline 200ms: queue 9, queue timeout 3s").then_some(())
+    });
+}
+
+/// Out of descriptors, the server waits; it neither ends nor spins nor floods its log.
+#[test]
+fn a_lack_of_descriptors_passes() {
+    let site = Site::new();
+    let mut shell = command("sh");
+    let server = env!("CARGO_BIN_EXE_server");
+    let script = format!(
+        "ulimit -n 40; exec '{server}' --root '{}' --max-connections 1000 0",
+        site.path().display()
+    );
+    shell.args(["-c", &script]);
+    let server = RealServer::spawn(shell);
+    let silent: Vec<_> = (0..60).map(|_| connect(server.address())).collect();
+    wait_for("the lack to be noticed", || {
+        server.stderr().contains("cannot accept connections for now").then_some(())
+    });
+    let mut waiting = connect(server.address());
+    waiting.write_all(b"GET testfile HTTP/1.0\r\n\r\n").unwrap();
+    drop(silent);
+    assert_eq!(Reply::read(&mut waiting).body, TESTFILE);
+    let warnings = server.stderr().matches("cannot accept").count();
+    assert_eq!(warnings, 1, "one line an episode");
+}

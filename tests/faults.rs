@@ -1,0 +1,177 @@
+//! Faults cost what they touch and nothing else.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::{Body, CloseReason, Config, Counter, FileSlice, Request, Response, Server, Status};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::sync::Arc;
+use support::{RealServer, Site, TESTFILE, command, connect, get, listening_address, wait_for};
+
+/// Panics once more while it is dropped, outside of all that guards a handler.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a second panic, on purpose");
+    }
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced() {
+    let config = Config { workers: 2, ..Config::default() };
+    let server = Server::start(config, |request: &Request<'_>| {
+        if request.target.raw == b"/die" {
+            std::panic::panic_any(Bomb);
+        }
+        Response::ok("text/plain", "alive")
+    });
+    let server = server.unwrap();
+    let address = server.addresses()[0];
+    for _ in 0..5 {
+        let mut stream = connect(address);
+        stream.write_all(b"GET /die HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        // Its own connection is lost; nobody else's is.
+        let _ = stream.read_to_end(&mut Vec::new());
+        assert_eq!(get(address, "/").body, b"alive");
+        assert_eq!(get(address, "/").body, b"alive");
+    }
+    assert_eq!(server.workers_alive(), 2);
+    wait_for("the places", || (server.open_connections() == 0).then_some(()));
+    let snapshot = server.shutdown().snapshot;
+    assert_eq!(snapshot.get(Counter::WorkersReplaced), 5);
+    assert_eq!(snapshot.closed_in_all(), snapshot.get(Counter::Accepted));
+}
+
+#[test]
+fn the_root_may_go_and_come_back() {
+    let site = Site::new();
+    site.put("root/file", "old");
+    let root = site.path().join("root");
+    let mut command = command(env!("CARGO_BIN_EXE_server"));
+    command.args(["--root", root.to_str().unwrap(), "0"]);
+    let mut server = RealServer::spawn(command);
+    assert_eq!(get(server.address(), "/file").body, b"old");
+    std::fs::remove_dir_all(&root).unwrap();
+    assert_eq!(get(server.address(), "/file").status, 404);
+    assert_eq!(get(server.address(), "/").status, 403);
+    assert!(server.is_running());
+}
+
+fn start_download(server: &RealServer) -> TcpStream {
+    let mut stream = connect(server.address());
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut head = [0; 1000];
+    stream.read_exact(&mut head).unwrap();
+    stream
+}
+
+const LARGE: usize = 64 << 20;
+
+/// The content that a response announced is the content that it carries.
+#[test]
+fn files_may_be_replaced_or_grow_while_they_are_sent() {
+    let site = Site::new();
+    let path = site.put("large", vec![b'o'; LARGE]);
+    let server = RealServer::start(&site, &["--workers", "1"]);
+
+    let mut download = start_download(&server);
+    site.put("new", vec![b'n'; 100]);
+    std::fs::rename(site.path().join("new"), &path).unwrap();
+    let mut rest = Vec::new();
+    download.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() > LARGE - 1000 && rest.ends_with(b"oooo"), "the old one to its end");
+    assert_eq!(get(server.address(), "/large").body, [b'n'; 100], "the new one from then on");
+
+    site.put("large", vec![b'o'; LARGE]);
+    let mut download = start_download(&server);
+    let mut file = File::options().append(true).open(&path).unwrap();
+    file.write_all(b"more").unwrap();
+    let mut rest = Vec::new();
+    download.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() < LARGE, "what was announced, and no more");
+    assert!(rest.ends_with(b"oooo"));
+}
+
+#[test]
+fn a_file_cut_while_it_is_sent_ends_its_connection_and_is_logged_by_name() {
+    let site = Site::new();
+    let path = site.put("large", vec![b'o'; LARGE]);
+    let server = RealServer::start(&site, &["--workers", "1", "--quiet"]);
+    let mut download = start_download(&server);
+    File::options().write(true).open(path).unwrap().set_len(10).unwrap();
+    let mut rest = Vec::new();
+    let _ = download.read_to_end(&mut rest);
+    assert!(rest.len() < LARGE - 1000, "no padding");
+    let log = wait_for("the log", || Some(server.stderr()).filter(|log| !log.is_empty()));
+    assert!(log.contains("GET /large"), "{log}");
+    assert_eq!(get(server.address(), "/testfile").body, TESTFILE);
+}
+
+/// The start of this process's memory is not mapped, so reading that "file" fails.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_read_error_ends_its_connection() {
+    let server = Server::start(Config { workers: 1, ..Config::default() }, |r: &Request<'_>| {
+        if r.target.raw != b"/broken" {
+            return Response::ok("text/plain", "fine");
+        }
+        let file = Arc::new(File::open("/proc/self/mem").unwrap());
+        let slice = FileSlice { file, offset: 0, length: 1 << 20 };
+        Response::new(Status::OK).with_body(Body::File(slice))
+    });
+    let server = server.unwrap();
+    let address = server.addresses()[0];
+    let mut stream = connect(address);
+    stream.write_all(b"GET /broken HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    assert!(bytes.len() < 1000, "the head at most");
+    assert_eq!(get(address, "/").body, b"fine");
+    assert_eq!(server.snapshot().closed(CloseReason::BodyFailed), 1);
+}
+
+#[test]
+fn closed_standard_streams_do_not_stop_the_service() {
+    let site = Site::new();
+    let mut command = command(env!("CARGO_BIN_EXE_server"));
+    command.args(["--root", site.path().to_str().unwrap(), "0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = Vec::new();
+    let mut stdout = child.stdout.take().unwrap();
+    while !line.ends_with(b"\n") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).unwrap();
+        line.push(byte[0]);
+    }
+    drop((stdout, child.stderr.take()));
+    let address = listening_address(std::str::from_utf8(&line).unwrap());
+    for _ in 0..100 {
+        assert_eq!(get(address, "/testfile").body, TESTFILE);
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Deadlines count on a clock that nobody can set; the other one is for dates.
+#[test]
+fn no_deadline_depends_on_the_wall_clock() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let may = ["exchange.rs", "response.rs", "static_files.rs"];
+    let mut folders = vec![source];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !may.contains(&path.file_name().unwrap().to_str().unwrap()) {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("SystemTime"), "{} asks the wall clock", path.display());
+            }
+        }
+    }
+}
