@@ -5,11 +5,12 @@ use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::http::fault::Fault;
 use crate::metrics::{CloseReason, Counter};
-use crate::parking::{Parking, ReadyKeys, Watched};
+use crate::parking::{Interest, Parking, ReadyKeys, Watched};
 use crate::workers::settle;
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub struct Acceptor {
     next_sweep: Instant,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
+    /// Connections that may still be accepted while draining.
+    drain_accepts: usize,
 }
 
 /// Whether new connections are taken.
@@ -63,6 +66,7 @@ impl Acceptor {
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
             leaving_since: None,
             drain_deadline: None,
+            drain_accepts: config::BACKLOG as usize,
         })
     }
 
@@ -80,34 +84,46 @@ impl Acceptor {
                 thread::sleep(config::ACCEPT_PAUSE);
             }
             for key in ready.iter() {
-                self.answer_event(key);
+                self.guarded(|acceptor| acceptor.answer_event(key));
             }
-            self.sweep();
-            self.drain();
+            self.guarded(Self::sweep);
+            self.guarded(Self::drain);
             self.let_workers_run();
         }
         self.cut_what_is_left();
     }
 
+    /// A mistake of ours that one connection brings out must not cost the others.
+    fn guarded(&mut self, duty: impl FnOnce(&mut Self)) {
+        if panic::catch_unwind(AssertUnwindSafe(|| duty(self))).is_err() {
+            self.context.recorder.closed(CloseReason::WorkerDied);
+            log::error!("the acceptor survived a panic; a client was lost");
+        }
+    }
+
     fn answer_event(&mut self, key: usize) {
         if let Some(at) = self.listeners.iter().position(|listener| listener.key() == key) {
-            self.accept(at, config::ACCEPT_BATCH);
+            let mut left = config::ACCEPT_BATCH;
+            self.accept(at, &mut left);
         } else if let Some(connection) = self.parking.take(key) {
             let step = connection.advance(&mut self.context);
             self.carry_out(step);
         }
     }
 
-    /// Takes up to `most` connections of a listener, and reads what each has sent already.
-    fn accept(&mut self, at: usize, most: usize) {
-        for nth in 0..most {
+    /// Takes up to `left` connections of a listener, and reads what each has sent already; true
+    /// when the kernel has no more of them.
+    fn accept(&mut self, at: usize, left: &mut usize) -> bool {
+        let mut is_first = true;
+        while *left > 0 {
             // At the limit a place may cost an idle connection. Only the first client of a report
             // is known to be there, so it alone gets one that way.
-            if nth > 0 && !self.admission.has_room() {
-                return;
+            if !std::mem::replace(&mut is_first, false) && !self.admission.has_room() {
+                return false;
             }
             let Some(place) = self.find_place() else {
-                return self.set_accepting(Accepting::Full);
+                self.set_accepting(Accepting::Full);
+                return false;
             };
             let accepted = self.listeners[at].listener().accept();
             let accepted = accepted.and_then(|(stream, peer)| {
@@ -116,16 +132,22 @@ impl Acceptor {
             });
             match accepted {
                 Ok((stream, peer)) => {
+                    *left -= 1;
                     self.pause = config::ACCEPT_PAUSE;
                     self.welcome(stream, peer, place);
                 }
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
+                    ErrorKind::WouldBlock => return true,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => return self.pause_accepting(&error),
+                    _ => {
+                        drop(place);
+                        self.pause_accepting(&error);
+                        return false;
+                    }
                 },
             }
         }
+        false
     }
 
     /// Out of descriptors or memory: asking again at once would only burn the processor.
@@ -136,6 +158,7 @@ impl Acceptor {
                         the number of connections)"
             );
         }
+        self.evict();
         self.set_accepting(Accepting::Paused(Instant::now() + self.pause));
         self.pause = (self.pause * 2).min(config::ACCEPT_PAUSE_MOST);
     }
@@ -154,21 +177,30 @@ impl Acceptor {
 
     /// A place for a new connection; the longest idle one's, if all are taken.
     fn find_place(&mut self) -> Option<Place> {
-        if let Some(place) = self.admission.enter() {
-            return Some(place);
-        }
-        while let Some(idle) = self.parking.take_earliest(Connection::is_idle) {
-            if self.dismiss(idle, CloseReason::Evicted) {
-                break;
-            }
+        if !self.admission.has_room() {
+            self.evict();
         }
         self.admission.enter()
+    }
+
+    /// Closes the connection that has been idle for longest, if one has been for a while.
+    fn evict(&mut self) {
+        let now = Instant::now();
+        let config = Arc::clone(&self.context.config);
+        let evictable = |connection: &Connection| connection.is_evictable(now, &config);
+        while let Some(idle) = self.parking.take_earliest(evictable) {
+            if self.dismiss(idle, CloseReason::Evicted) {
+                return;
+            }
+        }
     }
 
     /// Sends an idle connection away, unless one last read shows that it has a request by now.
     fn dismiss(&mut self, idle: Box<Connection>, reason: CloseReason) -> bool {
         let step = match idle.advance(&mut self.context) {
-            Step::Park(connection, _) if connection.is_idle() => Step::Close(connection, reason),
+            Step::Park(connection, Interest::Readable) if connection.is_dispensable() => {
+                Step::Close(connection, reason)
+            }
             step => step,
         };
         let is_gone = matches!(step, Step::Close(..));
@@ -194,15 +226,22 @@ impl Acceptor {
             return;
         };
         let job = Job { connection, since: Instant::now() };
-        let refused = match self.jobs.try_send(job) {
+        let refused = match self.enqueue(job) {
             Ok(()) => return,
-            Err(TrySendError::Full(job)) => {
-                job.connection.refuse(Fault::QueueFull, &mut self.context)
-            }
-            // No worker is left, which only a bug can bring about.
-            Err(TrySendError::Disconnected(job)) => Step::Close(job.connection, CloseReason::Cut),
+            Err(connection) => connection.refuse(Fault::QueueFull, &mut self.context),
         };
         settle(refused, &self.parking, &self.context);
+    }
+
+    /// Queues a job, unless as many wait as may. Jobs that idle workers are about to take do not
+    /// wait; and nobody else sends, so the queue cannot grow between the look and the sending.
+    fn enqueue(&self, job: Job) -> Result<(), Box<Connection>> {
+        let waiting = self.jobs.len();
+        let most = self.context.config.queue;
+        if waiting >= most && waiting >= most + self.context.recorder.idle_workers() {
+            return Err(job.connection);
+        }
+        self.jobs.try_send(job).map_err(|error| error.into_inner().connection)
     }
 
     /// Looks at the deadlines, a few times a second.
@@ -257,13 +296,19 @@ impl Acceptor {
         if self.drain_deadline.is_none() {
             self.drain_deadline = Some(now + self.context.config.drain_timeout);
             self.admission.enter_stage(Stage::Draining);
-            for at in 0..self.listeners.len() {
-                self.accept(at, config::BACKLOG as usize);
-            }
-            self.listeners.clear();
         }
         for connection in self.take_all(Connection::is_idle) {
             self.dismiss(connection, CloseReason::Drained);
+        }
+        // What the kernel holds already was sent in time. Where there is no place for it yet, its
+        // listener stays for another look; but nobody gets to fill the backlog again and again.
+        for at in (0..self.listeners.len()).rev() {
+            let mut left = self.drain_accepts;
+            let is_empty = self.accept(at, &mut left);
+            self.drain_accepts = left;
+            if is_empty || left == 0 {
+                self.listeners.remove(at);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What both commands share: one-line errors, exit codes, signals.
 
+use crossbeam_channel::{Receiver, bounded};
 use std::io::{self, Write};
 use std::process::{self, ExitCode};
 use std::thread;
@@ -33,19 +34,23 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process at once, with the
-/// shell's code for it. SIGHUP, by which a closed terminal ends a process, does nothing.
-pub fn on_signals(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Waits for SIGINT and SIGTERM: the receiver gets the first one, and the second one ends the
+/// process at once, with the shell's code for it. SIGHUP, by which a closed terminal ends a
+/// process, does nothing.
+pub fn signals() -> io::Result<Receiver<()>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let (first, received) = bounded(1);
+    // Nothing but this in this thread: it must get to the second signal whatever else hangs.
     let watch = move || {
         let mut arrived = signals.forever().filter(|&signal| signal != SIGHUP);
         if arrived.next().is_some() {
-            stop();
+            let _ = first.send(());
         }
         if let Some(signal) = arrived.next() {
             process::exit(128 + signal);
         }
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
+    thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
+    Ok(received)
 }

@@ -30,9 +30,11 @@ pub const CONNECTIONS: usize = 1000;
 /// Largest number of connections that the default allows, whatever the descriptor limit.
 pub const CONNECTIONS_MOST: usize = 1 << 20;
 
-/// Descriptors kept back from the connections: listeners, poller, log, standard streams, and the
-/// files that workers hold open.
+/// Descriptors kept back from the connections: listeners, poller, log, standard streams.
 pub const DESCRIPTOR_RESERVE: usize = 64;
+
+/// Descriptors that one connection may hold: its socket, and the file that it is being sent.
+pub const DESCRIPTORS_EACH: usize = 2;
 
 /// Bytes of a request head, from the request line to the empty line (nginx: 8 KiB by 4).
 pub const HEAD_BYTES: usize = 16 * 1024;
@@ -115,6 +117,14 @@ pub const SEND_PIECE: usize = 256 * 1024;
 
 /// Bytes by which a file is copied where `sendfile` is not to be had.
 pub const COPY_PIECE: usize = 64 * 1024;
+
+/// Pipelined requests of one connection that a worker serves in a row.
+pub const PIPELINE_TURN: usize = 16;
+
+/// Time for which a connection must have been idle, or have lingered, before it can be closed to
+/// make room: a client that has just connected is about to send, and one that has just been
+/// refused is about to read.
+pub const EVICTABLE_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes of an extensionless file that are looked at to tell text from other data.
 pub const SNIFF_BYTES: usize = 512;
@@ -212,6 +222,13 @@ pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usi
     (jobs.clamp(workers, QUEUE_MOST), patience / 2)
 }
 
+/// The connections that a limit of open descriptors has room for, at least one.
+pub fn connections_within(descriptors: usize) -> usize {
+    // Where descriptors are few, the reserve must not take them all.
+    let reserve = DESCRIPTOR_RESERVE.min(descriptors / 2);
+    ((descriptors - reserve) / DESCRIPTORS_EACH).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,5 +245,13 @@ mod tests {
         assert_eq!(of(3, 20, 110), (5, 55));
         assert_eq!(of(4, 100, 100), (4, 50), "never less than one for each worker");
         assert_eq!(of(4, 0, 100), (QUEUE_MOST, 50));
+    }
+
+    #[test]
+    fn descriptors_set_connections() {
+        let rows = [(20_000, 9968), (1024, 480), (64, 16), (4, 1), (0, 1)];
+        for (descriptors, connections) in rows {
+            assert_eq!(connections_within(descriptors), connections, "{descriptors}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::http::status::Status;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 macro_rules! counted {
@@ -90,6 +90,8 @@ struct Shard {
     counters: [AtomicU64; SLOTS],
     /// Moving average of the service time, in nanoseconds; 0 before the first.
     service_nanos: AtomicU64,
+    /// The thread is a worker, and has no job.
+    idle: AtomicBool,
 }
 
 /// Weight of the latest service time in the moving average: 1/8, as TCP's round trip (RFC 6298).
@@ -107,6 +109,7 @@ impl Metrics {
         let shard = || Shard {
             counters: [const { AtomicU64::new(0) }; SLOTS],
             service_nanos: AtomicU64::new(0),
+            idle: AtomicBool::new(false),
         };
         Arc::new(Self { shards: (0..threads).map(|_| shard()).collect() })
     }
@@ -150,6 +153,16 @@ impl Recorder {
     /// Counts a response by its status class.
     pub fn responded(&self, status: Status) {
         self.add(class_slot(status.class()));
+    }
+
+    /// Notes that a worker has no job, or has one.
+    pub fn set_idle(&self, idle: bool) {
+        self.metrics.shards[self.thread].idle.store(idle, Relaxed);
+    }
+
+    /// The workers that have no job.
+    pub fn idle_workers(&self) -> usize {
+        self.metrics.shards.iter().filter(|shard| shard.idle.load(Relaxed)).count()
     }
 
     /// Notes the time that a worker spent on a job.

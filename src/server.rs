@@ -113,7 +113,8 @@ impl Server {
         let parking = Arc::new(Parking::new(descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(config.max_connections, config.per_client, parking.waker());
         let metrics = Metrics::new(1 + config.workers);
-        let (send_job, jobs) = bounded(config.queue.min(config.max_connections));
+        // Room for the jobs that wait, and for one that each idle worker is about to take.
+        let (send_job, jobs) = bounded(config.queue.min(config.max_connections) + config.workers);
         let (alive, workers_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));
         let context = |thread, role| {

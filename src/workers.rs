@@ -45,8 +45,11 @@ impl<H: Handler> Worker<H> {
     }
 
     fn work(&mut self) {
-        // The channel disconnects when the acceptor has ended and all jobs are taken.
-        while let Ok(Job { connection, since }) = self.context.queue.recv() {
+        loop {
+            self.context.recorder.set_idle(true);
+            // The channel disconnects when the acceptor has ended and all jobs are taken.
+            let Ok(Job { connection, since }) = self.context.queue.recv() else { return };
+            self.context.recorder.set_idle(false);
             let step = if self.context.admission.stage() == Stage::Cut {
                 Step::Close(connection, CloseReason::Cut)
             } else {

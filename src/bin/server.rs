@@ -124,22 +124,14 @@ fn main() -> ExitCode {
 
 /// Serves until told to stop; gives the number of connections that were cut.
 fn run(args: &Args) -> Result<u64, String> {
+    let signals =
+        cws::cli::signals().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
     let delay = args.delay.unwrap_or_default();
     let config = configure(args)?;
     let Config { workers, queue, queue_timeout, drain_timeout, .. } = config;
     let handler = Delay::new(delay, files.with_hidden(args.hidden));
     let server = Server::start(config, handler).map_err(|error| error.to_string())?;
-    let stopper = server.stopper();
-    cws::cli::on_signals(move || {
-        info!(
-            "stopping: finishing what is queued and running, for {} at most",
-            show(drain_timeout)
-        );
-        stopper.stop();
-    })
-    .map_err(|error| format!("cannot watch for signals: {error}"))?;
-
     let mut stdout = io::stdout();
     for address in server.addresses() {
         // Whoever closed standard output does not want to know.
@@ -161,6 +153,11 @@ fn run(args: &Args) -> Result<u64, String> {
         info!("deadline {deadline}: queue {queue}, queue timeout {timeout}");
     }
 
+    // The thread that sends it never ends, so this waits for a signal and for nothing else.
+    let _ = signals.recv();
+    server.stopper().stop();
+    let most = show(drain_timeout);
+    info!("stopping: finishing what is queued and running, for {most} at most");
     let Summary { snapshot, cut, uptime } = server.join();
     let [served, refused, expired] =
         [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));

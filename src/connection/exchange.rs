@@ -121,17 +121,21 @@ impl Connection {
             context.recorder.count(Counter::Gone);
             return Step::Close(self, CloseReason::PeerGone);
         }
-        loop {
+        for turn in 1.. {
             self.exchange(since, handler, context);
             match self.advance(context) {
-                Step::Dispatch(connection) if context.may_go_on() => self = connection,
-                // Another's turn. The socket has room, so the acceptor finds this one at once
-                // and puts it behind the others.
-                Step::Dispatch(connection) => return Step::Park(connection, Interest::Writable),
+                Step::Dispatch(connection) => self = connection,
                 step => return step,
+            }
+            if turn == config::PIPELINE_TURN || !context.may_go_on() {
+                break;
             }
             since = Instant::now();
         }
+        // Another's turn. The socket has room, so the acceptor finds this one at once and puts it
+        // behind the others.
+        self.deadline = Instant::now() + context.config.write_timeout;
+        Step::Park(self, Interest::Writable)
     }
 
     /// Takes the buffered request to its next phase.

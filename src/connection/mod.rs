@@ -193,6 +193,22 @@ impl Connection {
         matches!(self.phase, Phase::Idle)
     }
 
+    /// True where nothing is owed to the client any more: between requests, or behind the last.
+    pub fn is_dispensable(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Lingering { .. })
+    }
+
+    /// True where it can be closed to make room: it has been idle, or has lingered behind its last
+    /// response, for a while.
+    pub fn is_evictable(&self, now: Instant, config: &Config) -> bool {
+        let wait = match self.phase {
+            Phase::Idle => config.idle_timeout,
+            Phase::Lingering { .. } => config::LINGER_TIMEOUT,
+            _ => return false,
+        };
+        self.deadline + config::EVICTABLE_AFTER <= now + wait
+    }
+
     /// True where it has waited too long.
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline <= now

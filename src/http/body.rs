@@ -15,14 +15,24 @@ pub struct BodySkipper {
 enum State {
     /// So many bytes of a body of known length, or of a chunk (then followed by CRLF).
     Data { left: u64, chunk: bool },
-    /// A chunk-size line: the size so far, its digits, and the bytes of the line.
-    Size { size: u64, digits: u8, line: usize, extension: bool },
+    /// A chunk-size line: the size so far, its digits, the bytes of the line, and what may follow.
+    Size { size: u64, digits: u8, line: usize, part: SizePart },
     /// The CRLF after a chunk's data, or the LF that ends a size line.
     Crlf { lf_only: bool, then: After },
-    /// A line of the trailer section: its bytes so far, and those of the section.
-    Trailer { line: usize, section: usize },
+    /// A line of the trailer section: its bytes so far, those of the section, and whether a CR
+    /// was the last of them.
+    Trailer { line: usize, section: usize, cr: bool },
     /// Nothing is left.
     Done,
+}
+
+/// The part of a chunk-size line that has been reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SizePart {
+    Digits,
+    /// White space, which only an extension may follow.
+    Space,
+    Extension,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +84,8 @@ impl BodySkipper {
     /// One byte outside of data (RFC 9112, section 7.1); lines end in CRLF and nothing else here.
     fn framing_byte(&mut self, byte: u8) -> Result<(), Fault> {
         self.state = match (&self.state, byte) {
-            (State::Size { size, digits, line, extension }, byte) => {
-                self.size_byte(*size, *digits, *line, *extension, byte)?
+            (State::Size { size, digits, line, part }, byte) => {
+                self.size_byte(*size, *digits, *line, *part, byte)?
             }
             (State::Crlf { lf_only: false, then }, b'\r') => {
                 State::Crlf { lf_only: true, then: *then }
@@ -83,7 +93,7 @@ impl BodySkipper {
             (State::Crlf { lf_only: true, then }, b'\n') => match then {
                 After::Size => State::SIZE,
                 After::Data(left) => State::Data { left: *left, chunk: true },
-                After::Trailer => State::Trailer { line: 0, section: 0 },
+                After::Trailer => State::Trailer { line: 0, section: 0, cr: false },
                 After::End => State::Done,
             },
             (State::Trailer { line: 0, .. }, b'\r') => {
@@ -92,11 +102,11 @@ impl BodySkipper {
             (State::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
                 return Err(Fault::HeadTooLarge);
             }
-            (State::Trailer { line, section }, b'\n') if *line > 0 => {
-                State::Trailer { line: 0, section: *section }
+            (State::Trailer { section, cr: true, .. }, b'\n') => {
+                State::Trailer { line: 0, section: *section, cr: false }
             }
-            (State::Trailer { line, section }, b'\r' | b'\t' | b' '..=0x7e | 0x80..) => {
-                State::Trailer { line: line + 1, section: section + 1 }
+            (State::Trailer { line, section, cr: false }, b'\r' | b'\t' | b' '..=0x7e | 0x80..) => {
+                State::Trailer { line: line + 1, section: section + 1, cr: byte == b'\r' }
             }
             _ => return Err(Fault::Chunk),
         };
@@ -108,30 +118,28 @@ impl BodySkipper {
         size: u64,
         digits: u8,
         line: usize,
-        extension: bool,
+        part: SizePart,
         byte: u8,
     ) -> Result<State, Fault> {
         if line >= config::CHUNK_LINE_BYTES {
             return Err(Fault::Chunk);
         }
         let line = line + 1;
-        match byte {
-            b'\r' if digits > 0 => {
+        let on = |part| Ok(State::Size { size, digits, line, part });
+        match (part, byte) {
+            (SizePart::Digits | SizePart::Extension, b'\r') if digits > 0 => {
                 // The limit counts data, so it is checked before the data comes.
                 self.left = self.left.checked_sub(size).ok_or(Fault::BodyTooLarge)?;
                 let then = if size == 0 { After::Trailer } else { After::Data(size) };
                 Ok(State::Crlf { lf_only: true, then })
             }
-            b';' | b' ' | b'\t' if digits > 0 && !extension => {
-                Ok(State::Size { size, digits, line, extension: true })
-            }
-            b'\t' | b' '..=0x7e | 0x80.. if extension => {
-                Ok(State::Size { size, digits, line, extension })
-            }
-            byte if !extension && digits < 16 => {
+            (SizePart::Digits | SizePart::Space, b';') if digits > 0 => on(SizePart::Extension),
+            (SizePart::Digits | SizePart::Space, b' ' | b'\t') if digits > 0 => on(SizePart::Space),
+            (SizePart::Extension, b'\t' | b' '..=0x7e | 0x80..) => on(SizePart::Extension),
+            (SizePart::Digits, byte) if digits < 16 => {
                 let digit = (byte as char).to_digit(16).ok_or(Fault::Chunk)?;
                 let size = size << 4 | u64::from(digit);
-                Ok(State::Size { size, digits: digits + 1, line, extension })
+                Ok(State::Size { size, digits: digits + 1, line, part })
             }
             _ => Err(Fault::Chunk),
         }
@@ -139,7 +147,7 @@ impl BodySkipper {
 }
 
 impl State {
-    const SIZE: Self = Self::Size { size: 0, digits: 0, line: 0, extension: false };
+    const SIZE: Self = Self::Size { size: 0, digits: 0, line: 0, part: SizePart::Digits };
 }
 
 #[cfg(test)]
@@ -167,6 +175,12 @@ mod tests {
             (b"A;name=\"v\"\r\n0123456789\r\n000\r\nT: v\r\n\r\n", Ok((37, true))),
             (b"5\r\nhel", Ok((6, false))),
             (b"\r\n", Err(Fault::Chunk)),
+            (b"1 ;a\r\nx\r\n0\r\n\r\n", Ok((14, true))),
+            (b"1 0\r\n", Err(Fault::Chunk)),
+            (b"1 \r\n", Err(Fault::Chunk)),
+            (b"0\r\nT: v\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\nT: v\r\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\n\n", Err(Fault::Chunk)),
             (b"zz\r\n", Err(Fault::Chunk)),
             (b"-1\r\n", Err(Fault::Chunk)),
             (b"0x5\r\n", Err(Fault::Chunk)),

@@ -44,13 +44,11 @@ impl Arrivals {
             Gaps::Exponential { seed } => Some(fastrand::Rng::with_seed(seed)),
             Gaps::Equal => None,
         };
-        let mut gap = |rate: f64| {
-            let units = match &mut random {
-                // Inversion: -ln U is exponential with mean 1; U is never 0 here.
-                Some(random) => -(1.0 - random.f64()).ln(),
-                None => 1.0,
-            };
-            units / rate
+        // A gap in units of the mean one.
+        let mut gap = || match &mut random {
+            // Inversion: -ln U is exponential with mean 1; U is never 0 here.
+            Some(random) => -(1.0 - random.f64()).ln(),
+            None => 1.0,
         };
         let mut starts = Vec::new();
         let mut from = 0.0;
@@ -58,10 +56,10 @@ impl Arrivals {
             let to = from + length.as_secs_f64();
             if rate > 0.0 {
                 // An exponential gap has no memory, so each stretch may draw its first anew.
-                let mut at = from + gap(rate);
-                while at < to {
-                    starts.push(Duration::from_secs_f64(at));
-                    at += gap(rate);
+                let mut gaps = gap();
+                while from + gaps / rate < to {
+                    starts.push(Duration::from_secs_f64(from + gaps / rate));
+                    gaps += gap();
                 }
             }
             from = to;
