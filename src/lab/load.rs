@@ -164,13 +164,13 @@ impl Run<'_> {
 
     fn park(&mut self, exchange: Box<Exchange>, interest: Interest) {
         if let Err((exchange, error)) = self.parking.park(exchange, interest) {
-            self.finish(exchange, Answer::Failed(error.kind()));
+            self.finish(*exchange, Answer::Failed(error.kind()));
         }
     }
 
     fn advance(&mut self, mut exchange: Box<Exchange>) {
         match exchange.step(self.load, &mut self.buffer) {
-            Ok(Some(status)) => self.finish(exchange, Answer::Status(status)),
+            Ok(Some(status)) => self.finish(*exchange, Answer::Status(status)),
             Ok(None) => {
                 let interest = match exchange.phase {
                     Phase::Sending(_) => Interest::Writable,
@@ -178,7 +178,7 @@ impl Run<'_> {
                 };
                 self.park(exchange, interest);
             }
-            Err(error) => self.finish(exchange, Answer::Failed(error.kind())),
+            Err(error) => self.finish(*exchange, Answer::Failed(error.kind())),
         }
     }
 
@@ -187,12 +187,12 @@ impl Run<'_> {
         let mut due = Vec::new();
         self.parking.take_all(|exchange| exchange.deadline <= now, |exchange| due.push(exchange));
         for exchange in due {
-            self.finish(exchange, Answer::TimedOut);
+            self.finish(*exchange, Answer::TimedOut);
         }
     }
 
-    fn finish(&mut self, exchange: Box<Exchange>, answer: Answer) {
-        let Exchange { intended, lateness, tries, .. } = *exchange;
+    fn finish(&mut self, exchange: Exchange, answer: Answer) {
+        let Exchange { intended, lateness, tries, .. } = exchange;
         self.end(intended, lateness, tries, answer);
     }
 
