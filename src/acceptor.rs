@@ -297,9 +297,6 @@ impl Acceptor {
             self.drain_deadline = Some(now + self.context.config.drain_timeout);
             self.admission.enter_stage(Stage::Draining);
         }
-        for connection in self.take_all(Connection::is_idle) {
-            self.dismiss(connection, CloseReason::Drained);
-        }
         // What the kernel holds already was sent in time. Where there is no place for it yet, its
         // listener stays for another look; but nobody gets to fill the backlog again and again.
         for at in (0..self.listeners.len()).rev() {
@@ -310,11 +307,24 @@ impl Acceptor {
                 self.listeners.remove(at);
             }
         }
+        if self.listeners.is_empty() {
+            self.dismiss_idle(now);
+        }
+        self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
+    }
+
+    /// Closes what has been idle for a while; who has just been served may be about to ask for
+    /// more, and gets it, with the word that the connection ends.
+    fn dismiss_idle(&mut self, now: Instant) {
+        let config = Arc::clone(&self.context.config);
+        for connection in self.take_all(|connection| connection.is_evictable(now, &config)) {
+            self.dismiss(connection, CloseReason::Drained);
+        }
     }
 
     fn is_over(&self) -> bool {
-        self.drain_deadline
-            .is_some_and(|deadline| self.admission.open() == 0 || Instant::now() >= deadline)
+        let is_done = self.listeners.is_empty() && self.admission.open() == 0;
+        self.drain_deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline)
     }
 
     /// Offers the processor to the workers while they have jobs: see [`config::YIELDS`].
@@ -331,7 +341,9 @@ impl Acceptor {
     fn cut_what_is_left(self) {
         self.admission.enter_stage(Stage::Cut);
         for connection in self.take_all(|_| true) {
-            settle(Step::Close(connection, CloseReason::Cut), &self.parking, &self.context);
+            let nothing_owed = connection.is_dispensable();
+            let reason = if nothing_owed { CloseReason::Drained } else { CloseReason::Cut };
+            settle(Step::Close(connection, reason), &self.parking, &self.context);
         }
     }
 }

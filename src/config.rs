@@ -96,6 +96,9 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Pause between two looks at the deadlines of parked connections.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Pause between two looks at what is left, once the server has been told to stop.
+pub const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Readiness events taken from the poller at once.
 pub const EVENT_BATCH: usize = 1024;
 
@@ -122,8 +125,8 @@ pub const COPY_PIECE: usize = 64 * 1024;
 pub const PIPELINE_TURN: usize = 16;
 
 /// Time for which a connection must have been idle, or have lingered, before it can be closed to
-/// make room: a client that has just connected is about to send, and one that has just been
-/// refused is about to read.
+/// make room or at shutdown: a client that has just connected or been served is about to send, and
+/// one that has just been refused is about to read.
 pub const EVICTABLE_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes of an extensionless file that are looked at to tell text from other data.

@@ -126,6 +126,7 @@ fn parse_version(bytes: &[u8]) -> Result<Version, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parse(head: &str) -> Result<(Method, Version), Fault> {
         let mut slots = NO_FIELDS;
@@ -184,5 +185,35 @@ mod tests {
         assert_eq!(request.field("accept"), Some(&b"a"[..]));
         assert_eq!(request.fields_named("Accept").count(), 2);
         assert_eq!(request.field("host"), None);
+    }
+
+    /// Pieces of which requests, good and bad, are made.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            Just(b"GET ".to_vec()),
+            Just(b"/a%2e".to_vec()),
+            Just(b" HTTP/1.1\r\n".to_vec()),
+            Just(b"Host: a\r\n".to_vec()),
+            Just(b"Content-Length: 5\r\n".to_vec()),
+            Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            prop::collection::vec(any::<u8>(), 0..12),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_a_fault(pieces in prop::collection::vec(piece(), 0..12)) {
+            let head = pieces.concat();
+            let mut slots = NO_FIELDS;
+            match Request::parse(&head, &mut slots) {
+                Ok(request) => {
+                    let hosts = request.fields_named("host").count();
+                    prop_assert!(hosts == 1 || request.version == Version::Http10);
+                    prop_assert!(request.target.path.segments().all(|name| name != b".."));
+                }
+                Err(fault) => prop_assert!(fault.status().class() >= 4),
+            }
+        }
     }
 }
