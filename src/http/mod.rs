@@ -7,6 +7,9 @@ pub mod target;
 pub mod framing;
 pub mod body;
 pub mod request;
+pub mod conditional;
+pub mod coding;
+pub mod range;
 pub mod response;
 
 /// The protocol version that a request was made in, and that its response carries.

@@ -1,0 +1,124 @@
+//! Which content coding of a file a client prefers (RFC 9110, section 12.5.3).
+
+/// A content coding, in the order of preference between equals: the smaller one first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Coding {
+    /// Brotli (RFC 7932).
+    Brotli,
+    /// Zstandard (RFC 8878).
+    Zstandard,
+    /// Gzip (RFC 1952).
+    Gzip,
+    /// None.
+    Identity,
+}
+
+impl Coding {
+    /// Those that a neighbouring file can hold.
+    pub const PRECOMPRESSED: [Self; 3] = [Self::Brotli, Self::Zstandard, Self::Gzip];
+
+    /// What `Content-Encoding` calls it; empty for none.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Brotli => "br",
+            Self::Zstandard => "zstd",
+            Self::Gzip => "gzip",
+            Self::Identity => "",
+        }
+    }
+
+    /// What a neighbouring file's name ends in.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Brotli => ".br",
+            Self::Zstandard => ".zst",
+            Self::Gzip => ".gz",
+            Self::Identity => "",
+        }
+    }
+}
+
+/// The codings that a client accepts, best first; those with a quality of zero are left out.
+///
+/// Without the field, any would be acceptable; the plain one is what such a client expects.
+pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> Vec<Coding> {
+    let mut qualities = [None; 4];
+    let mut any = None;
+    let mut has_field = false;
+    for element in fields.inspect(|_| has_field = true).flat_map(|list| list.split(|&b| b == b','))
+    {
+        let mut parameters = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parameters.find_map(quality).unwrap_or(1000);
+        match &name[..] {
+            b"br" => qualities[0] = Some(quality),
+            b"zstd" => qualities[1] = Some(quality),
+            b"gzip" | b"x-gzip" => qualities[2] = Some(quality),
+            b"identity" => qualities[3] = Some(quality),
+            b"*" => any = Some(quality),
+            _ => {}
+        }
+    }
+    if !has_field {
+        return vec![Coding::Identity];
+    }
+    // What is not named is as good as `*` says; the plain one is acceptable unless excluded, and
+    // the worst of what is.
+    let default = [any.unwrap_or(0), any.unwrap_or(0), any.unwrap_or(0), any.unwrap_or(1)];
+    let [br, zstd, gzip, identity] = std::array::from_fn(|at| qualities[at].unwrap_or(default[at]));
+    let mut found = vec![
+        (br, Coding::Brotli),
+        (zstd, Coding::Zstandard),
+        (gzip, Coding::Gzip),
+        (identity, Coding::Identity),
+    ];
+    found.retain(|&(quality, _)| quality > 0);
+    found.sort_by_key(|&(quality, coding)| (std::cmp::Reverse(quality), coding));
+    found.into_iter().map(|(_, coding)| coding).collect()
+}
+
+/// A `q` parameter in thousandths; what is malformed counts as zero.
+fn quality(parameter: &[u8]) -> Option<u16> {
+    let (name, value) = parameter.split_at_checked(2)?;
+    if !name.eq_ignore_ascii_case(b"q=") {
+        return None;
+    }
+    let number: Option<f32> = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    Some(number.filter(|number| (0.0..=1.0).contains(number)).map_or(0, |q| (q * 1000.0) as u16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Coding::{Brotli, Gzip, Identity, Zstandard};
+
+    #[test]
+    fn preferences() {
+        let rows: &[(&[&str], &[Coding])] = &[
+            (&[], &[Identity]),
+            (&[""], &[Identity]),
+            (&["gzip"], &[Gzip, Identity]),
+            (&["x-gzip"], &[Gzip, Identity]),
+            (&["gzip, deflate, br, zstd"], &[Brotli, Zstandard, Gzip, Identity]),
+            (&["gzip;q=1.0, br;q=0.5"], &[Gzip, Brotli, Identity]),
+            (&["GZIP ; Q=0.5"], &[Gzip, Identity]),
+            (&["gzip", "br"], &[Brotli, Gzip, Identity]),
+            (&["gzip;q=0"], &[Identity]),
+            (&["gzip;q=0.5, identity;q=0.9"], &[Identity, Gzip]),
+            (&["gzip, identity;q=0"], &[Gzip]),
+            (&["identity;q=0"], &[]),
+            (&["*"], &[Brotli, Zstandard, Gzip, Identity]),
+            (&["*;q=0"], &[]),
+            (&["br, *;q=0"], &[Brotli]),
+            (&["gzip;q=nonsense"], &[Identity]),
+            (&["gzip;q=7"], &[Identity]),
+        ];
+        for (fields, expected) in rows {
+            assert_eq!(
+                accepted(fields.iter().map(|field| field.as_bytes())),
+                *expected,
+                "{fields:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Validators, and the requests that are conditional on them (RFC 9110, sections 8.8 and 13).
+
+use super::request::{Method, Request};
+use std::time::{Duration, SystemTime};
+
+/// What tells one state of a representation from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validators {
+    /// A strong entity tag, with its quotes.
+    pub etag: String,
+    /// The time of the last change, in whole seconds as fields carry it.
+    pub modified: Option<SystemTime>,
+}
+
+/// What the preconditions of a request come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    /// They hold, or there are none: do what is asked.
+    Holds,
+    /// The client has it already: 304.
+    NotModified,
+    /// The client asked about another state: 412.
+    Failed,
+}
+
+impl Validators {
+    /// Validators for a state with this tag (without quotes) and time of change.
+    pub fn new(tag: &str, modified: Option<SystemTime>) -> Self {
+        Self { etag: format!("\"{tag}\""), modified: modified.map(to_seconds) }
+    }
+
+    /// Evaluates the preconditions in the order of RFC 9110, section 13.2.2.
+    ///
+    /// A date that cannot be read is no condition; a list of tags that cannot be read matches
+    /// nothing.
+    pub fn check(&self, request: &Request<'_>) -> Precondition {
+        let mut tags = request.fields_named("If-Match").peekable();
+        if tags.peek().is_some() {
+            if !tags.any(|list| self.is_in(list, Comparison::Strong)) {
+                return Precondition::Failed;
+            }
+        } else if let Some(date) = date_field(request, "If-Unmodified-Since")
+            && self.modified.is_some_and(|modified| modified > date)
+        {
+            return Precondition::Failed;
+        }
+        let reads = matches!(request.method, Method::Get | Method::Head);
+        let unchanged = if reads { Precondition::NotModified } else { Precondition::Failed };
+        let mut tags = request.fields_named("If-None-Match").peekable();
+        if tags.peek().is_some() {
+            if tags.any(|list| self.is_in(list, Comparison::Weak)) {
+                return unchanged;
+            }
+        } else if reads
+            && let Some(date) = date_field(request, "If-Modified-Since")
+            && self.modified.is_some_and(|modified| modified <= date)
+        {
+            return Precondition::NotModified;
+        }
+        Precondition::Holds
+    }
+
+    /// True where `If-Range` lets a range of this state be sent: it is missing, or it names this
+    /// very state by its strong tag or its exact date (RFC 9110, section 13.1.5).
+    pub fn allow_range(&self, request: &Request<'_>) -> bool {
+        let Some(value) = request.field("If-Range") else { return true };
+        if value.starts_with(b"\"") || value.starts_with(b"W/") {
+            return value == self.etag.as_bytes();
+        }
+        parse_date(value).is_some_and(|date| self.modified == Some(date))
+    }
+
+    fn is_in(&self, list: &[u8], comparison: Comparison) -> bool {
+        if list == b"*" {
+            return true;
+        }
+        let mut rest = list.trim_ascii_start();
+        while !rest.is_empty() {
+            let (is_weak, opaque) = match rest.strip_prefix(b"W/") {
+                Some(opaque) => (true, opaque),
+                None => (false, rest),
+            };
+            let Some(end) = tag_end(opaque) else { return false };
+            let (tag, behind) = opaque.split_at(end);
+            if tag == self.etag.as_bytes() && !(is_weak && comparison == Comparison::Strong) {
+                return true;
+            }
+            rest = behind.trim_ascii_start();
+            if !rest.is_empty() {
+                let Some(next) = rest.strip_prefix(b",") else { return false };
+                // A list may have empty elements (RFC 9110, section 5.6.1.2).
+                rest = next.trim_ascii_start();
+                while let Some(next) = rest.strip_prefix(b",") {
+                    rest = next.trim_ascii_start();
+                }
+            }
+        }
+        false
+    }
+}
+
+/// How tags are compared (RFC 9110, section 8.8.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Strong,
+    Weak,
+}
+
+/// The length of the quoted tag at the start, quotes included.
+fn tag_end(bytes: &[u8]) -> Option<usize> {
+    let inside = bytes.strip_prefix(b"\"")?;
+    let length = inside.iter().position(|&byte| byte == b'"')?;
+    let is_tag = inside[..length].iter().all(|&byte| byte > b' ' && byte != 0x7f);
+    is_tag.then_some(length + 2)
+}
+
+fn date_field(request: &Request<'_>, name: &str) -> Option<SystemTime> {
+    parse_date(request.field(name)?)
+}
+
+/// All three formats of RFC 9110, section 5.6.7.
+fn parse_date(value: &[u8]) -> Option<SystemTime> {
+    httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()
+}
+
+fn to_seconds(time: SystemTime) -> SystemTime {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::NO_FIELDS;
+    use super::*;
+    use Precondition::{Failed, Holds, NotModified};
+
+    /// Changed on Sun, 06 Nov 1994 08:49:37.9 GMT.
+    fn validators() -> Validators {
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_900);
+        Validators::new("tag", Some(modified))
+    }
+
+    fn with<T>(method: &str, fields: &str, ask: impl Fn(&Request<'_>) -> T) -> T {
+        let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let mut slots = NO_FIELDS;
+        ask(&Request::parse(head.as_bytes(), &mut slots).expect("a good head"))
+    }
+
+    #[test]
+    fn preconditions() {
+        let rows = [
+            ("", Holds),
+            ("If-None-Match: \"tag\"\r\n", NotModified),
+            ("If-None-Match: W/\"tag\"\r\n", NotModified),
+            ("If-None-Match: *\r\n", NotModified),
+            ("If-None-Match: \"a\", , W/\"b\" ,\"tag\"\r\n", NotModified),
+            ("If-None-Match: \"a\"\r\nIf-None-Match: \"tag\"\r\n", NotModified),
+            ("If-None-Match: \"other\"\r\n", Holds),
+            ("If-None-Match: tag\r\n", Holds),
+            ("If-None-Match: \"a\" \"tag\"\r\n", Holds),
+            ("If-None-Match: \"tag\r\n", Holds),
+            ("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", NotModified),
+            ("If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT\r\n", NotModified),
+            ("If-Modified-Since: Sun Nov  6 08:49:37 1994\r\n", NotModified),
+            ("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", Holds),
+            ("If-Modified-Since: yesterday\r\n", Holds),
+            // A tag is the better validator: the date is not looked at.
+            (
+                "If-None-Match: \"other\"\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+                Holds,
+            ),
+            ("If-Match: \"tag\"\r\n", Holds),
+            ("If-Match: *\r\n", Holds),
+            ("If-Match: W/\"tag\"\r\n", Failed),
+            ("If-Match: \"other\"\r\n", Failed),
+            ("If-Match: nonsense\r\n", Failed),
+            ("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Holds),
+            ("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", Failed),
+            ("If-Unmodified-Since: yesterday\r\n", Holds),
+            ("If-Match: \"tag\"\r\nIf-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", Holds),
+            ("If-Match: \"tag\"\r\nIf-None-Match: \"tag\"\r\n", NotModified),
+        ];
+        for (fields, expected) in rows {
+            let got = with("GET", fields, |request| validators().check(request));
+            assert_eq!(got, expected, "{fields:?}");
+        }
+        let put = with("PUT", "If-None-Match: *\r\n", |request| validators().check(request));
+        assert_eq!(put, Failed, "only reading can be answered by 304");
+    }
+
+    #[test]
+    fn ranges_are_for_the_same_state_alone() {
+        let rows = [
+            ("", true),
+            ("If-Range: \"tag\"\r\n", true),
+            ("If-Range: W/\"tag\"\r\n", false),
+            ("If-Range: \"other\"\r\n", false),
+            ("If-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", true),
+            ("If-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\n", false),
+            ("If-Range: nonsense\r\n", false),
+        ];
+        for (fields, expected) in rows {
+            let got = with("GET", fields, |request| validators().allow_range(request));
+            assert_eq!(got, expected, "{fields:?}");
+        }
+    }
+}
