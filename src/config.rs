@@ -132,6 +132,9 @@ pub const EVICTABLE_AFTER: Duration = Duration::from_millis(500);
 /// Bytes of an extensionless file that are looked at to tell text from other data.
 pub const SNIFF_BYTES: usize = 512;
 
+/// Entries of a directory that are listed: a page of more is of no use, and costs memory.
+pub const LISTING_ENTRIES: usize = 20_000;
+
 /// Longest advice in `Retry-After`, in seconds: what is measured now says little of later.
 pub const RETRY_AFTER_MOST: u64 = 30;
 
@@ -179,6 +182,10 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Longest wait for running requests at shutdown.
     pub drain_timeout: Duration,
+    /// Requests of HTTP/0.9 are answered.
+    pub http09: bool,
+    /// Responses say what server they come from.
+    pub server_field: bool,
     /// Bytes of a request head.
     pub head_bytes: usize,
     /// Bytes of a request target.
@@ -204,6 +211,8 @@ impl Default for Config {
             min_rate: MIN_RATE,
             drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
+            http09: true,
+            server_field: true,
             head_bytes: HEAD_BYTES,
             target_bytes: TARGET_BYTES,
             body_bytes: BODY_BYTES,

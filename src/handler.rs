@@ -5,6 +5,7 @@ use crate::http::request::Request;
 use crate::http::response::is_valid_field;
 use crate::http::status::Status;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 use std::thread;
@@ -48,6 +49,8 @@ pub enum Body {
     Bytes(Bytes),
     /// Bytes of a file.
     File(FileSlice),
+    /// One after another.
+    Sequence(VecDeque<Body>),
 }
 
 /// A stretch of an open file.
@@ -62,12 +65,22 @@ pub struct FileSlice {
 }
 
 impl Body {
+    /// True where some of it comes from a file.
+    pub fn is_from_file(&self) -> bool {
+        match self {
+            Self::Empty | Self::Bytes(_) => false,
+            Self::File(_) => true,
+            Self::Sequence(parts) => parts.iter().any(Self::is_from_file),
+        }
+    }
+
     /// The number of bytes.
     pub fn length(&self) -> u64 {
         match self {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(slice) => slice.length,
+            Self::Sequence(parts) => parts.iter().map(Self::length).sum(),
         }
     }
 }

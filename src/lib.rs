@@ -71,4 +71,4 @@ pub use http::request::{Method, Request};
 pub use http::status::Status;
 pub use metrics::{CloseReason, Counter, Snapshot};
 pub use server::{Server, StartError, Stopper, Summary, descriptor_limit, raise_descriptor_limit};
-pub use static_files::StaticFiles;
+pub use static_files::{Site, SiteError, StaticFiles};

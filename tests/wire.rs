@@ -19,7 +19,8 @@ const NEXT: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: next\r\nConnection: close\
 /// What the pure parser makes of a request: nothing wrong, or the fault.
 fn parse(bytes: &[u8]) -> Option<Fault> {
     let bytes = &bytes[empty_lines(bytes)..];
-    let limits = HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES };
+    let (head, target) = (config::HEAD_BYTES, config::TARGET_BYTES);
+    let limits = HeadLimits { head, target, http09: false };
     let head = match HeadScanner::default().scan(bytes, limits) {
         Scan::Complete(head) => head,
         Scan::Refused(fault) => return Some(fault),
@@ -52,7 +53,7 @@ fn the_pure_parser_finds_the_same_faults() {
 }
 
 fn start(site: &Site) -> Server {
-    let config = Config { workers: 2, ..Config::default() };
+    let config = Config { workers: 2, http09: false, ..Config::default() };
     Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
 }
 

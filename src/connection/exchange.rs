@@ -167,14 +167,9 @@ impl Connection {
         let mut head = std::mem::take(&mut context.head);
         head.clear();
         let content_length = body.length();
-        ResponseHead {
-            version,
-            status,
-            fields: &fields,
-            content_length,
-            close: after != After::Keep,
-        }
-        .write_to(context.date.text(SystemTime::now()), &mut head);
+        let (close, server_field) = (after != After::Keep, context.config.server_field);
+        ResponseHead { version, status, fields: &fields, content_length, close, server_field }
+            .write_to(context.date.text(SystemTime::now()), &mut head);
         let body = if head_only || status.forbids_content() { Body::Empty } else { body };
         context.recorder.responded(status);
         if let Some(record) = &mut record {
@@ -221,7 +216,7 @@ fn examine<H: Handler>(
         after = After::Close(CloseReason::Completed);
     }
     let mut answer = answer(&request, after, handler, context);
-    let from_file = matches!(answer.response.body(), Body::File(_));
+    let from_file = answer.response.body().is_from_file();
     answer.record = Record::of(head, since, from_file);
     Verdict::Answered(answer, used)
 }

@@ -3,7 +3,7 @@
 //! A worker steps through here as well, on what is buffered; it never reads.
 
 use super::{Connection, Context, Flow, Phase, Role};
-use crate::config;
+use crate::config::{self, Config};
 use crate::http::fault::Fault;
 use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use crate::metrics::CloseReason;
@@ -54,8 +54,8 @@ impl Connection {
         let Phase::Head(scanner) = &mut self.phase else {
             return None;
         };
-        let (head, target) = (context.config.head_bytes, context.config.target_bytes);
-        match scanner.scan(self.input.as_slice(), HeadLimits { head, target }) {
+        let Config { head_bytes: head, target_bytes: target, http09, .. } = *context.config;
+        match scanner.scan(self.input.as_slice(), HeadLimits { head, target, http09 }) {
             Scan::Partial => None,
             Scan::Complete(head) => {
                 let version = self.version();

@@ -4,6 +4,7 @@ use crate::config;
 use crate::handler::{Body, FileSlice};
 use crate::parking::Socket;
 use bytes::Buf;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
 
@@ -12,8 +13,11 @@ use std::os::unix::fs::FileExt;
 pub(super) struct Outgoing {
     head: Vec<u8>,
     head_sent: usize,
+    /// The part of the content that is being sent; never a sequence.
     body: Body,
-    body_length: u64,
+    /// The parts behind it.
+    behind: VecDeque<Body>,
+    sent: u64,
 }
 
 /// How far a turn of writing came.
@@ -38,13 +42,34 @@ pub(super) enum Failure {
 
 impl Outgoing {
     pub(super) fn new(head: Vec<u8>, body: Body) -> Self {
-        let body_length = body.length();
-        Self { head, head_sent: 0, body, body_length }
+        let mut outgoing =
+            Self { head, head_sent: 0, body: Body::Empty, behind: VecDeque::new(), sent: 0 };
+        outgoing.set_body(body);
+        outgoing
+    }
+
+    fn set_body(&mut self, body: Body) {
+        match body {
+            Body::Sequence(mut parts) => {
+                parts.append(&mut self.behind);
+                (self.body, self.behind) = (Body::Empty, parts);
+            }
+            body => self.body = body,
+        }
+    }
+
+    /// Goes on to the next part with content; false where there is none.
+    fn has_content(&mut self) -> bool {
+        while self.body.length() == 0 {
+            let Some(next) = self.behind.pop_front() else { return false };
+            self.set_body(next);
+        }
+        true
     }
 
     /// The bytes that the kernel has taken so far.
     pub(super) fn sent(&self) -> u64 {
-        self.head_sent as u64 + self.body_length - self.body.length()
+        self.sent
     }
 
     /// The head's buffer, to be used again.
@@ -59,7 +84,7 @@ impl Outgoing {
         mut go_on: impl FnMut() -> bool,
     ) -> Result<Progress, Failure> {
         let mut had_turn = false;
-        while self.head_sent < self.head.len() || self.body.length() > 0 {
+        while self.has_content() || self.head_sent < self.head.len() {
             if had_turn && !go_on() {
                 return Ok(Progress::Yielded);
             }
@@ -81,12 +106,13 @@ impl Outgoing {
     /// One system call's worth of what comes next.
     fn write_piece(&mut self, socket: &Socket) -> Result<Piece, Failure> {
         let head = &self.head[self.head_sent..];
-        match &mut self.body {
-            Body::File(slice) if head.is_empty() => send_file(socket, slice),
+        let (wanted, sent) = match &mut self.body {
+            Body::File(slice) if head.is_empty() => send_file(socket, slice)?,
             Body::File(_) => {
+                let wanted = head.len();
                 let sent = send_more(socket, head).map_err(Failure::Peer)?;
                 self.head_sent += sent;
-                Ok(Piece::of(self.head_sent == self.head.len()))
+                (wanted, sent)
             }
             body => {
                 let content = match body {
@@ -94,16 +120,18 @@ impl Outgoing {
                     _ => &[],
                 };
                 let slices = [IoSlice::new(head), IoSlice::new(content)];
-                let whole = head.len() + content.len();
+                let wanted = head.len() + content.len();
                 let sent = socket.write(&slices).map_err(Failure::Peer)?;
                 let of_head = sent.min(head.len());
                 self.head_sent += of_head;
                 if let Body::Bytes(bytes) = body {
                     bytes.advance(sent - of_head);
                 }
-                Ok(Piece::of(sent == whole))
+                (wanted, sent)
             }
-        }
+        };
+        self.sent += sent as u64;
+        Ok(if sent == wanted { Piece::Whole } else { Piece::Short })
     }
 }
 
@@ -111,12 +139,6 @@ impl Outgoing {
 enum Piece {
     Whole,
     Short,
-}
-
-impl Piece {
-    fn of(whole: bool) -> Self {
-        if whole { Self::Whole } else { Self::Short }
-    }
 }
 
 /// Writes a head that content follows, so that both can share a segment.
@@ -131,9 +153,10 @@ fn send_more(socket: &Socket, head: &[u8]) -> io::Result<usize> {
     socket.write(&[IoSlice::new(head)])
 }
 
-/// Sends a piece of a file without copying it through this process.
+/// Sends a piece of a file without copying it through this process; gives the bytes wanted and
+/// sent.
 #[cfg(target_os = "linux")]
-fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
+fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
     use rustix::io::Errno;
     let wanted = piece_of(slice, config::SEND_PIECE);
     let mut offset = slice.offset;
@@ -150,12 +173,12 @@ fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
+fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
     copy_file(socket, slice)
 }
 
 /// Sends a piece of a file through a buffer.
-fn copy_file(socket: &Socket, slice: &mut FileSlice) -> Result<Piece, Failure> {
+fn copy_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
     let wanted = piece_of(slice, config::COPY_PIECE);
     let mut buffer = vec![0; wanted];
     let read = slice.file.read_at(&mut buffer, slice.offset).map_err(Failure::Content)?;
@@ -171,14 +194,14 @@ fn piece_of(slice: &FileSlice, most: usize) -> usize {
 }
 
 /// A file that ends before its announced length cannot be made up for: the response ends there.
-fn advance(slice: &mut FileSlice, sent: usize, wanted: usize) -> Result<Piece, Failure> {
+fn advance(slice: &mut FileSlice, sent: usize, wanted: usize) -> Result<(usize, usize), Failure> {
     if sent == 0 {
         let error = io::Error::new(ErrorKind::UnexpectedEof, "the file became shorter");
         return Err(Failure::Content(error));
     }
     slice.offset += sent as u64;
     slice.length -= sent as u64;
-    Ok(Piece::of(sent == wanted))
+    Ok((wanted, sent))
 }
 
 #[cfg(test)]
@@ -209,7 +232,7 @@ mod tests {
         (Arc::new(file), content)
     }
 
-    type Sender = fn(&Socket, &mut FileSlice) -> Result<Piece, Failure>;
+    type Sender = fn(&Socket, &mut FileSlice) -> Result<(usize, usize), Failure>;
 
     /// Both ways of sending give the same bytes; a peer that reads late blocks, then gets the rest.
     #[test]
@@ -262,5 +285,25 @@ mod tests {
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < length, "the head takes no turn of its own");
         assert!(outgoing.body.length() >= length - config::SEND_PIECE as u64, "one piece");
+    }
+
+    #[test]
+    fn parts_follow_one_another() {
+        let (file, content) = file_of(1000);
+        let (socket, mut reader) = pair();
+        let slice =
+            |offset, length| Body::File(FileSlice { file: Arc::clone(&file), offset, length });
+        let bytes = |text: &'static str| Body::Bytes(text.into());
+        let inner = Body::Sequence([bytes("b"), Body::Empty, slice(500, 3)].into());
+        let body = Body::Sequence([slice(10, 5), bytes(""), inner, bytes("end")].into());
+        let length = body.length();
+        let mut outgoing = Outgoing::new(b"head".to_vec(), body);
+        assert_eq!(outgoing.write(&socket, || true).expect("room"), Progress::Done);
+        assert_eq!(outgoing.sent(), 4 + length);
+        drop(socket);
+        let mut received = Vec::new();
+        reader.read_to_end(&mut received).expect("a clean end");
+        let expected = [b"head", &content[10..15], b"b", &content[500..503], b"end"].concat();
+        assert_eq!(received, expected);
     }
 }

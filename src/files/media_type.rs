@@ -3,6 +3,8 @@
 use crate::config::SNIFF_BYTES;
 use bytes::Bytes;
 use mime_guess::MimeGuess;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// What a file is when nothing says otherwise.
 const OCTETS: &str = "application/octet-stream";
@@ -10,19 +12,42 @@ const OCTETS: &str = "application/octet-stream";
 /// Text of no particular kind.
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// The `Content-Type` of the file called `name`; `start` gives its first bytes if they are needed.
-pub fn media_type(name: &[u8], start: impl FnOnce() -> Bytes) -> (&'static str, &'static str) {
-    let extension = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0);
-    let Some(at) = extension else {
-        return (if is_text(&start()) { PLAIN } else { OCTETS }, "");
-    };
-    let guess = std::str::from_utf8(&name[at + 1..])
-        .ok()
-        .and_then(|extension| MimeGuess::from_ext(extension).first_raw())
-        .unwrap_or(OCTETS);
-    let is_text = guess.starts_with("text/")
-        || matches!(guess, "application/javascript" | "application/json" | "image/svg+xml");
-    (guess, if is_text { "; charset=utf-8" } else { "" })
+/// Media types by extension: those that were set, and the customary ones.
+#[derive(Debug, Clone, Default)]
+pub struct MediaTypes {
+    set: HashMap<Vec<u8>, String>,
+}
+
+impl MediaTypes {
+    /// Sets the type of an extension, which is given without its dot, in any case.
+    pub fn set(&mut self, extension: &str, media_type: &str) {
+        self.set.insert(extension.to_ascii_lowercase().into_bytes(), media_type.to_owned());
+    }
+
+    /// The `Content-Type` of the file called `name`; `start` gives its first bytes if needed.
+    pub fn of(&self, name: &[u8], start: impl FnOnce() -> Bytes) -> Cow<'_, str> {
+        let Some(extension) = extension(name) else {
+            return if is_text(&start()) { PLAIN.into() } else { OCTETS.into() };
+        };
+        if !self.set.is_empty()
+            && let Some(media_type) = self.set.get(&extension.to_ascii_lowercase())
+        {
+            return media_type.as_str().into();
+        }
+        let guess = std::str::from_utf8(extension)
+            .ok()
+            .and_then(|extension| MimeGuess::from_ext(extension).first_raw())
+            .unwrap_or(OCTETS);
+        let is_text = guess.starts_with("text/")
+            || matches!(guess, "application/javascript" | "application/json" | "image/svg+xml");
+        if is_text { format!("{guess}; charset=utf-8").into() } else { guess.into() }
+    }
+}
+
+/// What follows the last dot of a name, the first character aside.
+pub fn extension(name: &[u8]) -> Option<&[u8]> {
+    let at = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0)?;
+    Some(&name[at + 1..])
 }
 
 /// True for bytes that a person can read: UTF-8 (the last character may be cut) without controls.
@@ -42,13 +67,15 @@ mod tests {
 
     #[test]
     fn types_by_name_and_by_look() {
+        let mut types = MediaTypes::default();
+        types.set("Wasm", "application/x-own");
         let of = |name: &str, start: &'static [u8]| {
-            let (media_type, charset) = media_type(name.as_bytes(), || Bytes::from_static(start));
-            format!("{media_type}{charset}")
+            types.of(name.as_bytes(), || Bytes::from_static(start)).into_owned()
         };
         assert_eq!(of("a.html", b""), "text/html; charset=utf-8");
         assert_eq!(of("a.PNG", b"text"), "image/png");
         assert_eq!(of("a.css", b""), "text/css; charset=utf-8");
+        assert_eq!(of("a.wasm", b""), "application/x-own");
         assert_eq!(of("a.nosuchtype", b"text"), OCTETS);
         assert_eq!(of("testfile", b"Hello\n"), PLAIN);
         assert_eq!(of("testfile", b""), PLAIN);

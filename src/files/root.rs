@@ -2,31 +2,51 @@
 
 use crate::http::target::DecodedPath;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs as unix;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A directory whose contents may be served; nothing outside it can be reached through it.
 ///
 /// Confinement is the kernel's (`openat2` with `RESOLVE_BENEATH`), or a walk of the same effect
 /// where the kernel lacks it: `..`, absolute links and links that lead out are refused while the
 /// path is resolved, so that no race between a check and its use exists.
+///
+/// An absolute link, or one that leads out and in again, is resolved to the name that it has
+/// beneath the root, and that is opened as any other.
 #[derive(Debug)]
 pub struct Root {
     dir: Dir,
+    path: PathBuf,
+    follows_links: bool,
 }
 
 /// What a path names.
 #[derive(Debug)]
 pub enum Found {
     /// A regular file, open for reading.
-    File(File, Metadata),
+    File(File, fs::Metadata),
     /// A directory.
     Directory,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name, of any bytes.
+    pub name: Vec<u8>,
+    /// It is a directory; otherwise it is a regular file.
+    pub is_directory: bool,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last changed.
+    pub modified: Option<SystemTime>,
 }
 
 /// Why a path is not served.
@@ -46,7 +66,13 @@ impl Root {
     /// Opens the root itself.
     pub fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        Ok(Self { dir })
+        Ok(Self { dir, path: path.canonicalize()?, follows_links: false })
+    }
+
+    /// Follows links wherever they lead.
+    pub fn following_links(mut self) -> Self {
+        self.follows_links = true;
+        self
     }
 
     /// Opens what `path` names.
@@ -55,6 +81,11 @@ impl Root {
             return Ok(Found::Directory);
         }
         self.open_beneath(path.as_bytes())
+    }
+
+    /// Opens what has the name of `path` with `suffix` behind it.
+    pub fn find_beside(&self, path: &DecodedPath, suffix: &str) -> Result<Found, NotServed> {
+        self.open_beneath(&[path.as_bytes(), suffix.as_bytes()].concat())
     }
 
     /// Opens what `name` is in the directory that `path` names.
@@ -67,13 +98,75 @@ impl Root {
         self.open_beneath(&joined)
     }
 
+    /// The files and directories, `most` at most, in the directory that `path` names, in no order;
+    /// links are what they lead to, and what cannot be served is left out.
+    pub fn list(&self, path: &DecodedPath, most: usize) -> Result<Vec<Entry>, NotServed> {
+        let relative = if path.as_bytes().is_empty() { b"." } else { path.as_bytes() };
+        let relative = Path::new(OsStr::from_bytes(relative));
+        let dir = if self.follows_links {
+            Dir::open_ambient_dir(self.path.join(relative), ambient_authority())
+        } else {
+            self.dir.open_dir(relative)
+        };
+        let dir = dir.map_err(NotServed::from_open)?;
+        // One that was removed is empty, and not there.
+        if dir.dir_metadata().map_err(NotServed::Failed)?.nlink() == 0 {
+            return Err(NotServed::NotFound);
+        }
+        let mut entries = Vec::new();
+        let names = dir.entries().map_err(NotServed::Failed)?.take(most);
+        for entry in names {
+            let name = entry.map_err(NotServed::Failed)?.file_name();
+            // What vanished meanwhile, or leads out, is not there.
+            let metadata = match dir.metadata(&name) {
+                Ok(metadata) => metadata,
+                Err(_) if self.follows_links => {
+                    let path = self.path.join(relative).join(&name);
+                    let Ok(metadata) = fs::metadata(path) else { continue };
+                    Metadata::from_just_metadata(metadata)
+                }
+                Err(_) => continue,
+            };
+            if metadata.is_file() || metadata.is_dir() {
+                entries.push(Entry {
+                    name: name.into_vec(),
+                    is_directory: metadata.is_dir(),
+                    size: metadata.len(),
+                    modified: metadata.modified().ok().map(cap_std::time::SystemTime::into_std),
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Where a link leads, if that is beneath the root: the name that it has there.
+    fn resolve_link(&self, relative: &Path) -> Option<PathBuf> {
+        let target = self.path.join(relative).canonicalize().ok()?;
+        // The dot is for a link to the root itself.
+        target.strip_prefix(&self.path).ok().map(|beneath| Path::new(".").join(beneath))
+    }
+
     fn open_beneath(&self, relative: &[u8]) -> Result<Found, NotServed> {
-        let mut options = OpenOptions::new();
+        let relative = Path::new(OsStr::from_bytes(relative));
         // Opening a FIFO or a terminal must neither block nor take it over.
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        options.read(true).custom_flags(flags.bits() as i32);
-        let opened = self.dir.open_with(OsStr::from_bytes(relative), &options);
-        let file = opened.map_err(NotServed::from_open)?.into_std();
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+        let opened = if self.follows_links {
+            let mut options = fs::OpenOptions::new();
+            unix::OpenOptionsExt::custom_flags(options.read(true), flags);
+            options.open(self.path.join(relative))
+        } else {
+            let mut options = OpenOptions::new();
+            OpenOptionsExt::custom_flags(options.read(true), flags);
+            match self.dir.open_with(relative, &options) {
+                Err(error) if is_escape(&error) => {
+                    let beneath = self.resolve_link(relative).ok_or(NotServed::Forbidden)?;
+                    self.dir.open_with(beneath, &options)
+                }
+                opened => opened,
+            }
+            .map(cap_std::fs::File::into_std)
+        };
+        let file = opened.map_err(NotServed::from_open)?;
         let metadata = file.metadata().map_err(NotServed::Failed)?;
         match metadata.file_type() {
             kind if kind.is_file() => Ok(Found::File(file, metadata)),
@@ -81,6 +174,11 @@ impl Root {
             _ => Err(NotServed::Forbidden),
         }
     }
+}
+
+/// True where the resolution of a name led out of the root.
+fn is_escape(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }
 
 impl NotServed {

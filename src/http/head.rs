@@ -35,6 +35,8 @@ pub struct HeadLimits {
     pub head: usize,
     /// The request target alone.
     pub target: usize,
+    /// A line `GET target` is a whole request, of HTTP/0.9.
+    pub http09: bool,
 }
 
 /// The number of leading bytes that are empty lines, which a server skips before a request line
@@ -82,6 +84,10 @@ impl HeadScanner {
         let line_most = limits.target + config::METHOD_BYTES + 11;
         match byte {
             b'\n' => match line_version(trim_cr(&bytes[..self.at])) {
+                None if limits.http09 && is_simple(trim_cr(&bytes[..self.at])) => {
+                    self.version = Some(Version::Http09);
+                    Byte::End
+                }
                 Some(version) => {
                     self.version = Some(version);
                     self.line_start = self.at + 1;
@@ -141,6 +147,11 @@ fn trim_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// True for the one line of an HTTP/0.9 request.
+pub fn is_simple(line: &[u8]) -> bool {
+    line.strip_prefix(b"GET ").is_some_and(|target| !target.is_empty() && !target.contains(&b' '))
+}
+
 /// The version to answer in, if the line ends in one.
 fn line_version(line: &[u8]) -> Option<Version> {
     let (_, version) = line.split_last_chunk::<9>()?;
@@ -160,7 +171,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: HeadLimits = HeadLimits { head: 256, target: 64 };
+    const LIMITS: HeadLimits = HeadLimits { head: 256, target: 64, http09: false };
 
     fn whole(bytes: &[u8]) -> Scan {
         HeadScanner::default().scan(bytes, LIMITS)
@@ -211,6 +222,19 @@ mod tests {
             assert_eq!(whole(bytes), *expected, "{text:?}");
             let every: Vec<usize> = (0..bytes.len()).collect();
             assert_eq!(in_pieces(bytes, &every), *expected, "byte by byte: {text:?}");
+        }
+    }
+
+    #[test]
+    fn simple_requests_are_for_those_who_want_them() {
+        let simple = |line: &[u8], http09| {
+            HeadScanner::default().scan(line, HeadLimits { http09, ..LIMITS })
+        };
+        assert_eq!(simple(b"GET /a\r\nmore", true), Scan::Complete(8));
+        assert_eq!(simple(b"GET /a\n", true), Scan::Complete(7));
+        assert_eq!(simple(b"GET /a\n", false), Scan::Refused(Fault::RequestLine));
+        for line in [&b"HEAD /a\n"[..], b"GET \n", b"GET\n", b"GET /a b\n", b"get /a\n"] {
+            assert_eq!(simple(line, true), Scan::Refused(Fault::RequestLine));
         }
     }
 

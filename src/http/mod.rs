@@ -17,6 +17,8 @@ pub mod response;
 /// A later minor version is treated as 1.1 (RFC 9110, section 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
+    /// HTTP/0.9: a line `GET target`, answered by the bare content (RFC 1945, section 4.1).
+    Http09,
     /// HTTP/1.0: one request a connection, unless asked otherwise.
     Http10,
     /// HTTP/1.1: connections persist, unless asked otherwise.
@@ -27,6 +29,7 @@ impl Version {
     /// The version as a status line spells it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Http09 => "HTTP/0.9",
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
         }

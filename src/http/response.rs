@@ -18,6 +18,8 @@ pub struct ResponseHead<'a> {
     pub content_length: u64,
     /// The connection ends after this response.
     pub close: bool,
+    /// `Server` is said.
+    pub server_field: bool,
 }
 
 /// What `Server` says.
@@ -26,9 +28,16 @@ const SERVER: &str = concat!("cws/", env!("CARGO_PKG_VERSION"));
 impl ResponseHead<'_> {
     /// Appends the head, with its empty line, to `into`; `date` is the IMF-fixdate of now.
     pub fn write_to(&self, date: &[u8], into: &mut Vec<u8>) {
+        if self.version == Version::Http09 {
+            // A response of 0.9 is the bare content.
+            return;
+        }
         into.extend_from_slice(self.version.as_str().as_bytes());
         push(into, [b" ", &digits(self.status.code()), b" ", self.status.reason().as_bytes()]);
-        push(into, [b"\r\nServer: ", SERVER.as_bytes(), b"\r\nDate: ", date]);
+        if self.server_field {
+            push(into, [b"\r\nServer: ", SERVER.as_bytes()]);
+        }
+        push(into, [b"\r\nDate: ", date]);
         into.extend_from_slice(b"\r\n");
         into.extend_from_slice(self.fields);
         if !self.status.forbids_content() {
@@ -39,7 +48,7 @@ impl ResponseHead<'_> {
         into.extend_from_slice(match (self.close, self.version) {
             (true, _) => b"Connection: close\r\n\r\n",
             (false, Version::Http10) => b"Connection: keep-alive\r\n\r\n",
-            (false, Version::Http11) => b"\r\n",
+            (false, _) => b"\r\n",
         });
     }
 }
@@ -103,8 +112,15 @@ mod tests {
 
     fn head(version: Version, status: Status, close: bool) -> String {
         let mut bytes = Vec::new();
-        ResponseHead { version, status, fields: b"A: b\r\n", content_length: 1234567890, close }
-            .write_to(b"now", &mut bytes);
+        ResponseHead {
+            version,
+            status,
+            fields: b"A: b\r\n",
+            content_length: 1234567890,
+            close,
+            server_field: true,
+        }
+        .write_to(b"now", &mut bytes);
         String::from_utf8(bytes).expect("ASCII")
     }
 

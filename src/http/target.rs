@@ -46,6 +46,16 @@ impl DecodedPath {
         &self.joined
     }
 
+    /// The path of `name` in the directory that this one names.
+    pub fn child(&self, name: &str) -> Self {
+        let mut joined = self.joined.clone();
+        if !joined.is_empty() {
+            joined.push(b'/');
+        }
+        joined.extend_from_slice(name.as_bytes());
+        Self { joined, directory: false }
+    }
+
     /// The segments from the root down.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
         self.joined.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty())
@@ -136,7 +146,7 @@ impl<'b> Target<'b> {
             return Self::with_path(raw, rest, Form::Absolute);
         }
         match version {
-            Version::Http10 => Self::with_path(raw, raw, Form::Relative),
+            Version::Http09 | Version::Http10 => Self::with_path(raw, raw, Form::Relative),
             Version::Http11 => Err(Fault::Target),
         }
     }

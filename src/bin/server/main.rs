@@ -1,8 +1,11 @@
 //! The `server` command: arguments to configuration, then start.
 
+mod site;
+
 use clap::Parser;
 use cws::{Config, Counter, Delay, Server, StaticFiles, Summary, config};
-use log::{LevelFilter, info};
+use log::{LevelFilter, info, warn};
+use site::SiteArgs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -82,12 +85,17 @@ struct Args {
     #[arg(long, env = "CWS_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = duration)]
     drain_timeout: Duration,
-    /// Serve names that begin with a dot, too
-    #[arg(long, env = "CWS_HIDDEN")]
-    hidden: bool,
+    /// Do not answer requests of HTTP/0.9
+    #[arg(long, env = "CWS_NO_HTTP09")]
+    no_http09: bool,
+    /// Do not say in responses what server they come from
+    #[arg(long, env = "CWS_NO_SERVER_HEADER")]
+    no_server_header: bool,
     /// Log warnings and errors alone
     #[arg(short, long, env = "CWS_QUIET")]
     quiet: bool,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -130,7 +138,8 @@ fn run(args: &Args) -> Result<u64, String> {
     let delay = args.delay.unwrap_or_default();
     let config = configure(args)?;
     let Config { workers, queue, queue_timeout, drain_timeout, .. } = config;
-    let handler = Delay::new(delay, files.with_hidden(args.hidden));
+    let files = if args.site.follow_symlinks { files.following_links() } else { files };
+    let handler = Delay::new(delay, files.with_site(args.site.site()?));
     let server = Server::start(config, handler).map_err(|error| error.to_string())?;
     let mut stdout = io::stdout();
     for address in server.addresses() {
@@ -147,6 +156,9 @@ fn run(args: &Args) -> Result<u64, String> {
     };
     let plural = if workers == 1 { "" } else { "s" };
     info!("serving {}: {workers} worker{plural}{capacity}; queue {queue}", root.display());
+    if args.site.follow_symlinks {
+        warn!("links are followed OUT of {}: whoever can make one decides", root.display());
+    }
 
     if let Some(deadline) = args.deadline {
         let (deadline, timeout) = (show(deadline), show(queue_timeout));
@@ -188,6 +200,8 @@ fn configure(args: &Args) -> Result<Config, String> {
         queue_timeout: args.queue_timeout.unwrap_or(queue_timeout),
         per_client: args.per_client,
         min_rate: args.min_rate,
+        http09: !args.no_http09,
+        server_field: !args.no_server_header,
         drain_delay: args.drain_delay,
         max_connections: args
             .max_connections

@@ -1,0 +1,110 @@
+//! The options of `server` that say how files are served.
+
+use cws::Site;
+
+/// How the files are served.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Files")]
+pub(crate) struct SiteArgs {
+    /// Name that stands for its directory; repeat for more, the first that exists is taken
+    /// [default: index.html, index.htm]
+    #[arg(long, env = "CWS_INDEX", value_name = "NAME", value_delimiter = ',', value_parser = name)]
+    index: Vec<String>,
+    /// Answer 403 for a directory without an index instead of listing it
+    #[arg(long, env = "CWS_NO_LISTING")]
+    no_listing: bool,
+    /// Serve names that begin with a dot, too
+    #[arg(long, env = "CWS_HIDDEN")]
+    hidden: bool,
+    /// Follow links that lead out of the root
+    #[arg(long, env = "CWS_FOLLOW_SYMLINKS")]
+    pub(crate) follow_symlinks: bool,
+    /// Do not serve file.br, file.zst and file.gz in the place of file
+    #[arg(long, env = "CWS_NO_PRECOMPRESSED")]
+    no_precompressed: bool,
+    /// Media type of an extension, like wasm=application/wasm; repeat for more
+    #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',')]
+    mime: Vec<String>,
+    /// Field for every response, like 'Referrer-Policy: no-referrer'; repeat for more
+    #[arg(long, env = "CWS_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n')]
+    header: Vec<String>,
+    /// Value of Cache-Control in every response, like max-age=3600
+    #[arg(long, env = "CWS_CACHE_CONTROL", value_name = "VALUE")]
+    cache_control: Option<String>,
+    /// Let scripts of other origins read what is served
+    #[arg(long, env = "CWS_CORS")]
+    cors: bool,
+    /// Page for a status, beneath the root, like 404=404.html; repeat for more
+    #[arg(long, env = "CWS_ERROR_PAGE", value_name = "STATUS=FILE", value_delimiter = ',')]
+    error_page: Vec<String>,
+    /// Serve the top index for unknown paths without an extension, for single-page applications
+    #[arg(long, env = "CWS_SPA")]
+    spa: bool,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match text {
+        "" | "." | ".." => Err("a file name is needed".to_owned()),
+        text if text.contains(['/', '\0']) => Err("a name has no slash".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+impl SiteArgs {
+    /// The site that the options describe.
+    pub(crate) fn site(&self) -> Result<Site, String> {
+        let mut site = Site::default();
+        site.hidden = self.hidden;
+        site.listing = !self.no_listing;
+        site.precompressed = !self.no_precompressed;
+        site.spa = self.spa;
+        site.cors = self.cors;
+        if !self.index.is_empty() {
+            site.index.clone_from(&self.index);
+        }
+        for pair in &self.mime {
+            let (extension, media_type) = pair
+                .split_once('=')
+                .filter(|(extension, media_type)| is_extension(extension) && is_type(media_type))
+                .ok_or_else(|| {
+                    format!("cannot use --mime {pair}: write it like wasm=application/wasm")
+                })?;
+            site.media_types.set(extension.trim_start_matches('.'), media_type);
+        }
+        for pair in &self.error_page {
+            let (status, page) = pair
+                .split_once('=')
+                .and_then(|(status, page)| Some((status.parse().ok()?, page)))
+                .filter(|&(status, page)| (400..600).contains(&status) && !page.is_empty())
+                .ok_or_else(|| {
+                    format!("cannot use --error-page {pair}: write it like 404=404.html")
+                })?;
+            site.error_pages.insert(status, page.to_owned());
+        }
+        let cache_control =
+            self.cache_control.iter().map(|value| ("Cache-Control", value.as_str()));
+        for field in &self.header {
+            let (name, value) = field.split_once(':').ok_or_else(|| {
+                format!("cannot use --header {field:?}: write it like 'Name: value'")
+            })?;
+            site.add_field(name, value.trim())
+                .map_err(|error| format!("cannot use --header {field:?}: {error}"))?;
+        }
+        for (name, value) in cache_control {
+            site.add_field(name, value)
+                .map_err(|error| format!("cannot use --cache-control {value:?}: {error}"))?;
+        }
+        Ok(site)
+    }
+}
+
+fn is_extension(text: &str) -> bool {
+    let text = text.trim_start_matches('.');
+    !text.is_empty() && !text.contains(['.', '/'])
+}
+
+fn is_type(text: &str) -> bool {
+    let shown = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    text.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty())
+        && text.bytes().all(shown)
+}
