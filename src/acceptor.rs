@@ -1,6 +1,6 @@
 //! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
 
-use crate::admission::{Admission, Place, Stage};
+use crate::admission::{Admission, Place, Share, Stage};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::http::fault::Fault;
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 /// What the acceptor thread owns while it lives.
 ///
-/// It never blocks but in [`Parking::wait`], and it holds the only sender of the channel: when it
+/// It blocks nowhere but in [`Parking::wait`] (and, sending the rest of a large file whose pages
+/// are not in memory, on the disk), and it holds the only sender of the channel: when it
 /// ends, the channel disconnects, and the workers end when they have taken what is left.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -29,6 +30,8 @@ pub struct Acceptor {
     accepting: Accepting,
     /// How long accepting pauses when the system refuses the next time.
     pause: Duration,
+    /// When the system refused for the last time.
+    last_refusal: Option<Instant>,
     next_sweep: Instant,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
@@ -63,6 +66,7 @@ impl Acceptor {
             context,
             accepting: Accepting::Yes,
             pause: config::ACCEPT_PAUSE,
+            last_refusal: None,
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
             leaving_since: None,
             drain_deadline: None,
@@ -96,7 +100,7 @@ impl Acceptor {
     /// A mistake of ours that one connection brings out must not cost the others.
     fn guarded(&mut self, duty: impl FnOnce(&mut Self)) {
         if panic::catch_unwind(AssertUnwindSafe(|| duty(self))).is_err() {
-            self.context.recorder.closed(CloseReason::WorkerDied);
+            self.context.recorder.closed(CloseReason::Panicked);
             log::error!("the acceptor survived a panic; a client was lost");
         }
     }
@@ -133,16 +137,20 @@ impl Acceptor {
             match accepted {
                 Ok((stream, peer)) => {
                     *left -= 1;
-                    self.pause = config::ACCEPT_PAUSE;
                     self.welcome(stream, peer, place);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return true,
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
+                    _ if is_shortage(&error) => {
                         drop(place);
                         self.pause_accepting(&error);
                         return false;
+                    }
+                    // It failed before it was accepted; that is between it and its client, and
+                    // takes nothing from the others (accept(2)).
+                    _ => {
+                        *left -= 1;
+                        log::debug!("a connection failed before it was accepted: {error}");
                     }
                 },
             }
@@ -152,25 +160,28 @@ impl Acceptor {
 
     /// Out of descriptors or memory: asking again at once would only burn the processor.
     fn pause_accepting(&mut self, error: &io::Error) {
-        if self.pause == config::ACCEPT_PAUSE {
+        let now = Instant::now();
+        let before = self.last_refusal.replace(now);
+        if before.is_none_or(|before| now > before + 2 * config::ACCEPT_PAUSE_MOST) {
+            self.pause = config::ACCEPT_PAUSE;
             log::warn!(
                 "cannot accept connections for now: {error} (raise the limit, or lower \
                         the number of connections)"
             );
         }
         self.evict();
-        self.set_accepting(Accepting::Paused(Instant::now() + self.pause));
+        self.set_accepting(Accepting::Paused(now + self.pause));
         self.pause = (self.pause * 2).min(config::ACCEPT_PAUSE_MOST);
     }
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         self.context.recorder.count(Counter::Accepted);
-        let is_one_too_many = !place.count_client(peer.ip());
-        let connection = Connection::new(stream, peer, place, &self.context.config);
-        let step = if is_one_too_many {
-            connection.refuse(Fault::TooManyConnections, &mut self.context)
-        } else {
-            connection.advance(&mut self.context)
+        let share = place.count_client(peer.ip());
+        let connection = Connection::new(stream, peer, place, share, &self.context.config);
+        let step = match share {
+            // Too many even to be told so, one by one.
+            Share::FarExceeded => Step::Close(connection, CloseReason::Refused),
+            Share::Within | Share::Exceeded => connection.advance(&mut self.context),
         };
         self.carry_out(step);
     }
@@ -197,8 +208,11 @@ impl Acceptor {
 
     /// Sends an idle connection away, unless one last read shows that it has a request by now.
     fn dismiss(&mut self, idle: Box<Connection>, reason: CloseReason) -> bool {
+        let was_idle = idle.is_idle();
         let step = match idle.advance(&mut self.context) {
-            Step::Park(connection, Interest::Readable) if connection.is_dispensable() => {
+            // A refusal that the last read brought about is still to be read by its client.
+            Step::Park(connection, Interest::Readable) if connection.is_idle() == was_idle => {
+                let reason = connection.close_reason().unwrap_or(reason);
                 Step::Close(connection, reason)
             }
             step => step,
@@ -225,6 +239,11 @@ impl Acceptor {
         let Some(connection) = settle(step, &self.parking, &self.context) else {
             return;
         };
+        if connection.is_one_too_many() {
+            let refused = connection.refuse(Fault::TooManyConnections, &mut self.context);
+            settle(refused, &self.parking, &self.context);
+            return;
+        }
         let job = Job { connection, since: Instant::now() };
         let refused = match self.enqueue(job) {
             Ok(()) => return,
@@ -234,11 +253,15 @@ impl Acceptor {
     }
 
     /// Queues a job, unless as many wait as may. Jobs that idle workers are about to take do not
-    /// wait; and nobody else sends, so the queue cannot grow between the look and the sending.
+    /// wait; and nobody else sends, so the queue cannot grow between the look and the sending. A
+    /// worker that has just taken a job may still count as idle, and let one more in.
     fn enqueue(&self, job: Job) -> Result<(), Box<Connection>> {
         let waiting = self.jobs.len();
         let most = self.context.config.queue;
-        if waiting >= most && waiting >= most + self.context.recorder.idle_workers() {
+        // The workers are looked at only where it matters. A request is admitted once: one whose
+        // body had to be dropped first comes here again.
+        let is_full = waiting >= most && waiting >= most + self.context.recorder.idle_workers();
+        if is_full && !job.connection.was_admitted() {
             return Err(job.connection);
         }
         self.jobs.try_send(job).map_err(|error| error.into_inner().connection)
@@ -257,13 +280,17 @@ impl Acceptor {
         }
         self.next_sweep = now + config::SWEEP_INTERVAL;
         for connection in self.take_all(|connection| connection.is_due(now)) {
-            let step = connection.expire(&mut self.context);
-            self.carry_out(step);
+            self.guarded(|acceptor| acceptor.expire(connection));
         }
         if self.accepting == Accepting::Full {
             // An idle connection may have come up meanwhile that can make room.
             self.set_accepting(Accepting::Yes);
         }
+    }
+
+    fn expire(&mut self, connection: Box<Connection>) {
+        let step = connection.expire(&mut self.context);
+        self.carry_out(step);
     }
 
     /// When there is something to look at without an event.
@@ -310,6 +337,12 @@ impl Acceptor {
         if self.listeners.is_empty() {
             self.dismiss_idle(now);
         }
+        // Half a request is no request; its client gets a little time to complete it.
+        if now > leaving_since + self.context.config.drain_delay + config::DRAIN_HEAD_TIMEOUT {
+            for connection in self.take_all(Connection::is_partial) {
+                self.guarded(|acceptor| acceptor.expire(connection));
+            }
+        }
         self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
     }
 
@@ -318,7 +351,9 @@ impl Acceptor {
     fn dismiss_idle(&mut self, now: Instant) {
         let config = Arc::clone(&self.context.config);
         for connection in self.take_all(|connection| connection.is_evictable(now, &config)) {
-            self.dismiss(connection, CloseReason::Drained);
+            self.guarded(|acceptor| {
+                acceptor.dismiss(connection, CloseReason::Drained);
+            });
         }
     }
 
@@ -338,12 +373,21 @@ impl Acceptor {
     }
 
     /// The drain deadline has passed, or nothing is left.
-    fn cut_what_is_left(self) {
+    fn cut_what_is_left(mut self) {
         self.admission.enter_stage(Stage::Cut);
+        for connection in self.take_all(Connection::is_dispensable) {
+            self.dismiss(connection, CloseReason::Drained);
+        }
         for connection in self.take_all(|_| true) {
-            let nothing_owed = connection.is_dispensable();
-            let reason = if nothing_owed { CloseReason::Drained } else { CloseReason::Cut };
+            let reason = connection.close_reason().unwrap_or(CloseReason::Cut);
             settle(Step::Close(connection, reason), &self.parking, &self.context);
         }
     }
+}
+
+/// True where the system is short of descriptors or memory, for the process or at all.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }

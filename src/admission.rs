@@ -41,6 +41,17 @@ struct PerClient {
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
+/// A client's connections beside what one address may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// No more than it may.
+    Within,
+    /// More; the request on this one is refused when it has come.
+    Exceeded,
+    /// More than twice as many: refusals themselves would take too many places.
+    FarExceeded,
+}
+
 /// One connection's place; dropping it makes room for another.
 #[derive(Debug)]
 pub struct Place {
@@ -91,16 +102,20 @@ impl Admission {
 }
 
 impl Place {
-    /// Counts the connection under its client's address; false if that has too many already.
-    /// One that is refused is counted too, as long as it lingers.
-    pub fn count_client(&mut self, client: IpAddr) -> bool {
-        let Some(per_client) = &self.admission.per_client else { return true };
+    /// Counts the connection under its client's address, and tells whether that has too many.
+    /// One that is refused is counted too, as long as it is open.
+    pub fn count_client(&mut self, client: IpAddr) -> Share {
+        let Some(per_client) = &self.admission.per_client else { return Share::Within };
         let client = client.to_canonical();
         let mut open = lock(&per_client.open);
         let count = open.entry(client).or_insert(0);
         *count += 1;
         self.client = Some(client);
-        *count <= per_client.most
+        match *count {
+            count if count <= per_client.most => Share::Within,
+            count if count <= per_client.most.saturating_mul(2) => Share::Exceeded,
+            _ => Share::FarExceeded,
+        }
     }
 }
 

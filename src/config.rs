@@ -42,13 +42,17 @@ pub const HEAD_BYTES: usize = 16 * 1024;
 /// Bytes of a request target; RFC 9110, section 4.1, asks for at least 8000.
 pub const TARGET_BYTES: usize = 8 * 1024;
 
+/// Largest bound of a head that can be asked for: each connection may hold as much.
+pub const HEAD_BYTES_MOST: usize = 1 << 20;
+
 /// Bytes of a method; the longest one registered has 16 (`UPDATEREDIRECTREF` aside).
 pub const METHOD_BYTES: usize = 32;
 
 /// Header fields of one request. Browsers send some 20.
 pub const HEADER_FIELDS: usize = 100;
 
-/// Bytes of a request body that are read and dropped to keep a connection usable. No resource
+/// Bytes of a request body, its chunks' framing included, that are read and dropped to keep a
+/// connection usable. No resource
 /// here wants a body; a longer one is answered by 413 and the end of the connection.
 pub const BODY_BYTES: u64 = 1024 * 1024;
 
@@ -99,6 +103,10 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause between two looks at what is left, once the server has been told to stop.
 pub const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Time that a request which has begun to arrive is given to be whole, once the server is told to
+/// stop.
+pub const DRAIN_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Readiness events taken from the poller at once.
 pub const EVENT_BATCH: usize = 1024;
 
@@ -142,7 +150,7 @@ pub const RETRY_AFTER_MOST: u64 = 30;
 /// while the refusals go on.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Longest such pause.
+/// Longest such pause, and the time without a refusal after which the next one is another story.
 pub const ACCEPT_PAUSE_MOST: Duration = Duration::from_secs(1);
 
 const _: () = assert!(METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES, "a longest line fits a head");
@@ -231,7 +239,7 @@ pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usi
     let services = patience.as_secs_f64() / (2.0 * delay.as_secs_f64());
     // A division by no delay at all gives infinity, which becomes the largest bound.
     let jobs = (workers as f64 * (services - 1.0)).floor() as usize;
-    (jobs.clamp(workers, QUEUE_MOST), patience / 2)
+    (jobs.max(workers).min(QUEUE_MOST), patience / 2)
 }
 
 /// The connections that a limit of open descriptors has room for, at least one.
@@ -257,6 +265,7 @@ mod tests {
         assert_eq!(of(3, 20, 110), (5, 55));
         assert_eq!(of(4, 100, 100), (4, 50), "never less than one for each worker");
         assert_eq!(of(4, 0, 100), (QUEUE_MOST, 50));
+        assert_eq!(of(2_000_000, 10, 200), (QUEUE_MOST, 100), "refused elsewhere");
     }
 
     #[test]

@@ -39,6 +39,17 @@ pub struct Response {
     body: Body,
 }
 
+/// Fields that the server sets itself: those that frame the message, `Date` and `Server`.
+pub const OWN_FIELDS: &[&str] = &[
+    "Connection",
+    "Content-Length",
+    "Date",
+    "Keep-Alive",
+    "Server",
+    "Trailer",
+    "Transfer-Encoding",
+];
+
 /// The content of a response.
 #[derive(Debug, Default)]
 pub enum Body {
@@ -98,9 +109,10 @@ impl Response {
             .with_body(Body::Bytes(content.into()))
     }
 
-    /// A small page that says what was wrong.
+    /// A small page that says what was wrong; `explanation` is plain text.
     pub fn error(status: Status, explanation: &str) -> Self {
         let (code, reason) = (status.code(), status.reason());
+        let explanation = escape_html(explanation);
         let page = format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <title>{code} {reason}</title></head>\n\
@@ -120,9 +132,12 @@ impl Response {
     ///
     /// # Panics
     ///
-    /// If the field is malformed, which only a mistake in the handler can make it.
+    /// If the field is malformed or the server's own to set (see [`OWN_FIELDS`]), which only a
+    /// mistake in the handler can bring about.
     pub fn with_field(mut self, name: &str, value: &str) -> Self {
         assert!(is_valid_field(name, value.as_bytes()), "a malformed field {name}: {value:?}");
+        let is_own = OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name));
+        assert!(!is_own, "{name} is the server's own to set");
         for part in [name, ": ", value, "\r\n"] {
             self.fields.extend_from_slice(part.as_bytes());
         }
@@ -149,6 +164,23 @@ impl Response {
     pub fn into_parts(self) -> (Vec<u8>, Body) {
         (self.fields, self.body)
     }
+}
+
+/// Text that cannot become markup; control characters are shown as what they are.
+pub(crate) fn escape_html(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            control if control.is_control() => safe.extend(control.escape_default()),
+            other => safe.push(other),
+        }
+    }
+    safe
 }
 
 /// A handler behind a back-end that takes its time: parse, delay, respond.

@@ -39,15 +39,18 @@
 //! The modules below are declared bottom floor first, and each uses only those above its own
 //! line; a test keeps it so. What is absent says as much as what is there:
 //!
-//! - No worker ever waits for a peer: it reads only what is buffered, writes until it would
-//!   block, and parks the rest.
+//! - No worker ever waits for a peer: it parses what is buffered, writes until it would block, and
+//!   parks the rest.
 //! - A connection has one owner at any time. It moves from stack to table to channel; there is no
 //!   `Arc` around it, and no lock but that of the slot it is parked in.
 //! - No lock is held across a system call that can block.
 //! - Workers never send on the channel of jobs, so a full queue cannot deadlock; the acceptor has
 //!   the only sender and never blocks on it. Dropping it is how workers end.
 //! - The protocol (`http`) knows neither sockets nor files nor clocks.
-//! - No deadline is restarted by a byte.
+//! - No deadline is restarted by a byte: a body earns time by its length, and a response is judged
+//!   by what was taken of it in each window of time.
+//! - The acceptor blocks nowhere but in its wait for events; the one exception is the disk, when it
+//!   sends the rest of a large file whose pages are not in memory.
 
 pub mod config;
 pub mod http;

@@ -34,24 +34,25 @@ counted! {
         PeerClosed "peer_closed"
         /// The client ended its side, or the connection broke, within an exchange.
         PeerGone "peer_gone"
-        /// A request was refused by a fault, and the refusal was written.
+        /// A request was refused by a fault or ended by its handler's panic, and that was written;
+        /// or its client had far too many connections.
         Refused "refused"
         /// No request came in time.
         IdleTimeout "idle_timeout"
-        /// The client took nothing of its response for too long.
+        /// The client took its response too slowly.
         WriteTimeout "write_timeout"
         /// A file ended before its announced length, or could not be read.
         BodyFailed "body_failed"
-        /// It was the longest idle one when a new client needed its place.
+        /// It was the longest idle one when a new client needed its place or its descriptor.
         Evicted "evicted"
-        /// It was idle when the server stopped.
+        /// It was idle when the server stopped, and a last read found nothing.
         Drained "drained"
         /// It was busy when the drain deadline came.
         Cut "cut"
         /// The system refused to watch it.
         Unwatchable "unwatchable"
-        /// Its worker died.
-        WorkerDied "worker_died"
+        /// A panic of the server's own that it brought out.
+        Panicked "panicked"
     }
 }
 
@@ -165,7 +166,7 @@ impl Recorder {
         self.metrics.shards.iter().filter(|shard| shard.idle.load(Relaxed)).count()
     }
 
-    /// Notes the time that a worker spent on a job.
+    /// Notes the time that a handler took for a request.
     pub fn served_in(&self, service: Duration) {
         let average = &self.metrics.shards[self.thread].service_nanos;
         let latest = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX).max(1);

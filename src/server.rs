@@ -135,6 +135,7 @@ impl Server {
                 context: context(number, Role::Worker),
                 alive: alive.clone(),
             };
+            worker.context.recorder.set_idle(true);
             workers.push(worker.start(number).map_err(StartError::System)?);
         }
         let acceptor = Some(acceptor.start().map_err(StartError::System)?);
@@ -243,6 +244,10 @@ fn check(config: &Config) -> Result<(), StartError> {
     let stages = [header_timeout, body_timeout, idle_timeout, write_timeout];
     let others = [drain_timeout, drain_delay, queue_timeout];
     let longest = stages.into_iter().chain(others).max();
+    let most = config::HEAD_BYTES_MOST;
+    if config.head_bytes > most || config.target_bytes > config.head_bytes {
+        return wrong(format!("with such bounds of a head (choose at most {most})"));
+    }
     if config.per_client == Some(0) {
         return wrong("without connections for a client (allow at least 1)".to_owned());
     }
@@ -271,13 +276,14 @@ fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
 fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     let mut free_port = 0;
+    let has_ipv4 = addresses.iter().any(SocketAddr::is_ipv4);
     for &address in addresses {
         let failed = |error| StartError::Listen(address, error);
         let mut wanted = address;
         if wanted.port() == 0 {
             wanted.set_port(free_port);
         }
-        let listener = match listen_on(wanted) {
+        let listener = match listen_on(wanted, has_ipv4) {
             Ok(listener) => listener,
             // A name may have an address of a family that this machine does without.
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable && addresses.len() > 1 => {
@@ -297,11 +303,11 @@ fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError>
 
 /// A listener that does not block, with a deeper backlog than std's. What is accepted inherits
 /// its `TCP_NODELAY`.
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // `::` is for IPv4 too; beside 0.0.0.0 it would be in the way, but who asks for both?
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        // `::` is for IPv4 too, unless that has an address of its own.
+        socket.set_only_v6(has_ipv4 || !address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;

@@ -11,7 +11,6 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 /// What a worker thread owns while it lives.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ impl<H: Handler> Worker<H> {
         // lives on the same thread, so that no panic can cost the pool its size.
         while panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
             self.context.recorder.count(Counter::WorkersReplaced);
-            self.context.recorder.closed(CloseReason::WorkerDied);
+            self.context.recorder.closed(CloseReason::Panicked);
             log::error!("a worker died and was replaced; its client was lost");
         }
         drop(self.alive);
@@ -53,10 +52,7 @@ impl<H: Handler> Worker<H> {
             let step = if self.context.admission.stage() == Stage::Cut {
                 Step::Close(connection, CloseReason::Cut)
             } else {
-                let start = Instant::now();
-                let step = connection.serve(since, &*self.handler, &mut self.context);
-                self.context.recorder.served_in(start.elapsed());
-                step
+                connection.serve(since, &*self.handler, &mut self.context)
             };
             settle(step, &self.parking, &self.context);
         }

@@ -123,7 +123,7 @@ fn a_client_that_has_gone_costs_no_work_and_one_that_half_closed_is_served() {
     assert_eq!(Reply::read(&mut held).body, b"released");
     assert_eq!(Reply::read(&mut half).body, b"released");
     let snapshot = server.snapshot();
-    assert_eq!(snapshot.get(Counter::Gone) + snapshot.closed(CloseReason::PeerGone), 2);
+    assert_eq!(snapshot.closed(CloseReason::PeerGone), 1);
     assert_eq!(entered.load(Ordering::SeqCst), 2, "the two that were there");
 }
 
@@ -178,8 +178,12 @@ fn a_lack_of_descriptors_passes() {
     });
     let mut waiting = connect(server.address());
     waiting.write_all(b"GET testfile HTTP/1.0\r\n\r\n").unwrap();
-    drop(silent);
+    // They stay for longer than the longest pause: some are sent away to make room.
+    let start = std::time::Instant::now();
+    let longest = cws::config::ACCEPT_PAUSE_MOST;
+    wait_for("several refusals", || (start.elapsed() > longest * 3 / 2).then_some(()));
     assert_eq!(Reply::read(&mut waiting).body, TESTFILE);
+    drop(silent);
     let warnings = server.stderr().matches("cannot accept").count();
     assert_eq!(warnings, 1, "one line an episode");
 }

@@ -93,6 +93,7 @@ fn ten_clients_at_once_share_the_workers() {
         });
         let took = start.elapsed();
         assert!(took >= delay * rounds, "{workers} workers took {took:?}");
-        assert!(took < delay * 10, "one after another would be no pool: {took:?}");
+        // A worker fewer would take another round or two.
+        assert!(took < delay * (rounds + 2), "{workers} workers took {took:?}");
     }
 }

@@ -47,7 +47,7 @@ fn a_worker_that_dies_is_replaced() {
 }
 
 #[test]
-fn the_root_may_go_and_come_back() {
+fn the_root_may_go() {
     let site = Site::new();
     site.put("root/file", "old");
     let root = site.path().join("root");
@@ -155,6 +155,32 @@ fn closed_standard_streams_do_not_stop_the_service() {
     assert!(child.try_wait().unwrap().is_none());
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// Lines are dropped rather than waited for, and a signal gets through.
+#[test]
+fn a_standard_error_that_nobody_reads_holds_nobody_up() {
+    let site = Site::new();
+    let mut command = command(env!("CARGO_BIN_EXE_server"));
+    command.args(["--root", site.path().to_str().unwrap(), "0"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    let address = listening_address(&line);
+    let mut stream = connect(address);
+    for _ in 0..20_000 {
+        stream.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut some = [0; 1024];
+        let count = stream.read(&mut some).unwrap();
+        assert!(some[..count].starts_with(b"HTTP/1.1 200"));
+    }
+    let killed = std::process::Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    let status = wait_for("its end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    drop(reader);
 }
 
 /// Deadlines count on a clock that nobody can set; the other one is for dates.

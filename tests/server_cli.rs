@@ -74,7 +74,11 @@ fn options_come_from_the_environment_too() {
     let mut command = server();
     command.envs([("CWS_ROOT", site.path().to_str().unwrap()), ("CWS_PORT", "0")]);
     command.envs([("CWS_WORKERS", "3"), ("CWS_DELAY", "1.5s"), ("CWS_QUEUE", "7")]);
+    command.envs([("CWS_NO_LISTING", "yes"), ("CWS_HIDDEN", "1"), ("CWS_QUIET", "off")]);
+    site.put("empty/.hidden", "x");
     let server = RealServer::spawn(command);
+    assert_eq!(get(server.address(), "/empty/").status, 403);
+    assert_eq!(get(server.address(), "/empty/.hidden").status, 200);
     wait_for("the start line", || {
         let log = server.stderr();
         log.contains("3 workers, delay 1s 500ms: at most 2 requests/s; queue 7").then_some(())
@@ -159,6 +163,11 @@ fn a_start_that_fails_is_one_line_and_code_1() {
         (&["--bind", "192.0.2.1", "0"], "no such address"),
         (&["--workers", "1000000", "0"], "1000000 workers (choose 1 to 4096)"),
         (&["--queue", "10000000", "0"], "queue"),
+        (&["--workers", "2000000", "--delay", "1ms", "--deadline", "1s", "0"], "2000000 workers"),
+        (&["--header", "no colon", "0"], "--header"),
+        (&["--header", "Content-Length: 5", "0"], "Content-Length"),
+        (&["--mime", "wasm", "0"], "--mime wasm"),
+        (&["--error-page", "200=ok.html", "0"], "--error-page 200=ok.html"),
         (&["--idle-timeout", "100000years", "0"], "more than a year"),
     ] {
         let output = run(arguments);
@@ -174,9 +183,11 @@ fn a_start_that_fails_is_one_line_and_code_1() {
 fn a_closed_standard_output_is_no_reason_to_fail() {
     let site = Site::new();
     let log = site.path().join("log");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
     let mut child = server()
         .args(["--root", site.path().to_str().unwrap(), "0"])
-        .stdout(std::process::Stdio::null())
+        .stdout(writer)
         .stderr(std::fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();

@@ -50,6 +50,18 @@ fn a_file_from_the_future_is_dated_now() {
     assert!(of("Last-Modified") <= SystemTime::now(), "RFC 9110, section 8.8.2.1");
 }
 
+/// Fields cannot tell of a time before 1970; the file is served all the same.
+#[test]
+fn a_file_from_before_the_epoch_is_served() {
+    let site = Site::new();
+    let path = site.put("old.txt", "old");
+    let past = SystemTime::UNIX_EPOCH - Duration::from_secs(86_400);
+    File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
+    let server = start(&site);
+    assert_eq!(get(server.addresses()[0], "/old.txt").body, b"old");
+    assert_eq!(get(server.addresses()[0], "/").status, 200, "and listed");
+}
+
 #[test]
 fn media_types() {
     let site = Site::new();

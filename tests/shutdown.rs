@@ -105,6 +105,38 @@ fn a_hangup_is_no_reason_to_end() {
     assert!(server.is_running());
 }
 
+/// Connections that wait in the kernel for a place are not lost: one after another gets it.
+#[test]
+fn the_backlog_is_served_before_the_end() {
+    let site = Site::new();
+    let options = ["--workers", "1", "--max-connections", "1", "--delay", "5ms"];
+    let mut server = RealServer::start(&site, &options);
+    let mut waiting: Vec<_> = (0..20).map(|_| connect(server.address())).collect();
+    waiting.iter_mut().for_each(ask);
+    server.signal("TERM");
+    for stream in &mut waiting {
+        assert_eq!(Reply::read(stream).body, TESTFILE);
+    }
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// Half a request is given a little time, and does not hold up the end until the drain timeout.
+#[test]
+fn half_a_request_is_answered_and_does_not_hold_up_the_end() {
+    let site = Site::new();
+    let mut server = RealServer::start(&site, &["--drain-timeout", "1h", "--header-timeout", "1h"]);
+    let mut half = connect(server.address());
+    half.write_all(b"GET /te").unwrap();
+    // Served from the same listener behind it, so the half is known to have come.
+    support::get(server.address(), "/testfile");
+    server.signal("TERM");
+    let mut bytes = Vec::new();
+    half.read_to_end(&mut bytes).expect("a clean end, no reset");
+    assert!(bytes.starts_with(b"HTTP/1.1 408"), "{}", bytes.escape_ascii());
+    drop(half);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
 /// A request that was sent while the server listened is answered, whatever state it was in.
 #[test]
 fn nothing_that_was_sent_in_time_is_lost() {

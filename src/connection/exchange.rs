@@ -228,7 +228,9 @@ fn answer<H: Handler>(
     handler: &H,
     context: &Context,
 ) -> Answer {
+    let start = Instant::now();
     let handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
+    context.recorder.served_in(start.elapsed());
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
         Ok(response) if after == After::Keep && context.is_draining() => {

@@ -1,6 +1,6 @@
 //! The acceptor's part of a connection: reading heads, dropping bodies, lingering.
 //!
-//! A worker steps through here as well, on what is buffered; it never reads.
+//! A worker steps through here as well, on what is buffered; it never reads from the socket here.
 
 use super::{Connection, Context, Flow, Phase, Role};
 use crate::config::{self, Config};

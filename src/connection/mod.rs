@@ -11,7 +11,7 @@ mod incoming;
 mod outgoing;
 mod exchange;
 
-use crate::admission::{Admission, Place, Stage};
+use crate::admission::{Admission, Place, Share, Stage};
 use crate::config::{self, Config};
 use crate::http::Version;
 use crate::http::body::BodySkipper;
@@ -26,7 +26,7 @@ use input::Input;
 use outgoing::{Failure, Outgoing, Progress};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What waits in the queue: a connection with a whole request head.
 #[derive(Debug)]
@@ -89,10 +89,8 @@ impl Context {
     /// Seconds after which another try makes sense: the time in which the workers get through
     /// the queue, and up to as much again by chance, so that not all come back at once.
     fn retry_after(&self) -> u64 {
-        let service = self.recorder.mean_service().unwrap_or_default().as_secs_f64();
-        let jobs = self.queue.len() as f64 / self.config.workers as f64;
-        let seconds = (jobs * service * (1.0 + fastrand::f64())).ceil() as u64;
-        seconds.clamp(1, config::RETRY_AFTER_MOST)
+        let service = self.recorder.mean_service().unwrap_or_default();
+        retry_after(self.queue.len(), self.config.workers, service, fastrand::f64())
     }
 }
 
@@ -112,6 +110,7 @@ pub enum Step {
 pub struct Connection {
     socket: Socket,
     peer: SocketAddr,
+    share: Share,
     input: Input,
     phase: Phase,
     deadline: Instant,
@@ -177,10 +176,17 @@ impl Parked for Connection {
 
 impl Connection {
     /// A connection just accepted; `stream` does not block.
-    pub fn new(stream: TcpStream, peer: SocketAddr, place: Place, config: &Config) -> Box<Self> {
+    pub fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        share: Share,
+        config: &Config,
+    ) -> Box<Self> {
         Box::new(Self {
             socket: Socket::new(stream),
             peer,
+            share,
             input: Input::default(),
             phase: Phase::Idle,
             deadline: Instant::now() + config.idle_timeout,
@@ -191,6 +197,29 @@ impl Connection {
     /// True between requests: closing it now loses nothing.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
+    }
+
+    /// True where its client has more connections than it may.
+    pub fn is_one_too_many(&self) -> bool {
+        self.share != Share::Within
+    }
+
+    /// True where its request has been in the queue before, and came back without its body.
+    pub fn was_admitted(&self) -> bool {
+        matches!(self.phase, Phase::Ready { body_dropped: true, .. })
+    }
+
+    /// True where some of a request has come, and not all.
+    pub fn is_partial(&self) -> bool {
+        matches!(self.phase, Phase::Head(_) | Phase::Body { .. })
+    }
+
+    /// The reason for its end, where that is decided already.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        match self.phase {
+            Phase::Lingering { reason, .. } => Some(reason),
+            _ => None,
+        }
     }
 
     /// True where nothing is owed to the client any more: between requests, or behind the last.
@@ -260,7 +289,9 @@ impl Connection {
         // A full socket reports room again when a good part of it is free, which at a low rate
         // can take longer than the window: so what has become free is filled before counting.
         let flow = self.flush(context);
-        let Phase::Flushing { outgoing, record, sent_before, .. } = &mut self.phase else {
+        let (Flow::Wait(_), Phase::Flushing { outgoing, record, sent_before, .. }) =
+            (&flow, &mut self.phase)
+        else {
             return self.follow(flow, context);
         };
         let Config { min_rate, write_timeout, .. } = *context.config;
@@ -358,5 +389,30 @@ impl Connection {
 
     fn has_unread_bytes(&self) -> bool {
         matches!(self.socket.read(&mut [0; 64]), Ok(1..))
+    }
+}
+
+/// See [`Context::retry_after`]; `chance` is from 0 to 1.
+fn retry_after(waiting: usize, workers: usize, service: Duration, chance: f64) -> u64 {
+    let rounds = waiting as f64 / workers as f64;
+    let seconds = (rounds * service.as_secs_f64() * (1.0 + chance)).ceil() as u64;
+    seconds.clamp(1, config::RETRY_AFTER_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_follows_queue_and_service_time() {
+        let advice = |waiting, workers, millis, chance| {
+            retry_after(waiting, workers, Duration::from_millis(millis), chance)
+        };
+        assert_eq!(advice(0, 4, 20, 0.5), 1, "never at once");
+        assert_eq!(advice(1024, 4, 20, 0.0), 6);
+        assert_eq!(advice(1024, 4, 20, 0.99), 11);
+        assert_eq!(advice(1024, 8, 20, 0.0), 3);
+        assert_eq!(advice(1024, 4, 40, 0.0), 11);
+        assert_eq!(advice(1024, 1, 10_000, 0.0), config::RETRY_AFTER_MOST);
     }
 }

@@ -167,7 +167,12 @@ fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), F
         Err(errno @ (Errno::AGAIN | Errno::INTR | Errno::PIPE | Errno::CONNRESET)) => {
             Err(Failure::Peer(errno.into()))
         }
-        Err(errno @ (Errno::TIMEDOUT | Errno::NOTCONN)) => Err(Failure::Peer(errno.into())),
+        Err(errno @ (Errno::TIMEDOUT | Errno::NOTCONN | Errno::CONNABORTED)) => {
+            Err(Failure::Peer(errno.into()))
+        }
+        Err(errno @ (Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN | Errno::NOBUFS)) => {
+            Err(Failure::Peer(errno.into()))
+        }
         Err(errno) => Err(Failure::Content(errno.into())),
     }
 }
@@ -181,7 +186,12 @@ fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), F
 fn copy_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
     let wanted = piece_of(slice, config::COPY_PIECE);
     let mut buffer = vec![0; wanted];
-    let read = slice.file.read_at(&mut buffer, slice.offset).map_err(Failure::Content)?;
+    let read = loop {
+        match slice.file.read_at(&mut buffer, slice.offset) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => break outcome.map_err(Failure::Content)?,
+        }
+    };
     if read == 0 {
         return advance(slice, 0, wanted);
     }

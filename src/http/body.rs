@@ -44,7 +44,8 @@ enum After {
 }
 
 impl BodySkipper {
-    /// A skipper for a body of this length that drops at most `limit` bytes of it.
+    /// A skipper for a body of this length that drops at most `limit` bytes of it, framing
+    /// included.
     pub fn new(length: BodyLength, limit: u64) -> Result<Self, Fault> {
         let state = match length {
             BodyLength::Known(0) => State::Done,
@@ -75,6 +76,8 @@ impl BodySkipper {
                 };
                 continue;
             }
+            // Framing counts too: a body of small chunks is mostly that.
+            self.left = self.left.checked_sub(1).ok_or(Fault::BodyTooLarge)?;
             self.framing_byte(bytes[at])?;
             at += 1;
         }
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn chunked_bodies() {
-        let endless = format!("5{}\r\n", "x".repeat(300));
+        let endless = format!("5;{}\r\n", "x".repeat(300));
         type Row<'a> = (&'a [u8], Result<(usize, bool), Fault>);
         let rows: &[Row] = &[
             (b"0\r\n\r\nGET", Ok((5, true))),
@@ -189,7 +192,8 @@ mod tests {
             (b"5;a\0\r\n", Err(Fault::Chunk)),
             (b"fffffffffffffffff\r\n", Err(Fault::Chunk)),
             (b"ffffffffffffffff\r\n", Err(Fault::BodyTooLarge)),
-            (endless.as_bytes(), Err(Fault::Chunk)),
+            (endless.as_bytes(), Err(Fault::BodyTooLarge)),
+            (b"5x\r\n", Err(Fault::Chunk)),
         ];
         for (body, expected) in rows {
             let text = String::from_utf8_lossy(body);

@@ -24,7 +24,9 @@ pub enum Scan {
 pub struct HeadScanner {
     at: usize,
     line_start: usize,
-    method_ended: bool,
+    /// Where the target starts, once the method has ended.
+    target_start: Option<usize>,
+    target_ended: bool,
     version: Option<Version>,
 }
 
@@ -80,8 +82,6 @@ impl HeadScanner {
     }
 
     fn request_line_byte(&mut self, byte: u8, bytes: &[u8], limits: HeadLimits) -> Byte {
-        // Method, two spaces and `HTTP/1.1` CR: what a line has beside its target.
-        let line_most = limits.target + config::METHOD_BYTES + 11;
         match byte {
             b'\n' => match line_version(trim_cr(&bytes[..self.at])) {
                 None if limits.http09 && is_simple(trim_cr(&bytes[..self.at])) => {
@@ -96,13 +96,20 @@ impl HeadScanner {
                 None => Byte::Refused(Fault::RequestLine),
             },
             b'\r' => cr(bytes, self.at, Fault::RequestLine),
-            _ if self.at >= line_most => Byte::Refused(Fault::TargetTooLong),
-            b' ' if self.at > 0 => {
-                self.method_ended = true;
+            b' ' if self.at > 0 && self.target_start.is_none() => {
+                self.target_start = Some(self.at + 1);
+                Byte::Next
+            }
+            b' ' if self.target_start.is_some() => {
+                self.target_ended = true;
                 Byte::Next
             }
             0..=b' ' | 0x7f => Byte::Refused(Fault::NotHttp),
-            _ if self.method_ended => Byte::Next,
+            _ if self.target_ended => Byte::Next,
+            _ if self.target_start.is_some_and(|start| self.at - start >= limits.target) => {
+                Byte::Refused(Fault::TargetTooLong)
+            }
+            _ if self.target_start.is_some() => Byte::Next,
             _ if !is_token_byte(byte) => Byte::Refused(Fault::NotHttp),
             _ if self.at >= config::METHOD_BYTES => Byte::Refused(Fault::Method),
             _ => Byte::Next,
@@ -192,6 +199,8 @@ mod tests {
     #[test]
     fn heads_and_what_cannot_become_one() {
         let long_target = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200));
+        let exact = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(63));
+        let above = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(64));
         let long_head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(300));
         let long_method = format!("{} / HTTP/1.1\r\n\r\n", "A".repeat(40));
         let rows: &[(&[u8], Scan)] = &[
@@ -215,6 +224,8 @@ mod tests {
             (long_target.as_bytes(), Scan::Refused(Fault::TargetTooLong)),
             (long_head.as_bytes(), Scan::Refused(Fault::HeadTooLarge)),
             (long_method.as_bytes(), Scan::Refused(Fault::Method)),
+            (exact.as_bytes(), Scan::Complete(exact.len())),
+            (above.as_bytes(), Scan::Refused(Fault::TargetTooLong)),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Scan::Complete(18)),
         ];
         for (bytes, expected) in rows {

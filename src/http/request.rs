@@ -64,6 +64,10 @@ impl<'b> Request<'b> {
     /// Reads a whole head, as [`super::head::HeadScanner`] delimits it.
     pub fn parse(head: &'b [u8], slots: &'b mut FieldSlots<'b>) -> Result<Self, Fault> {
         let (line, fields) = split_request_line(head);
+        // The preface of HTTP/2 (RFC 9113, section 3.4) is made to look like a request to us.
+        if line == b"PRI * HTTP/2.0" {
+            return Err(Fault::NotHttp);
+        }
         let mut words = line.split(|&byte| byte == b' ');
         let words = [words.next(), words.next(), words.next(), words.next()];
         let (method, target, version) = match words {

@@ -3,7 +3,7 @@
 use super::SEGMENT;
 use crate::config;
 use crate::files::root::Entry;
-use crate::handler::{Body, Response};
+use crate::handler::{Body, Response, escape_html};
 use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::http::target::DecodedPath;
@@ -108,7 +108,7 @@ fn json_page(path: &DecodedPath, entries: &[Entry]) -> String {
 }
 
 fn html_page(path: &DecodedPath, view: View, entries: &[Entry]) -> String {
-    let shown = escaped(&format!("/{}", String::from_utf8_lossy(path.as_bytes())));
+    let shown = escape_html(&format!("/{}", String::from_utf8_lossy(path.as_bytes())));
     let mut page = String::with_capacity(2048 + entries.len() * 192);
     page.push_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
@@ -134,7 +134,7 @@ fn html_page(path: &DecodedPath, view: View, entries: &[Entry]) -> String {
     }
     for entry in entries {
         let slash = if entry.is_directory { "/" } else { "" };
-        let name = escaped(&String::from_utf8_lossy(&entry.name));
+        let name = escape_html(&String::from_utf8_lossy(&entry.name));
         let size = if entry.is_directory { "&ndash;".to_owned() } else { human_size(entry.size) };
         let time = entry.modified.map(human_time).unwrap_or_default();
         put(
@@ -142,7 +142,7 @@ fn html_page(path: &DecodedPath, view: View, entries: &[Entry]) -> String {
             format_args!(
                 "<tr><td><a href=\"{}\">{name}{slash}</a></td>\
                  <td class=\"n\">{size}</td><td class=\"n\">{time}</td></tr>\n",
-                escaped(&href(entry))
+                escape_html(&href(entry))
             ),
         );
     }
@@ -175,7 +175,7 @@ fn breadcrumb(path: &DecodedPath) -> String {
     for (depth, segment) in segments.iter().enumerate() {
         let up = "../".repeat(segments.len() - depth - 1);
         let link = if up.is_empty() { "./" } else { &up };
-        let name = escaped(&String::from_utf8_lossy(segment));
+        let name = escape_html(&String::from_utf8_lossy(segment));
         put(&mut crumbs, format_args!("<a href=\"{link}\">{name}/</a>"));
     }
     crumbs
@@ -185,23 +185,6 @@ fn breadcrumb(path: &DecodedPath) -> String {
 fn href(entry: &Entry) -> String {
     let slash = if entry.is_directory { "/" } else { "" };
     format!("./{}{slash}", percent_encode(&entry.name, SEGMENT))
-}
-
-/// Text that cannot become markup; control characters are shown as what they are.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            control if control.is_control() => safe.extend(control.escape_default()),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 /// A size in binary units, with one decimal below ten of them.

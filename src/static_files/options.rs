@@ -1,7 +1,7 @@
 //! How a site is served: what is shown, what is added, what replaces an error.
 
 use crate::files::media_type::MediaTypes;
-use crate::handler::Response;
+use crate::handler::{OWN_FIELDS, Response};
 use crate::http::response::is_valid_field;
 use crate::http::status::Status;
 use std::collections::HashMap;
@@ -60,30 +60,22 @@ impl fmt::Display for SiteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(field) => write!(f, "{field:?} is no header field (write Name: value)"),
-            Self::Reserved(name) => write!(f, "{name} is the server's own to set"),
+            Self::Reserved(name) => write!(f, "{name} is the server's own to set (leave it out)"),
         }
     }
 }
 
 impl std::error::Error for SiteError {}
 
-/// Fields that frame a message or describe its content.
-const RESERVED: &[&str] = &[
-    "accept-ranges",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-range",
-    "content-type",
-    "date",
-    "etag",
-    "keep-alive",
-    "last-modified",
-    "location",
-    "server",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+/// Fields that describe one response's content or redirect it.
+const DESCRIPTIVE: &[&str] = &[
+    "Accept-Ranges",
+    "Content-Encoding",
+    "Content-Range",
+    "Content-Type",
+    "ETag",
+    "Last-Modified",
+    "Location",
 ];
 
 impl Site {
@@ -92,7 +84,8 @@ impl Site {
         if !is_valid_field(name, value.as_bytes()) {
             return Err(SiteError::Malformed(format!("{name}: {value}")));
         }
-        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        if DESCRIPTIVE.iter().chain(OWN_FIELDS).any(|reserved| reserved.eq_ignore_ascii_case(name))
+        {
             return Err(SiteError::Reserved(name.to_owned()));
         }
         self.fields.push((name.to_owned(), value.to_owned()));

@@ -112,6 +112,6 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     closes(400, b"SSH-2.0-OpenSSH_9.2p1\r\n"),
     closes(400, b"\0\0\0\0\0\0\0\0"),
-    closes(505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    closes(400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     closes(400, b"hello\r\n"),
 ];

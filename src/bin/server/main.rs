@@ -3,10 +3,12 @@
 mod site;
 
 use clap::Parser;
+use cws::cli::LogWriter;
 use cws::{Config, Counter, Delay, Server, StaticFiles, Summary, config};
+use env_logger::{Target, WriteStyle};
 use log::{LevelFilter, info, warn};
 use site::SiteArgs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,8 +54,8 @@ struct Args {
     /// Longest wait for a worker; a request that waited longer is answered by 503 [default: 10s]
     #[arg(long, env = "CWS_QUEUE_TIMEOUT", value_name = "DURATION", value_parser = timeout)]
     queue_timeout: Option<Duration>,
-    /// How long clients wait for a response, if known: sets queue and queue timeout so that none
-    /// is served too late
+    /// How long clients wait for a response, if known: sets the queue timeout, and with a delay the
+    /// queue, so that few are served too late
     #[arg(long, env = "CWS_DEADLINE", value_name = "DURATION", value_parser = timeout)]
     deadline: Option<Duration>,
     /// Connections that may be open [default: what the descriptor limit allows]
@@ -86,13 +88,13 @@ struct Args {
           value_parser = duration)]
     drain_timeout: Duration,
     /// Do not answer requests of HTTP/0.9
-    #[arg(long, env = "CWS_NO_HTTP09")]
+    #[arg(long, env = "CWS_NO_HTTP09", value_parser = flag())]
     no_http09: bool,
     /// Do not say in responses what server they come from
-    #[arg(long, env = "CWS_NO_SERVER_HEADER")]
+    #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = flag())]
     no_server_header: bool,
     /// Log warnings and errors alone
-    #[arg(short, long, env = "CWS_QUIET")]
+    #[arg(short, long, env = "CWS_QUIET", value_parser = flag())]
     quiet: bool,
     #[command(flatten)]
     site: SiteArgs,
@@ -122,12 +124,16 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return cws::cli::usage("server", &error),
     };
-    start_log(args.quiet);
-    match run(&args) {
+    let log = start_log(args.quiet);
+    let code = match run(&args) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_cut) => ExitCode::from(CUT),
         Err(reason) => cws::cli::failure("server", &reason),
+    };
+    if let Some(log) = log {
+        log.finish();
     }
+    code
 }
 
 /// Serves until told to stop; gives the number of connections that were cut.
@@ -160,6 +166,9 @@ fn run(args: &Args) -> Result<u64, String> {
         warn!("links are followed OUT of {}: whoever can make one decides", root.display());
     }
 
+    if args.deadline.is_some_and(|deadline| deadline <= 2 * delay) {
+        warn!("with a delay of {} most clients will have gone before their turn", show(delay));
+    }
     if let Some(deadline) = args.deadline {
         let (deadline, timeout) = (show(deadline), show(queue_timeout));
         info!("deadline {deadline}: queue {queue}, queue timeout {timeout}");
@@ -176,7 +185,7 @@ fn run(args: &Args) -> Result<u64, String> {
     let uptime = show(Duration::from_secs(uptime.as_secs()));
     info!(
         "stopped after {uptime}: {served} served, {} refused, {expired} expired, {cut} cut",
-        refused - expired
+        refused.saturating_sub(expired)
     );
     Ok(cut)
 }
@@ -203,9 +212,7 @@ fn configure(args: &Args) -> Result<Config, String> {
         http09: !args.no_http09,
         server_field: !args.no_server_header,
         drain_delay: args.drain_delay,
-        max_connections: args
-            .max_connections
-            .unwrap_or_else(|| limit.saturating_sub(config::DESCRIPTOR_RESERVE).max(1)),
+        max_connections: args.max_connections.unwrap_or_else(|| config::connections_within(limit)),
         header_timeout: args.header_timeout,
         idle_timeout: args.idle_timeout,
         write_timeout: args.write_timeout,
@@ -240,10 +247,27 @@ fn root_error(root: &Path, error: &io::Error) -> String {
     format!("cannot serve {}: {what} ({todo})", root.display())
 }
 
+/// A flag from the environment, as people write it: 1, yes, true, on, and their opposites.
+fn flag() -> impl clap::builder::TypedValueParser<Value = bool> {
+    clap::builder::BoolishValueParser::new()
+}
+
 /// `RUST_LOG` wins over `--quiet`, which wins over the default.
-fn start_log(quiet: bool) {
+fn start_log(quiet: bool) -> Option<LogWriter> {
     let level = if quiet { LevelFilter::Warn } else { LevelFilter::Info };
-    env_logger::Builder::new().filter_level(level).parse_default_env().init();
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).parse_default_env();
+    // Without its thread the log is written where it is made, which is better than no log.
+    let writer = LogWriter::start().ok();
+    if let Some(writer) = &writer {
+        builder.target(Target::Pipe(Box::new(writer.sink())));
+        // The logger cannot see the terminal behind the writer.
+        if io::stderr().is_terminal() && std::env::var_os("RUST_LOG_STYLE").is_none() {
+            builder.write_style(WriteStyle::Always);
+        }
+    }
+    builder.init();
+    writer
 }
 
 fn show(duration: Duration) -> String {

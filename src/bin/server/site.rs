@@ -11,16 +11,16 @@ pub(crate) struct SiteArgs {
     #[arg(long, env = "CWS_INDEX", value_name = "NAME", value_delimiter = ',', value_parser = name)]
     index: Vec<String>,
     /// Answer 403 for a directory without an index instead of listing it
-    #[arg(long, env = "CWS_NO_LISTING")]
+    #[arg(long, env = "CWS_NO_LISTING", value_parser = super::flag())]
     no_listing: bool,
     /// Serve names that begin with a dot, too
-    #[arg(long, env = "CWS_HIDDEN")]
+    #[arg(long, env = "CWS_HIDDEN", value_parser = super::flag())]
     hidden: bool,
     /// Follow links that lead out of the root
-    #[arg(long, env = "CWS_FOLLOW_SYMLINKS")]
+    #[arg(long, env = "CWS_FOLLOW_SYMLINKS", value_parser = super::flag())]
     pub(crate) follow_symlinks: bool,
     /// Do not serve file.br, file.zst and file.gz in the place of file
-    #[arg(long, env = "CWS_NO_PRECOMPRESSED")]
+    #[arg(long, env = "CWS_NO_PRECOMPRESSED", value_parser = super::flag())]
     no_precompressed: bool,
     /// Media type of an extension, like wasm=application/wasm; repeat for more
     #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',')]
@@ -32,13 +32,13 @@ pub(crate) struct SiteArgs {
     #[arg(long, env = "CWS_CACHE_CONTROL", value_name = "VALUE")]
     cache_control: Option<String>,
     /// Let scripts of other origins read what is served
-    #[arg(long, env = "CWS_CORS")]
+    #[arg(long, env = "CWS_CORS", value_parser = super::flag())]
     cors: bool,
     /// Page for a status, beneath the root, like 404=404.html; repeat for more
     #[arg(long, env = "CWS_ERROR_PAGE", value_name = "STATUS=FILE", value_delimiter = ',')]
     error_page: Vec<String>,
     /// Serve the top index for unknown paths without an extension, for single-page applications
-    #[arg(long, env = "CWS_SPA")]
+    #[arg(long, env = "CWS_SPA", value_parser = super::flag())]
     spa: bool,
 }
 
@@ -67,7 +67,7 @@ impl SiteArgs {
                 .split_once('=')
                 .filter(|(extension, media_type)| is_extension(extension) && is_type(media_type))
                 .ok_or_else(|| {
-                    format!("cannot use --mime {pair}: write it like wasm=application/wasm")
+                    format!("cannot use --mime {pair} (write it like wasm=application/wasm)")
                 })?;
             site.media_types.set(extension.trim_start_matches('.'), media_type);
         }
@@ -77,7 +77,7 @@ impl SiteArgs {
                 .and_then(|(status, page)| Some((status.parse().ok()?, page)))
                 .filter(|&(status, page)| (400..600).contains(&status) && !page.is_empty())
                 .ok_or_else(|| {
-                    format!("cannot use --error-page {pair}: write it like 404=404.html")
+                    format!("cannot use --error-page {pair} (write it like 404=404.html)")
                 })?;
             site.error_pages.insert(status, page.to_owned());
         }
@@ -85,7 +85,7 @@ impl SiteArgs {
             self.cache_control.iter().map(|value| ("Cache-Control", value.as_str()));
         for field in &self.header {
             let (name, value) = field.split_once(':').ok_or_else(|| {
-                format!("cannot use --header {field:?}: write it like 'Name: value'")
+                format!("cannot use --header {field:?} (write it like 'Name: value')")
             })?;
             site.add_field(name, value.trim())
                 .map_err(|error| format!("cannot use --header {field:?}: {error}"))?;

@@ -1,4 +1,8 @@
-//! What both commands share: one-line errors, exit codes, signals.
+//! What both commands share: one-line errors, exit codes, signals, a log that waits for nobody.
+
+mod log_writer;
+
+pub use log_writer::LogWriter;
 
 use crossbeam_channel::{Receiver, bounded};
 use std::io::{self, Write};
