@@ -69,7 +69,7 @@ pub mod lab;
 pub mod cli;
 
 pub use config::Config;
-pub use handler::{Body, Delay, FileSlice, Handler, Response};
+pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response};
 pub use http::request::{Method, Request};
 pub use http::status::Status;
 pub use metrics::{CloseReason, Counter, Snapshot};
