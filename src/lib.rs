@@ -60,6 +60,7 @@ mod admission;
 mod files;
 mod handler;
 mod static_files;
+mod auth;
 mod connection;
 mod workers;
 mod acceptor;
@@ -68,6 +69,7 @@ pub mod client;
 pub mod lab;
 pub mod cli;
 
+pub use auth::{BasicAuth, User};
 pub use config::Config;
 pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response};
 pub use http::request::{Method, Request};

@@ -401,3 +401,28 @@ fn links_are_followed_out_on_request_alone() {
         assert_eq!(listing.contains(">out<"), follows);
     }
 }
+
+#[test]
+fn those_who_know_a_password_get_in() {
+    let files = support::Site::new();
+    let hash = bcrypt::hash("open sesame", 4).unwrap();
+    let auth = format!("ali:{hash}");
+    let server = support::RealServer::start(&files, &["--auth", &auth, "--workers", "1"]);
+    // "ali:open sesame", "ali:open", "eve:open sesame"
+    let rows = [
+        ("", 401),
+        ("Authorization: Basic YWxpOm9wZW4gc2VzYW1l\r\n", 200),
+        ("Authorization: Basic YWxpOm9wZW4gc2VzYW1l\r\n", 200),
+        ("Authorization: Basic YWxpOm9wZW4=\r\n", 401),
+        ("Authorization: Basic ZXZlOm9wZW4gc2VzYW1l\r\n", 401),
+        ("Authorization: Basic !!!\r\n", 401),
+        ("Authorization: Bearer YWxpOm9wZW4gc2VzYW1l\r\n", 401),
+    ];
+    for (fields, status) in rows {
+        let reply = ask(server.address(), "GET", "/testfile", fields);
+        assert_eq!(reply.status, status, "{fields:?}");
+        assert_eq!(reply.field("WWW-Authenticate").is_some(), status == 401, "{fields:?}");
+    }
+    let missing = ask(server.address(), "GET", "/nosuch", "");
+    assert_eq!(missing.status, 401, "nothing is told of what exists");
+}

@@ -138,6 +138,8 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["--delay", "50"], "--delay"),
         (&["--header-timeout", "0s"], "--header-timeout"),
         (&["--max-connections", "0"], "--max-connections"),
+        (&["--auth", "ann:secret"], "htpasswd"),
+        (&["--index", "a/b"], "--index"),
         (&["65536"], "65536"),
         (&["80", "81"], "81"),
     ] {

@@ -4,7 +4,7 @@ mod site;
 
 use clap::Parser;
 use cws::cli::LogWriter;
-use cws::{Config, Counter, Delay, Server, StaticFiles, Summary, config};
+use cws::{BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, config};
 use env_logger::{Target, WriteStyle};
 use log::{LevelFilter, info, warn};
 use site::SiteArgs;
@@ -145,7 +145,10 @@ fn run(args: &Args) -> Result<u64, String> {
     let config = configure(args)?;
     let Config { workers, queue, queue_timeout, drain_timeout, .. } = config;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
-    let handler = Delay::new(delay, files.with_site(args.site.site()?));
+    let handler = Delay::new(
+        delay,
+        BasicAuth::new(args.site.auth.clone(), files.with_site(args.site.site()?)),
+    );
     let server = Server::start(config, handler).map_err(|error| error.to_string())?;
     let mut stdout = io::stdout();
     for address in server.addresses() {

@@ -1,6 +1,6 @@
 //! The options of `server` that say how files are served.
 
-use cws::Site;
+use cws::{Site, User};
 
 /// How the files are served.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,11 @@ pub(crate) struct SiteArgs {
     /// Page for a status, beneath the root, like 404=404.html; repeat for more
     #[arg(long, env = "CWS_ERROR_PAGE", value_name = "STATUS=FILE", value_delimiter = ',')]
     error_page: Vec<String>,
+    /// User who may read, with the bcrypt hash of the password, as `htpasswd -nB NAME` prints it;
+    /// repeat for more
+    #[arg(long, env = "CWS_AUTH", value_name = "NAME:HASH", value_delimiter = ',',
+          value_parser = User::parse, hide_env_values = true)]
+    pub(crate) auth: Vec<User>,
     /// Serve the top index for unknown paths without an extension, for single-page applications
     #[arg(long, env = "CWS_SPA", value_parser = super::flag())]
     spa: bool,
