@@ -124,6 +124,14 @@ impl<H: Handler> BasicAuth<H> {
     }
 }
 
+/// The name in an `Authorization` field, whether or not its password is right.
+pub(crate) fn user_name(field: &[u8]) -> Option<Vec<u8>> {
+    let mut credentials = decode(field)?;
+    let end = credentials.iter().position(|&byte| byte == b':')?;
+    credentials.truncate(end);
+    Some(credentials)
+}
+
 /// The `name:password` of a `Basic` field.
 fn decode(field: &[u8]) -> Option<Vec<u8>> {
     let (scheme, token) = field.split_at_checked(6)?;

@@ -160,6 +160,22 @@ const _: () = assert!(QUEUE <= QUEUE_MOST);
 const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
 const _: () = assert!(SNIFF_BYTES as u64 <= SMALL_FILE, "a look never exceeds a small file");
 
+/// The form of the access log's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// For people at a terminal: who, what, status, content length, time since it was queued.
+    #[default]
+    Brief,
+    /// The Common Log Format of NCSA httpd.
+    Common,
+    /// The same with `Referer` and `User-Agent`: what log tools read.
+    Combined,
+    /// An object a line, with the times of an exchange in microseconds.
+    Json,
+}
+
 /// What a server needs to know before it starts; [`Config::default`] is a working one.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -190,6 +206,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Longest wait for running requests at shutdown.
     pub drain_timeout: Duration,
+    /// The form of the access log, which goes through `log`, to the target `access`.
+    pub access_log: AccessLog,
     /// Requests of HTTP/0.9 are answered.
     pub http09: bool,
     /// Responses say what server they come from.
@@ -219,6 +237,7 @@ impl Default for Config {
             min_rate: MIN_RATE,
             drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
+            access_log: AccessLog::default(),
             http09: true,
             server_field: true,
             head_bytes: HEAD_BYTES,

@@ -55,6 +55,7 @@
 pub mod config;
 pub mod http;
 mod metrics;
+mod access_log;
 mod parking;
 mod admission;
 mod files;
@@ -70,7 +71,7 @@ pub mod lab;
 pub mod cli;
 
 pub use auth::{BasicAuth, User};
-pub use config::Config;
+pub use config::{AccessLog, Config};
 pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response};
 pub use http::request::{Method, Request};
 pub use http::status::Status;

@@ -132,7 +132,7 @@ impl Server {
             let worker = Worker {
                 parking: Arc::clone(&parking),
                 handler: Arc::clone(&handler),
-                context: context(number, Role::Worker),
+                context: context(number, Role::Worker(number)),
                 alive: alive.clone(),
             };
             worker.context.recorder.set_idle(true);

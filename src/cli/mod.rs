@@ -1,8 +1,10 @@
 //! What both commands share: one-line errors, exit codes, signals, a log that waits for nobody.
 
 mod log_writer;
+mod logger;
 
-pub use log_writer::LogWriter;
+pub use log_writer::{LogSink, LogWriter};
+pub use logger::Logging;
 
 use crossbeam_channel::{Receiver, bounded};
 use std::io::{self, Write};
@@ -39,15 +41,19 @@ fn say(line: &str) {
 }
 
 /// Waits for SIGINT and SIGTERM: the receiver gets the first one, and the second one ends the
-/// process at once, with the shell's code for it. SIGHUP, by which a closed terminal ends a
-/// process, does nothing.
-pub fn signals() -> io::Result<Receiver<()>> {
+/// process at once, with the shell's code for it. SIGHUP calls `hung_up`, and ends nothing.
+pub fn signals(hung_up: impl Fn() + Send + 'static) -> io::Result<Receiver<()>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (first, received) = bounded(1);
-    // Nothing but this in this thread: it must get to the second signal whatever else hangs.
+    // Little else in this thread: it must get to the second signal whatever else hangs.
     let watch = move || {
-        let mut arrived = signals.forever().filter(|&signal| signal != SIGHUP);
+        let mut arrived = signals.forever().filter(|&signal| {
+            if signal == SIGHUP {
+                hung_up();
+            }
+            signal != SIGHUP
+        });
         if arrived.next().is_some() {
             let _ = first.send(());
         }

@@ -2,19 +2,18 @@
 
 use super::outgoing::Outgoing;
 use super::{After, Connection, Context, Phase, Step};
-use crate::config;
+use crate::access_log::{self, Record};
+use crate::auth::user_name;
+use crate::config::{self, AccessLog};
 use crate::handler::{Body, Handler, Response};
 use crate::http::Version;
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::request::{Method, NO_FIELDS, Request, split_request_line};
 use crate::http::response::ResponseHead;
-use crate::http::status::Status;
 use crate::metrics::{CloseReason, Counter};
 use crate::parking::Interest;
 use std::any::Any;
-use std::fmt;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime};
 
@@ -47,52 +46,29 @@ impl Answer {
             version,
             head_only: input.starts_with(b"HEAD "),
             after: After::Linger(CloseReason::Refused),
-            record: Record::of(input, Instant::now(), false),
+            record: record(input, Instant::now(), false, context),
         }
     }
 }
 
-/// What the log says of an exchange, kept until its response is sent.
-#[derive(Debug)]
-pub(super) struct Record {
-    request_line: String,
-    status: Status,
-    content: u64,
+/// The record of a request of which `head` is the start, if it will be logged, or if
+/// `in_any_case` it may be needed for an error.
+fn record(
+    head: &[u8],
     since: Instant,
-}
-
-impl Record {
-    /// The log's target.
-    const TARGET: &str = "access";
-
-    /// A record, if it will be logged, or if `in_any_case` it may be needed for an error.
-    fn of(head: &[u8], since: Instant, in_any_case: bool) -> Option<Box<Self>> {
-        if !in_any_case && !log::log_enabled!(target: Self::TARGET, log::Level::Info) {
-            return None;
-        }
-        let (line, _) = split_request_line(head);
-        let line = &line[..line.len().min(config::TARGET_BYTES)];
-        let request_line = line.escape_ascii().to_string();
-        Some(Box::new(Self { request_line, status: Status::OK, content: 0, since }))
+    in_any_case: bool,
+    context: &Context,
+) -> Option<Box<Record>> {
+    let is_logged = context.config.access_log != AccessLog::Off
+        && log::log_enabled!(target: access_log::TARGET, log::Level::Info);
+    if !is_logged && !in_any_case {
+        return None;
     }
-
-    /// One line: who, what, the status, the content's length, the time since it was queued.
-    pub(super) fn log(&self, peer: SocketAddr, trouble: &str) {
-        let Self { request_line, status, content, since } = self;
-        let millis = since.elapsed().as_secs_f64() * 1e3;
-        let colon = if trouble.is_empty() { "" } else { ": " };
-        log::info!(
-            target: Self::TARGET,
-            "{peer} \"{request_line}\" {} {content} {millis:.1}ms{colon}{trouble}",
-            status.code()
-        );
-    }
-}
-
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.request_line)
-    }
+    let (line, _) = split_request_line(head);
+    let line = &line[..line.len().min(config::TARGET_BYTES)];
+    let mut record = Box::new(Record::new(line, since));
+    record.worker = context.worker();
+    Some(record)
 }
 
 /// What a worker makes of a request head and the bytes behind it.
@@ -174,7 +150,7 @@ impl Connection {
         context.recorder.responded(status);
         if let Some(record) = &mut record {
             record.status = status;
-            record.content = body.length();
+            record.responded = Instant::now();
         }
         self.deadline = Instant::now() + context.config.write_timeout;
         let outgoing = Outgoing::new(head, body);
@@ -215,9 +191,18 @@ fn examine<H: Handler>(
     if after == After::Keep && !request.framing.persistent {
         after = After::Close(CloseReason::Completed);
     }
+    let taken = Instant::now();
     let mut answer = answer(&request, after, handler, context);
     let from_file = answer.response.body().is_from_file();
-    answer.record = Record::of(head, since, from_file);
+    answer.record = record(head, since, from_file, context);
+    if let Some(record) = &mut answer.record {
+        let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
+        record.user = request.field("Authorization").and_then(user_name);
+        record.referer = owned(request.field("Referer"));
+        record.user_agent = owned(request.field("User-Agent"));
+        record.queued = taken.saturating_duration_since(since);
+        record.service = taken.elapsed();
+    }
     Verdict::Answered(answer, used)
 }
 

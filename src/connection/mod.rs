@@ -11,8 +11,9 @@ mod incoming;
 mod outgoing;
 mod exchange;
 
+use crate::access_log::{self, Record};
 use crate::admission::{Admission, Place, Share, Stage};
-use crate::config::{self, Config};
+use crate::config::{self, AccessLog, Config};
 use crate::http::Version;
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
@@ -21,7 +22,7 @@ use crate::http::response::DateCache;
 use crate::metrics::{CloseReason, Recorder};
 use crate::parking::{Interest, Parked, Socket};
 use crossbeam_channel::Receiver;
-use exchange::{Answer, Record};
+use exchange::Answer;
 use input::Input;
 use outgoing::{Failure, Outgoing, Progress};
 use std::net::{SocketAddr, TcpStream};
@@ -59,8 +60,8 @@ pub struct Context {
 pub enum Role {
     /// The thread that waits for peers, with its buffer for reading.
     Acceptor(Vec<u8>),
-    /// A thread that waits for jobs.
-    Worker,
+    /// A thread that waits for jobs, with its number.
+    Worker(usize),
 }
 
 impl Context {
@@ -78,7 +79,15 @@ impl Context {
 
     /// True where a worker may go on with its connection: nobody else waits for it.
     fn may_go_on(&self) -> bool {
-        matches!(self.role, Role::Worker) && self.queue.is_empty()
+        self.worker().is_some() && self.queue.is_empty()
+    }
+
+    /// The worker's number.
+    fn worker(&self) -> Option<usize> {
+        match self.role {
+            Role::Acceptor(_) => None,
+            Role::Worker(number) => Some(number),
+        }
     }
 
     /// True where responses end their connections, since the server is about to stop.
@@ -297,9 +306,8 @@ impl Connection {
         let Config { min_rate, write_timeout, .. } = *context.config;
         let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
         if outgoing.sent() - *sent_before < least.max(1) {
-            if let Some(record) = record {
-                record.log(self.peer, "not taken in time");
-            }
+            let sent = outgoing.content_sent();
+            log_access(record.as_deref(), self.peer, sent, "not taken in time", context);
             return Step::Close(self, CloseReason::WriteTimeout);
         }
         *sent_before = outgoing.sent();
@@ -340,9 +348,8 @@ impl Connection {
         let failure = match outgoing.write(&self.socket, || context.may_go_on()) {
             Ok(Progress::Done) => {
                 let after = *after;
-                if let Some(record) = record {
-                    record.log(self.peer, "");
-                }
+                let sent = outgoing.content_sent();
+                log_access(record.as_deref(), self.peer, sent, "", context);
                 return self.end_response(after, context);
             }
             Ok(Progress::Yielded | Progress::Blocked) => return Flow::Wait(Interest::Writable),
@@ -352,12 +359,11 @@ impl Connection {
             Failure::Peer(error) => (CloseReason::PeerGone, error),
             Failure::Content(error) => (CloseReason::BodyFailed, error),
         };
-        if let Some(record) = record {
-            if reason == CloseReason::BodyFailed {
-                log::error!("cannot read what {record} asks for: {error}");
-            }
-            record.log(self.peer, &error.to_string());
+        if let (Some(record), CloseReason::BodyFailed) = (&record, reason) {
+            log::error!("cannot read what \"{}\" asks for: {error}", record.shown());
         }
+        let sent = outgoing.content_sent();
+        log_access(record.as_deref(), self.peer, sent, &error.to_string(), context);
         Flow::Close(reason)
     }
 
@@ -389,6 +395,20 @@ impl Connection {
 
     fn has_unread_bytes(&self) -> bool {
         matches!(self.socket.read(&mut [0; 64]), Ok(1..))
+    }
+}
+
+/// Writes the line of an exchange that has ended, in the form that is wanted.
+fn log_access(
+    record: Option<&Record>,
+    peer: SocketAddr,
+    sent: u64,
+    trouble: &str,
+    context: &Context,
+) {
+    let form = context.config.access_log;
+    if let (Some(record), true) = (record, form != AccessLog::Off) {
+        log::info!(target: access_log::TARGET, "{}", record.line(form, peer, sent, trouble));
     }
 }
 

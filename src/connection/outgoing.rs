@@ -67,6 +67,11 @@ impl Outgoing {
         true
     }
 
+    /// The bytes of content that the kernel has taken so far.
+    pub(super) fn content_sent(&self) -> u64 {
+        self.sent - self.head_sent as u64
+    }
+
     /// The bytes that the kernel has taken so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent

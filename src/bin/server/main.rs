@@ -3,12 +3,11 @@
 mod site;
 
 use clap::Parser;
-use cws::cli::LogWriter;
-use cws::{BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, config};
-use env_logger::{Target, WriteStyle};
+use cws::cli::Logging;
+use cws::{AccessLog, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, config};
 use log::{LevelFilter, info, warn};
 use site::SiteArgs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -87,6 +86,13 @@ struct Args {
     #[arg(long, env = "CWS_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = duration)]
     drain_timeout: Duration,
+    /// Form of the access log: off, brief, common, combined or json [default: brief; combined in a
+    /// file]
+    #[arg(long, env = "CWS_ACCESS_LOG", value_name = "FORM", value_parser = parse_access_log)]
+    access_log: Option<AccessLog>,
+    /// File to append the access log to, reopened on SIGHUP [default: standard error]
+    #[arg(long, env = "CWS_ACCESS_LOG_FILE", value_name = "FILE")]
+    access_log_file: Option<PathBuf>,
     /// Do not answer requests of HTTP/0.9
     #[arg(long, env = "CWS_NO_HTTP09", value_parser = flag())]
     no_http09: bool,
@@ -124,22 +130,22 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return cws::cli::usage("server", &error),
     };
-    let log = start_log(args.quiet);
-    let code = match run(&args) {
+    let outcome = start_log(&args).and_then(|log| {
+        let outcome = run(&args, &log);
+        log.finish();
+        outcome
+    });
+    match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_cut) => ExitCode::from(CUT),
         Err(reason) => cws::cli::failure("server", &reason),
-    };
-    if let Some(log) = log {
-        log.finish();
     }
-    code
 }
 
 /// Serves until told to stop; gives the number of connections that were cut.
-fn run(args: &Args) -> Result<u64, String> {
-    let signals =
-        cws::cli::signals().map_err(|error| format!("cannot wait for signals: {error}"))?;
+fn run(args: &Args, log: &Logging) -> Result<u64, String> {
+    let signals = cws::cli::signals(log.reopener())
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
     let delay = args.delay.unwrap_or_default();
     let config = configure(args)?;
@@ -212,6 +218,7 @@ fn configure(args: &Args) -> Result<Config, String> {
         queue_timeout: args.queue_timeout.unwrap_or(queue_timeout),
         per_client: args.per_client,
         min_rate: args.min_rate,
+        access_log: access_log(args),
         http09: !args.no_http09,
         server_field: !args.no_server_header,
         drain_delay: args.drain_delay,
@@ -256,21 +263,32 @@ fn flag() -> impl clap::builder::TypedValueParser<Value = bool> {
 }
 
 /// `RUST_LOG` wins over `--quiet`, which wins over the default.
-fn start_log(quiet: bool) -> Option<LogWriter> {
-    let level = if quiet { LevelFilter::Warn } else { LevelFilter::Info };
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).parse_default_env();
-    // Without its thread the log is written where it is made, which is better than no log.
-    let writer = LogWriter::start().ok();
-    if let Some(writer) = &writer {
-        builder.target(Target::Pipe(Box::new(writer.sink())));
-        // The logger cannot see the terminal behind the writer.
-        if io::stderr().is_terminal() && std::env::var_os("RUST_LOG_STYLE").is_none() {
-            builder.write_style(WriteStyle::Always);
-        }
+fn start_log(args: &Args) -> Result<Logging, String> {
+    let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
+    let bare = args.access_log.is_some_and(|form| form != AccessLog::Brief);
+    let file = args.access_log_file.as_deref();
+    Logging::start(level, bare, file).map_err(|error| match file {
+        Some(file) => format!("cannot log to {}: {error} (name another file)", file.display()),
+        None => format!("cannot start to log: {error} (try again)"),
+    })
+}
+
+/// A file is for programs to read; a terminal is for people.
+fn access_log(args: &Args) -> AccessLog {
+    let default =
+        if args.access_log_file.is_some() { AccessLog::Combined } else { AccessLog::Brief };
+    args.access_log.unwrap_or(default)
+}
+
+fn parse_access_log(text: &str) -> Result<AccessLog, String> {
+    match text {
+        "off" => Ok(AccessLog::Off),
+        "brief" => Ok(AccessLog::Brief),
+        "common" => Ok(AccessLog::Common),
+        "combined" => Ok(AccessLog::Combined),
+        "json" => Ok(AccessLog::Json),
+        _ => Err("choose off, brief, common, combined or json".to_owned()),
     }
-    builder.init();
-    writer
 }
 
 fn show(duration: Duration) -> String {

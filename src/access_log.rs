@@ -1,0 +1,207 @@
+//! The access log: what is kept of an exchange, and the line that it becomes.
+//!
+//! Lines go through `log`, to the target [`TARGET`], at level info. What clients send is escaped:
+//! no line can end early, and no quoted part can be left.
+
+use crate::config::AccessLog;
+use crate::http::status::Status;
+use serde_json::json;
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The target of the lines.
+pub const TARGET: &str = "access";
+
+/// What is kept of an exchange until its response is sent.
+#[derive(Debug)]
+pub struct Record {
+    /// The request line, as it came.
+    pub request_line: Vec<u8>,
+    /// The name in `Authorization`, if there is one.
+    pub user: Option<Vec<u8>>,
+    /// `Referer`.
+    pub referer: Option<Vec<u8>>,
+    /// `User-Agent`.
+    pub user_agent: Option<Vec<u8>>,
+    /// The response's status.
+    pub status: Status,
+    /// When the request was taken or refused.
+    pub time: SystemTime,
+    /// When the request was queued, or refused without that.
+    pub since: Instant,
+    /// From queued to taken.
+    pub queued: Duration,
+    /// In the handler.
+    pub service: Duration,
+    /// When the response began to be sent.
+    pub responded: Instant,
+    /// The worker's number; none where the acceptor refused it.
+    pub worker: Option<usize>,
+}
+
+impl Record {
+    /// A record of a request that begins with this line and was queued at `since`.
+    pub fn new(request_line: &[u8], since: Instant) -> Self {
+        let now = Instant::now();
+        Self {
+            request_line: request_line.to_vec(),
+            user: None,
+            referer: None,
+            user_agent: None,
+            status: Status::OK,
+            time: SystemTime::now(),
+            since,
+            queued: now.saturating_duration_since(since),
+            service: Duration::ZERO,
+            responded: now,
+            worker: None,
+        }
+    }
+
+    /// The line of an exchange that has ended: so many bytes of content were sent, and this was
+    /// the trouble, if any.
+    pub fn line(&self, form: AccessLog, peer: SocketAddr, sent: u64, trouble: &str) -> String {
+        match form {
+            AccessLog::Off => String::new(),
+            AccessLog::Brief => self.brief(peer, sent, trouble),
+            AccessLog::Common => self.common(peer.ip(), sent),
+            AccessLog::Combined => {
+                let mut line = self.common(peer.ip(), sent);
+                for field in [&self.referer, &self.user_agent] {
+                    line.push_str(" \"");
+                    push_escaped(&mut line, field.as_deref().unwrap_or(b"-"));
+                    line.push('"');
+                }
+                line
+            }
+            AccessLog::Json => self.json(peer, sent, trouble),
+        }
+    }
+
+    /// The request line as it can be shown.
+    pub fn shown(&self) -> String {
+        let mut shown = String::with_capacity(self.request_line.len());
+        push_escaped(&mut shown, &self.request_line);
+        shown
+    }
+
+    fn brief(&self, peer: SocketAddr, sent: u64, trouble: &str) -> String {
+        let millis = self.since.elapsed().as_secs_f64() * 1e3;
+        let colon = if trouble.is_empty() { "" } else { ": " };
+        let (line, status) = (self.shown(), self.status.code());
+        format!("{peer} \"{line}\" {status} {sent} {millis:.1}ms{colon}{trouble}")
+    }
+
+    fn common(&self, client: IpAddr, sent: u64) -> String {
+        let mut line = String::with_capacity(self.request_line.len() + 96);
+        // Writing into a `String` cannot fail.
+        let _ = write!(line, "{} - ", client.to_canonical());
+        match self.user.as_deref() {
+            // A name with a space in it would move all that follows.
+            Some(user) if !user.is_empty() => {
+                let at = line.len();
+                push_escaped(&mut line, user);
+                let spaceless = line[at..].replace(' ', "\\x20");
+                line.replace_range(at.., &spaceless);
+            }
+            _ => line.push('-'),
+        }
+        push_time(&mut line, self.time);
+        line.push('"');
+        push_escaped(&mut line, &self.request_line);
+        let _ = write!(line, "\" {} {sent}", self.status.code());
+        line
+    }
+
+    fn json(&self, peer: SocketAddr, sent: u64, trouble: &str) -> String {
+        let text = |bytes: &Option<Vec<u8>>| {
+            bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        json!({
+            "time": humantime::format_rfc3339_micros(self.time).to_string(),
+            "client": peer.ip().to_canonical().to_string(),
+            "port": peer.port(),
+            "user": text(&self.user),
+            "request": String::from_utf8_lossy(&self.request_line),
+            "status": self.status.code(),
+            "bytes": sent,
+            "referer": text(&self.referer),
+            "user_agent": text(&self.user_agent),
+            "queue_us": micros(self.queued),
+            "service_us": micros(self.service),
+            "write_us": micros(self.responded.elapsed()),
+            "worker": self.worker,
+            "trouble": (!trouble.is_empty()).then_some(trouble),
+        })
+        .to_string()
+    }
+}
+
+/// ` [10/Oct/2000:13:55:36 +0000] `: the log formats' own time, in UTC.
+fn push_time(line: &mut String, time: SystemTime) {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    let part = |range| text.get(range).unwrap_or_default();
+    let month = part(5..7).parse::<usize>().unwrap_or(1).clamp(1, 12);
+    let (year, day, clock) = (part(0..4), part(8..10), part(11..19));
+    let _ = write!(line, " [{day}/{}/{year}:{clock} +0000] ", MONTHS[month - 1]);
+}
+
+/// Escapes as Apache httpd does: quotes and backslashes by a backslash, what is not printable
+/// ASCII by `\xhh`.
+fn push_escaped(line: &mut String, bytes: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b'"' => line.push_str("\\\""),
+            b'\\' => line.push_str("\\\\"),
+            b' '..=b'~' => line.push(char::from(byte)),
+            byte => {
+                let _ = write!(line, "\\x{byte:02x}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let mut record = Record::new(b"GET /a\"b\\c\n\xff HTTP/1.1", Instant::now());
+        record.time = SystemTime::UNIX_EPOCH + Duration::from_secs(971_186_136);
+        record.status = Status::NOT_FOUND;
+        record.user_agent = Some(b"it's \"me\"\r\nX".to_vec());
+        record
+    }
+
+    fn peer() -> SocketAddr {
+        "[::ffff:192.0.2.7]:4711".parse().expect("an address")
+    }
+
+    #[test]
+    fn lines_of_each_form() {
+        let line = |form| record().line(form, peer(), 5, "");
+        let common = r#"192.0.2.7 - - [10/Oct/2000:13:55:36 +0000] "#.to_owned()
+            + r#""GET /a\"b\\c\x0a\xff HTTP/1.1" 404 5"#;
+        assert_eq!(line(AccessLog::Off), "");
+        assert_eq!(line(AccessLog::Common), common);
+        assert_eq!(line(AccessLog::Combined), format!(r#"{common} "-" "it's \"me\"\x0d\x0aX""#));
+        let json: serde_json::Value =
+            serde_json::from_str(&line(AccessLog::Json)).expect("an object");
+        assert_eq!(json["status"], 404);
+        assert_eq!(json["user_agent"], "it's \"me\"\r\nX");
+        assert_eq!(json["time"], "2000-10-10T13:55:36.000000Z");
+        assert!(line(AccessLog::Brief).starts_with("[::ffff:192.0.2.7]:4711 \"GET /a\\\"b"));
+    }
+
+    #[test]
+    fn a_name_cannot_move_what_follows() {
+        let mut record = record();
+        record.user = Some(b"a b\" [x]".to_vec());
+        let line = record.line(AccessLog::Common, peer(), 0, "");
+        assert!(line.starts_with("192.0.2.7 - a\\x20b\\\"\\x20[x] [10/Oct/2000"), "{line}");
+    }
+}

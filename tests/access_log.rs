@@ -1,0 +1,216 @@
+//! The access log: lines that the usual tools read, whatever clients send, and none lost.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Write;
+use std::path::Path;
+use support::{RealServer, Reply, Site, connect, exchange, get, wait_for};
+
+/// One line of the Combined Log Format, taken apart as a log tool does.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    client: String,
+    user: String,
+    time: String,
+    request: Vec<u8>,
+    status: u16,
+    bytes: u64,
+    referer: Vec<u8>,
+    agent: Vec<u8>,
+}
+
+/// Takes a quoted and escaped part from the front.
+fn quoted(text: &str) -> (Vec<u8>, &str) {
+    let text = text.strip_prefix('"').unwrap_or_else(|| panic!("a quote: {text}"));
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes().enumerate();
+    while let Some((at, byte)) = rest.next() {
+        match byte {
+            b'"' => return (bytes, text[at + 1..].trim_start()),
+            b'\\' => match rest.next().unwrap().1 {
+                b'x' => {
+                    let digits = [rest.next().unwrap().1, rest.next().unwrap().1];
+                    let digits = std::str::from_utf8(&digits).unwrap();
+                    bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                }
+                escaped => bytes.push(escaped),
+            },
+            byte => bytes.push(byte),
+        }
+    }
+    panic!("no end of the quotes: {text}");
+}
+
+fn parse(line: &str) -> Line {
+    let mut words = line.splitn(4, ' ');
+    let (client, ident) = (words.next().unwrap(), words.next().unwrap());
+    assert_eq!(ident, "-");
+    let (user, rest) = (words.next().unwrap(), words.next().unwrap());
+    let (time, rest) = rest.strip_prefix('[').unwrap().split_once("] ").unwrap();
+    let (request, rest) = quoted(rest);
+    let mut words = rest.splitn(3, ' ');
+    let status = words.next().unwrap().parse().unwrap();
+    let bytes = words.next().unwrap().parse().unwrap();
+    let (referer, rest) = quoted(words.next().unwrap_or("\"-\" \"-\""));
+    let (agent, rest) = quoted(rest);
+    assert_eq!(rest, "", "nothing behind it");
+    let (client, user, time) = (client.to_owned(), user.to_owned(), time.to_owned());
+    Line { client, user, time, request, status, bytes, referer, agent }
+}
+
+/// The lines of a log once it has so many.
+fn lines(path: &Path, count: usize) -> Vec<String> {
+    wait_for("the lines", || {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        (lines.len() >= count && text.ends_with('\n')).then_some(lines)
+    })
+}
+
+#[test]
+fn combined_lines_are_read_back_whatever_was_sent() {
+    let site = Site::new();
+    let log = site.path().join("log");
+    let server = RealServer::start(&site, &["--access-log-file", log.to_str().unwrap(), "-q"]);
+    let requests: &[(&[u8], &[u8], u16, &[u8])] = &[
+        (b"GET /testfile HTTP/1.1", b"curl/8", 200, b"http://a/"),
+        (b"GET /testfile?a=\"b\" HTTP/1.1", b"it's \"quoted\" \\ here", 200, b"-"),
+        (b"GET /no\xff\xfesuch HTTP/1.1", b"\xf0\x9f\xa6\x80 crab", 404, b"x y"),
+        (b"GET /%0a127.0.0.1 HTTP/1.1", b"\" 200 5 \"-\" \"fake", 404, b"\\\""),
+        (b"BREW / HTTP/1.1", b"-", 501, b"-"),
+    ];
+    for (line, agent, _, referer) in requests {
+        let request = [
+            line,
+            &b"\r\nHost: a\r\nConnection: close\r\nUser-Agent: "[..],
+            agent,
+            b"\r\nReferer: ",
+            referer,
+            b"\r\nAuthorization: Basic YW5uOng=\r\n\r\n",
+        ];
+        exchange(server.address(), &request.concat());
+    }
+    let lines = lines(&log, requests.len());
+    assert_eq!(lines.len(), requests.len());
+    for (line, (request, agent, status, referer)) in lines.iter().zip(requests) {
+        let parsed = parse(line);
+        assert_eq!((parsed.request.as_slice(), parsed.status), (*request, *status), "{line}");
+        assert_eq!(parsed.client, "127.0.0.1");
+        if *status != 501 {
+            assert_eq!((&parsed.agent[..], &parsed.referer[..]), (*agent, *referer), "{line}");
+            assert_eq!(parsed.user, "ann");
+        }
+        let offset = parsed.time.strip_suffix(" +0000").unwrap();
+        assert_eq!(offset.len(), "23/Nov/2026:06:50:11".len(), "{line}");
+    }
+    assert_eq!(parse(&lines[0]).bytes, support::TESTFILE.len() as u64, "without the head");
+}
+
+#[test]
+fn the_form_is_as_asked() {
+    let site = Site::new();
+    for (form, start) in [("common", "127.0.0.1 - - ["), ("json", "{"), ("brief", "[")] {
+        let server = RealServer::start(&site, &["--access-log", form]);
+        get(server.address(), "/testfile");
+        let line = wait_for("the line", || {
+            server.stderr().lines().find(|line| line.contains("GET /testfile")).map(str::to_owned)
+        });
+        assert!(line.starts_with(start), "{form}: {line}");
+        match form {
+            "common" => drop(parse(&line)),
+            "json" => {
+                let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(json["status"], 200);
+                assert_eq!(json["bytes"], 13);
+                for time in ["queue_us", "service_us", "write_us", "worker"] {
+                    assert!(json[time].is_u64(), "{time} in {line}");
+                }
+            }
+            _ => {}
+        }
+    }
+    let server = RealServer::start(&site, &["--access-log", "off"]);
+    get(server.address(), "/testfile");
+    wait_for("the start line", || server.stderr().contains("serving").then_some(()));
+    assert!(!server.stderr().contains("GET"));
+    let quiet = RealServer::start(&site, &["--quiet", "--access-log", "common"]);
+    get(quiet.address(), "/testfile");
+    let log = wait_for("the line", || Some(quiet.stderr()).filter(|log| !log.is_empty()));
+    assert_eq!(log.lines().count(), 1, "what was asked for, and nothing else: {log}");
+}
+
+#[test]
+fn bytes_are_those_that_were_sent() {
+    let site = Site::new();
+    site.put("large", vec![b'x'; 64 << 20]);
+    let log = site.path().join("log");
+    let server = RealServer::start(&site, &["--access-log-file", log.to_str().unwrap()]);
+    exchange(server.address(), b"HEAD /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let mut cut = connect(server.address());
+    cut.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    std::io::Read::read_exact(&mut cut, &mut [0; 1000]).unwrap();
+    drop(cut);
+    let lines = lines(&log, 2);
+    assert_eq!(parse(&lines[0]).bytes, 0, "HEAD");
+    let bytes = parse(&lines[1]).bytes;
+    assert!((1..64 << 20).contains(&bytes), "a part: {bytes}");
+}
+
+/// As logrotate does it: the file is moved, then SIGHUP; no line is lost or cut on the way.
+#[test]
+fn the_file_is_reopened_under_load_and_nothing_is_lost() {
+    const CLIENTS: usize = 4;
+    const REQUESTS: usize = 500;
+    let site = Site::new();
+    let log = site.path().join("log");
+    let mut server = RealServer::start(&site, &["--access-log-file", log.to_str().unwrap(), "-q"]);
+    let address = server.address();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                scope.spawn(move || {
+                    let mut stream = connect(address);
+                    for number in 0..REQUESTS {
+                        let path = format!("/testfile?{client}-{number}");
+                        write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                        Reply::read(&mut stream);
+                    }
+                })
+            })
+            .collect();
+        let mut rotations = 0;
+        while clients.iter().any(|client| !client.is_finished()) {
+            if log.exists() {
+                rotations += 1;
+                std::fs::rename(&log, site.path().join(format!("log.{rotations}"))).unwrap();
+                server.signal("HUP");
+            }
+        }
+        assert!(rotations > 1);
+    });
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "and nothing is lost at the end");
+    let mut seen: Vec<Vec<u8>> = std::fs::read_dir(site.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("log"))
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            text.lines().map(|line| parse(line).request).collect::<Vec<_>>()
+        })
+        .collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), CLIENTS * REQUESTS);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_a_clear_error() {
+    let mut command = support::command(env!("CARGO_BIN_EXE_server"));
+    let output = command.args(["--access-log-file", "/no/such/dir/log", "0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.contains("cannot log to /no/such/dir/log"), "{line}");
+}
