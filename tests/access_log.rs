@@ -73,7 +73,8 @@ fn combined_lines_are_read_back_whatever_was_sent() {
     let site = Site::new();
     let log = site.path().join("log");
     let server = RealServer::start(&site, &["--access-log-file", log.to_str().unwrap(), "-q"]);
-    let requests: &[(&[u8], &[u8], u16, &[u8])] = &[
+    type Row<'a> = (&'a [u8], &'a [u8], u16, &'a [u8]);
+    let requests: &[Row<'_>] = &[
         (b"GET /testfile HTTP/1.1", b"curl/8", 200, b"http://a/"),
         (b"GET /testfile?a=\"b\" HTTP/1.1", b"it's \"quoted\" \\ here", 200, b"-"),
         (b"GET /no\xff\xfesuch HTTP/1.1", b"\xf0\x9f\xa6\x80 crab", 404, b"x y"),
