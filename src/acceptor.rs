@@ -169,7 +169,10 @@ impl Acceptor {
                         the number of connections)"
             );
         }
-        self.evict();
+        // One gives way to the client that waits, and one to the file that it will want.
+        if self.evict() && self.evict() {
+            return;
+        }
         self.set_accepting(Accepting::Paused(now + self.pause));
         self.pause = (self.pause * 2).min(config::ACCEPT_PAUSE_MOST);
     }
@@ -195,15 +198,16 @@ impl Acceptor {
     }
 
     /// Closes the connection that has been idle for longest, if one has been for a while.
-    fn evict(&mut self) {
+    fn evict(&mut self) -> bool {
         let now = Instant::now();
         let config = Arc::clone(&self.context.config);
         let evictable = |connection: &Connection| connection.is_evictable(now, &config);
         while let Some(idle) = self.parking.take_earliest(evictable) {
             if self.dismiss(idle, CloseReason::Evicted) {
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Sends an idle connection away, unless one last read shows that it has a request by now.

@@ -1,30 +1,36 @@
 //! Basic authentication (RFC 7617) in front of another handler.
 
 use crate::handler::{Handler, Response};
-use crate::http::request::Request;
+use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-/// Credentials that were found good and are remembered.
-const REMEMBERED: usize = 1024;
+/// Credentials, good and bad, that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// Longest wait for the verdict on the same credentials.
+const SAME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Lets through to another handler those who know a password.
 ///
 /// Passwords are kept as bcrypt hashes, which are made to be slow: a hundred milliseconds of a
-/// worker. So credentials that were good once are remembered, as keyed digests and not as
-/// themselves; and of those that are not known, one pair at a time is looked at, so that guessing
-/// takes one worker at the most. Meanwhile others are told to come back (503).
+/// worker. So verdicts are remembered, under keyed digests and not under the credentials; and of
+/// those that are not known, one pair at a time is looked at, so that guessing takes one worker at
+/// the most. Meanwhile other unknown ones are told to come back (503): who guesses without end
+/// keeps new users out, and nobody who is in.
 pub struct BasicAuth<H> {
     users: Vec<User>,
     inner: H,
     keys: [RandomState; 2],
-    remembered: RwLock<HashSet<[u64; 2]>>,
-    verifying: Mutex<()>,
+    remembered: RwLock<HashMap<[u64; 2], bool>>,
+    verifying: Mutex<Option<[u64; 2]>>,
+    verified: Condvar,
 }
 
 /// A name, and the bcrypt hash of its password.
@@ -49,6 +55,15 @@ impl User {
     }
 }
 
+impl User {
+    /// True where checking some takes longer than checking others.
+    pub fn costs_differ(users: &[Self]) -> bool {
+        let cost =
+            |user: &Self| user.hash.parse::<bcrypt::HashParts>().ok().map(|hash| hash.get_cost());
+        users.windows(2).any(|pair| cost(&pair[0]) != cost(&pair[1]))
+    }
+}
+
 impl fmt::Debug for User {
     /// The hash is left out: it is a secret worth guessing at.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +75,19 @@ impl<H: fmt::Debug> fmt::Debug for BasicAuth<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { users, inner, .. } = self;
         f.debug_struct("BasicAuth").field("users", users).field("inner", inner).finish()
+    }
+}
+
+/// The turn of one pair of credentials; the next one's begins when it is dropped.
+struct Turn<'a> {
+    verifying: &'a Mutex<Option<[u64; 2]>>,
+    verified: &'a Condvar,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(self.verifying) = None;
+        self.verified.notify_all();
     }
 }
 
@@ -79,7 +107,8 @@ impl<H: Handler> BasicAuth<H> {
             inner,
             keys: [RandomState::new(), RandomState::new()],
             remembered: RwLock::default(),
-            verifying: Mutex::new(()),
+            verifying: Mutex::new(None),
+            verified: Condvar::new(),
         }
     }
 
@@ -89,28 +118,46 @@ impl<H: Handler> BasicAuth<H> {
         };
         // Two keyed hashes of 64 bits: nobody can make credentials that share both.
         let digest = self.keys.each_ref().map(|key| key.hash_one(&credentials));
-        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
-        if remembered.contains(&digest) {
-            return Verdict::Known;
+        let deadline = Instant::now() + SAME_TIMEOUT;
+        let mut verifying = lock(&self.verifying);
+        loop {
+            if let Some(verdict) = self.recall(digest) {
+                return verdict;
+            }
+            match *verifying {
+                None => break,
+                // A browser asks for many things at once, with the same password.
+                Some(other) if other == digest && Instant::now() < deadline => {
+                    let waited = self.verified.wait_timeout(verifying, SAME_TIMEOUT);
+                    verifying = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                Some(_) => return Verdict::Busy,
+            }
         }
-        drop(remembered);
-        let _one_at_a_time = match self.verifying.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Verdict::Busy,
-        };
-        if !self.verify(&credentials) {
-            return Verdict::Unknown;
-        }
+        *verifying = Some(digest);
+        drop(verifying);
+        let _turn = Turn { verifying: &self.verifying, verified: &self.verified };
+        let is_good = self.verify(&credentials);
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED {
+            // Wrong ones are many and go first.
+            remembered.retain(|_, is_good| *is_good);
+        }
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(digest);
-        Verdict::Known
+        remembered.insert(digest, is_good);
+        if is_good { Verdict::Known } else { Verdict::Unknown }
     }
 
-    /// Compares with the hash of the user; with another's, in the same time, where there is none.
+    fn recall(&self, digest: [u64; 2]) -> Option<Verdict> {
+        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+        let is_good = *remembered.get(&digest)?;
+        Some(if is_good { Verdict::Known } else { Verdict::Unknown })
+    }
+
+    /// Compares with the hash of the user; with another's where there is none, which takes the same
+    /// time as long as both have the same cost.
     fn verify(&self, credentials: &[u8]) -> bool {
         let mut parts = credentials.splitn(2, |&byte| byte == b':');
         let (Some(name), Some(password)) = (parts.next(), parts.next()) else { return false };
@@ -122,6 +169,11 @@ impl<H: Handler> BasicAuth<H> {
         });
         matches && user.is_some()
     }
+}
+
+/// What is locked here is whole at every moment, so a panic elsewhere cannot have spoiled it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The name in an `Authorization` field, whether or not its password is right.
@@ -143,7 +195,8 @@ fn decode(field: &[u8]) -> Option<Vec<u8>> {
 
 impl<H: Handler> Handler for BasicAuth<H> {
     fn handle(&self, request: &Request<'_>) -> Response {
-        if self.users.is_empty() {
+        // OPTIONS tells nothing of any file, and browsers ask it without credentials.
+        if self.users.is_empty() || request.method == Method::Options {
             return self.inner.handle(request);
         }
         match self.check(request) {

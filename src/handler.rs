@@ -185,7 +185,7 @@ pub(crate) fn escape_html(text: &str) -> String {
 
 /// A handler behind a back-end that takes its time: parse, delay, respond.
 ///
-/// The delay is slept where the inner handler found what was asked for (2xx and 304), as a
+/// The delay is slept where the inner handler found what was asked for (200, 206 and 304), as a
 /// database lookup would take it; what is refused or redirected needs no back-end.
 #[derive(Debug)]
 pub struct Delay<H> {
@@ -203,7 +203,8 @@ impl<H: Handler> Delay<H> {
 impl<H: Handler> Handler for Delay<H> {
     fn handle(&self, request: &Request<'_>) -> Response {
         let response = self.inner.handle(request);
-        let found = response.status.class() == 2 || response.status == Status::NOT_MODIFIED;
+        let found = [Status::OK, Status::PARTIAL_CONTENT, Status::NOT_MODIFIED];
+        let found = found.contains(&response.status);
         if found && !self.delay.is_zero() {
             thread::sleep(self.delay);
         }

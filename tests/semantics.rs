@@ -234,6 +234,8 @@ fn options_and_other_origins() {
     let preflight = ask(address, "OPTIONS", "/digits", "Access-Control-Request-Method: GET\r\n");
     assert_eq!(preflight.field("Access-Control-Allow-Origin"), Some("*"));
     assert!(preflight.field("Access-Control-Allow-Methods").unwrap().contains("GET"));
+    let part = ask(address, "GET", "/digits", "Range: bytes=0-4\r\n");
+    assert!(part.field("Access-Control-Expose-Headers").unwrap().contains("Content-Range"));
 }
 
 #[test]
@@ -241,13 +243,14 @@ fn fields_of_the_site() {
     let files = digits();
     let mut site = Site::default();
     site.add_field("X-Frame-Options", "DENY").unwrap();
-    site.add_field("Cache-Control", "max-age=60").unwrap();
+    site.cache_control = Some("max-age=60".to_owned());
     let server = start_with(&files, site);
-    for (path, status) in [("/digits", 200), ("/nosuch", 404)] {
+    let rows = [("/digits", 200, Some("max-age=60")), ("/nosuch", 404, None), ("/", 200, None)];
+    for (path, status, cache_control) in rows {
         let reply = ask(server.addresses()[0], "GET", path, "");
         assert_eq!(reply.status, status);
         assert_eq!(reply.field("X-Frame-Options"), Some("DENY"));
-        assert_eq!(reply.field("Cache-Control"), Some("max-age=60"));
+        assert_eq!(reply.field("Cache-Control"), cache_control, "{path}");
         assert_eq!(reply.field("X-Content-Type-Options"), Some("nosniff"));
     }
 }
@@ -287,6 +290,9 @@ fn error_pages_and_single_pages() {
     }
     assert_eq!(get(address, "/app.js").status, 404, "a missing file is missing");
     assert_eq!(get(address, "/.hidden").status, 404);
+    assert_eq!(get(address, "/.git/config").status, 404);
+    std::fs::remove_file(files.path().join("index.html")).unwrap();
+    assert_eq!(get(address, "/users/7").status, 404, "no index, and no listing in its place");
 }
 
 #[test]
@@ -320,7 +326,7 @@ fn listings() {
     assert!(!html.contains("hidden") && !html.contains("<script"), "{html}");
     let order = |html: &str| {
         let at = |name: &str| html.find(name).unwrap();
-        let mut names = [("sub", at(">sub/<")), ("a", at(">a &lt;")), ("b", at(">b.txt<"))];
+        let mut names = [("sub", at(">sub<")), ("a", at(">a &lt;")), ("b", at(">b.txt<"))];
         names.sort_by_key(|&(_, at)| at);
         names.map(|(name, _)| name)
     };
@@ -425,4 +431,79 @@ fn those_who_know_a_password_get_in() {
     }
     let missing = ask(server.address(), "GET", "/nosuch", "");
     assert_eq!(missing.status, 401, "nothing is told of what exists");
+    let preflight = ask(server.address(), "OPTIONS", "/testfile", "");
+    assert_eq!(preflight.status, 204, "browsers send no password with it");
+}
+
+/// A page's many parts are asked for at once, with a password that nobody has checked yet.
+#[test]
+fn equal_passwords_wait_for_one_another() {
+    let files = support::Site::new();
+    let auth = format!("ali:{}", bcrypt::hash("open sesame", 8).unwrap());
+    let server = support::RealServer::start(&files, &["--auth", &auth, "--workers", "8"]);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let fields = "Authorization: Basic YWxpOm9wZW4gc2VzYW1l\r\n";
+                assert_eq!(ask(server.address(), "GET", "/testfile", fields).status, 200);
+            });
+        }
+    });
+}
+
+#[test]
+fn listings_show_what_links_lead_to() {
+    let files = support::Site::new();
+    files.put("dir/file", "x");
+    let root = files.path();
+    std::os::unix::fs::symlink(root.join("dir"), root.join("absolute")).unwrap();
+    std::os::unix::fs::symlink("../testfile", root.join("dir/up")).unwrap();
+    std::os::unix::fs::symlink("/etc", root.join("dir/out")).unwrap();
+    std::os::unix::fs::symlink(root.join("nosuch"), root.join("dir/dangling")).unwrap();
+    let far = files.put("dir/far", "x");
+    set_modified(&far, 260_000_000_000_000);
+    let server = start(&files);
+    for path in ["/dir/", "/absolute/"] {
+        let reply = get(server.addresses()[0], &format!("{path}?format=json"));
+        let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let names: Vec<_> = json["entries"].as_array().unwrap().iter().collect();
+        let names: Vec<_> = names.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["far", "file", "up"], "{path}");
+        assert_eq!(json["truncated"], false);
+    }
+    assert_eq!(get(server.addresses()[0], "/dir/dangling").status, 404);
+    let top = get(server.addresses()[0], "/?format=json");
+    assert!(String::from_utf8(top.body).unwrap().contains("absolute"));
+}
+
+#[test]
+fn the_form_of_a_listing_is_negotiated() {
+    let files = support::Site::new();
+    files.put("dir/file", "x");
+    let server = start(&files);
+    for (accept, is_json) in [
+        ("application/json", true),
+        ("APPLICATION/JSON", true),
+        ("text/plain, application/json", true),
+        ("text/html;q=0.5, application/json", true),
+        ("application/json;q=0, text/html", false),
+        ("application/jsonp", false),
+        ("text/html, application/json", false),
+        ("*/*", false),
+    ] {
+        let reply = ask(server.addresses()[0], "GET", "/dir/", &format!("Accept: {accept}\r\n"));
+        let found = reply.field("Content-Type") == Some("application/json");
+        assert_eq!(found, is_json, "{accept}");
+    }
+}
+
+#[test]
+fn a_coded_neighbour_has_the_type_of_what_is_inside() {
+    let files = support::Site::new();
+    files.put("README", "text\n");
+    files.put("README.gz", [0x1f, 0x8b, 8, 0, 0]);
+    let server = start(&files);
+    let reply = ask(server.addresses()[0], "GET", "/README", "Accept-Encoding: gzip\r\n");
+    assert_eq!(reply.field("Content-Encoding"), Some("gzip"));
+    assert_eq!(reply.field("Content-Type"), Some("text/plain; charset=utf-8"));
 }

@@ -170,6 +170,7 @@ fn a_start_that_fails_is_one_line_and_code_1() {
         (&["--header", "Content-Length: 5", "0"], "Content-Length"),
         (&["--mime", "wasm", "0"], "--mime wasm"),
         (&["--error-page", "200=ok.html", "0"], "--error-page 200=ok.html"),
+        (&["--error-page", "404=no/such.html", "0"], "no/such.html"),
         (&["--idle-timeout", "100000years", "0"], "more than a year"),
     ] {
         let output = run(arguments);

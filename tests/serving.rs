@@ -39,15 +39,15 @@ fn a_response_carries_its_fields() {
 }
 
 #[test]
-fn a_file_from_the_future_is_dated_now() {
+fn a_file_from_the_future_has_no_date() {
     let site = Site::new();
     let path = site.put("a.txt", "a");
     let future = SystemTime::now() + Duration::from_secs(86_400);
     File::options().write(true).open(path).unwrap().set_modified(future).unwrap();
     let server = start(&site);
     let reply = get(server.addresses()[0], "/a.txt");
-    let of = |name| httpdate::parse_http_date(reply.field(name).unwrap()).unwrap();
-    assert!(of("Last-Modified") <= SystemTime::now(), "RFC 9110, section 8.8.2.1");
+    assert_eq!((reply.status, reply.field("Last-Modified")), (200, None));
+    assert!(reply.field("ETag").is_some());
 }
 
 /// Fields cannot tell of a time before 1970; the file is served all the same.
@@ -220,11 +220,11 @@ fn directories() {
     assert_eq!(get(address, "/a%20b/").body, b"below");
     assert_eq!(get(address, "/plain/").status, 200, "a listing");
     for (path, location) in [
-        ("/plain", "/plain/"),
-        ("/a%20b?x=1&y=%22", "/a%20b/?x=1&y=%22"),
-        ("//plain", "/plain/"),
-        ("/./a%20b/../plain", "/plain/"),
-        ("http://example.org/plain", "/plain/"),
+        ("/plain", "./plain/"),
+        ("/a%20b?x=1&y=%22", "./a%20b/?x=1&y=%22"),
+        ("//plain", "./plain/"),
+        ("/./a%20b/../plain", "./plain/"),
+        ("http://example.org/plain", "./plain/"),
     ] {
         let reply = get(address, path);
         assert_eq!(reply.status, 301, "{path}");

@@ -49,6 +49,15 @@ pub struct Entry {
     pub modified: Option<SystemTime>,
 }
 
+/// What a directory has.
+#[derive(Debug, Clone)]
+pub struct Entries {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// There are more than were asked for.
+    pub truncated: bool,
+}
+
 /// Why a path is not served.
 #[derive(Debug)]
 pub enum NotServed {
@@ -98,37 +107,37 @@ impl Root {
         self.open_beneath(&joined)
     }
 
-    /// The files and directories, `most` at most, in the directory that `path` names, in no order;
-    /// links are what they lead to, and what cannot be served is left out.
-    pub fn list(&self, path: &DecodedPath, most: usize) -> Result<Vec<Entry>, NotServed> {
+    /// What is in the directory that `path` names, in no order: the files and directories whose
+    /// names are `wanted`, `most` at most. Links are what they lead to, and what cannot be served
+    /// is left out.
+    pub fn list(
+        &self,
+        path: &DecodedPath,
+        most: usize,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Entries, NotServed> {
         let relative = if path.as_bytes().is_empty() { b"." } else { path.as_bytes() };
         let relative = Path::new(OsStr::from_bytes(relative));
-        let dir = if self.follows_links {
-            Dir::open_ambient_dir(self.path.join(relative), ambient_authority())
-        } else {
-            self.dir.open_dir(relative)
-        };
-        let dir = dir.map_err(NotServed::from_open)?;
+        let dir = self.open_dir(relative).map_err(NotServed::from_open)?;
         // One that was removed is empty, and not there.
         if dir.dir_metadata().map_err(NotServed::Failed)?.nlink() == 0 {
             return Err(NotServed::NotFound);
         }
-        let mut entries = Vec::new();
-        let names = dir.entries().map_err(NotServed::Failed)?.take(most);
-        for entry in names {
+        let mut found = Entries { entries: Vec::new(), truncated: false };
+        for entry in dir.entries().map_err(NotServed::Failed)? {
             let name = entry.map_err(NotServed::Failed)?.file_name();
+            if !wanted(name.as_bytes()) {
+                continue;
+            }
+            if found.entries.len() == most {
+                found.truncated = true;
+                break;
+            }
             // What vanished meanwhile, or leads out, is not there.
-            let metadata = match dir.metadata(&name) {
-                Ok(metadata) => metadata,
-                Err(_) if self.follows_links => {
-                    let path = self.path.join(relative).join(&name);
-                    let Ok(metadata) = fs::metadata(path) else { continue };
-                    Metadata::from_just_metadata(metadata)
-                }
-                Err(_) => continue,
-            };
+            let linked = || self.metadata(&relative.join(&name));
+            let Some(metadata) = dir.metadata(&name).ok().or_else(linked) else { continue };
             if metadata.is_file() || metadata.is_dir() {
-                entries.push(Entry {
+                found.entries.push(Entry {
                     name: name.into_vec(),
                     is_directory: metadata.is_dir(),
                     size: metadata.len(),
@@ -136,14 +145,44 @@ impl Root {
                 });
             }
         }
-        Ok(entries)
+        Ok(found)
     }
 
-    /// Where a link leads, if that is beneath the root: the name that it has there.
-    fn resolve_link(&self, relative: &Path) -> Option<PathBuf> {
-        let target = self.path.join(relative).canonicalize().ok()?;
-        // The dot is for a link to the root itself.
-        target.strip_prefix(&self.path).ok().map(|beneath| Path::new(".").join(beneath))
+    fn open_dir(&self, relative: &Path) -> io::Result<Dir> {
+        if self.follows_links {
+            return Dir::open_ambient_dir(self.path.join(relative), ambient_authority());
+        }
+        match self.dir.open_dir(relative) {
+            Err(error) if is_escape(&error) => {
+                self.dir.open_dir(self.resolve_link(relative, error)?)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The metadata of what a link leads to.
+    fn metadata(&self, relative: &Path) -> Option<Metadata> {
+        if self.follows_links {
+            let metadata = fs::metadata(self.path.join(relative)).ok()?;
+            return Some(Metadata::from_just_metadata(metadata));
+        }
+        match self.dir.metadata(relative) {
+            Err(error) if is_escape(&error) => {
+                self.dir.metadata(self.resolve_link(relative, error).ok()?).ok()
+            }
+            metadata => metadata.ok(),
+        }
+    }
+
+    /// The name that what a link leads to has beneath the root. Where it leads out, the error is
+    /// `escape`; where it leads to nothing, that is the error.
+    fn resolve_link(&self, relative: &Path, escape: io::Error) -> io::Result<PathBuf> {
+        let target = self.path.join(relative).canonicalize()?;
+        match target.strip_prefix(&self.path) {
+            // The dot is for a link to the root itself.
+            Ok(beneath) => Ok(Path::new(".").join(beneath)),
+            Err(_) => Err(escape),
+        }
     }
 
     fn open_beneath(&self, relative: &[u8]) -> Result<Found, NotServed> {
@@ -158,10 +197,9 @@ impl Root {
             let mut options = OpenOptions::new();
             OpenOptionsExt::custom_flags(options.read(true), flags);
             match self.dir.open_with(relative, &options) {
-                Err(error) if is_escape(&error) => {
-                    let beneath = self.resolve_link(relative).ok_or(NotServed::Forbidden)?;
-                    self.dir.open_with(beneath, &options)
-                }
+                Err(error) if is_escape(&error) => self
+                    .resolve_link(relative, error)
+                    .and_then(|beneath| self.dir.open_with(beneath, &options)),
                 opened => opened,
             }
             .map(cap_std::fs::File::into_std)

@@ -45,11 +45,7 @@ pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> Vec<Coding> {
     let mut qualities = [None; 4];
     let mut any = None;
     let mut has_field = false;
-    for element in fields.inspect(|_| has_field = true).flat_map(|list| list.split(|&b| b == b','))
-    {
-        let mut parameters = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-        let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parameters.find_map(quality).unwrap_or(1000);
+    for (name, quality) in fields.inspect(|_| has_field = true).flat_map(elements) {
         match &name[..] {
             b"br" => qualities[0] = Some(quality),
             b"zstd" => qualities[1] = Some(quality),
@@ -75,6 +71,15 @@ pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> Vec<Coding> {
     found.retain(|&(quality, _)| quality > 0);
     found.sort_by_key(|&(quality, coding)| (std::cmp::Reverse(quality), coding));
     found.into_iter().map(|(_, coding)| coding).collect()
+}
+
+/// The elements of a list with qualities, in lower case, each with its own in thousandths.
+pub fn elements(list: &[u8]) -> impl Iterator<Item = (Vec<u8>, u16)> {
+    list.split(|&byte| byte == b',').map(|element| {
+        let mut parameters = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
+        (name, parameters.find_map(quality).unwrap_or(1000))
+    })
 }
 
 /// A `q` parameter in thousandths; what is malformed counts as zero.

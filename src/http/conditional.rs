@@ -61,13 +61,15 @@ impl Validators {
     }
 
     /// True where `If-Range` lets a range of this state be sent: it is missing, or it names this
-    /// very state by its strong tag or its exact date (RFC 9110, section 13.1.5).
-    pub fn allow_range(&self, request: &Request<'_>) -> bool {
+    /// very state by its strong tag or its exact date (RFC 9110, section 13.1.5). A date is exact
+    /// when the second that it names is over (section 8.8.2.2).
+    pub fn allow_range(&self, request: &Request<'_>, now: SystemTime) -> bool {
         let Some(value) = request.field("If-Range") else { return true };
         if value.starts_with(b"\"") || value.starts_with(b"W/") {
             return value == self.etag.as_bytes();
         }
-        parse_date(value).is_some_and(|date| self.modified == Some(date))
+        let is_exact = |date: SystemTime| date + Duration::from_secs(1) < now;
+        parse_date(value).is_some_and(|date| self.modified == Some(date) && is_exact(date))
     }
 
     fn is_in(&self, list: &[u8], comparison: Comparison) -> bool {
@@ -200,8 +202,12 @@ mod tests {
             ("If-Range: nonsense\r\n", false),
         ];
         for (fields, expected) in rows {
-            let got = with("GET", fields, |request| validators().allow_range(request));
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            let got = with("GET", fields, |request| validators().allow_range(request, now));
             assert_eq!(got, expected, "{fields:?}");
+            let soon = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_950);
+            let got = with("GET", fields, |request| validators().allow_range(request, soon));
+            assert_eq!(got, expected && !fields.contains("GMT"), "too soon: {fields:?}");
         }
     }
 }

@@ -161,7 +161,10 @@ pub fn is_simple(line: &[u8]) -> bool {
 
 /// The version to answer in, if the line ends in one.
 fn line_version(line: &[u8]) -> Option<Version> {
-    let (_, version) = line.split_last_chunk::<9>()?;
+    let (before, version) = line.split_last_chunk::<9>()?;
+    if !before.contains(&b' ') {
+        return None; // Two words: what looks like a version is the target.
+    }
     match version {
         b" HTTP/1.0" => Some(Version::Http10),
         [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
@@ -244,6 +247,8 @@ mod tests {
         assert_eq!(simple(b"GET /a\r\nmore", true), Scan::Complete(8));
         assert_eq!(simple(b"GET /a\n", true), Scan::Complete(7));
         assert_eq!(simple(b"GET /a\n", false), Scan::Refused(Fault::RequestLine));
+        assert_eq!(simple(b"GET HTTP/1.1\r\n", true), Scan::Complete(14));
+        assert_eq!(simple(b"GET HTTP/1.1\r\n", false), Scan::Refused(Fault::RequestLine));
         for line in [&b"HEAD /a\n"[..], b"GET \n", b"GET\n", b"GET /a b\n", b"get /a\n"] {
             assert_eq!(simple(line, true), Scan::Refused(Fault::RequestLine));
         }

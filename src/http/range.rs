@@ -53,10 +53,18 @@ pub fn select(value: &[u8], length: u64) -> Selection {
     }
     match parts.len() {
         _ if asked == 0 => Selection::Whole,
+        // Of an empty file, its last bytes are all of it (RFC 9110, section 14.1.2).
+        0 if length == 0 && set.split(|&b| b == b',').any(is_suffix) => Selection::Whole,
         0 => Selection::Unsatisfiable,
         _ if overlap(&parts) => Selection::Whole,
         _ => Selection::Parts(parts),
     }
+}
+
+/// True for a suffix of more than nothing.
+fn is_suffix(spec: &[u8]) -> bool {
+    let suffix = spec.trim_ascii().strip_prefix(b"-");
+    suffix.and_then(number).is_some_and(|length| length > 0)
 }
 
 struct Malformed;
@@ -145,7 +153,8 @@ mod tests {
 
     #[test]
     fn nothing_of_an_empty_file_can_be_had() {
-        for value in ["bytes=0-", "bytes=-5", "bytes=0-0"] {
+        assert_eq!(select(b"bytes=-5", 0), Selection::Whole);
+        for value in ["bytes=0-", "bytes=-0", "bytes=0-0"] {
             assert_eq!(select(value.as_bytes(), 0), Selection::Unsatisfiable, "{value}");
         }
     }

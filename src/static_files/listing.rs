@@ -1,9 +1,9 @@
 //! The page of a directory: a table for people, JSON for programs.
 
 use super::SEGMENT;
-use crate::config;
-use crate::files::root::Entry;
+use crate::files::root::{Entries, Entry};
 use crate::handler::{Body, Response, escape_html};
+use crate::http::coding::elements;
 use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::http::target::DecodedPath;
@@ -38,8 +38,15 @@ struct View {
 impl View {
     /// `sort=name|size|time`, `order=asc|desc`, `format=json`; anything else is ignored.
     fn of(request: &Request<'_>) -> Self {
-        let accept = request.field("Accept").unwrap_or_default();
-        let json = accept.trim_ascii().starts_with(b"application/json");
+        let (mut of_json, mut of_html) = (0, 0);
+        for (name, quality) in request.fields_named("Accept").flat_map(elements) {
+            match &name[..] {
+                b"application/json" => of_json = quality,
+                b"text/html" | b"text/*" | b"*/*" => of_html = of_html.max(quality),
+                _ => {}
+            }
+        }
+        let json = of_json > of_html;
         let mut view = Self { key: Key::Name, descending: false, json };
         for pair in request.target.query.unwrap_or_default().split(|&byte| byte == b'&') {
             match pair {
@@ -71,26 +78,22 @@ impl View {
 }
 
 /// The listing of the directory at `path`, in the form and order that the client asks for.
-pub(super) fn response(
-    request: &Request<'_>,
-    path: &DecodedPath,
-    mut entries: Vec<Entry>,
-) -> Response {
+pub(super) fn response(request: &Request<'_>, path: &DecodedPath, found: &Entries) -> Response {
     let view = View::of(request);
+    let mut entries: Vec<&Entry> = found.entries.iter().collect();
     entries.sort_unstable_by(|one, other| view.compare(one, other));
     let (media_type, page) = if view.json {
-        ("application/json", json_page(path, &entries))
+        ("application/json", json_page(path, &entries, found.truncated))
     } else {
-        ("text/html; charset=utf-8", html_page(path, view, &entries))
+        ("text/html; charset=utf-8", html_page(path, view, &entries, found.truncated))
     };
     Response::new(Status::OK)
         .with_field("Content-Type", media_type)
         .with_field("Vary", "Accept")
-        .with_field("Cache-Control", "no-cache")
         .with_body(Body::Bytes(page.into()))
 }
 
-fn json_page(path: &DecodedPath, entries: &[Entry]) -> String {
+fn json_page(path: &DecodedPath, entries: &[&Entry], truncated: bool) -> String {
     let entries: Vec<_> = entries
         .iter()
         .map(|entry| {
@@ -104,10 +107,10 @@ fn json_page(path: &DecodedPath, entries: &[Entry]) -> String {
         })
         .collect();
     let shown = format!("/{}", String::from_utf8_lossy(path.as_bytes()));
-    json!({ "path": shown, "entries": entries }).to_string()
+    json!({ "path": shown, "entries": entries, "truncated": truncated }).to_string()
 }
 
-fn html_page(path: &DecodedPath, view: View, entries: &[Entry]) -> String {
+fn html_page(path: &DecodedPath, view: View, entries: &[&Entry], truncated: bool) -> String {
     let shown = escape_html(&format!("/{}", String::from_utf8_lossy(path.as_bytes())));
     let mut page = String::with_capacity(2048 + entries.len() * 192);
     page.push_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
@@ -140,7 +143,7 @@ fn html_page(path: &DecodedPath, view: View, entries: &[Entry]) -> String {
         put(
             &mut page,
             format_args!(
-                "<tr><td><a href=\"{}\">{name}{slash}</a></td>\
+                "<tr><td><a href=\"{}\"><bdi>{name}</bdi>{slash}</a></td>\
                  <td class=\"n\">{size}</td><td class=\"n\">{time}</td></tr>\n",
                 escape_html(&href(entry))
             ),
@@ -148,8 +151,8 @@ fn html_page(path: &DecodedPath, view: View, entries: &[Entry]) -> String {
     }
     let count = entries.len();
     let plural = match count {
+        _ if truncated => "entries; there are more, which are not shown",
         1 => "entry",
-        config::LISTING_ENTRIES => "entries and perhaps more",
         _ => "entries",
     };
     put(
@@ -209,7 +212,9 @@ fn human_time(time: SystemTime) -> String {
 /// RFC 3339, in UTC, in whole seconds.
 fn timestamp(time: SystemTime) -> String {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
+    // The format ends with the year 9999.
+    let seconds = since_epoch.as_secs().min(253_402_300_799);
+    let seconds = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     humantime::format_rfc3339_seconds(seconds).to_string()
 }
 
@@ -241,12 +246,13 @@ mod tests {
         let path = DecodedPath::decode(b"/<b>/%22").expect("a path");
         let nasty = [entry(b"<script>\"'&\n\xff", false, 5), entry(b"javascript:x", false, 5)];
         let view = View { key: Key::Name, descending: false, json: false };
-        let page = html_page(&path, view, &nasty);
+        let nasty = [&nasty[0], &nasty[1]];
+        let page = html_page(&path, view, &nasty, false);
         assert!(!page.contains("<script>") && !page.contains("<b>"), "{page}");
         assert!(page.contains("href=\"./%3Cscript%3E%22%27&amp;%0A%FF\""), "{page}");
         assert!(page.contains("href=\"./javascript%3Ax\""), "{page}");
         let parsed: serde_json::Value =
-            serde_json::from_str(&json_page(&path, &nasty)).expect("JSON");
+            serde_json::from_str(&json_page(&path, &nasty, false)).expect("JSON");
         assert_eq!(parsed["entries"][0]["href"], "./%3Cscript%3E%22%27&%0A%FF");
     }
 
@@ -260,5 +266,7 @@ mod tests {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_900);
         assert_eq!(human_time(time), "1994-11-06 08:49");
         assert_eq!(timestamp(time), "1994-11-06T08:49:37Z");
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(300_000_000_000);
+        assert_eq!(timestamp(far), "9999-12-31T23:59:59Z");
     }
 }

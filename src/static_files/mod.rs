@@ -73,6 +73,15 @@ impl StaticFiles {
         self
     }
 
+    /// Names an error page of the site that is not there, if one is not.
+    pub fn missing_error_page(&self) -> Option<&str> {
+        let is_there = |page: &&String| {
+            let path = DecodedPath::decode(page.as_bytes()).ok();
+            path.is_some_and(|path| matches!(self.root.find(&path), Ok(Found::File(..))))
+        };
+        self.site.error_pages.values().find(|page| !is_there(page)).map(String::as_str)
+    }
+
     fn answer(&self, request: &Request<'_>) -> Response {
         match request.method {
             Method::Get | Method::Head => self
@@ -103,35 +112,49 @@ impl StaticFiles {
         }
     }
 
-    /// The first index that a directory has, or its listing.
+    /// The index of a directory, or its listing.
     fn directory(&self, request: &Request<'_>, path: &DecodedPath) -> Result<Response, NotServed> {
+        if let Some(index) = self.index(request, path)? {
+            return Ok(index);
+        }
+        if !self.site.listing {
+            return Err(NotServed::Forbidden);
+        }
+        let wanted = |name: &[u8]| self.site.hidden || !name.starts_with(b".");
+        let entries = self.root.list(path, config::LISTING_ENTRIES, wanted)?;
+        Ok(listing::response(request, path, &entries))
+    }
+
+    /// The first index that a directory has.
+    fn index(
+        &self,
+        request: &Request<'_>,
+        path: &DecodedPath,
+    ) -> Result<Option<Response>, NotServed> {
         for name in &self.site.index {
             match self.root.find_in(path, name) {
                 Ok(Found::File(file, metadata)) => {
                     let plain = Representation::new(file, &metadata);
-                    return self.negotiated(request, &path.child(name), plain);
+                    return self.negotiated(request, &path.child(name), plain).map(Some);
                 }
                 Ok(Found::Directory) | Err(NotServed::NotFound) => {}
                 Err(other) => return Err(other),
             }
         }
-        if !self.site.listing {
-            return Err(NotServed::Forbidden);
-        }
-        let mut entries = self.root.list(path, config::LISTING_ENTRIES)?;
-        entries.retain(|entry| self.site.hidden || !entry.name.starts_with(b"."));
-        Ok(listing::response(request, path, entries))
+        Ok(None)
     }
 
     /// In a single-page application every unknown page is the one page.
     fn fall_back(&self, request: &Request<'_>, reason: NotServed) -> Result<Response, NotServed> {
-        let name = request.target.path.segments().last().unwrap_or_default();
+        let path = &request.target.path;
+        let name = path.segments().last().unwrap_or_default();
+        let is_hidden = path.segments().any(|segment| segment.starts_with(b"."));
         let is_page = matches!(reason, NotServed::NotFound) && extension(name).is_none();
-        if !self.site.spa || !is_page || name.starts_with(b".") {
+        if !self.site.spa || !is_page || is_hidden {
             return Err(reason);
         }
         let top = DecodedPath::decode(b"/").map_err(|_| NotServed::NotFound)?;
-        self.directory(request, &top)
+        self.index(request, &top)?.ok_or(reason)
     }
 
     fn refusal(&self, target: &Target<'_>, reason: &NotServed) -> Response {
@@ -162,14 +185,14 @@ impl StaticFiles {
             match self.root.find(&path) {
                 Ok(Found::File(file, metadata)) => {
                     let name = path.segments().last().unwrap_or_default().to_vec();
-                    let content = Representation::new(file, &metadata).into_content().ok()?;
-                    let media_type = self.site.media_types.of(&name, || content.start());
-                    let body = content.whole();
+                    let chosen = Representation::new(file, &metadata);
+                    let media_type = self.site.media_types.of(&name, || chosen.start());
+                    let body = chosen.into_content().ok()?.whole();
                     let page = Response::new(status).with_field("Content-Type", &media_type);
                     Some(page.with_body(body))
                 }
                 _ => {
-                    log::warn!("the error page {page} is missing");
+                    log::debug!("the error page {page} is missing");
                     None
                 }
             }
@@ -187,10 +210,11 @@ impl Handler for StaticFiles {
 
 /// A directory is named with a slash, so that relative links in it lead to the right place.
 fn redirect_to_slash(target: &Target<'_>) -> Response {
-    // Made from the decoded segments: a raw `//host` would lead to another host.
-    let mut location = String::from("/");
-    for segment in target.path.segments() {
-        location.extend(percent_encode(segment, SEGMENT));
+    // Relative, so that it holds behind a proxy that serves this under another path; made from the
+    // decoded name, so that it cannot lead to another host.
+    let mut location = String::from("./");
+    if let Some(name) = target.path.segments().last() {
+        location.extend(percent_encode(name, SEGMENT));
         location.push('/');
     }
     if let Some(query) = target.query {

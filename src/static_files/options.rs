@@ -20,6 +20,8 @@ pub struct Site {
     pub precompressed: bool,
     /// Unknown paths without an extension get the top index.
     pub spa: bool,
+    /// The value of `Cache-Control` on files.
+    pub cache_control: Option<String>,
     /// Scripts of other origins may read what is served.
     pub cors: bool,
     /// Media types by extension.
@@ -39,6 +41,7 @@ impl Default for Site {
             index: ["index.html", "index.htm"].map(str::to_owned).to_vec(),
             precompressed: true,
             spa: false,
+            cache_control: None,
             cors: false,
             media_types: MediaTypes::default(),
             error_pages: HashMap::new(),
@@ -70,13 +73,23 @@ impl std::error::Error for SiteError {}
 /// Fields that describe one response's content or redirect it.
 const DESCRIPTIVE: &[&str] = &[
     "Accept-Ranges",
+    "Allow",
     "Content-Encoding",
     "Content-Range",
     "Content-Type",
     "ETag",
     "Last-Modified",
     "Location",
+    "Retry-After",
+    "WWW-Authenticate",
 ];
+
+/// Fields of a response that scripts of other origins may see, beside the harmless ones.
+const EXPOSED: &str = "Accept-Ranges, Content-Encoding, Content-Range, ETag";
+
+/// Fields of a request that they may set.
+const ALLOWED: &str = "Authorization, If-Match, If-Modified-Since, If-None-Match, If-Range, \
+                       If-Unmodified-Since, Range";
 
 impl Site {
     /// Adds a field to every response of the site.
@@ -100,7 +113,9 @@ impl Site {
             response = response.with_field("X-Content-Type-Options", "nosniff");
         }
         if self.cors && !sets("Access-Control-Allow-Origin") {
-            response = response.with_field("Access-Control-Allow-Origin", "*");
+            response = response
+                .with_field("Access-Control-Allow-Origin", "*")
+                .with_field("Access-Control-Expose-Headers", EXPOSED);
         }
         self.fields
             .iter()
@@ -115,7 +130,7 @@ impl Site {
         }
         response
             .with_field("Access-Control-Allow-Methods", allow)
-            .with_field("Access-Control-Allow-Headers", "*")
+            .with_field("Access-Control-Allow-Headers", ALLOWED)
             .with_field("Access-Control-Max-Age", "86400")
     }
 }

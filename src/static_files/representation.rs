@@ -43,12 +43,14 @@ impl StaticFiles {
         plain: Representation,
     ) -> Result<Response, NotServed> {
         let name = path.segments().last().unwrap_or_default();
+        // The type is that of what is inside, whatever its coding.
+        let media_type = self.site.media_types.of(name, || plain.start());
         if !self.site.precompressed {
-            return self.conditional(request, name, plain, Coding::Identity);
+            return self.conditional(request, &media_type, plain, Coding::Identity);
         }
         for coding in accepted(request.fields_named("Accept-Encoding")) {
             if coding == Coding::Identity {
-                return self.conditional(request, name, plain, coding);
+                return self.conditional(request, &media_type, plain, coding);
             }
             let Ok(Found::File(file, metadata)) = self.root.find_beside(path, coding.suffix())
             else {
@@ -57,7 +59,7 @@ impl StaticFiles {
             let coded = Representation::new(file, &metadata);
             // One older than the file it stands for was made from another state of it.
             if coded.modified >= plain.modified {
-                return self.conditional(request, name, coded, coding);
+                return self.conditional(request, &media_type, coded, coding);
             }
         }
         let explanation = "This file is not to be had in a coding that you accept.";
@@ -67,17 +69,22 @@ impl StaticFiles {
     fn conditional(
         &self,
         request: &Request<'_>,
-        name: &[u8],
+        media_type: &str,
         chosen: Representation,
         coding: Coding,
     ) -> Result<Response, NotServed> {
-        // Never later than the response's own date (RFC 9110, section 8.8.2.1).
-        let modified = chosen.modified.map(|modified| modified.min(SystemTime::now()));
+        // A date later than the response's own (RFC 9110, section 8.8.2.1) validates nothing.
+        let now = SystemTime::now();
+        let modified = chosen.modified.filter(|&modified| modified <= now);
         let validators = Validators::new(&chosen.tag, modified);
         let describe = |response: Response| {
             let mut response = response.with_field("ETag", &validators.etag);
             if let Some(modified) = validators.modified {
                 response = response.with_field("Last-Modified", &httpdate::fmt_http_date(modified));
+            }
+            let is_file = matches!(response.status().class(), 2 | 3);
+            if let (Some(value), true) = (&self.site.cache_control, is_file) {
+                response = response.with_field("Cache-Control", value);
             }
             if self.site.precompressed {
                 response = response.with_field("Vary", "Accept-Encoding");
@@ -93,14 +100,13 @@ impl StaticFiles {
             }
         }
         let content = chosen.into_content().map_err(NotServed::Failed)?;
-        let media_type = self.site.media_types.of(name, || content.start());
         let range = request
             .field("Range")
-            .filter(|_| request.method == Method::Get && validators.allow_range(request));
+            .filter(|_| request.method == Method::Get && validators.allow_range(request, now));
         let selection = range.map_or(Selection::Whole, |range| select(range, content.length()));
         let mut response = describe(match selection {
-            Selection::Whole => content.whole_response(&media_type),
-            Selection::Parts(parts) => content.partial_response(&media_type, &parts),
+            Selection::Whole => content.whole_response(media_type),
+            Selection::Parts(parts) => content.partial_response(media_type, &parts),
             Selection::Unsatisfiable => {
                 let explanation = "The file has no such range.";
                 self.error(Status::RANGE_NOT_SATISFIABLE, explanation)
@@ -127,6 +133,12 @@ impl Representation {
         Self { file, length, modified, tag }
     }
 
+    /// The first bytes, as far as they say what it is.
+    pub(super) fn start(&self) -> Bytes {
+        let most = self.length.min(config::SNIFF_BYTES as u64);
+        read_up_to(&self.file, most).unwrap_or_default().into()
+    }
+
     /// The file's content; of a small one, what it has by now.
     pub(super) fn into_content(self) -> io::Result<Content> {
         if self.length > config::SMALL_FILE {
@@ -141,16 +153,6 @@ impl Content {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
             Self::File { length, .. } => *length,
-        }
-    }
-
-    /// The first bytes, as far as they say what it is.
-    pub(super) fn start(&self) -> Bytes {
-        match self {
-            Self::Memory(bytes) => bytes.clone(),
-            Self::File { file, .. } => {
-                read_up_to(file, config::SNIFF_BYTES as u64).unwrap_or_default().into()
-            }
         }
     }
 

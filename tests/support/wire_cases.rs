@@ -66,6 +66,7 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(501, b"get /testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(501, b"BREW /testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(501, b"AVERYLONGMETHODTHATNOBODYHASEVERHEARDOF / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    closes(400, b"GET HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(505, b"GET /testfile HTTP/2.0\r\nHost: a\r\n\r\n"),
     closes(505, b"GET /testfile HTTP/0.9\r\nHost: a\r\n\r\n"),
     // Targets.

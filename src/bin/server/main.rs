@@ -4,7 +4,9 @@ mod site;
 
 use clap::Parser;
 use cws::cli::Logging;
-use cws::{AccessLog, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, config};
+use cws::{
+    AccessLog, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, User, config,
+};
 use log::{LevelFilter, info, warn};
 use site::SiteArgs;
 use std::io::{self, Write};
@@ -151,6 +153,15 @@ fn run(args: &Args, log: &Logging) -> Result<u64, String> {
     let config = configure(args)?;
     let Config { workers, queue, queue_timeout, drain_timeout, .. } = config;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
+    let files = files.with_site(args.site.site()?);
+    if let Some(page) = files.missing_error_page() {
+        return Err(format!(
+            "cannot use the error page {page}: no such file in the root (create it)"
+        ));
+    }
+    if User::costs_differ(&args.site.auth) {
+        warn!("the users' hashes differ in cost, which tells guessers whose names exist");
+    }
     let handler = Delay::new(
         delay,
         BasicAuth::new(args.site.auth.clone(), files.with_site(args.site.site()?)),

@@ -25,16 +25,18 @@ pub(crate) struct SiteArgs {
     /// Media type of an extension, like wasm=application/wasm; repeat for more
     #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',')]
     mime: Vec<String>,
-    /// Field for every response, like 'Referrer-Policy: no-referrer'; repeat for more
+    /// Field for every response of the files, errors included, like 'Referrer-Policy: no-referrer';
+    /// repeat for more
     #[arg(long, env = "CWS_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n')]
     header: Vec<String>,
-    /// Value of Cache-Control in every response, like max-age=3600
+    /// Value of Cache-Control on files, like max-age=3600; not on errors, redirects and listings
     #[arg(long, env = "CWS_CACHE_CONTROL", value_name = "VALUE")]
     cache_control: Option<String>,
     /// Let scripts of other origins read what is served
     #[arg(long, env = "CWS_CORS", value_parser = super::flag())]
     cors: bool,
-    /// Page for a status, beneath the root, like 404=404.html; repeat for more
+    /// Page for a status (403, 404, 405, 406, 412, 416, 500, 503), beneath the root, like
+    /// 404=404.html; repeat for more
     #[arg(long, env = "CWS_ERROR_PAGE", value_name = "STATUS=FILE", value_delimiter = ',')]
     error_page: Vec<String>,
     /// User who may read, with the bcrypt hash of the password, as `htpasswd -nB NAME` prints it;
@@ -46,6 +48,9 @@ pub(crate) struct SiteArgs {
     #[arg(long, env = "CWS_SPA", value_parser = super::flag())]
     spa: bool,
 }
+
+/// The statuses that a site answers with itself; others are the server's.
+const PAGES: [u16; 8] = [403, 404, 405, 406, 412, 416, 500, 503];
 
 fn name(text: &str) -> Result<String, String> {
     match text {
@@ -80,14 +85,12 @@ impl SiteArgs {
             let (status, page) = pair
                 .split_once('=')
                 .and_then(|(status, page)| Some((status.parse().ok()?, page)))
-                .filter(|&(status, page)| (400..600).contains(&status) && !page.is_empty())
+                .filter(|&(status, page)| PAGES.contains(&status) && !page.is_empty())
                 .ok_or_else(|| {
                     format!("cannot use --error-page {pair} (write it like 404=404.html)")
                 })?;
             site.error_pages.insert(status, page.to_owned());
         }
-        let cache_control =
-            self.cache_control.iter().map(|value| ("Cache-Control", value.as_str()));
         for field in &self.header {
             let (name, value) = field.split_once(':').ok_or_else(|| {
                 format!("cannot use --header {field:?} (write it like 'Name: value')")
@@ -95,9 +98,12 @@ impl SiteArgs {
             site.add_field(name, value.trim())
                 .map_err(|error| format!("cannot use --header {field:?}: {error}"))?;
         }
-        for (name, value) in cache_control {
-            site.add_field(name, value)
+        if let Some(value) = &self.cache_control {
+            // Checked as any other field, and added to files alone.
+            Site::default()
+                .add_field("Cache-Control", value)
                 .map_err(|error| format!("cannot use --cache-control {value:?}: {error}"))?;
+            site.cache_control = Some(value.clone());
         }
         Ok(site)
     }
