@@ -145,6 +145,51 @@ fn a_body_that_never_ends_is_answered_by_408() {
     assert_eq!(status_of(stalled), 408);
 }
 
+/// A body that keeps coming at the minimum rate earns its time; the base alone would not do.
+#[test]
+fn a_slow_body_is_waited_for_as_long_as_it_keeps_its_rate() {
+    let site = Site::new();
+    let body_timeout = Duration::from_millis(400);
+    let config = Config { workers: 1, body_timeout, min_rate: 1000, ..Config::default() };
+    let server = start(&site, config);
+    let mut slow = connect(server.addresses()[0]);
+    let length = 4000;
+    write!(slow, "GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").unwrap();
+    let start = Instant::now();
+    for step in 1..=length / 200 {
+        // 200 bytes earn 200 ms and take 60.
+        let due = start + Duration::from_millis(60) * step;
+        wait_for("the next step", || (Instant::now() >= due).then_some(()));
+        slow.write_all(&[b'x'; 200]).unwrap();
+    }
+    assert!(start.elapsed() > 2 * body_timeout);
+    assert_eq!(Reply::read(&mut slow).body, TESTFILE);
+}
+
+/// Who was refused is given time to read it, and not for ever: neither in time nor in bytes.
+#[test]
+fn lingering_is_bounded() {
+    let site = Site::new();
+    let server = start(&site, Config { workers: 1, ..Config::default() });
+    let refuse = || {
+        let mut stream = connect(server.addresses()[0]);
+        stream.write_all(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(Reply::read(&mut stream).status, 501);
+        stream
+    };
+    let quiet = refuse();
+    wait_for("the linger timeout", || (server.open_connections() == 0).then_some(()));
+    drop(quiet);
+    let mut endless = refuse();
+    let before = Instant::now();
+    let mut sent = 0;
+    while endless.write_all(&[b'x'; 64 << 10]).is_ok() {
+        sent += 64 << 10;
+        assert!(sent < 1 << 30, "it never ends");
+    }
+    assert!(before.elapsed() < PATIENCE);
+}
+
 #[test]
 fn idle_connections_are_closed_in_silence() {
     let site = Site::new();
