@@ -45,7 +45,7 @@ pub const TARGET_BYTES: usize = 8 * 1024;
 /// Largest bound of a head that can be asked for: each connection may hold as much.
 pub const HEAD_BYTES_MOST: usize = 1 << 20;
 
-/// Bytes of a method; the longest one registered has 16 (`UPDATEREDIRECTREF` aside).
+/// Bytes of a method; the longest one registered, `UPDATEREDIRECTREF`, has 17.
 pub const METHOD_BYTES: usize = 32;
 
 /// Header fields of one request. Browsers send some 20.

@@ -99,6 +99,10 @@ impl Root {
 
     /// Opens what `name` is in the directory that `path` names.
     pub fn find_in(&self, path: &DecodedPath, name: &str) -> Result<Found, NotServed> {
+        // A name is one segment, whoever gave it.
+        if name.contains('/') || matches!(name, "" | "." | "..") {
+            return Err(NotServed::NotFound);
+        }
         let mut joined = path.as_bytes().to_vec();
         if !joined.is_empty() {
             joined.push(b'/');
