@@ -206,6 +206,21 @@ fn dropping_a_server_stops_it() {
     assert!(TcpStream::connect(address).is_err(), "nobody listens");
 }
 
+/// While the drain delay lasts, the server says that it is not ready, and serves all the same.
+#[test]
+fn a_server_that_is_leaving_is_not_ready_and_serves() {
+    let config = Config { drain_delay: support::PATIENCE, ..config(1) };
+    let handler = |_: &Request<'_>| Response::ok("text/plain", "x");
+    let server = Server::start(Config { drain_timeout: Duration::ZERO, ..config }, handler);
+    let server = server.unwrap();
+    assert!(server.is_ready());
+    server.stopper().stop();
+    assert!(!server.is_ready());
+    assert_eq!(get(server.addresses()[0], "/").body, b"x");
+    // Its end would take as long as the delay.
+    std::mem::forget(server);
+}
+
 #[test]
 fn the_books_balance() {
     let server = Server::start(config(2), |_: &Request<'_>| Response::ok("text/plain", "x"));
