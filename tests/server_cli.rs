@@ -116,6 +116,30 @@ fn it_listens_where_it_is_told() {
     }
 }
 
+/// A name's addresses are all listened on, on one port, and each is told on a line of its own.
+#[test]
+fn each_address_has_its_line() {
+    use std::io::{BufRead, BufReader};
+    use std::net::ToSocketAddrs;
+    let mut expected: Vec<_> = ("localhost", 0).to_socket_addrs().unwrap().collect();
+    expected.sort();
+    expected.dedup();
+    expected.retain(|address| TcpListener::bind(address).is_ok());
+    let mut command = server();
+    command.args(["--bind", "localhost", "--quiet", "0"]).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let told: Vec<_> =
+        lines.take(expected.len()).map(|line| listening_address(&line.unwrap())).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let hosts = |addresses: &[std::net::SocketAddr]| {
+        addresses.iter().map(|address| address.ip()).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(&told), hosts(&expected));
+    assert!(told.iter().all(|address| address.port() == told[0].port() && address.port() != 0));
+}
+
 #[test]
 fn help_and_version() {
     let output = run(&["--help"]);
