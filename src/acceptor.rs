@@ -1,10 +1,11 @@
 //! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
 
+use crate::accept_queue::accept_queue;
 use crate::admission::{Admission, Place, Share, Stage};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::http::fault::Fault;
-use crate::metrics::{CloseReason, Counter};
+use crate::metrics::{AcceptQueue, CloseReason, Counter};
 use crate::parking::{Interest, Parking, ReadyKeys, Watched};
 use crate::workers::settle;
 use crossbeam_channel::Sender;
@@ -268,7 +269,10 @@ impl Acceptor {
         if is_full && !job.connection.was_admitted() {
             return Err(job.connection);
         }
-        self.jobs.try_send(job).map_err(|error| error.into_inner().connection)
+        let since = job.since;
+        self.jobs.try_send(job).map_err(|error| error.into_inner().connection)?;
+        self.context.recorder.queued(since, waiting);
+        Ok(())
     }
 
     /// Looks at the deadlines, a few times a second.
@@ -283,6 +287,7 @@ impl Acceptor {
             return;
         }
         self.next_sweep = now + config::SWEEP_INTERVAL;
+        self.look_at_accept_queue();
         for connection in self.take_all(|connection| connection.is_due(now)) {
             self.guarded(|acceptor| acceptor.expire(connection));
         }
@@ -290,6 +295,16 @@ impl Acceptor {
             // An idle connection may have come up meanwhile that can make room.
             self.set_accepting(Accepting::Yes);
         }
+    }
+
+    /// Notes what waits in the kernel, for all listeners together.
+    fn look_at_accept_queue(&self) {
+        let seen = self.listeners.iter().filter_map(|of| accept_queue(of.listener()));
+        let sum = seen.reduce(|sum, seen| AcceptQueue {
+            waiting: sum.waiting + seen.waiting,
+            most: sum.most + seen.most,
+        });
+        self.context.recorder.accept_queue(sum.unwrap_or_default());
     }
 
     fn expire(&mut self, connection: Box<Connection>) {

@@ -208,6 +208,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The form of the access log, which goes through `log`, to the target `access`.
     pub access_log: AccessLog,
+    /// Responses of handlers say in `Server-Timing` how long the request waited and was served.
+    pub server_timing: bool,
     /// Requests of HTTP/0.9 are answered.
     pub http09: bool,
     /// Responses say what server they come from.
@@ -238,6 +240,7 @@ impl Default for Config {
             drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
             access_log: AccessLog::default(),
+            server_timing: false,
             http09: true,
             server_field: true,
             head_bytes: HEAD_BYTES,

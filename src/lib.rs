@@ -55,6 +55,7 @@
 pub mod config;
 pub mod http;
 mod metrics;
+mod accept_queue;
 mod access_log;
 mod parking;
 mod admission;
@@ -75,6 +76,11 @@ pub use config::{AccessLog, Config};
 pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response};
 pub use http::request::{Method, Request};
 pub use http::status::Status;
-pub use metrics::{CloseReason, Counter, Snapshot};
-pub use server::{Server, StartError, Stopper, Summary, descriptor_limit, raise_descriptor_limit};
+pub use metrics::{
+    AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
+    Snapshot, WorkerTimes,
+};
+pub use server::{
+    Observer, Server, StartError, Stopper, Summary, descriptor_limit, raise_descriptor_limit,
+};
 pub use static_files::{Site, SiteError, StaticFiles};

@@ -244,6 +244,16 @@ impl<T: Parked> Parking<T> {
         }
     }
 
+    /// Looks at every connection that is parked.
+    pub fn for_each(&self, mut look: impl FnMut(&T)) {
+        for key in 0..self.used.load(Relaxed) {
+            let Some(slot) = self.slot(key) else { continue };
+            if let Some(guest) = lock(slot).as_deref() {
+                look(guest);
+            }
+        }
+    }
+
     /// Takes out the connection with the earliest deadline among those that `wanted` picks.
     pub fn take_earliest(&self, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
         let mut earliest: Option<(Instant, usize)> = None;

@@ -3,9 +3,9 @@
 use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
-use crate::connection::{Context, Role};
+use crate::connection::{Connection, Context, Job, Role};
 use crate::handler::Handler;
-use crate::metrics::{CloseReason, Metrics, Snapshot};
+use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
 use crate::parking::Parking;
 use crate::workers::Worker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
@@ -26,10 +26,8 @@ const PORT_TRIES: usize = 16;
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
-    admission: Arc<Admission>,
-    metrics: Arc<Metrics>,
+    observer: Observer,
     started: Instant,
-    drain_timeout: Duration,
     // The order in which they end: the acceptor drops the only sender of jobs, and that ends the
     // workers.
     acceptor: Option<JoinHandle<()>>,
@@ -46,6 +44,51 @@ impl Stopper {
     /// ends its connection.
     pub fn stop(&self) {
         self.0.enter_stage(Stage::Leaving);
+    }
+}
+
+/// Sees a server's figures, from any thread, for as long as anybody wants to.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    config: Arc<Config>,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    parking: Arc<Parking<Connection>>,
+    queue: Receiver<Job>,
+}
+
+impl Observer {
+    /// The measurements now. Every parked connection is looked at, for a moment each.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.metrics.snapshot(self.queue.len());
+        snapshot.queue.bound = self.config.queue;
+        let busy = snapshot.workers.iter().filter(|worker| worker.activity != Activity::Idle);
+        let mut connections = [0; ConnectionPhase::ALL.len()];
+        connections[ConnectionPhase::InService as usize] = busy.count();
+        connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
+        self.parking.for_each(|connection| connections[connection.phase() as usize] += 1);
+        snapshot.connections = connections;
+        snapshot
+    }
+
+    /// True until the server is told to stop.
+    pub fn is_ready(&self) -> bool {
+        self.admission.stage() == Stage::Serving
+    }
+
+    /// True while as many requests wait as may.
+    pub fn is_queue_full(&self) -> bool {
+        self.queue.len() >= self.config.queue.max(1)
+    }
+
+    /// Connections open now.
+    pub fn open_connections(&self) -> usize {
+        self.admission.open()
+    }
+
+    /// What the server was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 }
 
@@ -112,7 +155,7 @@ impl Server {
 
         let parking = Arc::new(Parking::new(descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(config.max_connections, config.per_client, parking.waker());
-        let metrics = Metrics::new(1 + config.workers);
+        let metrics = Metrics::new(config.workers);
         // Room for the jobs that wait, and for one that each idle worker is about to take.
         let (send_job, jobs) = bounded(config.queue.min(config.max_connections) + config.workers);
         let (alive, workers_alive) = bounded(0);
@@ -135,16 +178,13 @@ impl Server {
                 context: context(number, Role::Worker(number)),
                 alive: alive.clone(),
             };
-            worker.context.recorder.set_idle(true);
             workers.push(worker.start(number).map_err(StartError::System)?);
         }
         let acceptor = Some(acceptor.start().map_err(StartError::System)?);
         Ok(Self {
             addresses,
-            admission,
-            metrics,
+            observer: Observer { config, admission, metrics, parking, queue: jobs },
             started: Instant::now(),
-            drain_timeout: config.drain_timeout,
             acceptor,
             workers,
             workers_alive,
@@ -156,14 +196,19 @@ impl Server {
         &self.addresses
     }
 
-    /// The counters now.
+    /// The measurements now.
     pub fn snapshot(&self) -> Snapshot {
-        self.metrics.snapshot()
+        self.observer.snapshot()
+    }
+
+    /// A handle that sees its figures.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Connections open now.
     pub fn open_connections(&self) -> usize {
-        self.admission.open()
+        self.observer.open_connections()
     }
 
     /// Worker threads that are alive.
@@ -173,12 +218,12 @@ impl Server {
 
     /// True until it is told to stop.
     pub fn is_ready(&self) -> bool {
-        self.admission.stage() == Stage::Serving
+        self.observer.is_ready()
     }
 
     /// A handle that stops it.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.admission))
+        Stopper(Arc::clone(&self.observer.admission))
     }
 
     /// Stops it: queued and running requests are finished, within the drain timeout.
@@ -190,9 +235,9 @@ impl Server {
     /// Waits until it was stopped and has ended.
     pub fn join(mut self) -> Summary {
         self.wait();
-        let snapshot = self.metrics.snapshot();
+        let snapshot = self.snapshot();
         // A handler that still runs holds its connection, which nobody will answer any more.
-        let cut = snapshot.closed(CloseReason::Cut) + self.admission.open() as u64;
+        let cut = snapshot.closed(CloseReason::Cut) + self.open_connections() as u64;
         Summary { snapshot, cut, uptime: self.started.elapsed() }
     }
 
@@ -203,7 +248,7 @@ impl Server {
             log::error!("the acceptor panicked");
         }
         // Workers end as soon as they are idle; one in a handler is not waited for for ever.
-        let patience = self.drain_timeout.min(config::SWEEP_INTERVAL);
+        let patience = self.observer.config.drain_timeout.min(config::SWEEP_INTERVAL);
         match self.workers_alive.recv_timeout(patience) {
             Err(RecvTimeoutError::Timeout) => log::warn!("a handler still runs; it is left behind"),
             Err(RecvTimeoutError::Disconnected) => {
@@ -221,7 +266,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.acceptor.is_some() {
-            self.admission.enter_stage(Stage::Leaving);
+            self.observer.admission.enter_stage(Stage::Leaving);
             self.wait();
         }
     }

@@ -3,7 +3,7 @@
 use crate::admission::Stage;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::handler::Handler;
-use crate::metrics::{CloseReason, Counter};
+use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::parking::Parking;
 use crossbeam_channel::Sender;
 use std::convert::Infallible;
@@ -11,6 +11,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 /// What a worker thread owns while it lives.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ impl<H: Handler> Worker<H> {
         // A panic that gets past the one around the handler ends a worker's life. The next one
         // lives on the same thread, so that no panic can cost the pool its size.
         while panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            self.context.recorder.enter(Activity::Idle, Instant::now());
             self.context.recorder.count(Counter::WorkersReplaced);
             self.context.recorder.closed(CloseReason::Panicked);
             log::error!("a worker died and was replaced; its client was lost");
@@ -45,16 +47,21 @@ impl<H: Handler> Worker<H> {
 
     fn work(&mut self) {
         loop {
-            self.context.recorder.set_idle(true);
             // The channel disconnects when the acceptor has ended and all jobs are taken.
             let Ok(Job { connection, since }) = self.context.queue.recv() else { return };
-            self.context.recorder.set_idle(false);
-            let step = if self.context.admission.stage() == Stage::Cut {
-                Step::Close(connection, CloseReason::Cut)
+            let taken = Instant::now();
+            self.context.recorder.enter(Activity::Parse, taken);
+            let turn = Turn { since, taken, handled: false };
+            let (step, turn) = if self.context.admission.stage() == Stage::Cut {
+                self.context.recorder.count(Counter::Abandoned);
+                (Step::Close(connection, CloseReason::Cut), turn)
             } else {
-                connection.serve(since, &*self.handler, &mut self.context)
+                connection.serve(turn, &*self.handler, &mut self.context)
             };
             settle(step, &self.parking, &self.context);
+            let now = Instant::now();
+            self.context.recorder.let_go(turn, now);
+            self.context.recorder.enter(Activity::Idle, now);
         }
     }
 }

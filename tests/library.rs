@@ -238,3 +238,22 @@ fn the_books_balance() {
     assert_eq!(snapshot.responses_in_all(), 20);
     assert_eq!(summary.cut, 0);
 }
+
+/// Browsers show it beside the request; it is for those who may know.
+#[test]
+fn timing_is_told_where_it_is_asked_for() {
+    let delay = Duration::from_millis(20);
+    let handler = |_: &Request<'_>| Response::ok("text/plain", "found");
+    let timed = Config { server_timing: true, ..config(1) };
+    let server = Server::start(timed, Delay::new(delay, handler)).unwrap();
+    let reply = get(server.addresses()[0], "/");
+    let field = reply.field("Server-Timing").unwrap();
+    let millis = |name: &str| -> f64 {
+        let entry = field.split(", ").find_map(|entry| entry.strip_prefix(name)).unwrap();
+        entry.strip_prefix(";dur=").unwrap().parse().unwrap()
+    };
+    assert!(millis("queue") >= 0.0 && millis("send") >= 0.0, "{field}");
+    assert!(millis("delay") >= 20.0, "{field}");
+    let silent = Server::start(config(1), handler).unwrap();
+    assert_eq!(get(silent.addresses()[0], "/").field("Server-Timing"), None);
+}

@@ -11,11 +11,11 @@ use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::request::{Method, NO_FIELDS, Request, split_request_line};
 use crate::http::response::ResponseHead;
-use crate::metrics::{CloseReason, Counter};
+use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::parking::Interest;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A response and what the connection needs to know of the request that it answers.
 pub(super) struct Answer {
@@ -24,7 +24,30 @@ pub(super) struct Answer {
     /// The request was HEAD: the content is announced and not sent.
     head_only: bool,
     after: After,
+    timing: Option<Timing>,
     record: Option<Box<Record>>,
+}
+
+/// Where a request's time went until its handler had answered.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    queue: Duration,
+    delay: Duration,
+    answered: Instant,
+}
+
+impl Timing {
+    /// A `Server-Timing` field, in milliseconds. Of the sending it can tell what comes before the
+    /// head is on its way: the making of the head.
+    fn write_field(self, fields: &mut Vec<u8>) {
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let (queue, delay) = (millis(self.queue), millis(self.delay));
+        let send = millis(self.answered.elapsed());
+        let field = format!(
+            "Server-Timing: queue;dur={queue:.3}, delay;dur={delay:.3}, send;dur={send:.3}\r\n"
+        );
+        fields.extend_from_slice(field.as_bytes());
+    }
 }
 
 impl Answer {
@@ -46,6 +69,7 @@ impl Answer {
             version,
             head_only: input.starts_with(b"HEAD "),
             after: After::Linger(CloseReason::Refused),
+            timing: None,
             record: record(input, Instant::now(), false, context),
         }
     }
@@ -82,47 +106,52 @@ enum Verdict {
 
 impl Connection {
     /// Serves the request whose head is buffered, and those pipelined behind it while nobody
-    /// else waits.
+    /// else waits. Gives the turn back, which ends when the connection has gone where it goes.
     pub fn serve<H: Handler>(
         mut self: Box<Self>,
-        mut since: Instant,
+        mut turn: Turn,
         handler: &H,
         context: &mut Context,
-    ) -> Step {
-        let waited = since.elapsed();
+    ) -> (Step, Turn) {
+        let waited = turn.taken.saturating_duration_since(turn.since);
         if waited > context.config.queue_timeout {
-            return self.refuse(Fault::Expired, context);
+            return (self.refuse(Fault::Expired, context), turn);
         }
         if waited > config::GONE_CHECK_AFTER && self.is_broken() {
             context.recorder.count(Counter::Gone);
-            return Step::Close(self, CloseReason::PeerGone);
+            return (Step::Close(self, CloseReason::PeerGone), turn);
         }
-        for turn in 1.. {
-            self.exchange(since, handler, context);
+        for in_a_row in 1.. {
+            self.exchange(&mut turn, handler, context);
             match self.advance(context) {
                 Step::Dispatch(connection) => self = connection,
-                step => return step,
+                step => return (step, turn),
             }
-            if turn == config::PIPELINE_TURN || !context.may_go_on() {
+            if in_a_row == config::PIPELINE_TURN || !context.may_go_on() {
                 break;
             }
-            since = Instant::now();
+            let now = Instant::now();
+            context.recorder.let_go(turn, now);
+            context.recorder.went_on(now);
+            context.recorder.enter(Activity::Parse, now);
+            turn = Turn { since: now, taken: now, handled: false };
         }
         // Another's turn. The socket has room, so the acceptor finds this one at once and puts it
         // behind the others.
         self.deadline = Instant::now() + context.config.write_timeout;
-        Step::Park(self, Interest::Writable)
+        (Step::Park(self, Interest::Writable), turn)
     }
 
     /// Takes the buffered request to its next phase.
-    fn exchange<H: Handler>(&mut self, since: Instant, handler: &H, context: &mut Context) {
+    fn exchange<H: Handler>(&mut self, turn: &mut Turn, handler: &H, context: &mut Context) {
         let Phase::Ready { head, version, body_dropped } = self.phase else {
             return;
         };
         let (bytes, behind) = self.input.as_slice().split_at(head);
         let behind = if body_dropped { None } else { Some(behind) };
-        match examine(bytes, behind, since, handler, context) {
+        match examine(bytes, behind, *turn, handler, context) {
             Verdict::Answered(answer, used) => {
+                turn.handled = true;
                 self.input.consume(used);
                 self.start_response(answer, context);
             }
@@ -137,9 +166,12 @@ impl Connection {
 
     /// From here on the response is on its way; the input has nothing of its request any more.
     pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
-        let Answer { response, version, head_only, after, mut record } = answer;
+        let Answer { response, version, head_only, after, timing, mut record } = answer;
         let status = response.status();
-        let (fields, body) = response.into_parts();
+        let (mut fields, body) = response.into_parts();
+        if let Some(timing) = timing {
+            timing.write_field(&mut fields);
+        }
         let mut head = std::mem::take(&mut context.head);
         head.clear();
         let content_length = body.length();
@@ -148,13 +180,14 @@ impl Connection {
             .write_to(context.date.text(SystemTime::now()), &mut head);
         let body = if head_only || status.forbids_content() { Body::Empty } else { body };
         context.recorder.responded(status);
+        let begun = Instant::now();
         if let Some(record) = &mut record {
             record.status = status;
-            record.responded = Instant::now();
+            record.responded = begun;
         }
-        self.deadline = Instant::now() + context.config.write_timeout;
+        self.deadline = begun + context.config.write_timeout;
         let outgoing = Outgoing::new(head, body);
-        self.phase = Phase::Flushing { outgoing, after, record, sent_before: 0 };
+        self.phase = Phase::Flushing { outgoing, after, record, begun, sent_before: 0 };
     }
 }
 
@@ -163,7 +196,7 @@ impl Connection {
 fn examine<H: Handler>(
     head: &[u8],
     behind: Option<&[u8]>,
-    since: Instant,
+    turn: Turn,
     handler: &H,
     context: &Context,
 ) -> Verdict {
@@ -191,17 +224,16 @@ fn examine<H: Handler>(
     if after == After::Keep && !request.framing.persistent {
         after = After::Close(CloseReason::Completed);
     }
-    let taken = Instant::now();
-    let mut answer = answer(&request, after, handler, context);
+    let mut answer = answer(&request, after, turn, handler, context);
     let from_file = answer.response.body().is_from_file();
-    answer.record = record(head, since, from_file, context);
+    answer.record = record(head, turn.since, from_file, context);
     if let Some(record) = &mut answer.record {
         let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
         record.user = request.field("Authorization").and_then(user_name);
         record.referer = owned(request.field("Referer"));
         record.user_agent = owned(request.field("User-Agent"));
-        record.queued = taken.saturating_duration_since(since);
-        record.service = taken.elapsed();
+        record.queued = turn.taken.saturating_duration_since(turn.since);
+        record.service = turn.taken.elapsed();
     }
     Verdict::Answered(answer, used)
 }
@@ -210,12 +242,16 @@ fn examine<H: Handler>(
 fn answer<H: Handler>(
     request: &Request<'_>,
     after: After,
+    turn: Turn,
     handler: &H,
     context: &Context,
 ) -> Answer {
     let start = Instant::now();
+    context.recorder.enter(Activity::Delay, start);
     let handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
-    context.recorder.served_in(start.elapsed());
+    let end = Instant::now();
+    context.recorder.enter(Activity::Respond, end);
+    context.recorder.served_in(end.saturating_duration_since(start));
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
         Ok(response) if after == After::Keep && context.is_draining() => {
@@ -230,7 +266,12 @@ fn answer<H: Handler>(
         }
     };
     let head_only = request.method == Method::Head;
-    Answer { response, version: request.version, head_only, after, record: None }
+    let timing = context.config.server_timing.then(|| Timing {
+        queue: turn.taken.saturating_duration_since(turn.since),
+        delay: end.saturating_duration_since(start),
+        answered: end,
+    });
+    Answer { response, version: request.version, head_only, after, timing, record: None }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -6,7 +6,7 @@ use super::{Connection, Context, Flow, Phase, Role};
 use crate::config::{self, Config};
 use crate::http::fault::Fault;
 use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Counter};
 use crate::parking::Interest;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ impl Connection {
             match self.socket.read(buffer) {
                 Ok(0) => return self.ended_early(context),
                 Ok(count) => {
+                    context.recorder.count_many(Counter::BytesReceived, count as u64);
                     self.input.push(&buffer[..count]);
                     // A short read has emptied the socket; after two full ones, others get
                     // their turn (empty lines can come without end).
@@ -43,6 +44,7 @@ impl Connection {
 
     /// Looks for the end of the head in what is buffered.
     fn scan(&mut self, context: &mut Context) -> Option<Flow> {
+        let mut begins_now = false;
         if let Phase::Idle = self.phase {
             self.input.consume(empty_lines(self.input.as_slice()));
             if matches!(self.input.as_slice(), b"" | b"\r") {
@@ -50,6 +52,7 @@ impl Connection {
             }
             self.phase = Phase::Head(HeadScanner::default());
             self.deadline = Instant::now() + context.config.header_timeout;
+            begins_now = true;
         }
         let Phase::Head(scanner) = &mut self.phase else {
             return None;
@@ -59,6 +62,9 @@ impl Connection {
             Scan::Partial => None,
             Scan::Complete(head) => {
                 let version = self.version();
+                // Most heads come whole, and the clock need not be asked again.
+                let took = if begins_now { Duration::ZERO } else { self.head_time(context) };
+                context.recorder.head_read(took);
                 self.phase = Phase::Ready { head, version, body_dropped: false };
                 Some(Flow::Dispatch)
             }
@@ -67,6 +73,12 @@ impl Connection {
                 Some(Flow::Again)
             }
         }
+    }
+
+    /// The time since the first byte of the head that is being read.
+    fn head_time(&self, context: &Context) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        context.config.header_timeout.saturating_sub(left)
     }
 
     /// The peer has ended its side while a request was awaited or under way.
@@ -107,6 +119,7 @@ impl Connection {
             match self.socket.read(buffer) {
                 Ok(0) => return self.ended_early(context),
                 Ok(count) => {
+                    context.recorder.count_many(Counter::BytesReceived, count as u64);
                     turn = turn.saturating_sub(count);
                     // A slow client pays for its time by what it sends.
                     let earned = count as f64 / context.config.min_rate.max(1) as f64;
@@ -130,7 +143,11 @@ impl Connection {
             return Flow::Wait(Interest::Readable);
         };
         loop {
-            match self.socket.read(buffer) {
+            let read = self.socket.read(buffer);
+            context
+                .recorder
+                .count_many(Counter::BytesReceived, *read.as_ref().unwrap_or(&0) as u64);
+            match read {
                 Ok(0) => return Flow::Close(*reason),
                 Ok(count) if count >= *left => return Flow::Close(*reason),
                 Ok(count) => *left -= count,

@@ -6,28 +6,28 @@
 //! not for too long; a worker calls [`Connection::serve`]. Each gives a [`Step`]: where the
 //! connection goes next.
 
+mod context;
 mod input;
 mod incoming;
 mod outgoing;
 mod exchange;
 
 use crate::access_log::{self, Record};
-use crate::admission::{Admission, Place, Share, Stage};
+use crate::admission::{Place, Share};
 use crate::config::{self, AccessLog, Config};
 use crate::http::Version;
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::head::HeadScanner;
-use crate::http::response::DateCache;
-use crate::metrics::{CloseReason, Recorder};
+use crate::metrics::{CloseReason, ConnectionPhase, Counter};
 use crate::parking::{Interest, Parked, Socket};
-use crossbeam_channel::Receiver;
 use exchange::Answer;
 use input::Input;
 use outgoing::{Failure, Outgoing, Progress};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+pub use context::{Context, Role};
 
 /// What waits in the queue: a connection with a whole request head.
 #[derive(Debug)]
@@ -36,71 +36,6 @@ pub struct Job {
     pub connection: Box<Connection>,
     /// When it was queued.
     pub since: Instant,
-}
-
-/// What the threads that step connections bring along: one for the acceptor, one a worker.
-#[derive(Debug)]
-pub struct Context {
-    /// The bounds and waits.
-    pub config: Arc<Config>,
-    /// Who is let in.
-    pub admission: Arc<Admission>,
-    /// Where this thread counts.
-    pub recorder: Recorder,
-    /// The waiting jobs: how many they are decides who may go on.
-    pub queue: Receiver<Job>,
-    role: Role,
-    head: Vec<u8>,
-    date: DateCache,
-}
-
-/// Who steps: the acceptor reads, and sends in single pieces; a worker never reads what it might
-/// have to wait for, and sends as long as nobody else needs it.
-#[derive(Debug)]
-pub enum Role {
-    /// The thread that waits for peers, with its buffer for reading.
-    Acceptor(Vec<u8>),
-    /// A thread that waits for jobs, with its number.
-    Worker(usize),
-}
-
-impl Context {
-    /// A context for one thread.
-    pub fn new(
-        config: Arc<Config>,
-        admission: Arc<Admission>,
-        recorder: Recorder,
-        queue: Receiver<Job>,
-        role: Role,
-    ) -> Self {
-        let (head, date) = (Vec::new(), DateCache::default());
-        Self { config, admission, recorder, queue, role, head, date }
-    }
-
-    /// True where a worker may go on with its connection: nobody else waits for it.
-    fn may_go_on(&self) -> bool {
-        self.worker().is_some() && self.queue.is_empty()
-    }
-
-    /// The worker's number.
-    fn worker(&self) -> Option<usize> {
-        match self.role {
-            Role::Acceptor(_) => None,
-            Role::Worker(number) => Some(number),
-        }
-    }
-
-    /// True where responses end their connections, since the server is about to stop.
-    fn is_draining(&self) -> bool {
-        self.admission.stage() >= Stage::Draining
-    }
-
-    /// Seconds after which another try makes sense: the time in which the workers get through
-    /// the queue, and up to as much again by chance, so that not all come back at once.
-    fn retry_after(&self) -> u64 {
-        let service = self.recorder.mean_service().unwrap_or_default();
-        retry_after(self.queue.len(), self.config.workers, service, fastrand::f64())
-    }
 }
 
 /// Where a connection goes next.
@@ -143,6 +78,7 @@ enum Phase {
         outgoing: Outgoing,
         after: After,
         record: Option<Box<Record>>,
+        begun: Instant,
         /// Bytes that were sent when the current window began.
         sent_before: u64,
     },
@@ -206,6 +142,19 @@ impl Connection {
     /// True between requests: closing it now loses nothing.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
+    }
+
+    /// Where it is in its life, as others see it while it is parked.
+    pub fn phase(&self) -> ConnectionPhase {
+        match self.phase {
+            Phase::Idle => ConnectionPhase::Idle,
+            Phase::Head(_) => ConnectionPhase::ReadingHead,
+            // It waits for another turn of its worker, or for its client to make room for that.
+            Phase::Ready { .. } => ConnectionPhase::Queued,
+            Phase::Body { .. } => ConnectionPhase::DiscardingBody,
+            Phase::Flushing { .. } => ConnectionPhase::Flushing,
+            Phase::Lingering { .. } => ConnectionPhase::Lingering,
+        }
     }
 
     /// True where its client has more connections than it may.
@@ -306,8 +255,8 @@ impl Connection {
         let Config { min_rate, write_timeout, .. } = *context.config;
         let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
         if outgoing.sent() - *sent_before < least.max(1) {
-            let sent = outgoing.content_sent();
-            log_access(record.as_deref(), self.peer, sent, "not taken in time", context);
+            let record = record.as_deref();
+            account(outgoing, record, self.peer, "not taken in time", context);
             return Step::Close(self, CloseReason::WriteTimeout);
         }
         *sent_before = outgoing.sent();
@@ -342,15 +291,15 @@ impl Connection {
 
     /// Sends what there is room for.
     fn flush(&mut self, context: &mut Context) -> Flow {
-        let Phase::Flushing { outgoing, after, record, .. } = &mut self.phase else {
+        let Phase::Flushing { outgoing, after, record, begun, .. } = &mut self.phase else {
             return Flow::Again;
         };
         let failure = match outgoing.write(&self.socket, || context.may_go_on()) {
             Ok(Progress::Done) => {
-                let after = *after;
-                let sent = outgoing.content_sent();
-                log_access(record.as_deref(), self.peer, sent, "", context);
-                return self.end_response(after, context);
+                let (after, now) = (*after, Instant::now());
+                context.recorder.written(now.saturating_duration_since(*begun));
+                account(outgoing, record.as_deref(), self.peer, "", context);
+                return self.end_response(after, now, context);
             }
             Ok(Progress::Yielded | Progress::Blocked) => return Flow::Wait(Interest::Writable),
             Err(failure) => failure,
@@ -362,19 +311,18 @@ impl Connection {
         if let (Some(record), CloseReason::BodyFailed) = (&record, reason) {
             log::error!("cannot read what \"{}\" asks for: {error}", record.shown());
         }
-        let sent = outgoing.content_sent();
-        log_access(record.as_deref(), self.peer, sent, &error.to_string(), context);
+        account(outgoing, record.as_deref(), self.peer, &error.to_string(), context);
         Flow::Close(reason)
     }
 
     /// A response is written: the next request, or the end.
-    fn end_response(&mut self, after: After, context: &mut Context) -> Flow {
+    fn end_response(&mut self, after: After, now: Instant, context: &mut Context) -> Flow {
         if let Phase::Flushing { outgoing, .. } = std::mem::replace(&mut self.phase, Phase::Idle) {
             context.head = outgoing.into_buffer();
         }
         let reason = match after {
             After::Keep => {
-                self.deadline = Instant::now() + context.config.idle_timeout;
+                self.deadline = now + context.config.idle_timeout;
                 return Flow::Again;
             }
             // Closing with unread bytes resets the connection, and the reset may overtake the
@@ -388,7 +336,7 @@ impl Connection {
         if self.socket.shutdown_write().is_err() {
             return Flow::Close(reason);
         }
-        self.deadline = Instant::now() + config::LINGER_TIMEOUT;
+        self.deadline = now + config::LINGER_TIMEOUT;
         self.phase = Phase::Lingering { left: config::LINGER_BYTES, reason };
         Flow::Again
     }
@@ -398,41 +346,19 @@ impl Connection {
     }
 }
 
-/// Writes the line of an exchange that has ended, in the form that is wanted.
-fn log_access(
+/// Counts what was sent of a response that has ended, and writes its line in the form that is
+/// wanted.
+fn account(
+    outgoing: &Outgoing,
     record: Option<&Record>,
     peer: SocketAddr,
-    sent: u64,
     trouble: &str,
     context: &Context,
 ) {
+    context.recorder.count_many(Counter::BytesSent, outgoing.sent());
+    let sent = outgoing.content_sent();
     let form = context.config.access_log;
     if let (Some(record), true) = (record, form != AccessLog::Off) {
         log::info!(target: access_log::TARGET, "{}", record.line(form, peer, sent, trouble));
-    }
-}
-
-/// See [`Context::retry_after`]; `chance` is from 0 to 1.
-fn retry_after(waiting: usize, workers: usize, service: Duration, chance: f64) -> u64 {
-    let rounds = waiting as f64 / workers as f64;
-    let seconds = (rounds * service.as_secs_f64() * (1.0 + chance)).ceil() as u64;
-    seconds.clamp(1, config::RETRY_AFTER_MOST)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_advice_follows_queue_and_service_time() {
-        let advice = |waiting, workers, millis, chance| {
-            retry_after(waiting, workers, Duration::from_millis(millis), chance)
-        };
-        assert_eq!(advice(0, 4, 20, 0.5), 1, "never at once");
-        assert_eq!(advice(1024, 4, 20, 0.0), 6);
-        assert_eq!(advice(1024, 4, 20, 0.99), 11);
-        assert_eq!(advice(1024, 8, 20, 0.0), 3);
-        assert_eq!(advice(1024, 4, 40, 0.0), 11);
-        assert_eq!(advice(1024, 1, 10_000, 0.0), config::RETRY_AFTER_MOST);
     }
 }

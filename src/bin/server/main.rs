@@ -95,6 +95,9 @@ struct Args {
     /// File to append the access log to, reopened on SIGHUP [default: standard error]
     #[arg(long, env = "CWS_ACCESS_LOG_FILE", value_name = "FILE")]
     access_log_file: Option<PathBuf>,
+    /// Say in a Server-Timing field how long each request waited and was served
+    #[arg(long, env = "CWS_SERVER_TIMING", value_parser = flag())]
+    server_timing: bool,
     /// Do not answer requests of HTTP/0.9
     #[arg(long, env = "CWS_NO_HTTP09", value_parser = flag())]
     no_http09: bool,
@@ -230,6 +233,7 @@ fn configure(args: &Args) -> Result<Config, String> {
         per_client: args.per_client,
         min_rate: args.min_rate,
         access_log: access_log(args),
+        server_timing: args.server_timing,
         http09: !args.no_http09,
         server_field: !args.no_server_header,
         drain_delay: args.drain_delay,

@@ -1,0 +1,156 @@
+//! What a worker does from moment to moment, and how long it has done each thing.
+
+use std::sync::atomic::{
+    AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence,
+};
+use std::time::Duration;
+
+/// What a worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// Waits for a job.
+    Idle,
+    /// Makes a request of a head.
+    Parse,
+    /// Is in the handler, and with that in the back-end's delay.
+    Delay,
+    /// Writes the response, and hands the connection on.
+    Respond,
+}
+
+impl Activity {
+    /// Every value, in the order of a request's life.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Parse, Self::Delay, Self::Respond];
+
+    /// The word that metrics and pages use.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Parse => "parse",
+            Self::Delay => "delay",
+            Self::Respond => "respond",
+        }
+    }
+}
+
+/// One worker's time, by activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerTimes {
+    /// What it does now.
+    pub activity: Activity,
+    /// For how long it has done so.
+    pub lasting: Duration,
+    spent: [Duration; 4],
+}
+
+impl WorkerTimes {
+    /// All the time that it has spent on an activity, the present stretch included.
+    pub fn spent(&self, activity: Activity) -> Duration {
+        self.spent[activity as usize]
+    }
+
+    /// All the time that it had a job.
+    pub fn busy(&self) -> Duration {
+        Activity::ALL[1..].iter().map(|&activity| self.spent(activity)).sum()
+    }
+}
+
+/// The clock that one worker writes and anybody reads: a sequence lock whose sequence is the
+/// moment at which the present activity began.
+#[derive(Debug)]
+pub(super) struct ActivityClock {
+    /// The activity in the two lowest bits, above them the nanosecond at which it began.
+    current: AtomicU64,
+    /// Nanoseconds of each activity, the present stretch aside.
+    spent: [AtomicU64; 4],
+}
+
+/// Stands in `current` while `spent` is being changed.
+const CHANGING: u64 = u64::MAX;
+
+impl ActivityClock {
+    /// A clock of a worker that has been idle from the beginning.
+    pub(super) fn new() -> Self {
+        Self { current: AtomicU64::new(0), spent: [const { AtomicU64::new(0) }; 4] }
+    }
+
+    /// Goes over to an activity at nanosecond `now`. Only the clock's own thread may call this.
+    pub(super) fn enter(&self, activity: Activity, now: u64) {
+        let before = self.current.load(Relaxed);
+        self.current.store(CHANGING, Relaxed);
+        fence(Release);
+        let spent = &self.spent[(before & 3) as usize];
+        spent.store(spent.load(Relaxed) + now.saturating_sub(before >> 2), Relaxed);
+        self.current.store(now << 2 | activity as u64, Release);
+    }
+
+    /// What the worker does.
+    pub(super) fn activity(&self) -> Activity {
+        Activity::ALL[(self.current.load(Relaxed) & 3) as usize]
+    }
+
+    /// The times up to nanosecond `now`.
+    pub(super) fn read(&self, now: u64) -> WorkerTimes {
+        loop {
+            let before = self.current.load(Acquire);
+            let mut spent: [u64; 4] = std::array::from_fn(|at| self.spent[at].load(Relaxed));
+            fence(Acquire);
+            if before == CHANGING || self.current.load(Relaxed) != before {
+                std::hint::spin_loop();
+                continue;
+            }
+            let activity = Activity::ALL[(before & 3) as usize];
+            let lasting = now.saturating_sub(before >> 2);
+            spent[activity as usize] += lasting;
+            let lasting = Duration::from_nanos(lasting);
+            return WorkerTimes { activity, lasting, spent: spent.map(Duration::from_nanos) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn each_activity_has_its_time() {
+        let clock = ActivityClock::new();
+        for (activity, now) in [
+            (Activity::Parse, 10),
+            (Activity::Delay, 11),
+            (Activity::Respond, 31),
+            (Activity::Idle, 34),
+            (Activity::Parse, 40),
+        ] {
+            clock.enter(activity, now);
+        }
+        let times = clock.read(45);
+        let spent = Activity::ALL.map(|activity| times.spent(activity).as_nanos());
+        assert_eq!(spent, [16, 6, 20, 3]);
+        assert_eq!((times.activity, times.lasting.as_nanos()), (Activity::Parse, 5));
+        assert_eq!(times.busy().as_nanos(), 29);
+    }
+
+    /// Whenever it is read, the times add up to the whole time.
+    #[test]
+    fn no_time_is_lost_or_counted_twice() {
+        let (clock, done) = (ActivityClock::new(), AtomicBool::new(false));
+        let latest = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for now in 1..200_000 {
+                    clock.enter(Activity::ALL[now as usize % 4], now);
+                    latest.store(now, Release);
+                }
+                done.store(true, Release);
+            });
+            while !done.load(Acquire) {
+                let now = latest.load(Acquire) + 1_000_000;
+                let times = clock.read(now);
+                let sum: Duration = Activity::ALL.iter().map(|&of| times.spent(of)).sum();
+                assert_eq!(sum.as_nanos(), u128::from(now));
+            }
+        });
+    }
+}

@@ -1,0 +1,166 @@
+//! A distribution of durations: quantiles to 1 %, mean and variation exactly.
+
+use hdrhistogram::Histogram;
+use std::time::Duration;
+
+/// Durations up to this one are told apart; longer ones count as this long.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Nanoseconds below which durations are not told apart.
+const GRAIN: u64 = 1000;
+
+/// Significant decimal digits of a quantile.
+const DIGITS: u8 = 2;
+
+/// How long something took, over many times.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    histogram: Histogram<u64>,
+    /// Nanoseconds.
+    sum: u128,
+    /// Squares of seconds.
+    squares: f64,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        let longest = LONGEST.as_nanos() as u64;
+        let histogram = Histogram::new_with_bounds(GRAIN, longest, DIGITS);
+        Self { histogram: histogram.expect("the bounds are constants"), sum: 0, squares: 0.0 }
+    }
+}
+
+impl Distribution {
+    /// Adds one duration.
+    pub fn record(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.histogram.saturating_record(nanos);
+        self.sum += u128::from(nanos);
+        self.squares += duration.as_secs_f64().powi(2);
+    }
+
+    /// Adds all of another one.
+    pub fn add(&mut self, other: &Self) {
+        // Both have the same bounds, so no value is without a place.
+        if let Err(error) = self.histogram.add(&other.histogram) {
+            log::error!("cannot add up durations: {error:?}");
+        }
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
+
+    /// What has come since it was as `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut rest = self.clone();
+        if let Err(error) = rest.histogram.subtract(&earlier.histogram) {
+            log::error!("cannot tell what is new among durations: {error:?}");
+        }
+        rest.sum = self.sum.saturating_sub(earlier.sum);
+        rest.squares = (self.squares - earlier.squares).max(0.0);
+        rest
+    }
+
+    /// The number of durations.
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// All of them together.
+    pub fn sum(&self) -> Duration {
+        from_nanos(self.sum)
+    }
+
+    /// The arithmetic mean; none without a duration.
+    pub fn mean(&self) -> Option<Duration> {
+        Some(from_nanos(self.sum.checked_div(u128::from(self.count()))?))
+    }
+
+    /// The squared coefficient of variation, the variance over the square of the mean: 0 for
+    /// durations that are all alike, 1 for exponential ones. None without a duration.
+    pub fn squared_variation(&self) -> Option<f64> {
+        let mean = self.mean()?.as_secs_f64();
+        let mean_square = self.squares / self.count() as f64;
+        (mean > 0.0).then(|| (mean_square / mean.powi(2) - 1.0).max(0.0))
+    }
+
+    /// The duration that the fraction `quantile` of all does not exceed; none without a duration.
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        let nanos = self.histogram.value_at_quantile(quantile);
+        (self.count() > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// The number of durations up to `most`, to the grain of the quantiles.
+    pub fn count_up_to(&self, most: Duration) -> u64 {
+        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        self.histogram.count_between(0, nanos)
+    }
+}
+
+/// A duration of so many nanoseconds; no sum of durations here comes near the longest one.
+fn from_nanos(nanos: u128) -> Duration {
+    const SECOND: u128 = 1_000_000_000;
+    let seconds = u64::try_from(nanos / SECOND).unwrap_or(u64::MAX);
+    Duration::new(seconds, (nanos % SECOND) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(nanos: &[u64]) -> Distribution {
+        let mut distribution = Distribution::default();
+        nanos.iter().for_each(|&nanos| distribution.record(Duration::from_nanos(nanos)));
+        distribution
+    }
+
+    #[test]
+    fn nothing_has_no_mean() {
+        let none = Distribution::default();
+        assert_eq!((none.count(), none.mean(), none.quantile(0.5)), (0, None, None));
+        assert_eq!(none.squared_variation(), None);
+    }
+
+    #[test]
+    fn what_is_longer_than_the_longest_is_kept() {
+        let long = of(&[u64::MAX, 1]);
+        assert_eq!(long.count(), 2);
+        assert!(long.quantile(1.0) >= Some(LONGEST));
+    }
+
+    #[test]
+    fn variation_is_that_of_the_sample() {
+        let millis = |millis: u64| millis * 1_000_000;
+        assert_eq!(of(&[millis(5); 9]).squared_variation().map(|v| v < 1e-9), Some(true));
+        let two = of(&[millis(1), millis(3)]);
+        assert!((two.squared_variation().unwrap_or(9.0) - 0.25).abs() < 1e-9);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_those_of_the_sample(
+            mut nanos in prop::collection::vec(1_000..3_600_000_000_000_u64, 1..200),
+            quantile in 0.0..=1.0_f64,
+        ) {
+            let distribution = of(&nanos);
+            nanos.sort_unstable();
+            let rank = ((quantile * nanos.len() as f64).ceil() as usize).clamp(1, nanos.len());
+            let exact = nanos[rank - 1] as f64;
+            let got = distribution.quantile(quantile).map_or(0.0, |q| q.as_nanos() as f64);
+            prop_assert!((got - exact).abs() <= exact * 0.01 + 512.0, "{got} for {exact}");
+        }
+
+        #[test]
+        fn parts_add_up_and_come_off_again(
+            one in prop::collection::vec(0..1_000_000_000_u64, 0..50),
+            two in prop::collection::vec(0..1_000_000_000_u64, 0..50),
+        ) {
+            let (first, mut both) = (of(&one), of(&one));
+            both.add(&of(&two));
+            let rest = both.since(&first);
+            prop_assert_eq!(rest.count(), two.len() as u64);
+            prop_assert_eq!(rest.sum().as_nanos(), u128::from(two.iter().sum::<u64>()));
+            prop_assert_eq!(rest.quantile(0.5), of(&two).quantile(0.5));
+        }
+    }
+}
