@@ -54,6 +54,7 @@
 
 pub mod config;
 pub mod http;
+pub mod theory;
 mod metrics;
 mod accept_queue;
 mod access_log;

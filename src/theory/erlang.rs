@@ -1,0 +1,115 @@
+//! Poisson arrivals and exponential service: Erlang's formulas, M/M/c, M/M/c/K, Allen-Cunneen.
+
+use super::{TheoryError, at_least_one, finite, probability, steady};
+
+/// The probability that a request is lost where none may wait, M/M/c/c: Erlang's B (Erlang 1917).
+/// It holds for any distribution of service, and for any load.
+pub fn erlang_b(servers: u32, offered: f64) -> Result<f64, TheoryError> {
+    let servers = at_least_one(servers)?;
+    Ok(lost(servers, finite("the offered load", offered)?))
+}
+
+/// The probability that a request waits, M/M/c: Erlang's C (Erlang 1917).
+///
+/// # Errors
+///
+/// Beside wrong numbers, when `offered` is not below `servers`: then nothing is steady.
+pub fn erlang_c(servers: u32, offered: f64) -> Result<f64, TheoryError> {
+    Ok(Mmc::new(servers, offered / f64::from(at_least_one(servers)?))?.wait_probability())
+}
+
+/// The probability that a request is refused where `system` requests may be in service or wait,
+/// M/M/c/K, with K = `system`, at least `servers` (Kleinrock 1975, section 3.6). For any load.
+pub fn mmck_blocking(servers: u32, system: u32, offered: f64) -> Result<f64, TheoryError> {
+    let servers = at_least_one(servers)?;
+    let offered = finite("the offered load", offered)?;
+    if system < servers {
+        return Err(TheoryError::OutOfRange { what: "the system's bound", value: system.into() });
+    }
+    let utilisation = offered / f64::from(servers);
+    let mut lost = lost(servers, offered);
+    let mut before = f64::INFINITY;
+    for _ in servers..system {
+        lost = utilisation * lost / (1.0 + utilisation * lost);
+        // It falls or grows to its limit; past that, longer queues change nothing.
+        if lost == before {
+            break;
+        }
+        before = lost;
+    }
+    Ok(lost)
+}
+
+/// The mean wait where arrivals and service have these squared coefficients of variation, by
+/// Allen and Cunneen (Allen 1990, section 5.3.5): an approximation, exact for M/M/c and M/G/1.
+///
+/// 1 is exponential, 0 is constant.
+pub fn allen_cunneen(
+    servers: u32,
+    utilisation: f64,
+    arrivals: f64,
+    service: f64,
+) -> Result<f64, TheoryError> {
+    let variation = finite("the arrivals' variation", arrivals)?
+        + finite("the service time's variation", service)?;
+    Ok(Mmc::new(servers, utilisation)?.mean_wait() * variation / 2.0)
+}
+
+/// Erlang's B by its recursion over the servers, which neither overflows nor subtracts
+/// (Jagerman 1974).
+fn lost(servers: u32, offered: f64) -> f64 {
+    (1..=servers).fold(1.0, |lost, server| {
+        let entered = offered * lost;
+        entered / (f64::from(server) + entered)
+    })
+}
+
+/// The steady state of a pool with exponential service, M/M/c, first come first served
+/// (Kleinrock 1975, section 3.5).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mmc {
+    servers: f64,
+    utilisation: f64,
+    waits: f64,
+}
+
+impl Mmc {
+    /// The pool of so many workers at this utilisation.
+    pub fn new(servers: u32, utilisation: f64) -> Result<Self, TheoryError> {
+        let (servers, utilisation) = steady(servers, utilisation)?;
+        let lost = lost(servers, utilisation * f64::from(servers));
+        let waits = lost / (1.0 - utilisation * (1.0 - lost));
+        Ok(Self { servers: servers.into(), utilisation, waits })
+    }
+
+    /// The probability that a request waits.
+    pub fn wait_probability(&self) -> f64 {
+        self.waits
+    }
+
+    /// The mean wait, of all requests.
+    pub fn mean_wait(&self) -> f64 {
+        self.waits / self.rate()
+    }
+
+    /// The mean number that wait.
+    pub fn mean_waiting(&self) -> f64 {
+        self.mean_wait() * self.utilisation * self.servers
+    }
+
+    /// The probability of a wait beyond `wait`.
+    pub fn wait_beyond(&self, wait: f64) -> f64 {
+        if wait < 0.0 { 1.0 } else { self.waits * (-self.rate() * wait).exp() }
+    }
+
+    /// The wait that a share `p` of the requests does not exceed.
+    pub fn wait_percentile(&self, p: f64) -> Result<f64, TheoryError> {
+        let p = probability(p)?;
+        Ok(((self.waits / (1.0 - p)).ln() / self.rate()).max(0.0))
+    }
+
+    /// The rate at which the wait of those who wait is exponential.
+    fn rate(&self) -> f64 {
+        self.servers * (1.0 - self.utilisation)
+    }
+}
