@@ -56,6 +56,7 @@ pub mod config;
 pub mod http;
 pub mod theory;
 mod metrics;
+mod figures;
 mod accept_queue;
 mod access_log;
 mod parking;
@@ -74,6 +75,7 @@ pub mod cli;
 
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
+pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response};
 pub use http::request::{Method, Request};
 pub use http::status::Status;
