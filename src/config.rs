@@ -146,6 +146,24 @@ pub const LISTING_ENTRIES: usize = 20_000;
 /// Longest advice in `Retry-After`, in seconds: what is measured now says little of later.
 pub const RETRY_AFTER_MOST: u64 = 30;
 
+/// Pause between two samples of what the admin page shows over time.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Samples that are kept: the page's chart shows a minute.
+pub const SAMPLES: usize = 120;
+
+/// What the page calls now: long enough for a rate, short enough to see a change.
+pub const NOW: Duration = Duration::from_secs(5);
+
+/// Stretch over which the page shows times: a p99 needs many of them.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// Whole snapshots that are kept for each of these stretches, evenly spaced.
+pub const MARKS: u32 = 10;
+
+/// Connections to the admin address: a few browsers and scrapers.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
 /// First pause before accepting again after the system refused a descriptor or memory; it doubles
 /// while the refusals go on.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -157,6 +175,7 @@ const _: () = assert!(METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES, "a longest 
 const _: () = assert!(KEPT_BYTES < READ_BYTES, "a parked connection keeps less than one read");
 const _: () = assert!(SMALL_FILE <= SEND_PIECE as u64, "what is small is one piece");
 const _: () = assert!(QUEUE <= QUEUE_MOST);
+const _: () = assert!(SAMPLE_INTERVAL.as_millis() * MARKS as u128 <= NOW.as_millis());
 const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
 const _: () = assert!(SNIFF_BYTES as u64 <= SMALL_FILE, "a look never exceeds a small file");
 

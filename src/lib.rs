@@ -69,10 +69,12 @@ mod connection;
 mod workers;
 mod acceptor;
 mod server;
+mod admin;
 pub mod client;
 pub mod lab;
 pub mod cli;
 
+pub use admin::Admin;
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};

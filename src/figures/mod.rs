@@ -150,6 +150,25 @@ impl Figures {
         if self.offered > 0.0 { (self.refused / self.offered).min(1.0) } else { 0.0 }
     }
 
+    /// The figures in one line, for a terminal.
+    pub fn line(&self) -> String {
+        let shown = |time: Option<Duration>| time.map_or("-".to_owned(), condition::time);
+        let residual = self.little.map_or("-".to_owned(), |of| condition::percent(of.residual()));
+        format!(
+            "{} requests/s, {} served, {} refused; utilisation {}; {} wait; wait p50 {} p99 {}; \
+             service mean {} p99 {}; Little's law within {residual}",
+            condition::rate(self.offered),
+            condition::rate(self.served),
+            condition::rate(self.refused),
+            condition::percent(self.utilisation.total()),
+            self.waiting,
+            shown(self.wait.p50),
+            shown(self.wait.p99),
+            shown(self.service.mean),
+            shown(self.service.p99),
+        )
+    }
+
     /// What is going on.
     pub fn condition(&self) -> Condition {
         Condition::of(self)

@@ -1,5 +1,6 @@
 //! The `server` command: arguments to configuration, then start.
 
+mod admin;
 mod site;
 
 use clap::Parser;
@@ -25,6 +26,7 @@ Examples:
   server --bind :: --workers 8          all addresses of this machine, 8 workers
   server --workers 4 --delay 50ms       a back-end of 50 ms: at most 80 requests/s
   server --delay 20ms --deadline 200ms  for clients that wait 200 ms: refuse what would be late
+  server --admin 9090                   the live page on http://127.0.0.1:9090/
   CWS_WORKERS=4 RUST_LOG=warn server    options by the environment; warnings alone
 
 SIGTERM or SIGINT stops it when what is queued and running is answered; a second one at once.
@@ -104,6 +106,12 @@ struct Args {
     /// Do not say in responses what server they come from
     #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = flag())]
     no_server_header: bool,
+    /// Serve metrics, health and the live page on ADDR:PORT; a port alone is on the loopback address
+    #[arg(long, env = "CWS_ADMIN", value_name = "ADDR:PORT", value_parser = admin::address)]
+    admin: Option<SocketAddr>,
+    /// Log a line of figures every so often
+    #[arg(long, env = "CWS_STATS_INTERVAL", value_name = "DURATION", value_parser = timeout)]
+    stats_interval: Option<Duration>,
     /// Log warnings and errors alone
     #[arg(short, long, env = "CWS_QUIET", value_parser = flag())]
     quiet: bool,
@@ -151,10 +159,28 @@ fn main() -> ExitCode {
 fn run(args: &Args, log: &Logging) -> Result<u64, String> {
     let signals = cws::cli::signals(log.reopener())
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let handler = Delay::new(args.delay.unwrap_or_default(), files(args)?);
+    let server = Server::start(configure(args)?, handler).map_err(|error| error.to_string())?;
+    let observer = server.observer();
+    for address in server.addresses() {
+        announce(&format!("listening on http://{address}/"));
+    }
+    tell_start(args, observer.config());
+    // It answers until the server has ended, and says that it is about to.
+    let admin = args.admin.map(|address| admin::start(address, observer.clone())).transpose()?;
+    admin::report_until(&signals, args.stats_interval, &observer);
+    server.stopper().stop();
+    let most = show(observer.config().drain_timeout);
+    info!("stopping: finishing what is queued and running, for {most} at most");
+    let summary = server.join();
+    drop(admin);
+    tell_end(&summary);
+    Ok(summary.cut)
+}
+
+/// What answers: the files, for those who may read them.
+fn files(args: &Args) -> Result<BasicAuth<StaticFiles>, String> {
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
-    let delay = args.delay.unwrap_or_default();
-    let config = configure(args)?;
-    let Config { workers, queue, queue_timeout, drain_timeout, .. } = config;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
     let files = files.with_site(args.site.site()?);
     if let Some(page) = files.missing_error_page() {
@@ -165,16 +191,13 @@ fn run(args: &Args, log: &Logging) -> Result<u64, String> {
     if User::costs_differ(&args.site.auth) {
         warn!("the users' hashes differ in cost, which tells guessers whose names exist");
     }
-    let handler = Delay::new(
-        delay,
-        BasicAuth::new(args.site.auth.clone(), files.with_site(args.site.site()?)),
-    );
-    let server = Server::start(config, handler).map_err(|error| error.to_string())?;
-    let mut stdout = io::stdout();
-    for address in server.addresses() {
-        // Whoever closed standard output does not want to know.
-        let _ = writeln!(stdout, "listening on http://{address}/").and_then(|()| stdout.flush());
-    }
+    Ok(BasicAuth::new(args.site.auth.clone(), files))
+}
+
+/// Logs what is served, and how much of it can be.
+fn tell_start(args: &Args, config: &Config) {
+    let Config { workers, queue, queue_timeout, .. } = *config;
+    let delay = args.delay.unwrap_or_default();
     let root = args.root.canonicalize().unwrap_or_else(|_| args.root.clone());
     let capacity = match delay.as_secs_f64() {
         0.0 => String::new(),
@@ -188,7 +211,6 @@ fn run(args: &Args, log: &Logging) -> Result<u64, String> {
     if args.site.follow_symlinks {
         warn!("links are followed OUT of {}: whoever can make one decides", root.display());
     }
-
     if args.deadline.is_some_and(|deadline| deadline <= 2 * delay) {
         warn!("with a delay of {} most clients will have gone before their turn", show(delay));
     }
@@ -196,13 +218,11 @@ fn run(args: &Args, log: &Logging) -> Result<u64, String> {
         let (deadline, timeout) = (show(deadline), show(queue_timeout));
         info!("deadline {deadline}: queue {queue}, queue timeout {timeout}");
     }
+}
 
-    // The thread that sends it never ends, so this waits for a signal and for nothing else.
-    let _ = signals.recv();
-    server.stopper().stop();
-    let most = show(drain_timeout);
-    info!("stopping: finishing what is queued and running, for {most} at most");
-    let Summary { snapshot, cut, uptime } = server.join();
+/// Logs what was done with all that came.
+fn tell_end(summary: &Summary) {
+    let Summary { snapshot, cut, uptime } = summary;
     let [served, refused, expired] =
         [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
     let uptime = show(Duration::from_secs(uptime.as_secs()));
@@ -210,7 +230,13 @@ fn run(args: &Args, log: &Logging) -> Result<u64, String> {
         "stopped after {uptime}: {served} served, {} refused, {expired} expired, {cut} cut",
         refused.saturating_sub(expired)
     );
-    Ok(cut)
+}
+
+/// Prints a line for whoever started this and waits for it.
+fn announce(line: &str) {
+    let mut stdout = io::stdout();
+    // Whoever closed standard output does not want to know.
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 fn configure(args: &Args) -> Result<Config, String> {

@@ -1,0 +1,266 @@
+//! The figures in Prometheus' text format.
+
+use super::Watch;
+use crate::figures::Figures;
+use crate::handler::Response;
+use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Distribution, Snapshot};
+use crate::server::Observer;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::time::Duration;
+
+/// Upper bounds of the histograms' buckets: from a small file's time to a client's patience.
+const BUCKETS: [Duration; 16] = [
+    Duration::from_micros(25),
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2_500),
+    Duration::from_secs(10),
+];
+
+/// Why requests were refused, as the metric's label has it.
+const REFUSALS: [(&str, Counter); 4] = [
+    ("full", Counter::QueueFull),
+    ("expired", Counter::Expired),
+    ("connections", Counter::TooManyConnections),
+    ("draining", Counter::Abandoned),
+];
+
+/// The answer to `/metrics`.
+pub(super) fn response(watch: &Watch) -> Response {
+    let snapshot = watch.observed.snapshot();
+    let minute = watch.history().minute(&snapshot);
+    let mut registry = Registry::with_prefix("cws");
+    let observed = watch.observed.clone();
+    registry.register_collector(Box::new(Scrape { observed, snapshot, minute }));
+    let mut text = String::new();
+    match prometheus_text::encode(&mut text, &registry) {
+        Ok(()) => Response::ok(prometheus_text::CONTENT_TYPE, text),
+        Err(fmt::Error) => {
+            let status = crate::http::status::Status::INTERNAL_SERVER_ERROR;
+            Response::error(status, "The metrics could not be written.")
+        }
+    }
+}
+
+/// What one scrape sees.
+#[derive(Debug)]
+struct Scrape {
+    observed: Observer,
+    snapshot: Snapshot,
+    minute: Figures,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(&mut encoder);
+        self.requests(&mut out)?;
+        self.times(&mut out)?;
+        self.workers(&mut out)?;
+        self.queues(&mut out)?;
+        self.connections(&mut out)?;
+        self.saturation(&mut out)
+    }
+}
+
+impl Scrape {
+    fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let of = |counter| self.snapshot.get(counter);
+        out.counter("requests_handled", "Requests that a handler answered", of(Counter::Handled))?;
+        // What was abandoned at the end was not answered, and so not counted as refused.
+        let overload = REFUSALS.iter().filter(|(_, of)| *of != Counter::Abandoned);
+        let overload: u64 = overload.map(|&(_, counter)| of(counter)).sum();
+        let malformed = of(Counter::Refused).saturating_sub(overload);
+        let refusals = REFUSALS.map(|(reason, counter)| (reason, of(counter)));
+        let refusals = refusals.into_iter().chain([("malformed", malformed)]);
+        let help = "Requests that were refused, by the reason";
+        out.counters("requests_refused", help, "reason", refusals)?;
+        let classes = [("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)];
+        let classes = classes.map(|(label, class)| (label, self.snapshot.responses(class)));
+        out.counters("responses", "Responses, by the class of their status", "class", classes)?;
+        let help = "Requests dropped since their client had gone";
+        out.counter("requests_gone", help, of(Counter::Gone))?;
+        out.counter("handler_panics", "Panics of the handler", of(Counter::Panics))?;
+        let help = "Requests that came into the system: queued, or gone on with";
+        out.counter("arrivals", help, self.snapshot.arrivals())?;
+        let help = "Requests that left the system: answered, refused or given up";
+        out.counter("departures", help, self.snapshot.departures())
+    }
+
+    fn times(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let Snapshot { wait, service, head, write, .. } = &self.snapshot;
+        let help = "From queued to taken by a worker";
+        out.histogram("queue_wait", help, wait)?;
+        let help = "From taken by a worker to let go of";
+        out.histogram("service", help, service)?;
+        let help = "From the first byte of a request head to its last";
+        out.histogram("head_read", help, head)?;
+        let help = "From the start of a response to its last byte";
+        out.histogram("response_write", help, write)
+    }
+
+    fn workers(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let workers = &self.snapshot.workers;
+        out.gauge("workers", "Worker threads", workers.len() as f64)?;
+        let spent = Activity::ALL.map(|activity| {
+            let spent = workers.iter().map(|worker| worker.spent(activity).as_secs_f64());
+            (activity.label(), ConstCounter::new(spent.sum::<f64>()))
+        });
+        let help = "Time that workers spent, by what they did";
+        let (texts, unit) = (("worker", help), Some(&Unit::Seconds));
+        out.labelled(texts, unit, MetricType::Counter, "activity", spent)?;
+        let replaced = self.snapshot.get(Counter::WorkersReplaced);
+        out.counter("workers_replaced", "Workers that died and were replaced", replaced)
+    }
+
+    fn queues(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let queue = &self.snapshot.queue;
+        out.gauge("queue_requests", "Requests that wait for a worker", queue.waiting as f64)?;
+        out.gauge("queue_bound_requests", "Requests that may wait", queue.bound as f64)?;
+        let help = "The most requests that ever waited";
+        out.gauge("queue_high_water_requests", help, queue.high_water as f64)?;
+        let oldest = queue.oldest.unwrap_or_default().as_secs_f64();
+        let help = "How long the oldest waiting request has waited";
+        out.gauge_of("queue_oldest", help, &Unit::Seconds, oldest)?;
+        let Some(accept) = self.snapshot.accept_queue else { return Ok(()) };
+        let help = "Connections that the kernel holds to be accepted";
+        out.gauge("accept_queue_connections", help, accept.waiting as f64)?;
+        let help = "Connections that the kernel may hold to be accepted";
+        out.gauge("accept_queue_bound_connections", help, accept.most as f64)
+    }
+
+    fn connections(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let snapshot = &self.snapshot;
+        let phases = ConnectionPhase::ALL.iter();
+        let phases =
+            phases.map(|&of| (of.label(), ConstGauge::new(snapshot.connections(of) as f64)));
+        let texts = ("connections", "Open connections, by their phase");
+        out.labelled(texts, None, MetricType::Gauge, "phase", phases)?;
+        let most = self.observed.config().max_connections;
+        out.gauge("connections_bound", "Connections that may be open", most as f64)?;
+        let accepted = snapshot.get(Counter::Accepted);
+        out.counter("connections_accepted", "Connections that were accepted", accepted)?;
+        let closed = CloseReason::ALL.iter().map(|&of| (of.label(), snapshot.closed(of)));
+        let help = "Connections that ended, by the reason";
+        out.counters("connections_closed", help, "reason", closed)?;
+        let received = snapshot.get(Counter::BytesReceived);
+        out.counter_of("received", "Bytes read from clients", &Unit::Bytes, received)?;
+        let sent = snapshot.get(Counter::BytesSent);
+        out.counter_of("sent", "Bytes sent to clients, heads included", &Unit::Bytes, sent)
+    }
+
+    /// What Prometheus can derive as well, but whoever looks at the text cannot.
+    fn saturation(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let minute = &self.minute;
+        let help = "Share of their time that the workers had a job, over the last minute";
+        out.gauge_of("utilisation", help, &Unit::Ratios, minute.utilisation.total())?;
+        if let Some(capacity) = minute.capacity {
+            let help = "Requests a second that the workers carry, over the last minute";
+            out.gauge("capacity_requests_per_second", help, capacity)?;
+        }
+        if let Some(headroom) = minute.headroom() {
+            let help = "Capacity over offered load, over the last minute";
+            out.gauge_of("headroom", help, &Unit::Ratios, headroom)?;
+        }
+        if let Some(wait) = minute.expected_wait {
+            let help = "Mean queue wait that theory expects of the last minute's load";
+            out.gauge_of("expected_queue_wait", help, &Unit::Seconds, wait.as_secs_f64())?;
+        }
+        if let Some(little) = minute.little {
+            let help = "How far Little's law was from holding over the last minute";
+            out.gauge_of("little_residual", help, &Unit::Ratios, little.residual())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes metrics of each shape.
+struct Out<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Out<'_, '_> {
+    fn family(
+        &mut self,
+        (name, help): (&str, &str),
+        unit: Option<&Unit>,
+        kind: MetricType,
+        write: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        write(self.0.encode_descriptor(name, help, unit, kind)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        self.family((name, help), None, MetricType::Counter, |out| counter.encode(out))
+    }
+
+    fn counter_of(&mut self, name: &str, help: &str, unit: &Unit, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        self.family((name, help), Some(unit), MetricType::Counter, |out| counter.encode(out))
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> fmt::Result {
+        let values = values.into_iter().map(|(of, value)| (of, ConstCounter::new(value)));
+        self.labelled((name, help), None, MetricType::Counter, label, values)
+    }
+
+    fn labelled<M: EncodeMetric>(
+        &mut self,
+        texts: (&str, &str),
+        unit: Option<&Unit>,
+        kind: MetricType,
+        label: &str,
+        values: impl IntoIterator<Item = (&'static str, M)>,
+    ) -> fmt::Result {
+        self.family(texts, unit, kind, |mut out| {
+            let mut values = values.into_iter();
+            values.try_for_each(|(of, value)| value.encode(out.encode_family(&[(label, of)])?))
+        })
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        self.family((name, help), None, MetricType::Gauge, |out| gauge.encode(out))
+    }
+
+    fn gauge_of(&mut self, name: &str, help: &str, unit: &Unit, value: f64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        self.family((name, help), Some(unit), MetricType::Gauge, |out| gauge.encode(out))
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, times: &Distribution) -> fmt::Result {
+        let mut below = 0;
+        let buckets = BUCKETS.map(|bound| {
+            let up_to = times.count_up_to(bound);
+            let within = up_to - below;
+            below = up_to;
+            (bound.as_secs_f64(), within)
+        });
+        let (sum, count) = (times.sum().as_secs_f64(), times.count());
+        self.family((name, help), Some(&Unit::Seconds), MetricType::Histogram, |mut out| {
+            out.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        })
+    }
+}

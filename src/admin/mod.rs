@@ -1,0 +1,144 @@
+//! What operators ask a server: metrics, health, the live page, from a port of its own.
+//!
+//! It is a second, one-worker [`Server`] with a handler of its own, so it answers while the pool
+//! that it tells of is saturated, and until that one has ended.
+
+mod history;
+mod metrics_text;
+mod page;
+mod stats;
+
+use crate::config::{self, AccessLog, Config};
+use crate::handler::{Handler, Response};
+use crate::http::request::{Method, Request};
+use crate::http::status::Status;
+use crate::server::{Observer, Server, StartError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use history::History;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
+
+/// What the admin address answers to.
+const ALLOW: &str = "GET, HEAD";
+
+/// The running admin side of a server. Dropping it ends it.
+#[derive(Debug)]
+pub struct Admin {
+    server: Server,
+    // The order of the end: the sampler sees that this is gone, and can be joined.
+    stop: Option<Sender<Infallible>>,
+    sampler: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// Serves the figures of a server on `listen`.
+    pub fn start(listen: Vec<SocketAddr>, observed: Observer) -> Result<Self, StartError> {
+        let watch = Arc::new(Watch {
+            history: Mutex::new(History::new(&observed.snapshot())),
+            observed,
+            started: SystemTime::now(),
+        });
+        let config = Config {
+            listen,
+            workers: 1,
+            max_connections: config::ADMIN_CONNECTIONS,
+            access_log: AccessLog::Off,
+            http09: false,
+            ..Config::default()
+        };
+        let server = Server::start(config, Routes(Arc::clone(&watch)))?;
+        let (stop, stopped) = bounded(0);
+        let sampler = thread::Builder::new()
+            .name("sampler".to_owned())
+            .spawn(move || watch.sample_until(&stopped))
+            .map_err(StartError::System)?;
+        Ok(Self { server, stop: Some(stop), sampler: Some(sampler) })
+    }
+
+    /// The addresses it listens on, with their real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(sampler) = self.sampler.take()
+            && sampler.join().is_err()
+        {
+            log::error!("the sampler of the admin page panicked");
+        }
+    }
+}
+
+/// A server that is watched, and what was seen of it.
+#[derive(Debug)]
+struct Watch {
+    observed: Observer,
+    history: Mutex<History>,
+    started: SystemTime,
+}
+
+impl Watch {
+    fn sample_until(&self, stopped: &Receiver<Infallible>) {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(config::SAMPLE_INTERVAL) {
+            let snapshot = self.observed.snapshot();
+            self.history().add(snapshot);
+        }
+    }
+
+    /// The history is whole at every moment, so a panic elsewhere cannot have spoiled it.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Each path and its answer.
+#[derive(Debug)]
+struct Routes(Arc<Watch>);
+
+impl Handler for Routes {
+    fn handle(&self, request: &Request<'_>) -> Response {
+        if !matches!(request.method, Method::Get | Method::Head) {
+            return Response::error(Status::METHOD_NOT_ALLOWED, "Here is only to look at.")
+                .with_field("Allow", ALLOW);
+        }
+        let Self(watch) = self;
+        let response = match request.target.path.as_bytes() {
+            b"" => page::response(),
+            b"metrics" => metrics_text::response(watch),
+            b"stats.json" => stats::response(watch),
+            b"healthz" => plain(Status::OK, "alive\n"),
+            b"readyz" => readiness(&watch.observed),
+            _ => {
+                let known = "Here are /, /metrics, /stats.json, /healthz and /readyz.";
+                Response::error(Status::NOT_FOUND, known)
+            }
+        };
+        // Figures of a moment are of no use a moment later.
+        response
+            .with_field("Cache-Control", "no-store")
+            .with_field("X-Content-Type-Options", "nosniff")
+    }
+}
+
+/// Whether a load balancer should send requests here.
+fn readiness(observed: &Observer) -> Response {
+    if !observed.is_ready() {
+        plain(Status::SERVICE_UNAVAILABLE, "stopping\n")
+    } else if observed.is_queue_full() {
+        plain(Status::SERVICE_UNAVAILABLE, "the queue is full\n")
+    } else {
+        plain(Status::OK, "ready\n")
+    }
+}
+
+fn plain(status: Status, text: &'static str) -> Response {
+    Response::new(status)
+        .with_field("Content-Type", "text/plain; charset=utf-8")
+        .with_body(crate::handler::Body::Bytes(text.into()))
+}

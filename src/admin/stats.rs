@@ -1,0 +1,132 @@
+//! The whole snapshot as JSON, for programs and for the live page.
+
+use super::Watch;
+use super::history::Point;
+use crate::figures::{Figures, Times};
+use crate::handler::Response;
+use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot, WorkerTimes};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// The answer to `/stats.json`. Times are in seconds, rates in requests a second.
+pub(super) fn response(watch: &Watch) -> Response {
+    let observed = &watch.observed;
+    let snapshot = observed.snapshot();
+    let history = watch.history();
+    let (now, minute) = (history.now(&snapshot), history.minute(&snapshot));
+    let points: Vec<Value> = history.points().map(point).collect();
+    drop(history);
+    let condition = now.condition();
+    let stats = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "started": humantime::format_rfc3339_millis(watch.started).to_string(),
+        "uptime": snapshot.at.as_secs_f64(),
+        "ready": observed.is_ready(),
+        "condition": condition.kind.label(),
+        "sentence": condition.to_string(),
+        "workers": snapshot.workers.iter().map(worker).collect::<Vec<_>>(),
+        "queue": {
+            "waiting": snapshot.queue.waiting,
+            "bound": snapshot.queue.bound,
+            "high_water": snapshot.queue.high_water,
+            "oldest": seconds(snapshot.queue.oldest),
+            "timeout": observed.config().queue_timeout.as_secs_f64(),
+        },
+        "accept_queue": snapshot.accept_queue.map(|queue| json!({
+            "waiting": queue.waiting,
+            "most": queue.most,
+        })),
+        "connections": connections(&snapshot, observed.open_connections(), observed.config().max_connections),
+        "totals": totals(&snapshot),
+        "now": figures(&now),
+        "minute": figures(&minute),
+        "history": points,
+    });
+    Response::ok("application/json", stats.to_string())
+}
+
+fn seconds(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
+}
+
+fn worker(times: &WorkerTimes) -> Value {
+    let spent = Activity::ALL.map(|of| (of.label(), times.spent(of).as_secs_f64()));
+    json!({
+        "activity": times.activity.label(),
+        "lasting": times.lasting.as_secs_f64(),
+        "spent": object(spent),
+    })
+}
+
+fn connections(snapshot: &Snapshot, open: usize, most: usize) -> Value {
+    let phases = ConnectionPhase::ALL.iter().map(|&of| (of.label(), snapshot.connections(of)));
+    json!({ "open": open, "most": most, "phases": object(phases) })
+}
+
+fn totals(snapshot: &Snapshot) -> Value {
+    let counters = Counter::ALL.iter().map(|&of| (of.label(), snapshot.get(of)));
+    let closed = CloseReason::ALL.iter().map(|&of| (of.label(), snapshot.closed(of)));
+    let classes = [("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)];
+    let responses = classes.map(|(label, class)| (label, snapshot.responses(class)));
+    let mut totals = object(counters);
+    totals.insert("responses".to_owned(), object(responses).into());
+    totals.insert("closed".to_owned(), object(closed).into());
+    totals.into()
+}
+
+fn figures(figures: &Figures) -> Value {
+    let Figures { utilisation, little, .. } = figures;
+    json!({
+        "elapsed": figures.elapsed.as_secs_f64(),
+        "offered": figures.offered,
+        "served": figures.served,
+        "refused": figures.refused,
+        "refused_share": figures.refused_share(),
+        "utilisation": {
+            "total": utilisation.total(),
+            "parse": utilisation.parse,
+            "delay": utilisation.delay,
+            "respond": utilisation.respond,
+        },
+        "capacity": figures.capacity,
+        "load": figures.load(),
+        "headroom": figures.headroom(),
+        "wait": times(&figures.wait),
+        "expected_wait": seconds(figures.expected_wait),
+        "service": times(&figures.service),
+        "little": little.map(|little| json!({
+            "in_system": little.in_system,
+            "rate": little.rate,
+            "time": little.time.as_secs_f64(),
+            "residual": little.residual(),
+        })),
+    })
+}
+
+fn times(times: &Times) -> Value {
+    json!({
+        "count": times.count,
+        "mean": seconds(times.mean),
+        "p50": seconds(times.p50),
+        "p90": seconds(times.p90),
+        "p99": seconds(times.p99),
+    })
+}
+
+fn point(point: &Point) -> Value {
+    json!({
+        "at": point.at.as_secs_f64(),
+        "offered": point.offered,
+        "served": point.served,
+        "refused": point.refused,
+        "utilisation": point.utilisation,
+        "waiting": point.waiting,
+        "capacity": point.capacity,
+    })
+}
+
+fn object<V: Into<Value>>(
+    pairs: impl IntoIterator<Item = (&'static str, V)>,
+) -> Map<String, Value> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
+}
