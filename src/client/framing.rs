@@ -1,5 +1,7 @@
 //! Where a response ends: a pure state machine over its bytes, fed in any split, without I/O.
 
+use crate::http::body::BodySkipper;
+use crate::http::framing::BodyLength;
 use std::fmt;
 
 /// The longest response head, in bytes, that is read before giving up; interim heads count too.
@@ -18,18 +20,35 @@ const MARK: &[u8] = b"HTTP/";
 /// It holds at most [`MAX_HEAD`] bytes, and nothing of the body.
 #[derive(Debug)]
 pub struct ResponseFraming {
-    head_only: bool,
+    asked: Asked,
+    /// The head, as far as it has come; the last one when there were interim ones before it.
+    head: Vec<u8>,
     /// The bytes of all heads so far.
     head_bytes: usize,
+    /// What the head says of the connection.
+    persistent: bool,
     state: State,
+}
+
+/// What the request was, as far as it concerns its response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A HEAD.
+    Head,
+    /// A GET of version 1.0, to which nobody should answer in chunks.
+    Http10,
+    /// A GET of version 1.1.
+    Http11,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Reading a head; `seen` is what has come of it.
-    Head { seen: Vec<u8>, interim: bool },
+    /// Reading a head.
+    Head { interim: bool },
     /// Reading a body of known length.
     Sized { status: u16, length: u64, left: u64 },
+    /// Reading chunks.
+    Chunked { status: u16, chunks: BodySkipper },
     /// Reading until the peer closes; no status when the reply is not HTTP.
     UntilClose { status: Option<u16> },
     /// The response has ended.
@@ -52,6 +71,10 @@ pub enum Fault {
         /// Body bytes that `Content-Length` promised.
         length: u64,
     },
+    /// The peer closed before the last chunk of a body.
+    ChunksCut,
+    /// The chunks of a body are malformed (RFC 9112 section 7.1).
+    BadChunks,
     /// The head is longer than [`MAX_HEAD`].
     HeadTooLong,
     /// The head is no HTTP/1.x head, for the parser's reason.
@@ -78,6 +101,13 @@ impl fmt::Display for Fault {
                 "the connection closed after {received} of {length} body bytes \
                  (the response is incomplete; try again)"
             ),
+            Self::ChunksCut => f.write_str(
+                "the connection closed before the last chunk of the body \
+                 (the response is incomplete; try again)",
+            ),
+            Self::BadChunks => f.write_str(
+                "the chunks of its body are malformed (the server is at fault; tell its owner)",
+            ),
             Self::HeadTooLong => write!(
                 f,
                 "its head is longer than {MAX_HEAD} bytes (does an HTTP server listen there?)"
@@ -98,7 +128,39 @@ impl ResponseFraming {
     /// Starts before the first byte of the response; `head_only` when the request was a HEAD.
     #[must_use]
     pub fn new(head_only: bool) -> Self {
-        Self { head_only, head_bytes: 0, state: State::fresh_head(false) }
+        Self::of(if head_only { Asked::Head } else { Asked::Http10 })
+    }
+
+    /// The same for a GET of version 1.1, whose response may come in chunks.
+    #[must_use]
+    pub fn http11() -> Self {
+        Self::of(Asked::Http11)
+    }
+
+    fn of(asked: Asked) -> Self {
+        let state = State::Head { interim: false };
+        Self { asked, head: Vec::new(), head_bytes: 0, persistent: false, state }
+    }
+
+    /// Starts again before the next response of the same connection, to the same kind of request.
+    pub fn restart(&mut self) {
+        self.head.clear();
+        self.head_bytes = 0;
+        self.persistent = false;
+        self.state = State::Head { interim: false };
+    }
+
+    /// The head from its status line to its empty line, as far as it has come.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// True where the response is whole and another one may follow on its connection
+    /// (RFC 9112 section 9.3).
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.persistent && matches!(self.state, State::Complete { .. })
     }
 
     /// Takes the next bytes of the connection and says how many of them, from the first on,
@@ -113,6 +175,17 @@ impl ResponseFraming {
                     let step = usize::try_from(*left).map_or(rest.len(), |n| n.min(rest.len()));
                     *left -= step as u64;
                     if *left == 0 {
+                        self.state = State::Complete { status: *status };
+                    }
+                    step
+                }
+                State::Chunked { status, chunks } => {
+                    let before = chunks.clone();
+                    let Ok(step) = chunks.skip(rest) else {
+                        self.state = State::Broken(Fault::BadChunks);
+                        return taken + sound_part(before, rest);
+                    };
+                    if chunks.is_done() {
                         self.state = State::Complete { status: *status };
                     }
                     step
@@ -141,9 +214,10 @@ impl ResponseFraming {
     /// The fault, when the response is incomplete or had a fault before (RFC 9112 section 8).
     pub fn finish(&self) -> Result<Option<u16>, Fault> {
         match &self.state {
-            State::Head { seen, interim: false } if seen.is_empty() => Err(Fault::NoAnswer),
-            State::Head { seen, interim: false } if seen.len() < MARK.len() => Ok(None),
-            State::Head { seen, .. } => Err(Fault::HeadCut(seen.len())),
+            State::Head { interim: false } if self.head.is_empty() => Err(Fault::NoAnswer),
+            State::Head { interim: false } if self.head.len() < MARK.len() => Ok(None),
+            State::Head { .. } => Err(Fault::HeadCut(self.head.len())),
+            State::Chunked { .. } => Err(Fault::ChunksCut),
             State::Sized { length, left, .. } => {
                 Err(Fault::BodyCut { received: length - left, length: *length })
             }
@@ -157,72 +231,108 @@ impl ResponseFraming {
     ///
     /// The parser runs once, on the whole head: a verdict on a part would depend on the split.
     fn feed_head(&mut self, bytes: &[u8]) -> usize {
-        let State::Head { seen, interim } = &mut self.state else {
+        let State::Head { interim } = self.state else {
             return 0;
         };
-        for (index, &byte) in bytes.iter().enumerate() {
-            if seen.len() < MARK.len() && byte != MARK[seen.len()] {
-                if *interim {
-                    self.state = State::Broken(Fault::HeadMalformed(httparse::Error::Version));
-                    return index;
-                }
-                self.state = State::UntilClose { status: None };
-                return index;
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let rest = &bytes[taken..];
+            if self.head.len() < MARK.len() && rest[0] != MARK[self.head.len()] {
+                self.state = if interim {
+                    State::Broken(Fault::HeadMalformed(httparse::Error::Version))
+                } else {
+                    State::UntilClose { status: None }
+                };
+                return taken;
             }
-            if self.head_bytes == MAX_HEAD {
+            let room = MAX_HEAD - self.head_bytes;
+            if room == 0 {
                 self.state = State::Broken(Fault::HeadTooLong);
-                return index;
+                return taken;
             }
-            seen.push(byte);
-            self.head_bytes += 1;
+            // The mark is compared byte by byte; behind it, a head can end with a line alone.
+            let line = if self.head.len() < MARK.len() {
+                1
+            } else {
+                rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1)
+            };
+            let step = line.min(room);
+            self.head.extend_from_slice(&rest[..step]);
+            self.head_bytes += step;
+            taken += step;
             // A line may end in a lone LF (RFC 9112 section 2.2).
-            if seen.ends_with(b"\n\r\n") || seen.ends_with(b"\n\n") {
-                self.state = after_head(seen, self.head_only).unwrap_or_else(State::Broken);
-                return index + 1;
+            if self.head.ends_with(b"\n\r\n") || self.head.ends_with(b"\n\n") {
+                self.state = self.after_head().unwrap_or_else(State::Broken);
+                return taken;
             }
         }
-        bytes.len()
+        taken
     }
-}
 
-impl State {
-    fn fresh_head(interim: bool) -> Self {
-        Self::Head { seen: Vec::new(), interim }
-    }
-}
-
-/// What follows a whole head: RFC 9112 section 6.3, rules 1 to 8, as they concern this client.
-fn after_head(head: &[u8], head_only: bool) -> Result<State, Fault> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let parsed = lenient().parse_response(&mut response, head).map_err(Fault::HeadMalformed)?;
-    let (httparse::Status::Complete(end), Some(status)) = (parsed, response.code) else {
-        return Err(Fault::HeadMalformed(httparse::Error::NewLine));
-    };
-    if end != head.len() {
-        return Err(Fault::HeadMalformed(httparse::Error::NewLine));
-    }
-    match status {
+    /// What follows a whole head: RFC 9112 section 6.3, rules 1 to 8, as they concern this client.
+    fn after_head(&mut self) -> Result<State, Fault> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut fields);
+        let parsed = lenient().parse_response(&mut response, &self.head);
+        let parsed = parsed.map_err(Fault::HeadMalformed)?;
+        let (httparse::Status::Complete(end), Some(status)) = (parsed, response.code) else {
+            return Err(Fault::HeadMalformed(httparse::Error::NewLine));
+        };
+        if end != self.head.len() {
+            return Err(Fault::HeadMalformed(httparse::Error::NewLine));
+        }
         // Interim: the final response follows (RFC 9110 section 15.2).
-        100..=199 => return Ok(State::fresh_head(true)),
-        204 | 304 => return Ok(State::Complete { status }),
-        _ if head_only => return Ok(State::Complete { status }),
-        _ => {}
+        if (100..=199).contains(&status) {
+            self.head.clear();
+            return Ok(State::Head { interim: true });
+        }
+        self.persistent = persists(response.version == Some(1), response.headers);
+        if matches!(status, 204 | 304) || self.asked == Asked::Head {
+            return Ok(State::Complete { status });
+        }
+        body_after(status, response.headers, self.asked)
     }
-    let named = |name: &'static str| {
-        let fields = response.headers.iter();
-        fields.filter(move |field| field.name.eq_ignore_ascii_case(name))
-    };
-    // No server should send a transfer coding to an HTTP/1.0 request. The coded bytes are
-    // printed as they are, and it overrides Content-Length; so the close is what ends them.
-    if named("transfer-encoding").next().is_some() {
-        return Ok(State::UntilClose { status: Some(status) });
+}
+
+/// The values of the fields of this name.
+fn values<'a>(
+    fields: &'a [httparse::Header<'a>],
+    name: &'static str,
+) -> impl Iterator<Item = &'a [u8]> {
+    let named = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
+    named.map(|field| field.value)
+}
+
+/// What the fields say of the connection: RFC 9112 section 9.3.
+fn persists(is_http11: bool, fields: &[httparse::Header<'_>]) -> bool {
+    let mut options = values(fields, "connection").flat_map(|value| value.split(|&b| b == b','));
+    let mut has =
+        |wanted: &[u8]| options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted));
+    if is_http11 { !has(b"close") } else { has(b"keep-alive") }
+}
+
+fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Result<State, Fault> {
+    if let Some(coding) = values(fields, "transfer-encoding").last() {
+        // A coding overrides Content-Length. The close ends what is not in chunks, and what a
+        // request of version 1.0 should not get: those bytes are passed on as they are.
+        let last = coding.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+        let in_chunks = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        if asked != Asked::Http11 || !in_chunks {
+            return Ok(State::UntilClose { status: Some(status) });
+        }
+        let chunks = BodySkipper::new(BodyLength::Chunked, u64::MAX);
+        return Ok(State::Chunked { status, chunks: chunks.map_err(|_| Fault::BadChunks)? });
     }
-    Ok(match content_length(named("content-length").map(|field| field.value))? {
+    Ok(match content_length(values(fields, "content-length"))? {
         None => State::UntilClose { status: Some(status) },
         Some(0) => State::Complete { status },
         Some(length) => State::Sized { status, length, left: length },
     })
+}
+
+/// The number of bytes before the one that breaks the chunks.
+fn sound_part(mut chunks: BodySkipper, bytes: &[u8]) -> usize {
+    bytes.chunks(1).take_while(|byte| chunks.skip(byte).is_ok()).count()
 }
 
 /// What a user agent is asked to read past: RFC 9112 sections 4, 5.1 and 5.2.

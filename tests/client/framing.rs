@@ -220,3 +220,75 @@ proptest! {
         prop_assert_eq!(follow(head_only, bytes.chunks(1)), whole);
     }
 }
+
+/// A response to a request of version 1.1: its end, whether another may follow, and its last head.
+fn of_http11(bytes: &[u8], piece: usize) -> (usize, End, bool, Vec<u8>) {
+    let mut framing = ResponseFraming::http11();
+    let taken = bytes.chunks(piece).map(|piece| framing.feed(piece)).sum();
+    (taken, framing.finish(), framing.is_persistent(), framing.head().to_vec())
+}
+
+#[test]
+fn chunks_are_followed_where_the_request_was_of_version_1_1() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    type Row = (&'static str, usize, End, bool);
+    let rows: &[Row] = &[
+        ("5\r\nhello\r\n0\r\n\r\n", 15, Ok(Some(200)), true),
+        ("5\r\nhello\r\n0\r\nT: v\r\n\r\nHTTP/1.1 ", 21, Ok(Some(200)), true),
+        ("5\r\nhel", 6, Err(Fault::ChunksCut), false),
+        ("", 0, Err(Fault::ChunksCut), false),
+        ("5\r\nhelloX", 8, Err(Fault::BadChunks), false),
+        ("what\r\n", 0, Err(Fault::BadChunks), false),
+    ];
+    for &(body, taken, end, persistent) in rows {
+        let bytes = [head, body].concat();
+        let expected = (head.len() + taken, end, persistent, head.as_bytes().to_vec());
+        for piece in [1, 2, 7, bytes.len()] {
+            assert_eq!(of_http11(bytes.as_bytes(), piece), expected, "{body:?} by {piece}");
+        }
+    }
+    // What is no chunks at its end lasts until the close.
+    let coded = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nxyz";
+    assert_eq!(of_http11(coded, 9).1, Ok(Some(200)));
+    assert!(!of_http11(coded, 9).2);
+}
+
+#[test]
+fn the_head_says_whether_the_connection_persists() {
+    let rows = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", true),
+        ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 1\r\n\r\nx", false),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", false),
+        ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx", true),
+        ("HTTP/1.1 304 Not Modified\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx", false),
+        ("HTTP/1.1 200 OK\r\n\r\nx", false),
+    ];
+    for (response, expected) in rows {
+        for piece in [1, response.len()] {
+            assert_eq!(of_http11(response.as_bytes(), piece).2, expected, "{response:?}");
+        }
+    }
+}
+
+#[test]
+fn one_framing_serves_a_connection_response_after_response() {
+    let mut framing = ResponseFraming::http11();
+    let responses = [
+        (
+            "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+            "ab",
+        ),
+        ("", "HTTP/1.1 204 No Content\r\n\r\n", ""),
+        ("", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n\r\n"),
+    ];
+    for (interim, head, body) in responses {
+        let bytes = [interim, head, body].concat();
+        assert_eq!(framing.feed(bytes.as_bytes()), bytes.len());
+        assert!(framing.is_persistent());
+        assert_eq!(framing.head(), head.as_bytes(), "the last head alone");
+        framing.restart();
+        assert_eq!(framing.finish(), Err(Fault::NoAnswer));
+    }
+}
