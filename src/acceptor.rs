@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// ends, the channel disconnects, and the workers end when they have taken what is left.
 #[derive(Debug)]
 pub struct Acceptor {
-    listeners: Vec<Watched>,
+    listeners: Vec<Watched<TcpListener>>,
     parking: Arc<Parking<Connection>>,
     jobs: Sender<Job>,
     context: Context,
@@ -130,7 +130,7 @@ impl Acceptor {
                 self.set_accepting(Accepting::Full);
                 return false;
             };
-            let accepted = self.listeners[at].listener().accept();
+            let accepted = self.listeners[at].source().accept();
             let accepted = accepted.and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
                 Ok((stream, peer))
@@ -230,8 +230,9 @@ impl Acceptor {
     /// Reports of listeners are level-triggered, so they must be silenced while they go unheard.
     fn set_accepting(&mut self, accepting: Accepting) {
         if (self.accepting == Accepting::Yes) != (accepting == Accepting::Yes) {
+            let interest = (accepting == Accepting::Yes).then_some(Interest::Readable);
             for listener in &self.listeners {
-                if let Err(error) = listener.set_reported(accepting == Accepting::Yes) {
+                if let Err(error) = listener.set_interest(interest) {
                     log::error!("cannot change how a listener is watched: {error}");
                 }
             }
@@ -299,7 +300,7 @@ impl Acceptor {
 
     /// Notes what waits in the kernel, for all listeners together.
     fn look_at_accept_queue(&self) {
-        let seen = self.listeners.iter().filter_map(|of| accept_queue(of.listener()));
+        let seen = self.listeners.iter().filter_map(|of| accept_queue(of.source()));
         let sum = seen.reduce(|sum, seen| AcceptQueue {
             waiting: sum.waiting + seen.waiting,
             most: sum.most + seen.most,

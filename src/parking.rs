@@ -29,6 +29,15 @@ pub enum Interest {
     Writable,
 }
 
+impl Interest {
+    fn event(self, key: usize) -> Event {
+        match self {
+            Self::Readable => Event::readable(key),
+            Self::Writable => Event::writable(key),
+        }
+    }
+}
+
 /// What can be parked.
 pub trait Parked {
     /// Its socket.
@@ -72,10 +81,7 @@ impl Socket {
 
     fn arm(&mut self, poller: &Arc<Poller>, interest: Interest) -> io::Result<()> {
         let key = self.stream.as_raw_fd() as usize;
-        let event = match interest {
-            Interest::Readable => Event::readable(key),
-            Interest::Writable => Event::writable(key),
-        };
+        let event = interest.event(key);
         if self.poller.is_some() {
             return poller.modify(&self.stream, event);
         }
@@ -115,36 +121,66 @@ fn watch(
     unsafe { poller.add_with_mode(source, event, mode) }
 }
 
-/// A listener that the poller reports as long as it has connections to accept.
+/// A source of events, a listener for instance, that the poller reports for as long as it is
+/// ready.
 #[derive(Debug)]
-pub struct Watched {
-    listener: TcpListener,
+pub struct Watched<S: AsFd> {
+    source: S,
+    key: usize,
     poller: Arc<Poller>,
 }
 
-impl Watched {
+impl<S: AsFd> Watched<S> {
     /// The key of its events.
     pub fn key(&self) -> usize {
-        self.listener.as_raw_fd() as usize
+        self.key
     }
 
-    /// The listener.
-    pub fn listener(&self) -> &TcpListener {
-        &self.listener
+    /// What is watched.
+    pub fn source(&self) -> &S {
+        &self.source
     }
 
-    /// Stops or resumes the reports.
-    pub fn set_reported(&self, reported: bool) -> io::Result<()> {
-        let event = Event::new(self.key(), reported, false);
-        self.poller.modify_with_mode(&self.listener, event, PollMode::Level)
+    /// Reports this from now on, or nothing.
+    pub fn set_interest(&self, interest: Option<Interest>) -> io::Result<()> {
+        let event = interest.map_or(Event::none(self.key), |interest| interest.event(self.key));
+        self.poller.modify_with_mode(&self.source, event, PollMode::Level)
     }
 }
 
-impl Drop for Watched {
+impl<S: AsFd> Drop for Watched<S> {
     fn drop(&mut self) {
-        if let Err(error) = self.poller.delete(&self.listener) {
-            log::debug!("cannot stop watching a listener: {error}");
+        if let Err(error) = self.poller.delete(&self.source) {
+            log::debug!("cannot stop watching a socket: {error}");
         }
+    }
+}
+
+/// The poller alone, for a thread that keeps its sockets itself.
+#[derive(Debug)]
+pub struct Poll(Arc<Poller>);
+
+impl Poll {
+    /// A poller of its own.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(Poller::new()?)))
+    }
+
+    /// Reports `source` under this key from now on.
+    pub fn watch<S: AsFd + AsRawFd>(
+        &self,
+        source: S,
+        key: usize,
+        interest: Interest,
+    ) -> io::Result<Watched<S>> {
+        watch(&self.0, &source, interest.event(key), PollMode::Level)?;
+        Ok(Watched { source, key, poller: Arc::clone(&self.0) })
+    }
+
+    /// Waits for events, at most `timeout`, which is kept to some tens of microseconds.
+    pub fn wait(&self, events: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+        events.0.clear();
+        self.0.wait(&mut events.0, Some(timeout)).map(|_| ())
     }
 }
 
@@ -188,10 +224,9 @@ impl<T: Parked> Parking<T> {
     }
 
     /// Reports `listener` from now on.
-    pub fn watch_listener(&self, listener: TcpListener) -> io::Result<Watched> {
+    pub fn watch_listener(&self, listener: TcpListener) -> io::Result<Watched<TcpListener>> {
         let key = listener.as_raw_fd() as usize;
-        watch(&self.poller, &listener, Event::readable(key), PollMode::Level)?;
-        Ok(Watched { listener, poller: Arc::clone(&self.poller) })
+        Poll(Arc::clone(&self.poller)).watch(listener, key, Interest::Readable)
     }
 
     /// Takes over a connection until its peer is ready; gives it back if it cannot be watched.
