@@ -13,8 +13,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use cws::lab::arrivals::Arrivals;
-use cws::lab::load::{Load, Outcome};
+use cws::lab::arrivals::{Arrivals, Rate, Stop};
+use cws::lab::load::{Client, Connections, Outcome, Retries, Target};
 use cws::{Config, Delay, Request, Response, Server, config};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -65,8 +65,8 @@ fn run(length: Duration) -> Result<bool, Box<dyn std::error::Error>> {
     for policy in policies {
         print!("{:<22}", policy.0);
         for m in LOADS {
-            let starts = Arrivals::poisson(m * capacity(), length, SEED).starts();
-            let outcomes = measure(policy, &starts, 0)?;
+            let starts = Arrivals::poisson(m * capacity(), SEED).starts(Stop::After(length));
+            let outcomes = measure(policy, &starts, Retries::NONE)?;
             // The first stretch, in which the queue fills, is left out.
             let from = length / 4;
             let (share, p99) = goodput(&outcomes, from, length);
@@ -98,9 +98,9 @@ fn said(good: bool) -> &'static str {
 fn burst(policy: Policy) -> Result<bool, Box<dyn std::error::Error>> {
     let second = Duration::from_secs(1);
     let base = 0.75 * capacity();
-    let arrivals = Arrivals::poisson(base, 2 * second, SEED).then(3.0 * capacity(), second);
-    let starts = arrivals.then(base, 4 * second).starts();
-    let outcomes = measure(policy, &starts, 3)?;
+    let rate = Rate::burst(base, 3.0 * capacity(), 2 * second, second);
+    let starts = Arrivals::poisson(rate, SEED).starts(Stop::After(7 * second));
+    let outcomes = measure(policy, &starts, Retries::at_once(3))?;
     print!("{:<22}", policy.0);
     let mut recovered = true;
     for at in 0..7 {
@@ -122,7 +122,7 @@ fn capacity() -> f64 {
 fn measure(
     (_, queue, queue_timeout): Policy,
     starts: &[Duration],
-    retries: u32,
+    retries: Retries,
 ) -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
     let config = Config {
         workers: WORKERS,
@@ -134,9 +134,12 @@ fn measure(
     };
     let respond = |_: &Request<'_>| Response::ok("text/plain", "done\n");
     let server = Server::start(config, Delay::new(DELAY, respond))?;
-    let request = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n".to_vec();
-    let load = Load { target: server.addresses()[0], request, patience: PATIENCE, retries };
-    let outcomes = load.run(starts)?;
+    let target = Target::new(server.addresses()[0], "/");
+    let connections = Connections::NewEach;
+    let request = target.request(connections);
+    let client =
+        Client { target: target.address, request, connections, patience: PATIENCE, retries };
+    let outcomes = client.open_loop(starts)?.outcomes;
     server.shutdown();
     Ok(outcomes)
 }

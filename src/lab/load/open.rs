@@ -1,0 +1,32 @@
+//! The open loop: requests start when they are meant to, whatever becomes of the others.
+
+use super::engine::Demand;
+use std::time::Duration;
+
+/// Start times that are known beforehand.
+#[derive(Debug)]
+pub struct Open<'a> {
+    starts: &'a [Duration],
+}
+
+impl<'a> Open<'a> {
+    pub fn new(starts: &'a [Duration]) -> Self {
+        Self { starts }
+    }
+}
+
+impl Demand for Open<'_> {
+    fn next(&self) -> Option<Duration> {
+        self.starts.first().copied()
+    }
+
+    fn take(&mut self) {
+        self.starts = self.starts.get(1..).unwrap_or_default();
+    }
+
+    fn ended(&mut self, _: Duration) {}
+
+    fn has_arrivals(&self) -> bool {
+        true
+    }
+}

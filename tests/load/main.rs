@@ -1,0 +1,7 @@
+//! The load generator against servers of all manners, with known delays and known faults.
+#![allow(clippy::unwrap_used)]
+
+mod faults;
+mod figures;
+mod kept;
+mod servers;
