@@ -71,8 +71,8 @@ mod acceptor;
 mod server;
 mod admin;
 pub mod client;
-pub mod lab;
 pub mod cli;
+pub mod lab;
 
 pub use admin::Admin;
 pub use auth::{BasicAuth, User};

@@ -1,0 +1,55 @@
+//! A bar that shows how far a run of known length is, where standard error is a terminal.
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, IsTerminal};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Runs below this show no bar: nobody wonders yet.
+const SHORTEST: Duration = Duration::from_secs(2);
+
+/// How often the bar moves.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A bar on its way, which goes away when this is dropped.
+#[derive(Debug)]
+pub struct Progress {
+    // Dropping the sender ends the thread.
+    running: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Shows `what` is under way and how much of the `expected` time has passed.
+    pub fn start(what: &str, expected: Duration) -> Self {
+        if expected < SHORTEST || !io::stderr().is_terminal() {
+            return Self { running: None, thread: None };
+        }
+        let bar = ProgressBar::new(expected.as_millis() as u64);
+        let style = ProgressStyle::with_template("{msg} {bar:30} {percent:>3} %");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what.to_owned());
+        let (running, ended) = bounded::<()>(0);
+        let begun = Instant::now();
+        let show = move || {
+            while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                bar.set_position(begun.elapsed().as_millis() as u64);
+            }
+            bar.finish_and_clear();
+        };
+        // Without a thread for it there is no bar; the run goes on.
+        let thread = thread::Builder::new().name("progress".to_owned()).spawn(show).ok();
+        Self { running: Some(running), thread }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        drop(self.running.take());
+        if let Some(thread) = self.thread.take() {
+            // A bar that failed is nobody's loss.
+            let _ = thread.join();
+        }
+    }
+}
