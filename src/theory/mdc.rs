@@ -192,7 +192,7 @@ fn rates_by_sum(servers: u32, utilisation: f64, walks: u32, lengths: usize) -> V
         for (m, rate) in rates.iter_mut().enumerate() {
             *rate += term;
             term *= mean / (begun + (m + 1) as f64);
-            if term < f64::MIN_POSITIVE {
+            if term == 0.0 {
                 break;
             }
         }

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn names(axis: &Axis, values: &[f64]) -> Vec<String> {
-        let axis = axis.fitted(values).unwrap();
+        let axis = axis.fitted(values).expect("an extent");
         axis.ticks().into_iter().map(|tick| axis.name(tick)).collect()
     }
 
@@ -210,11 +210,11 @@ mod tests {
 
     #[test]
     fn places_lie_between_the_ends() {
-        let log = Axis::log("y").between(1.0, 100.0).fitted(&[]).unwrap();
+        let log = Axis::log("y").between(1.0, 100.0).fitted(&[]).expect("an extent");
         assert!((log.place(10.0) - 0.5).abs() < 1e-12);
         assert_eq!((log.place(0.0), log.place(1e9)), (0.0, 1.0));
         assert!((log.at(log.place(7.0)) - 7.0).abs() < 1e-9);
-        let named = Axis::named("lane", ["a", "b"]).fitted(&[]).unwrap();
+        let named = Axis::named("lane", ["a", "b"]).fitted(&[]).expect("an extent");
         assert_eq!(named.place(0.5), 0.5);
     }
 

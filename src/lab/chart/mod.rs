@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn what_has_no_extent_is_an_error() {
         let chart = Chart::new("t", "d", Axis::linear("x"), Axis::log("y"));
-        assert!(chart.svg().unwrap_err().to_string().contains("no data"));
+        assert!(chart.svg().expect_err("no extent").to_string().contains("no data"));
         let points = Shape::Points(vec![(1.0, 0.0), (2.0, -1.0)]);
         let chart = chart.with("below zero", Colour::Blue, points);
-        assert!(chart.text(20, 5).unwrap_err().to_string().contains("\"y\""));
+        assert!(chart.text(20, 5).expect_err("no extent").to_string().contains("\"y\""));
     }
 }
