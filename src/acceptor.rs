@@ -21,12 +21,13 @@ use std::time::{Duration, Instant};
 /// It blocks nowhere but in [`Parking::wait`] (and, sending the rest of a large file whose pages
 /// are not in memory, on the disk), and it holds the only sender of the channel: when it
 /// ends, the channel disconnects, and the workers end when they have taken what is left.
-#[derive(Debug)]
 pub struct Acceptor {
     listeners: Vec<Watched<TcpListener>>,
     parking: Arc<Parking<Connection>>,
     jobs: Sender<Job>,
     context: Context,
+    /// Lets go of descriptors that are held for speed alone.
+    give_way: Box<dyn Fn() + Send>,
     admission: Arc<Admission>,
     accepting: Accepting,
     /// How long accepting pauses when the system refuses the next time.
@@ -57,6 +58,7 @@ impl Acceptor {
         parking: Arc<Parking<Connection>>,
         jobs: Sender<Job>,
         context: Context,
+        give_way: Box<dyn Fn() + Send>,
     ) -> io::Result<Self> {
         let watched = listeners.into_iter().map(|listener| parking.watch_listener(listener));
         Ok(Self {
@@ -65,6 +67,7 @@ impl Acceptor {
             jobs,
             admission: Arc::clone(&context.admission),
             context,
+            give_way,
             accepting: Accepting::Yes,
             pause: config::ACCEPT_PAUSE,
             last_refusal: None,
@@ -170,6 +173,7 @@ impl Acceptor {
                         the number of connections)"
             );
         }
+        (self.give_way)();
         // One gives way to the client that waits, and one to the file that it will want.
         if self.evict() && self.evict() {
             return;

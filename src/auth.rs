@@ -212,6 +212,10 @@ impl<H: Handler> Handler for BasicAuth<H> {
             }
         }
     }
+
+    fn give_way(&self) {
+        self.inner.give_way();
+    }
 }
 
 #[cfg(test)]

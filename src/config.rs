@@ -123,6 +123,31 @@ pub const KEPT_BYTES: usize = 512;
 /// Files up to this size are read and sent with the head in one system call.
 pub const SMALL_FILE: u64 = 16 * 1024;
 
+/// Readings of a small file that changes meanwhile, before it is sent as large ones are.
+pub const STEADY_READS: usize = 4;
+
+/// Age at which what is held of a file is compared with the file again.
+pub const CACHE_FRESH: Duration = Duration::from_secs(1);
+
+/// Time after a change within which another one might not show in a file's times: the coarsest
+/// file systems count them in steps of two seconds.
+pub const CACHE_SETTLE: Duration = Duration::from_secs(2);
+
+/// Bytes of files that are held: enough for the whole of most sites, and little of a machine.
+pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Files that are held open, for a program that does not say.
+pub const CACHE_DESCRIPTORS: usize = 64;
+
+/// Largest number of files that are held open by default, whatever the descriptor limit.
+pub const CACHE_DESCRIPTORS_MOST: usize = 1024;
+
+/// Bytes that what is known of a file takes beside its content and its names.
+pub const CACHE_OVERHEAD: u64 = 1024;
+
+/// Bytes of a typical file and what is known of it, by which the cache's tables are sized.
+pub const CACHE_TYPICAL: u64 = 4 * 1024;
+
 /// Bytes of a larger file sent by one system call: the grain at which senders take turns.
 pub const SEND_PIECE: usize = 256 * 1024;
 
@@ -177,6 +202,7 @@ const _: () = assert!(SMALL_FILE <= SEND_PIECE as u64, "what is small is one pie
 const _: () = assert!(QUEUE <= QUEUE_MOST);
 const _: () = assert!(SAMPLE_INTERVAL.as_millis() * MARKS as u128 <= NOW.as_millis());
 const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
+const _: () = assert!(CACHE_BYTES > 16 * (SMALL_FILE + CACHE_OVERHEAD), "many small files fit");
 const _: () = assert!(SNIFF_BYTES as u64 <= SMALL_FILE, "a look never exceeds a small file");
 
 /// The form of the access log's lines.
@@ -283,6 +309,11 @@ pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usi
     (jobs.max(workers).min(QUEUE_MOST), patience / 2)
 }
 
+/// The files that are held open where so many descriptors may be: a sixteenth.
+pub fn cached_within(descriptors: usize) -> usize {
+    (descriptors / 16).min(CACHE_DESCRIPTORS_MOST)
+}
+
 /// The connections that a limit of open descriptors has room for, at least one.
 pub fn connections_within(descriptors: usize) -> usize {
     // Where descriptors are few, the reserve must not take them all.
@@ -314,6 +345,10 @@ mod tests {
         let rows = [(20_000, 9968), (1024, 480), (64, 16), (4, 1), (0, 1)];
         for (descriptors, connections) in rows {
             assert_eq!(connections_within(descriptors), connections, "{descriptors}");
+        }
+        let rows = [(1 << 20, 1024), (20_000, 1024), (1024, 64), (40, 2), (15, 0), (0, 0)];
+        for (descriptors, files) in rows {
+            assert_eq!(cached_within(descriptors), files, "{descriptors}");
         }
     }
 }

@@ -18,6 +18,9 @@ use std::time::Duration;
 pub trait Handler: Send + Sync + 'static {
     /// The response to a request. The content of a response to HEAD is not sent.
     fn handle(&self, request: &Request<'_>) -> Response;
+
+    /// The system is out of descriptors: lets go of those that are held for speed alone.
+    fn give_way(&self) {}
 }
 
 impl<F> Handler for F
@@ -36,6 +39,8 @@ where
 pub struct Response {
     status: Status,
     fields: Vec<u8>,
+    /// Fields that were serialised before, and that other responses share.
+    prepared: Bytes,
     body: Body,
 }
 
@@ -99,7 +104,18 @@ impl Body {
 impl Response {
     /// A response without content.
     pub fn new(status: Status) -> Self {
-        Self { status, fields: Vec::new(), body: Body::Empty }
+        Self::prepared(status, &Bytes::new())
+    }
+
+    /// A response without content that has fields which were serialised before.
+    pub(crate) fn prepared(status: Status, fields: &Bytes) -> Self {
+        Self { status, fields: Vec::new(), prepared: fields.clone(), body: Body::Empty }
+    }
+
+    /// Sets the fields that were serialised before; they come behind the others.
+    pub(crate) fn with_prepared(mut self, fields: &Bytes) -> Self {
+        self.prepared = fields.clone();
+        self
     }
 
     /// A 200 with content of the given media type.
@@ -160,9 +176,14 @@ impl Response {
         &self.body
     }
 
-    /// The serialised header fields, and the content.
-    pub fn into_parts(self) -> (Vec<u8>, Body) {
-        (self.fields, self.body)
+    /// The header fields that were added, serialised.
+    pub(crate) fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// The serialised header fields, those that were prepared before, and the content.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Bytes, Body) {
+        (self.fields, self.prepared, self.body)
     }
 }
 
@@ -209,5 +230,9 @@ impl<H: Handler> Handler for Delay<H> {
             thread::sleep(self.delay);
         }
         response
+    }
+
+    fn give_way(&self) {
+        self.inner.give_way();
     }
 }

@@ -78,6 +78,7 @@ pub use admin::Admin;
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
+pub use files::cache::CacheLimits;
 pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response};
 pub use http::request::{Method, Request};
 pub use http::status::Status;

@@ -168,8 +168,12 @@ impl Server {
 
         // Should a thread not start, dropping the sender ends those that did.
         let role = Role::Acceptor(vec![0; config::READ_BYTES]);
-        let acceptor = Acceptor::new(listeners, Arc::clone(&parking), send_job, context(0, role))
-            .map_err(StartError::System)?;
+        let holder = Arc::clone(&handler);
+        let give_way = Box::new(move || holder.give_way());
+        let context_of_acceptor = context(0, role);
+        let acceptor =
+            Acceptor::new(listeners, Arc::clone(&parking), send_job, context_of_acceptor, give_way)
+                .map_err(StartError::System)?;
         let mut workers = Vec::with_capacity(config.workers);
         for number in 1..=config.workers {
             let worker = Worker {

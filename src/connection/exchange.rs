@@ -168,7 +168,7 @@ impl Connection {
     pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
         let Answer { response, version, head_only, after, timing, mut record } = answer;
         let status = response.status();
-        let (mut fields, body) = response.into_parts();
+        let (mut fields, prepared, body) = response.into_parts();
         if let Some(timing) = timing {
             timing.write_field(&mut fields);
         }
@@ -176,8 +176,15 @@ impl Connection {
         head.clear();
         let content_length = body.length();
         let (close, server_field) = (after != After::Keep, context.config.server_field);
-        ResponseHead { version, status, fields: &fields, content_length, close, server_field }
-            .write_to(context.date.text(SystemTime::now()), &mut head);
+        ResponseHead {
+            version,
+            status,
+            fields: [&fields, &prepared],
+            content_length,
+            close,
+            server_field,
+        }
+        .write_to(context.date.text(SystemTime::now()), &mut head);
         let body = if head_only || status.forbids_content() { Body::Empty } else { body };
         context.recorder.responded(status);
         let begun = Instant::now();

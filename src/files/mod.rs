@@ -2,3 +2,5 @@
 
 pub mod root;
 pub mod media_type;
+pub mod held;
+pub mod cache;

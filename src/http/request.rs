@@ -100,6 +100,15 @@ impl<'b> Request<'b> {
         self.fields_named(name).next()
     }
 
+    /// True where a field may ask for anything but the whole: a range, or a condition.
+    pub fn is_conditional(&self) -> bool {
+        let is_condition =
+            |name: &str| name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("If-"));
+        self.fields
+            .iter()
+            .any(|field| is_condition(field.name) || field.name.eq_ignore_ascii_case("Range"))
+    }
+
     /// The values of all fields of that name, in the order they came.
     pub fn fields_named(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.fields

@@ -13,7 +13,7 @@ pub struct ResponseHead<'a> {
     /// The outcome.
     pub status: Status,
     /// Serialised header fields, each with its line end.
-    pub fields: &'a [u8],
+    pub fields: [&'a [u8]; 2],
     /// The length of the content, where the status allows content.
     pub content_length: u64,
     /// The connection ends after this response.
@@ -39,7 +39,7 @@ impl ResponseHead<'_> {
         }
         push(into, [b"\r\nDate: ", date]);
         into.extend_from_slice(b"\r\n");
-        into.extend_from_slice(self.fields);
+        push(into, self.fields);
         if !self.status.forbids_content() {
             into.extend_from_slice(b"Content-Length: ");
             push_decimal(into, self.content_length);
@@ -115,7 +115,7 @@ mod tests {
         ResponseHead {
             version,
             status,
-            fields: b"A: b\r\n",
+            fields: [b"A: ", b"b\r\n"],
             content_length: 1234567890,
             close,
             server_field: true,

@@ -7,16 +7,20 @@ mod listing;
 pub use options::{Site, SiteError};
 
 use crate::config;
+use crate::files::cache::{CacheLimits, Entry, Files, Lookup};
 use crate::files::media_type::extension;
 use crate::files::root::{Found, NotServed, Root};
 use crate::handler::{Handler, Response};
+use crate::http::coding::Coding;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Target};
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use representation::Representation;
+use representation::whole_body;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What need not be escaped in a path segment (RFC 3986, section 3.3), quotes and colons aside.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -45,25 +49,38 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// Serves the files beneath one directory.
 #[derive(Debug)]
 pub struct StaticFiles {
-    root: Root,
+    files: Files,
     site: Site,
+    /// The fields that every response of the site gets.
+    common: Bytes,
 }
 
 impl StaticFiles {
-    /// Serves the files beneath `root` as the default [`Site`] has it.
+    /// Serves the files beneath `root` as the default [`Site`] has it, and holds some of them
+    /// within the default [`CacheLimits`].
     pub fn new(root: &Path) -> io::Result<Self> {
-        Ok(Self { root: Root::open(root)?, site: Site::default() })
+        let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
+        let site = Site::default();
+        let common = site.common_fields();
+        Ok(Self { files, site, common })
     }
 
     /// Serves them in another manner.
     pub fn with_site(mut self, site: Site) -> Self {
+        self.common = site.common_fields();
         self.site = site;
+        self
+    }
+
+    /// Holds files within other limits, or none at all.
+    pub fn with_cache(mut self, limits: Option<CacheLimits>) -> Self {
+        self.files = self.files.with_cache(limits);
         self
     }
 
     /// Follows links that lead out of the root: whoever can make a link decides what is served.
     pub fn following_links(mut self) -> Self {
-        self.root = self.root.following_links();
+        self.files = self.files.map_root(Root::following_links);
         self
     }
 
@@ -77,7 +94,7 @@ impl StaticFiles {
     pub fn missing_error_page(&self) -> Option<&str> {
         let is_there = |page: &&String| {
             let path = DecodedPath::decode(page.as_bytes()).ok();
-            path.is_some_and(|path| matches!(self.root.find(&path), Ok(Found::File(..))))
+            path.is_some_and(|path| matches!(self.files.root().find(&path), Ok(Found::File(..))))
         };
         self.site.error_pages.values().find(|page| !is_there(page)).map(String::as_str)
     }
@@ -88,7 +105,7 @@ impl StaticFiles {
                 .find(request)
                 .or_else(|reason| self.fall_back(request, reason))
                 .unwrap_or_else(|reason| self.refusal(&request.target, &reason)),
-            Method::Options => self.site.options_response(ALLOW),
+            Method::Options => self.complete(self.site.options_response(ALLOW)),
             _ => {
                 let explanation = "Files answer to GET, HEAD and OPTIONS alone.";
                 self.error(Status::METHOD_NOT_ALLOWED, explanation).with_field("Allow", ALLOW)
@@ -101,47 +118,34 @@ impl StaticFiles {
         if !self.site.hidden && path.segments().any(|segment| segment.starts_with(b".")) {
             return Err(NotServed::NotFound);
         }
-        match (self.root.find(path)?, path.is_directory()) {
-            (Found::File(file, metadata), false) => {
-                let plain = Representation::new(file, &metadata);
-                self.negotiated(request, path, plain)
-            }
-            (Found::File(..), true) => Err(NotServed::NotFound),
-            (Found::Directory, false) => Ok(redirect_to_slash(&request.target)),
-            (Found::Directory, true) => self.directory(request, path),
+        if path.is_directory() {
+            return self.directory(request, path);
+        }
+        match self.files.find(path)? {
+            Lookup::File(entry) => Ok(self.negotiated(request, &entry)),
+            Lookup::Directory => Ok(self.complete(redirect_to_slash(&request.target))),
         }
     }
 
     /// The index of a directory, or its listing.
     fn directory(&self, request: &Request<'_>, path: &DecodedPath) -> Result<Response, NotServed> {
-        if let Some(index) = self.index(request, path)? {
-            return Ok(index);
+        if let Some(index) = self.index(path)? {
+            return Ok(self.negotiated(request, &index));
+        }
+        if let Found::File(..) = self.files.root().find(path)? {
+            return Err(NotServed::NotFound);
         }
         if !self.site.listing {
             return Err(NotServed::Forbidden);
         }
         let wanted = |name: &[u8]| self.site.hidden || !name.starts_with(b".");
-        let entries = self.root.list(path, config::LISTING_ENTRIES, wanted)?;
-        Ok(listing::response(request, path, &entries))
+        let entries = self.files.root().list(path, config::LISTING_ENTRIES, wanted)?;
+        Ok(self.complete(listing::response(request, path, &entries)))
     }
 
     /// The first index that a directory has.
-    fn index(
-        &self,
-        request: &Request<'_>,
-        path: &DecodedPath,
-    ) -> Result<Option<Response>, NotServed> {
-        for name in &self.site.index {
-            match self.root.find_in(path, name) {
-                Ok(Found::File(file, metadata)) => {
-                    let plain = Representation::new(file, &metadata);
-                    return self.negotiated(request, &path.child(name), plain).map(Some);
-                }
-                Ok(Found::Directory) | Err(NotServed::NotFound) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(None)
+    fn index(&self, path: &DecodedPath) -> Result<Option<Arc<Entry>>, NotServed> {
+        self.files.find_index(path, &self.site.index)
     }
 
     /// In a single-page application every unknown page is the one page.
@@ -154,7 +158,8 @@ impl StaticFiles {
             return Err(reason);
         }
         let top = DecodedPath::decode(b"/").map_err(|_| NotServed::NotFound)?;
-        self.index(request, &top)?.ok_or(reason)
+        let index = self.index(&top)?.ok_or(reason)?;
+        Ok(self.negotiated(request, &index))
     }
 
     fn refusal(&self, target: &Target<'_>, reason: &NotServed) -> Response {
@@ -182,29 +187,35 @@ impl StaticFiles {
     fn error(&self, status: Status, explanation: &str) -> Response {
         let own = self.site.error_pages.get(&status.code()).and_then(|page| {
             let path = DecodedPath::decode(page.as_bytes()).ok()?;
-            match self.root.find(&path) {
-                Ok(Found::File(file, metadata)) => {
-                    let name = path.segments().last().unwrap_or_default().to_vec();
-                    let chosen = Representation::new(file, &metadata);
-                    let media_type = self.site.media_types.of(&name, || chosen.start());
-                    let body = chosen.into_content().ok()?.whole();
-                    let page = Response::new(status).with_field("Content-Type", &media_type);
-                    Some(page.with_body(body))
-                }
-                _ => {
-                    log::debug!("the error page {page} is missing");
-                    None
-                }
-            }
+            let Ok(Lookup::File(entry)) = self.files.find(&path) else {
+                log::debug!("the error page {page} is missing");
+                return None;
+            };
+            let media_type = &self.describe(&entry, entry.held(), Coding::Identity).media_type;
+            let page = Response::new(status).with_field("Content-Type", media_type);
+            Some(page.with_body(whole_body(entry.held().content())))
         });
-        own.unwrap_or_else(|| Response::error(status, explanation))
+        self.complete(own.unwrap_or_else(|| Response::error(status, explanation)))
+    }
+
+    /// A response to which only its own fields have to be added.
+    fn response(&self, status: Status) -> Response {
+        Response::prepared(status, &self.common)
+    }
+
+    /// Adds what every response of the site gets.
+    fn complete(&self, response: Response) -> Response {
+        response.with_prepared(&self.common)
     }
 }
 
 impl Handler for StaticFiles {
     fn handle(&self, request: &Request<'_>) -> Response {
-        let response = self.answer(request);
-        self.site.add_fields(response)
+        self.answer(request)
+    }
+
+    fn give_way(&self) {
+        self.files.give_way();
     }
 }
 

@@ -4,6 +4,7 @@ use crate::files::media_type::MediaTypes;
 use crate::handler::{OWN_FIELDS, Response};
 use crate::http::response::is_valid_field;
 use crate::http::status::Status;
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -105,8 +106,9 @@ impl Site {
         Ok(())
     }
 
-    /// Adds what every response of the site gets.
-    pub(super) fn add_fields(&self, mut response: Response) -> Response {
+    /// The fields that every response of the site gets, each with its line end.
+    pub(super) fn common_fields(&self) -> Bytes {
+        let mut response = Response::new(Status::OK);
         let sets = |name: &str| self.fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         // Types are told, not guessed; browsers that guess can be made to run text.
         if !sets("X-Content-Type-Options") {
@@ -117,9 +119,10 @@ impl Site {
                 .with_field("Access-Control-Allow-Origin", "*")
                 .with_field("Access-Control-Expose-Headers", EXPOSED);
         }
-        self.fields
-            .iter()
-            .fold(response, |response, (name, value)| response.with_field(name, value))
+        for (name, value) in &self.fields {
+            response = response.with_field(name, value);
+        }
+        Bytes::copy_from_slice(response.fields())
     }
 
     /// The answer to OPTIONS, preflights of scripts included.

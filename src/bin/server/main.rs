@@ -159,8 +159,9 @@ fn main() -> ExitCode {
 fn run(args: &Args, log: &Logging) -> Result<u64, String> {
     let signals = cws::cli::signals(log.reopener())
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let config = configure(args)?;
     let handler = Delay::new(args.delay.unwrap_or_default(), files(args)?);
-    let server = Server::start(configure(args)?, handler).map_err(|error| error.to_string())?;
+    let server = Server::start(config, handler).map_err(|error| error.to_string())?;
     let observer = server.observer();
     for address in server.addresses() {
         announce(&format!("listening on http://{address}/"));
@@ -183,6 +184,7 @@ fn files(args: &Args) -> Result<BasicAuth<StaticFiles>, String> {
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
     let files = files.with_site(args.site.site()?);
+    let files = files.with_cache(args.site.cache(cws::descriptor_limit()));
     if let Some(page) = files.missing_error_page() {
         return Err(format!(
             "cannot use the error page {page}: no such file in the root (create it)"
@@ -241,6 +243,7 @@ fn announce(line: &str) {
 
 fn configure(args: &Args) -> Result<Config, String> {
     let limit = cws::raise_descriptor_limit();
+    let held = args.site.cache(limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
     let delay = args.delay.unwrap_or_default();
@@ -263,7 +266,9 @@ fn configure(args: &Args) -> Result<Config, String> {
         http09: !args.no_http09,
         server_field: !args.no_server_header,
         drain_delay: args.drain_delay,
-        max_connections: args.max_connections.unwrap_or_else(|| config::connections_within(limit)),
+        max_connections: args
+            .max_connections
+            .unwrap_or_else(|| config::connections_within(limit - held)),
         header_timeout: args.header_timeout,
         idle_timeout: args.idle_timeout,
         write_timeout: args.write_timeout,

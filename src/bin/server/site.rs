@@ -1,6 +1,6 @@
 //! The options of `server` that say how files are served.
 
-use cws::{Site, User};
+use cws::{CacheLimits, Site, User, config};
 
 /// How the files are served.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,14 @@ pub(crate) struct SiteArgs {
     /// Do not serve file.br, file.zst and file.gz in the place of file
     #[arg(long, env = "CWS_NO_PRECOMPRESSED", value_parser = super::flag())]
     no_precompressed: bool,
+    /// Memory for files that are asked for often, like 64M or 1GiB; a change is noticed within a
+    /// second
+    #[arg(long, env = "CWS_CACHE", value_name = "SIZE", default_value = "64MiB",
+          value_parser = size)]
+    cache: u64,
+    /// Hold no files: open each for every request
+    #[arg(long, env = "CWS_NO_CACHE", value_parser = super::flag())]
+    no_cache: bool,
     /// Media type of an extension, like wasm=application/wasm; repeat for more
     #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',')]
     mime: Vec<String>,
@@ -60,7 +68,19 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    let size: Result<bytesize::ByteSize, _> = text.parse();
+    size.map(|size| size.as_u64()).map_err(|_| "write it like 500K, 64M or 1GiB".to_owned())
+}
+
 impl SiteArgs {
+    /// What may be held of files, where so many descriptors may be open.
+    pub(crate) fn cache(&self, descriptors: usize) -> Option<CacheLimits> {
+        let limits =
+            CacheLimits { bytes: self.cache, descriptors: config::cached_within(descriptors) };
+        (!self.no_cache && self.cache > 0).then_some(limits)
+    }
+
     /// The site that the options describe.
     pub(crate) fn site(&self) -> Result<Site, String> {
         let mut site = Site::default();

@@ -1,0 +1,516 @@
+//! Files that are asked for often, held between requests, never served a second after a change.
+
+use super::held::Held;
+use super::root::{Found, NotServed, Root};
+use crate::config;
+use crate::http::coding::Coding;
+use crate::http::target::DecodedPath;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+/// The files beneath a root. Those in demand are held, if there is a cache.
+///
+/// Each is looked up by the kernel, beneath the root, when it was last looked up longer than
+/// [`config::CACHE_FRESH`] ago, so that replaced files, links and permissions are noticed; if it is
+/// found in the same state, what is held of it stays. What is not there is not held, so that
+/// asking for it fills nothing. Nothing is locked while the system is asked.
+#[derive(Debug)]
+pub struct Files {
+    root: Root,
+    cache: Option<Shelf>,
+}
+
+/// The bounds of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Bytes of content, names, and what is known of files.
+    pub bytes: u64,
+    /// Open files.
+    pub descriptors: usize,
+}
+
+impl Default for CacheLimits {
+    /// What a program that does not say gets.
+    fn default() -> Self {
+        Self { bytes: config::CACHE_BYTES, descriptors: config::CACHE_DESCRIPTORS }
+    }
+}
+
+/// What a path names.
+#[derive(Debug)]
+pub enum Lookup {
+    /// A regular file.
+    File(Arc<Entry>),
+    /// A directory.
+    Directory,
+}
+
+/// What one path was found to name, and when.
+#[derive(Debug)]
+pub struct Entry {
+    key: Key,
+    /// The path of the file; another than the key's where that is a directory with an index.
+    path: DecodedPath,
+    /// When it was asked for, so at least as long ago as it was seen.
+    checked: Instant,
+    held: Arc<Held>,
+    neighbours: [Neighbour; Coding::PRECOMPRESSED.len()],
+    weight: u64,
+}
+
+/// A file that holds another in some coding.
+#[derive(Debug, Clone)]
+enum Neighbour {
+    /// Nobody has asked for it.
+    Unknown,
+    Absent,
+    There(Arc<Held>),
+}
+
+/// What an entry is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    path: Arc<[u8]>,
+    of_index: bool,
+}
+
+/// A key that need not be made to look for it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    path: &'a [u8],
+    of_index: bool,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Asked { path: &self.path, of_index: self.of_index }.hash(state);
+    }
+}
+
+impl Hash for Asked<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.path.hash(state);
+        self.of_index.hash(state);
+    }
+}
+
+impl Equivalent<Key> for Asked<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.path == &*key.path && self.of_index == key.of_index
+    }
+}
+
+impl Entry {
+    /// The path of the file.
+    pub fn path(&self) -> &DecodedPath {
+        &self.path
+    }
+
+    /// The file.
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.checked) < config::CACHE_FRESH && self.held.is_whole()
+    }
+
+    fn holds_descriptors(&self) -> bool {
+        let coded =
+            |neighbour: &Neighbour| matches!(neighbour, Neighbour::There(held) if held.is_open());
+        self.held.is_open() || self.neighbours.iter().any(coded)
+    }
+}
+
+impl Files {
+    /// The files beneath `root`, held within `limits` if there are any.
+    pub fn new(root: Root, limits: Option<CacheLimits>) -> Self {
+        let cache = limits.filter(|limits| limits.bytes > 0).map(Shelf::new);
+        Self { root, cache }
+    }
+
+    /// The same files, held within other limits.
+    pub fn with_cache(self, limits: Option<CacheLimits>) -> Self {
+        Self::new(self.root, limits)
+    }
+
+    /// The root, to be changed before it is in use.
+    pub fn map_root(self, change: impl FnOnce(Root) -> Root) -> Self {
+        Self { root: change(self.root), cache: self.cache }
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// What `path` names.
+    pub fn find(&self, path: &DecodedPath) -> Result<Lookup, NotServed> {
+        let asked = Asked { path: path.as_bytes(), of_index: false };
+        self.look_up(asked, || self.root.find(path).map(|found| (path.clone(), found)))
+    }
+
+    /// The first of `names` that is a file in the directory that `path` names, if one is.
+    pub fn find_index(
+        &self,
+        path: &DecodedPath,
+        names: &[String],
+    ) -> Result<Option<Arc<Entry>>, NotServed> {
+        let asked = Asked { path: path.as_bytes(), of_index: true };
+        let found = self.look_up(asked, || {
+            for name in names {
+                match self.root.find_in(path, name) {
+                    Ok(Found::Directory) | Err(NotServed::NotFound) => {}
+                    Ok(file) => return Ok((path.child(name), file)),
+                    Err(other) => return Err(other),
+                }
+            }
+            Ok((path.clone(), Found::Directory))
+        })?;
+        Ok(match found {
+            Lookup::File(entry) => Some(entry),
+            Lookup::Directory => None,
+        })
+    }
+
+    /// The file beside that of `entry` which holds it in `coding`, if there is one.
+    pub fn neighbour(&self, entry: &Arc<Entry>, coding: Coding) -> Option<Arc<Held>> {
+        let at = Coding::PRECOMPRESSED.iter().position(|known| *known == coding)?;
+        match &entry.neighbours[at] {
+            Neighbour::Absent => return None,
+            Neighbour::There(held) if held.is_whole() => return Some(Arc::clone(held)),
+            Neighbour::There(_) | Neighbour::Unknown => {}
+        }
+        let found = self.look_beside(&entry.path, coding, None);
+        if let Some(shelf) = &self.cache {
+            let mut neighbours = entry.neighbours.clone();
+            neighbours[at] = found.clone();
+            let (key, path) = (entry.key.clone(), entry.path.clone());
+            let held = Arc::clone(&entry.held);
+            shelf.put(Entry { key, path, checked: entry.checked, held, neighbours, weight: 0 });
+        }
+        match found {
+            Neighbour::There(held) => Some(held),
+            Neighbour::Absent | Neighbour::Unknown => None,
+        }
+    }
+
+    /// Closes the files that are held open: descriptors are needed elsewhere.
+    pub fn give_way(&self) {
+        if let Some(shelf) = &self.cache {
+            for (key, entry) in shelf.entries.iter() {
+                if entry.holds_descriptors() {
+                    let asked = Asked { path: &key.path, of_index: key.of_index };
+                    shelf.entries.remove(&asked);
+                }
+            }
+        }
+    }
+
+    /// What is held under `asked`, or what `look` finds.
+    fn look_up(
+        &self,
+        asked: Asked<'_>,
+        look: impl Fn() -> Result<(DecodedPath, Found), NotServed>,
+    ) -> Result<Lookup, NotServed> {
+        let now = Instant::now();
+        let known = self.cache.as_ref().and_then(|shelf| shelf.entries.get(&asked));
+        if let Some(entry) = &known
+            && entry.is_fresh(now)
+        {
+            return Ok(Lookup::File(Arc::clone(entry)));
+        }
+        let mut found = look();
+        if let Err(NotServed::Exhausted(_)) = &found {
+            self.give_way();
+            found = look();
+        }
+        let known = known.as_ref();
+        let outcome = found.and_then(|(path, found)| match found {
+            Found::File(file, metadata) => {
+                let held = match known.map(|entry| &entry.held) {
+                    Some(held) if held.is_state_of(&metadata) => Arc::clone(held),
+                    _ => Arc::new(Held::load(file, &metadata).map_err(NotServed::Failed)?),
+                };
+                Ok(Lookup::File(self.take_up(asked, path, now, held, known)))
+            }
+            Found::Directory => Ok(Lookup::Directory),
+        });
+        if let (Some(shelf), Some(_), false) =
+            (&self.cache, known, matches!(outcome, Ok(Lookup::File(_))))
+        {
+            shelf.entries.remove(&asked);
+        }
+        outcome
+    }
+
+    /// An entry for what was found, held from now on; of what was known before it takes over the
+    /// neighbours, after another look at them.
+    fn take_up(
+        &self,
+        asked: Asked<'_>,
+        path: DecodedPath,
+        checked: Instant,
+        held: Arc<Held>,
+        known: Option<&Arc<Entry>>,
+    ) -> Arc<Entry> {
+        let mut neighbours = [const { Neighbour::Unknown }; Coding::PRECOMPRESSED.len()];
+        let before = known.filter(|known| known.path == path).map(|known| &known.neighbours);
+        for (at, before) in before.into_iter().flatten().enumerate() {
+            neighbours[at] = match before {
+                Neighbour::Unknown => Neighbour::Unknown,
+                known => self.look_beside(&path, Coding::PRECOMPRESSED[at], Some(known)),
+            };
+        }
+        let key = match known {
+            Some(known) => known.key.clone(),
+            None => Key { path: asked.path.into(), of_index: asked.of_index },
+        };
+        let entry = Entry { key, path, checked, held, neighbours, weight: 0 };
+        match &self.cache {
+            Some(shelf) => shelf.put(entry),
+            None => Arc::new(entry),
+        }
+    }
+
+    fn look_beside(
+        &self,
+        path: &DecodedPath,
+        coding: Coding,
+        known: Option<&Neighbour>,
+    ) -> Neighbour {
+        let Ok(Found::File(file, metadata)) = self.root.find_beside(path, coding.suffix()) else {
+            return Neighbour::Absent;
+        };
+        if let Some(Neighbour::There(held)) = known
+            && held.is_state_of(&metadata)
+        {
+            return Neighbour::There(Arc::clone(held));
+        }
+        match Held::load(file, &metadata) {
+            Ok(held) => Neighbour::There(Arc::new(held)),
+            Err(error) => {
+                log::warn!("cannot read a file's {} form: {error}", coding.token());
+                Neighbour::Absent
+            }
+        }
+    }
+}
+
+/// The entries, bounded by weight.
+#[derive(Debug)]
+struct Shelf {
+    entries: Cache<Key, Arc<Entry>, Weight, DefaultHashBuilder, DropUnlocked>,
+    /// What an open file weighs. There is one budget for memory and for descriptors: an open file
+    /// takes as much of it as leaves room for so many as may be open.
+    of_descriptor: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<Key, Arc<Entry>> for Weight {
+    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+        entry.weight
+    }
+}
+
+/// Collects what is put out, to be dropped when no lock is held: it may close files.
+#[derive(Debug, Clone)]
+struct DropUnlocked;
+
+impl Lifecycle<Key, Arc<Entry>> for DropUnlocked {
+    type RequestState = Vec<Arc<Entry>>;
+
+    fn on_evict(&self, dropped: &mut Self::RequestState, _: Key, entry: Arc<Entry>) {
+        dropped.push(entry);
+    }
+}
+
+impl Shelf {
+    fn new(limits: CacheLimits) -> Self {
+        let CacheLimits { bytes, descriptors } = limits;
+        // Where none may be open, one is too heavy for the whole.
+        let of_descriptor = match descriptors {
+            0 => bytes.saturating_add(1),
+            most => bytes.div_ceil(most as u64).max(config::CACHE_OVERHEAD),
+        };
+        // A shard must have room for several of the largest entries.
+        let largest = (config::SMALL_FILE + config::CACHE_OVERHEAD).max(of_descriptor);
+        let room = usize::try_from(bytes / (16 * largest).max(1)).unwrap_or(usize::MAX);
+        let wanted = 4 * thread::available_parallelism().map_or(1, usize::from);
+        let typical = usize::try_from(bytes / config::CACHE_TYPICAL).unwrap_or(usize::MAX);
+        let mut options = OptionsBuilder::new();
+        options
+            .shards(prev_power_of_two(wanted.min(room)))
+            .estimated_items_capacity(typical)
+            .weight_capacity(bytes);
+        #[allow(clippy::expect_used, reason = "it asks for both capacities, which are given")]
+        let options = options.build().expect("both capacities are given");
+        let entries =
+            Cache::with_options(options, Weight, DefaultHashBuilder::default(), DropUnlocked);
+        Self { entries, of_descriptor }
+    }
+
+    fn put(&self, mut entry: Entry) -> Arc<Entry> {
+        entry.weight = self.weight(&entry);
+        let entry = Arc::new(entry);
+        self.entries.insert(entry.key.clone(), Arc::clone(&entry));
+        entry
+    }
+
+    fn weight(&self, entry: &Entry) -> u64 {
+        let held = |held: &Held| {
+            let content = if held.is_open() { self.of_descriptor } else { held.content().length() };
+            content.saturating_add(config::CACHE_OVERHEAD)
+        };
+        let neighbours = entry.neighbours.iter().map(|neighbour| match neighbour {
+            Neighbour::There(neighbour) => held(neighbour),
+            Neighbour::Unknown | Neighbour::Absent => 0,
+        });
+        let names = (entry.key.path.len() + entry.path.as_bytes().len()) as u64;
+        neighbours.chain([held(&entry.held), names]).fold(0, u64::saturating_add)
+    }
+}
+
+fn prev_power_of_two(number: usize) -> usize {
+    1 << number.max(1).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(dir: &tempfile::TempDir, bytes: u64, descriptors: usize) -> Files {
+        let root = Root::open(dir.path()).expect("a root");
+        Files::new(root, Some(CacheLimits { bytes, descriptors }))
+    }
+
+    fn find(files: &Files, path: &str) -> Option<Arc<Entry>> {
+        match files.find(&DecodedPath::decode(path.as_bytes()).expect("a path")) {
+            Ok(Lookup::File(entry)) => Some(entry),
+            _ => None,
+        }
+    }
+
+    fn shelf(files: &Files) -> &Shelf {
+        files.cache.as_ref().expect("a cache")
+    }
+
+    fn put(dir: &tempfile::TempDir, name: &str, length: usize) {
+        std::fs::write(dir.path().join(name), vec![b'x'; length]).expect("written");
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_in_bytes_and_in_descriptors() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let most = 8;
+        for (bytes, length) in [(1 << 20, 10_000), (1 << 20, 100_000), (40_000, 10_000)] {
+            let files = files(&dir, bytes, most);
+            for number in 0..300 {
+                let name = format!("file{number}");
+                put(&dir, &name, length);
+                assert!(find(&files, &name).is_some());
+            }
+            let entries = &shelf(&files).entries;
+            assert!(!entries.is_empty(), "{length}: some are held");
+            assert!(entries.weight() <= bytes.next_multiple_of(entries.num_shards() as u64));
+            let open = entries.iter().filter(|(_, entry)| entry.holds_descriptors()).count();
+            assert!(open <= most, "{open} of {length} are open");
+            let content: u64 = entries.iter().map(|(_, e)| e.held().content().length()).sum();
+            assert!(length > 50_000 || content <= bytes, "{content} bytes are held");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_fills_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        put(&dir, "there", 10);
+        let files = files(&dir, 1 << 20, 8);
+        let before = find(&files, "there").expect("a file");
+        for number in 0..10_000 {
+            assert!(find(&files, &format!("missing{number}")).is_none());
+        }
+        assert_eq!(shelf(&files).entries.len(), 1);
+        let after = find(&files, "there").expect("a file");
+        assert!(Arc::ptr_eq(before.held(), after.held()) || !before.held().is_whole());
+    }
+
+    #[test]
+    fn no_descriptor_may_be_held_where_none_is_allowed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        put(&dir, "large", 100_000);
+        let files = files(&dir, 1 << 20, 0);
+        assert!(find(&files, "large").is_some());
+        assert_eq!(shelf(&files).entries.len(), 0);
+    }
+
+    #[test]
+    fn open_files_give_way_and_others_stay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        put(&dir, "large", 100_000);
+        put(&dir, "small", 10);
+        let files = files(&dir, 1 << 20, 8);
+        assert!(find(&files, "large").is_some() && find(&files, "small").is_some());
+        assert_eq!(shelf(&files).entries.len(), 2);
+        files.give_way();
+        let left: Vec<_> = shelf(&files).entries.iter().map(|(key, _)| key.path).collect();
+        assert_eq!(left, [Arc::from(&b"small"[..])]);
+    }
+
+    #[test]
+    fn neighbours_are_looked_up_once_whether_there_or_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        put(&dir, "a.js", 100);
+        put(&dir, "a.js.gz", 10);
+        let files = files(&dir, 1 << 20, 8);
+        let entry = find(&files, "a.js").expect("a file");
+        assert!(files.neighbour(&entry, Coding::Brotli).is_none());
+        let entry = find(&files, "a.js").expect("a file");
+        assert!(files.neighbour(&entry, Coding::Gzip).is_some());
+        let entry = find(&files, "a.js").expect("a file");
+        assert!(matches!(
+            entry.neighbours,
+            [Neighbour::Absent, Neighbour::Unknown, Neighbour::There(_)]
+        ));
+        assert_eq!(shelf(&files).entries.len(), 1, "they are part of what they stand for");
+    }
+
+    #[test]
+    fn an_unchanged_file_is_read_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        put(&dir, "old", 10);
+        let file = std::fs::File::options().write(true).open(dir.path().join("old"));
+        file.and_then(|file| file.set_modified(std::time::SystemTime::UNIX_EPOCH)).expect("set");
+        let files = files(&dir, 1 << 20, 8);
+        let path = DecodedPath::decode(b"old").expect("a path");
+        let Ok(Found::File(file, metadata)) = files.root.find(&path) else { panic!("a file") };
+        // As if it had been held since long ago.
+        let mut held = Held::load(file, &metadata).expect("readable");
+        held.settle();
+        let checked = Instant::now().checked_sub(2 * config::CACHE_FRESH).expect("uptime");
+        let key = Key { path: path.as_bytes().into(), of_index: false };
+        let neighbours = [const { Neighbour::Unknown }; 3];
+        let held = Arc::new(held);
+        let entry = Entry { key, path, checked, held: Arc::clone(&held), neighbours, weight: 0 };
+        shelf(&files).put(entry);
+        let found = find(&files, "old").expect("a file");
+        assert!(Arc::ptr_eq(found.held(), &held), "compared, and kept");
+        assert!(found.checked > checked);
+        put(&dir, "old", 11);
+        shelf(&files).put(Entry {
+            key: found.key.clone(),
+            path: found.path.clone(),
+            checked,
+            held,
+            neighbours: found.neighbours.clone(),
+            weight: 0,
+        });
+        let found = find(&files, "old").expect("a file");
+        assert_eq!(found.held().content().length(), 11, "compared, and read again");
+    }
+}

@@ -1,0 +1,270 @@
+//! Files that are held between requests: a change is seen within a second, and nothing is mixed.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::{CacheLimits, Config, Server, StaticFiles};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use support::{RealServer, Reply, Site, command, connect, exchange, get, wait_for};
+
+/// More than is held in memory.
+const LARGE: usize = 100_000;
+
+fn start(site: &Site) -> Server {
+    let files = StaticFiles::new(site.path()).unwrap();
+    Server::start(Config { workers: 2, ..Config::default() }, files).unwrap()
+}
+
+/// Asks until the answer is another one; nothing else may be answered meanwhile, nor for longer
+/// than a second, and the time that one exchange may take on a busy machine.
+fn wait_for_change(address: SocketAddr, path: &str, is_new: impl Fn(&Reply) -> bool) -> Reply {
+    let changed = Instant::now();
+    let mut before = None;
+    loop {
+        let asked = Instant::now();
+        let reply = get(address, path);
+        if is_new(&reply) {
+            return reply;
+        }
+        let age = asked.duration_since(changed);
+        assert!(age <= Duration::from_secs(1), "{path} is served {age:?} after it was changed");
+        let before = before.get_or_insert(reply.body.clone());
+        assert_eq!(*before, reply.body, "{path} is the old one or the new one");
+    }
+}
+
+#[test]
+fn every_change_is_seen_within_a_second() {
+    let site = Site::new();
+    for length in [1000, LARGE] {
+        let path = site.put("changed", vec![b'a'; length]);
+        site.put("replaced", vec![b'a'; length]);
+        site.put("truncated", vec![b'a'; length]);
+        site.put("removed", vec![b'a'; length]);
+        site.put("target-a", vec![b'a'; length]);
+        site.put("target-b", vec![b'b'; length]);
+        let link = site.path().join("link");
+        let _ = fs::remove_file(&link);
+        symlink("target-a", &link).unwrap();
+        let server = start(&site);
+        let address = server.addresses()[0];
+        for name in ["changed", "replaced", "truncated", "removed", "link"] {
+            assert_eq!(get(address, &format!("/{name}")).body, vec![b'a'; length], "{name}");
+        }
+
+        fs::write(&path, vec![b'b'; length]).unwrap();
+        wait_for_change(address, "/changed", |reply| reply.body == vec![b'b'; length]);
+
+        let new = site.put("new", vec![b'b'; length + 1]);
+        fs::rename(new, site.path().join("replaced")).unwrap();
+        wait_for_change(address, "/replaced", |reply| reply.body == vec![b'b'; length + 1]);
+
+        let file = File::options().write(true).open(site.path().join("truncated")).unwrap();
+        file.set_len(length as u64 / 2).unwrap();
+        wait_for_change(address, "/truncated", |reply| reply.body.len() == length / 2);
+
+        fs::remove_file(site.path().join("removed")).unwrap();
+        wait_for_change(address, "/removed", |reply| reply.status == 404);
+
+        symlink("target-b", site.path().join("new-link")).unwrap();
+        fs::rename(site.path().join("new-link"), &link).unwrap();
+        wait_for_change(address, "/link", |reply| reply.body == vec![b'b'; length]);
+        let _ = fs::remove_file(&link);
+        symlink("/etc/passwd", &link).unwrap();
+        wait_for_change(address, "/link", |reply| reply.status == 403);
+    }
+}
+
+/// The head of a file that is sent from where it is tells of the file as it is by then.
+#[test]
+fn a_large_file_that_was_truncated_gets_a_new_head_at_once() {
+    let site = Site::new();
+    let path = site.put("large", vec![b'a'; LARGE]);
+    let server = start(&site);
+    let address = server.addresses()[0];
+    let etag = get(address, "/large").field("ETag").unwrap().to_owned();
+    File::options().write(true).open(path).unwrap().set_len(50_000).unwrap();
+    let reply = get(address, "/large");
+    assert_eq!(reply.body.len(), 50_000);
+    assert_ne!(reply.field("ETag"), Some(etag.as_str()));
+}
+
+#[test]
+fn an_index_and_a_neighbour_that_appear_are_seen() {
+    let site = Site::new();
+    site.put("dir/index.htm", "second");
+    site.put("a.js", "plain");
+    let server = start(&site);
+    let address = server.addresses()[0];
+    let zipped = b"GET /a.js HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip, br\r\n\
+        Connection: close\r\n\r\n";
+    let body_of_zipped = || Reply::all(&exchange(address, zipped), false).remove(0).body;
+    assert_eq!(get(address, "/dir/").body, b"second");
+    assert_eq!(body_of_zipped(), b"plain");
+    site.put("dir/index.html", "first");
+    site.put("a.js.gz", "gzipped");
+    wait_for_change(address, "/dir/", |reply| reply.body == b"first");
+    wait_for("the neighbour", || (body_of_zipped() == b"gzipped").then_some(()));
+    fs::remove_file(site.path().join("a.js.gz")).unwrap();
+    wait_for("its end", || (body_of_zipped() == b"plain").then_some(()));
+    fs::remove_dir_all(site.path().join("dir")).unwrap();
+    wait_for_change(address, "/dir/", |reply| reply.status == 404);
+}
+
+/// Root may read everything, so the server is run as somebody else.
+#[test]
+fn a_permission_that_was_taken_away_is_noticed() {
+    let site = Site::new();
+    let home = tempfile::tempdir().unwrap();
+    let binary = home.path().join("server");
+    fs::copy(env!("CARGO_BIN_EXE_server"), &binary).unwrap();
+    let allow = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(home.path(), 0o755);
+    allow(site.path(), 0o755);
+    let path = site.put("file", "content");
+    let inner = site.put("dir/file", "content");
+    let mut command = command(binary.to_str().unwrap());
+    command.args(["--root", site.path().to_str().unwrap(), "0"]);
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if is_root {
+        command.uid(65534).gid(65534);
+    }
+    let server = RealServer::spawn(command);
+    let address = server.address();
+    for name in ["/file", "/dir/file"] {
+        assert_eq!(get(address, name).status, 200);
+    }
+    allow(&path, 0);
+    allow(inner.parent().unwrap(), 0);
+    wait_for_change(address, "/file", |reply| reply.status == 403);
+    wait_for_change(address, "/dir/file", |reply| reply.status == 403);
+    allow(inner.parent().unwrap(), 0o755);
+}
+
+/// Versions are told apart by their letter; each has a length of its own.
+fn version(letter: u8) -> Vec<u8> {
+    let lengths = [0, 1, 5000, 16 * 1024, 16 * 1024 + 1, LARGE];
+    vec![letter; lengths[usize::from(letter - b'a') % lengths.len()]]
+}
+
+#[test]
+fn no_version_is_mixed_with_another_while_files_are_replaced() {
+    let site = Site::new();
+    site.put("file", version(b'a'));
+    let server = start(&site);
+    let address = server.addresses()[0];
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut tags: HashMap<String, Vec<u8>> = HashMap::new();
+                    let mut stream = connect(address);
+                    while !is_over.load(Relaxed) {
+                        use std::io::Write;
+                        stream.write_all(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                        let reply = Reply::read(&mut stream);
+                        assert_eq!(reply.status, 200);
+                        let expected = reply.body.first().map_or(vec![], |&first| version(first));
+                        assert!(reply.body == expected, "{} mixed bytes", reply.body.len());
+                        let tag = reply.field("ETag").unwrap().to_owned();
+                        let known = tags.entry(tag).or_insert_with(|| reply.body.clone());
+                        assert!(*known == reply.body, "a tag is for one content");
+                    }
+                    tags.len()
+                })
+            })
+            .collect();
+        let end = Instant::now() + Duration::from_secs(3);
+        for number in (0..).take_while(|_| Instant::now() < end) {
+            let new = site.put("new", version(b'a' + (number % 6) as u8));
+            fs::rename(new, site.path().join("file")).unwrap();
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        is_over.store(true, Relaxed);
+        let seen: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+        assert!(seen >= 6, "{seen} states were seen");
+    });
+}
+
+/// The files beneath `site` that a process has open.
+fn open_files(process: &str, site: &Site) -> Vec<PathBuf> {
+    let folder = format!("/proc/{process}/fd");
+    let links = fs::read_dir(folder).unwrap().flatten();
+    let files = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+    files.filter(|path| path.starts_with(site.path()) && path != site.path()).collect()
+}
+
+#[test]
+fn open_files_are_bounded() {
+    let site = Site::new();
+    let files = StaticFiles::new(site.path())
+        .unwrap()
+        .with_cache(Some(CacheLimits { bytes: 1 << 20, descriptors: 4 }));
+    let server = Server::start(Config::default(), files).unwrap();
+    for number in 0..50 {
+        let name = format!("large{number}");
+        site.put(&name, vec![b'x'; LARGE]);
+        assert_eq!(get(server.addresses()[0], &format!("/{name}")).body.len(), LARGE);
+    }
+    let open = open_files("self", &site).len();
+    assert!((1..=4).contains(&open), "{open} are open");
+}
+
+#[test]
+fn without_a_cache_nothing_is_held() {
+    let site = Site::new();
+    site.put("large", vec![b'x'; LARGE]);
+    let server = RealServer::start(&site, &["--no-cache"]);
+    for _ in 0..3 {
+        assert_eq!(get(server.address(), "/large").body.len(), LARGE);
+        site.put("testfile", "new");
+        assert_eq!(get(server.address(), "/testfile").body, b"new");
+        site.put("testfile", "newer");
+        assert_eq!(get(server.address(), "/testfile").body, b"newer");
+    }
+    let process = server.pid().to_string();
+    wait_for("no open file", || open_files(&process, &site).is_empty().then_some(()));
+}
+
+/// Clients that find no descriptor are worth more than files that are held open.
+#[test]
+fn held_files_give_way_to_clients() {
+    let site = Site::new();
+    let mut limited = command("sh");
+    limited.args(["-c", "ulimit -n 96; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_server")]);
+    limited.args(["--root", site.path().to_str().unwrap(), "0", "--max-connections", "500"]);
+    let server = RealServer::spawn(limited);
+    let process = server.pid().to_string();
+    for number in 0..4 {
+        let name = format!("large{number}");
+        site.put(&name, vec![b'x'; LARGE]);
+        assert_eq!(get(server.address(), &format!("/{name}")).body.len(), LARGE);
+    }
+    assert!(!open_files(&process, &site).is_empty(), "some are held");
+    let clients: Vec<_> = (0..100).map(|_| connect(server.address())).collect();
+    wait_for("no open file", || open_files(&process, &site).is_empty().then_some(()));
+    drop(clients);
+}
+
+#[test]
+fn sizes_are_read_as_people_write_them() {
+    let site = Site::new();
+    for size in ["0", "500K", "64MiB", "1g"] {
+        let server = RealServer::start(&site, &["--cache", size]);
+        assert_eq!(get(server.address(), "/testfile").status, 200, "{size}");
+    }
+    let wrong = command(env!("CARGO_BIN_EXE_server")).args(["--cache", "much"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("64M"));
+}
