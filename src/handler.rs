@@ -6,6 +6,7 @@ use crate::http::response::is_valid_field;
 use crate::http::status::Status;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 use std::thread;
@@ -65,8 +66,42 @@ pub enum Body {
     Bytes(Bytes),
     /// Bytes of a file.
     File(FileSlice),
+    /// Bytes that are made as the peer takes them.
+    Stream(Stream),
     /// One after another.
     Sequence(VecDeque<Body>),
+}
+
+/// Content of a known length that is made piece by piece, the next one when the last is sent: by
+/// the thread that sends it, so a piece must be quick to make, and none may wait for anything.
+pub struct Stream {
+    left: u64,
+    pieces: Box<dyn Iterator<Item = Bytes> + Send>,
+}
+
+impl Stream {
+    /// Content of `length` bytes in all, from these pieces.
+    pub fn new(length: u64, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self { left: length, pieces: Box::new(pieces) }
+    }
+
+    /// The next piece with bytes in it; none when all were given, or when there are fewer than
+    /// were announced. What is beyond the announced length is cut off.
+    pub(crate) fn next_piece(&mut self) -> Option<Bytes> {
+        if self.left == 0 {
+            return None;
+        }
+        let mut piece = self.pieces.find(|piece| !piece.is_empty())?;
+        piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= piece.len() as u64;
+        Some(piece)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("left", &self.left).finish_non_exhaustive()
+    }
 }
 
 /// A stretch of an open file.
@@ -81,12 +116,12 @@ pub struct FileSlice {
 }
 
 impl Body {
-    /// True where some of it comes from a file.
-    pub fn is_from_file(&self) -> bool {
+    /// True where some of it is still to be read or made, which can fail.
+    pub fn may_fail(&self) -> bool {
         match self {
             Self::Empty | Self::Bytes(_) => false,
-            Self::File(_) => true,
-            Self::Sequence(parts) => parts.iter().any(Self::is_from_file),
+            Self::File(_) | Self::Stream(_) => true,
+            Self::Sequence(parts) => parts.iter().any(Self::may_fail),
         }
     }
 
@@ -96,6 +131,7 @@ impl Body {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(slice) => slice.length,
+            Self::Stream(stream) => stream.left,
             Self::Sequence(parts) => parts.iter().map(Self::length).sum(),
         }
     }

@@ -79,7 +79,7 @@ pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 pub use files::cache::CacheLimits;
-pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response};
+pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response, Stream};
 pub use http::request::{Method, Request};
 pub use http::status::Status;
 pub use metrics::{

@@ -232,8 +232,8 @@ fn examine<H: Handler>(
         after = After::Close(CloseReason::Completed);
     }
     let mut answer = answer(&request, after, turn, handler, context);
-    let from_file = answer.response.body().is_from_file();
-    answer.record = record(head, turn.since, from_file, context);
+    let may_fail = answer.response.body().may_fail();
+    answer.record = record(head, turn.since, may_fail, context);
     if let Some(record) = &mut answer.record {
         let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
         record.user = request.field("Authorization").and_then(user_name);

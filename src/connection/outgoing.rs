@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 pub(super) struct Outgoing {
     head: Vec<u8>,
     head_sent: usize,
-    /// The part of the content that is being sent; never a sequence.
+    /// The part of the content that is being sent; never a sequence, nor a stream that has more.
     body: Body,
     /// The parts behind it.
     behind: VecDeque<Body>,
@@ -49,13 +49,22 @@ impl Outgoing {
     }
 
     fn set_body(&mut self, body: Body) {
-        match body {
+        self.body = match body {
             Body::Sequence(mut parts) => {
                 parts.append(&mut self.behind);
-                (self.body, self.behind) = (Body::Empty, parts);
+                self.behind = parts;
+                Body::Empty
             }
-            body => self.body = body,
-        }
+            // A piece, and behind it what is still to be made.
+            Body::Stream(mut stream) => match stream.next_piece() {
+                Some(piece) => {
+                    self.behind.push_front(Body::Stream(stream));
+                    Body::Bytes(piece)
+                }
+                None => Body::Stream(stream),
+            },
+            body => body,
+        };
     }
 
     /// Goes on to the next part with content; false where there is none.
@@ -118,6 +127,10 @@ impl Outgoing {
                 let sent = send_more(socket, head).map_err(Failure::Peer)?;
                 self.head_sent += sent;
                 (wanted, sent)
+            }
+            Body::Stream(_) => {
+                let error = io::Error::new(ErrorKind::UnexpectedEof, "it ended early");
+                return Err(Failure::Content(error));
             }
             body => {
                 let content = match body {
@@ -222,10 +235,12 @@ fn advance(slice: &mut FileSlice, sent: usize, wanted: usize) -> Result<(usize, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handler::Stream;
     use std::fs::File;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     fn pair() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -300,6 +315,43 @@ mod tests {
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < length, "the head takes no turn of its own");
         assert!(outgoing.body.length() >= length - config::SEND_PIECE as u64, "one piece");
+    }
+
+    #[test]
+    fn a_stream_is_made_as_it_is_sent() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let pieces = |made: &Arc<AtomicUsize>| {
+            let made = Arc::clone(made);
+            (0..1000).map(move |_| {
+                made.fetch_add(1, Relaxed);
+                bytes::Bytes::from(vec![b'x'; 1000])
+            })
+        };
+        let (socket, mut reader) = pair();
+        let stream = Stream::new(999_999, pieces(&made));
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream));
+        assert_eq!(outgoing.write(&socket, || false).expect("room"), Progress::Yielded);
+        assert!(made.load(Relaxed) <= 3, "one with the head, one for the turn, and the next");
+        let mut received = Vec::new();
+        loop {
+            let progress = outgoing.write(&socket, || true).expect("a reader");
+            if progress == Progress::Done {
+                break;
+            }
+            assert!(made.load(Relaxed) < 1000, "a peer that does not read holds it up");
+            let mut buffer = vec![0; config::SEND_PIECE];
+            let read = reader.read(&mut buffer).expect("connected");
+            received.extend_from_slice(&buffer[..read]);
+        }
+        drop(socket);
+        reader.read_to_end(&mut received).expect("a clean end");
+        assert_eq!(received.len(), 4 + 999_999, "what was announced, and no more");
+
+        let (socket, _reader) = pair();
+        let short = Stream::new(5000, pieces(&made).take(2));
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short));
+        assert!(matches!(outgoing.write(&socket, || true), Err(Failure::Content(_))));
+        assert_eq!(outgoing.content_sent(), 2000);
     }
 
     #[test]

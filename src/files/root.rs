@@ -4,10 +4,11 @@ use crate::http::target::DecodedPath;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs as unix;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -36,26 +37,61 @@ pub enum Found {
     Directory,
 }
 
-/// One name in a directory.
-#[derive(Debug, Clone)]
+/// One name in a directory, without the name: there may be many, and they may be held for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name, of any bytes.
-    pub name: Vec<u8>,
+    /// Where its name is among the names of [`Entries`].
+    name_start: u32,
+    name_length: u16,
     /// It is a directory; otherwise it is a regular file.
     pub is_directory: bool,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was last changed.
-    pub modified: Option<SystemTime>,
+    /// When it was last changed, in nanoseconds since 1970; none where that is out of reach.
+    pub modified: Option<i64>,
 }
 
 /// What a directory has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Entries {
-    /// The entries.
-    pub entries: Vec<Entry>,
+    /// All names, of any bytes, one behind the other.
+    names: Vec<u8>,
+    entries: Vec<Entry>,
     /// There are more than were asked for.
     pub truncated: bool,
+}
+
+impl Entries {
+    /// The entries.
+    pub fn as_slice(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The name of one of them.
+    pub fn name(&self, entry: &Entry) -> &[u8] {
+        let start = entry.name_start as usize;
+        &self.names[start..start + usize::from(entry.name_length)]
+    }
+
+    /// Adds one; a name that is longer than any file system has is left out.
+    pub fn push(&mut self, name: &[u8], is_directory: bool, size: u64, modified: Option<i64>) {
+        let start = u32::try_from(self.names.len());
+        if let (Ok(name_start), Ok(name_length)) = (start, u16::try_from(name.len())) {
+            self.names.extend_from_slice(name);
+            self.entries.push(Entry { name_start, name_length, is_directory, size, modified });
+        }
+    }
+
+    /// Sorts them by an order that may look at their names.
+    pub fn sort_by(&mut self, order: impl Fn((&[u8], &Entry), (&[u8], &Entry)) -> Ordering) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries
+            .sort_unstable_by(|one, other| order((self.name(one), one), (self.name(other), other)));
+        self.entries = entries;
+        // They may be held for as long as their reader takes.
+        self.entries.shrink_to_fit();
+        self.names.shrink_to_fit();
+    }
 }
 
 /// Why a path is not served.
@@ -127,7 +163,7 @@ impl Root {
         if dir.dir_metadata().map_err(NotServed::Failed)?.nlink() == 0 {
             return Err(NotServed::NotFound);
         }
-        let mut found = Entries { entries: Vec::new(), truncated: false };
+        let mut found = Entries::default();
         for entry in dir.entries().map_err(NotServed::Failed)? {
             let name = entry.map_err(NotServed::Failed)?.file_name();
             if !wanted(name.as_bytes()) {
@@ -141,12 +177,11 @@ impl Root {
             let linked = || self.metadata(&relative.join(&name));
             let Some(metadata) = dir.metadata(&name).ok().or_else(linked) else { continue };
             if metadata.is_file() || metadata.is_dir() {
-                found.entries.push(Entry {
-                    name: name.into_vec(),
-                    is_directory: metadata.is_dir(),
-                    size: metadata.len(),
-                    modified: metadata.modified().ok().map(cap_std::time::SystemTime::into_std),
+                let since_epoch = metadata.modified().ok().and_then(|modified| {
+                    modified.into_std().duration_since(SystemTime::UNIX_EPOCH).ok()
                 });
+                let modified = since_epoch.and_then(|time| i64::try_from(time.as_nanos()).ok());
+                found.push(name.as_bytes(), metadata.is_dir(), metadata.len(), modified);
             }
         }
         Ok(found)

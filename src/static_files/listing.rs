@@ -1,16 +1,19 @@
 //! The page of a directory: a table for people, JSON for programs.
 
 use super::SEGMENT;
+use crate::config;
 use crate::files::root::{Entries, Entry};
-use crate::handler::{Body, Response, escape_html};
+use crate::handler::{Body, Response, Stream, escape_html};
 use crate::http::coding::elements;
 use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::http::target::DecodedPath;
+use bytes::Bytes;
 use percent_encoding::percent_encode;
 use serde_json::json;
 use std::cmp::Ordering;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 const STYLE: &str = include_str!("listing.css");
@@ -65,61 +68,135 @@ impl View {
     }
 
     /// Folders first, then by the key, then by name.
-    fn compare(&self, one: &Entry, other: &Entry) -> Ordering {
+    fn compare(
+        self,
+        (name, one): (&[u8], &Entry),
+        (other_name, other): (&[u8], &Entry),
+    ) -> Ordering {
         let by_key = match self.key {
             Key::Name => Ordering::Equal,
             Key::Size => one.size.cmp(&other.size),
             Key::Time => one.modified.cmp(&other.modified),
         };
-        let order = by_key.then_with(|| one.name.cmp(&other.name));
+        let order = by_key.then_with(|| name.cmp(other_name));
         let order = if self.descending { order.reverse() } else { order };
         other.is_directory.cmp(&one.is_directory).then(order)
     }
 }
 
 /// The listing of the directory at `path`, in the form and order that the client asks for.
-pub(super) fn response(request: &Request<'_>, path: &DecodedPath, found: &Entries) -> Response {
+///
+/// The page is made in pieces while it is sent, so that what waits for a slow reader is the
+/// entries, and not the several times longer page. It is made once before, to tell its length: so
+/// it is framed as any other content is, for HEAD and for HTTP/1.0 too, and its connection lives.
+pub(super) fn response(request: &Request<'_>, path: &DecodedPath, mut found: Entries) -> Response {
     let view = View::of(request);
-    let mut entries: Vec<&Entry> = found.entries.iter().collect();
-    entries.sort_unstable_by(|one, other| view.compare(one, other));
-    let (media_type, page) = if view.json {
-        ("application/json", json_page(path, &entries, found.truncated))
-    } else {
-        ("text/html; charset=utf-8", html_page(path, view, &entries, found.truncated))
-    };
+    found.sort_by(|one, other| view.compare(one, other));
+    let media_type = if view.json { "application/json" } else { "text/html; charset=utf-8" };
+    let page = Page { path: path.clone(), view, found: Arc::new(found), next: Part::Start };
     Response::new(Status::OK)
         .with_field("Content-Type", media_type)
         .with_field("Vary", "Accept")
-        .with_body(Body::Bytes(page.into()))
+        .with_body(Body::Stream(Stream::new(page.length(), page)))
 }
 
-fn json_page(path: &DecodedPath, entries: &[&Entry], truncated: bool) -> String {
-    let entries: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            json!({
-                "name": String::from_utf8_lossy(&entry.name),
-                "href": href(entry),
-                "type": if entry.is_directory { "directory" } else { "file" },
-                "size": entry.size,
-                "modified": entry.modified.map(timestamp),
-            })
-        })
-        .collect();
-    let shown = format!("/{}", String::from_utf8_lossy(path.as_bytes()));
-    json!({ "path": shown, "entries": entries, "truncated": truncated }).to_string()
+/// A page, and how far it was made.
+#[derive(Debug, Clone)]
+struct Page {
+    path: DecodedPath,
+    view: View,
+    found: Arc<Entries>,
+    next: Part,
 }
 
-fn html_page(path: &DecodedPath, view: View, entries: &[&Entry], truncated: bool) -> String {
+/// What of a page comes next.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Start,
+    Row(usize),
+    End,
+    Nothing,
+}
+
+impl Iterator for Page {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut piece = String::with_capacity(config::LISTING_PIECE + 1024);
+        while piece.len() < config::LISTING_PIECE && self.put_next(&mut piece) {}
+        (!piece.is_empty()).then(|| piece.into())
+    }
+}
+
+impl Page {
+    /// The bytes of all of it.
+    fn length(&self) -> u64 {
+        let mut page = self.clone();
+        let mut part = String::new();
+        let mut length = 0;
+        while page.put_next(&mut part) {
+            length += part.len() as u64;
+            part.clear();
+        }
+        length
+    }
+
+    /// Makes the next part; false where there is none.
+    fn put_next(&mut self, page: &mut String) -> bool {
+        let entries = self.found.as_slice();
+        let row_or_end = |at| if at < entries.len() { Part::Row(at) } else { Part::End };
+        match self.next {
+            Part::Start => {
+                if self.view.json {
+                    page.push_str("{\"entries\":[");
+                } else {
+                    put_html_start(page, &self.path, self.view);
+                }
+                self.next = row_or_end(0);
+            }
+            Part::Row(at) => {
+                let (entry, name) = (&entries[at], self.found.name(&entries[at]));
+                if self.view.json {
+                    page.push_str(if at > 0 { "," } else { "" });
+                    put_json_row(page, entry, name);
+                } else {
+                    put_html_row(page, entry, name);
+                }
+                self.next = row_or_end(at + 1);
+            }
+            Part::End => {
+                let (count, truncated) = (entries.len(), self.found.truncated);
+                if self.view.json {
+                    let path = json!(format!("/{}", String::from_utf8_lossy(self.path.as_bytes())));
+                    put(page, format_args!("],\"path\":{path},\"truncated\":{truncated}}}"));
+                } else {
+                    put_html_end(page, count, truncated);
+                }
+                self.next = Part::Nothing;
+            }
+            Part::Nothing => return false,
+        }
+        true
+    }
+}
+
+fn put_json_row(page: &mut String, entry: &Entry, name: &[u8]) {
+    let row = json!({
+        "name": String::from_utf8_lossy(name),
+        "href": href(entry, name),
+        "type": if entry.is_directory { "directory" } else { "file" },
+        "size": entry.size,
+        "modified": entry.modified.map(timestamp),
+    });
+    put(page, format_args!("{row}"));
+}
+
+fn put_html_start(page: &mut String, path: &DecodedPath, view: View) {
     let shown = escape_html(&format!("/{}", String::from_utf8_lossy(path.as_bytes())));
-    let mut page = String::with_capacity(2048 + entries.len() * 192);
     page.push_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
-    put(
-        &mut page,
-        format_args!("<title>Index of {shown}</title>\n<style>\n{STYLE}</style></head>\n"),
-    );
-    put(&mut page, format_args!("<body><h1>Index of {}</h1>\n", breadcrumb(path)));
+    put(page, format_args!("<title>Index of {shown}</title>\n<style>\n{STYLE}</style></head>\n"));
+    put(page, format_args!("<body><h1>Index of {}</h1>\n", breadcrumb(path)));
     page.push_str("<table><thead><tr>");
     for (key, word, heading) in COLUMNS {
         let (order, aria) = match (key == view.key, view.descending) {
@@ -129,38 +206,37 @@ fn html_page(path: &DecodedPath, view: View, entries: &[&Entry], truncated: bool
         };
         let class = if key == Key::Name { "" } else { " class=\"n\"" };
         let link = format!("<a href=\"?sort={word}&amp;order={order}\">{heading}</a>");
-        put(&mut page, format_args!("<th scope=\"col\"{class}{aria}>{link}</th>"));
+        put(page, format_args!("<th scope=\"col\"{class}{aria}>{link}</th>"));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     if !path.as_bytes().is_empty() {
         page.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
     }
-    for entry in entries {
-        let slash = if entry.is_directory { "/" } else { "" };
-        let name = escape_html(&String::from_utf8_lossy(&entry.name));
-        let size = if entry.is_directory { "&ndash;".to_owned() } else { human_size(entry.size) };
-        let time = entry.modified.map(human_time).unwrap_or_default();
-        put(
-            &mut page,
-            format_args!(
-                "<tr><td><a href=\"{}\"><bdi>{name}</bdi>{slash}</a></td>\
-                 <td class=\"n\">{size}</td><td class=\"n\">{time}</td></tr>\n",
-                escape_html(&href(entry))
-            ),
-        );
-    }
-    let count = entries.len();
+}
+
+fn put_html_row(page: &mut String, entry: &Entry, name: &[u8]) {
+    let slash = if entry.is_directory { "/" } else { "" };
+    let shown = escape_html(&String::from_utf8_lossy(name));
+    let size = if entry.is_directory { "&ndash;".to_owned() } else { human_size(entry.size) };
+    let time = entry.modified.map(human_time).unwrap_or_default();
+    put(
+        page,
+        format_args!(
+            "<tr><td><a href=\"{}\"><bdi>{shown}</bdi>{slash}</a></td>\
+             <td class=\"n\">{size}</td><td class=\"n\">{time}</td></tr>\n",
+            escape_html(&href(entry, name))
+        ),
+    );
+}
+
+fn put_html_end(page: &mut String, count: usize, truncated: bool) {
     let plural = match count {
         _ if truncated => "entries; there are more, which are not shown",
         1 => "entry",
         _ => "entries",
     };
-    put(
-        &mut page,
-        format_args!("</tbody></table>\n<footer>{count} {plural}; times are UTC</footer>"),
-    );
+    put(page, format_args!("</tbody></table>\n<footer>{count} {plural}; times are UTC</footer>"));
     page.push_str("</body></html>\n");
-    page
 }
 
 fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
@@ -185,9 +261,9 @@ fn breadcrumb(path: &DecodedPath) -> String {
 }
 
 /// A reference to an entry from its directory; `./` keeps a colon from looking like a scheme.
-fn href(entry: &Entry) -> String {
+fn href(entry: &Entry, name: &[u8]) -> String {
     let slash = if entry.is_directory { "/" } else { "" };
-    format!("./{}{slash}", percent_encode(&entry.name, SEGMENT))
+    format!("./{}{slash}", percent_encode(name, SEGMENT))
 }
 
 /// A size in binary units, with one decimal below ten of them.
@@ -204,17 +280,15 @@ fn human_size(bytes: u64) -> String {
 }
 
 /// `2026-11-23 06:50`, in UTC.
-fn human_time(time: SystemTime) -> String {
-    let text = timestamp(time);
+fn human_time(nanos: i64) -> String {
+    let text = timestamp(nanos);
     text.get(..16).unwrap_or_default().replace('T', " ")
 }
 
 /// RFC 3339, in UTC, in whole seconds.
-fn timestamp(time: SystemTime) -> String {
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // The format ends with the year 9999.
-    let seconds = since_epoch.as_secs().min(253_402_300_799);
-    let seconds = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+fn timestamp(nanos: i64) -> String {
+    let since_epoch = Duration::from_nanos(u64::try_from(nanos).unwrap_or_default());
+    let seconds = SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
     humantime::format_rfc3339_seconds(seconds).to_string()
 }
 
@@ -222,18 +296,22 @@ fn timestamp(time: SystemTime) -> String {
 mod tests {
     use super::*;
 
-    fn entry(name: &[u8], is_directory: bool, size: u64) -> Entry {
-        Entry { name: name.to_vec(), is_directory, size, modified: Some(SystemTime::UNIX_EPOCH) }
+    fn entries(rows: &[(&[u8], bool, u64)]) -> Entries {
+        let mut found = Entries::default();
+        for &(name, is_directory, size) in rows {
+            found.push(name, is_directory, size, Some(0));
+        }
+        found
     }
 
     #[test]
     fn folders_come_first_in_any_order() {
-        let entries = [entry(b"b", false, 1), entry(b"a", false, 2), entry(b"z", true, 0)];
         let order = |key, descending| {
             let view = View { key, descending, json: false };
-            let mut sorted = entries.to_vec();
-            sorted.sort_by(|one, other| view.compare(one, other));
-            sorted.iter().map(|entry| entry.name[0] as char).collect::<String>()
+            let mut found = entries(&[(b"b", false, 1), (b"a", false, 2), (b"z", true, 0)]);
+            found.sort_by(|one, other| view.compare(one, other));
+            let names = found.as_slice().iter().map(|entry| found.name(entry)[0] as char);
+            names.collect::<String>()
         };
         assert_eq!(order(Key::Name, false), "zab");
         assert_eq!(order(Key::Name, true), "zba");
@@ -241,19 +319,46 @@ mod tests {
         assert_eq!(order(Key::Size, true), "zab");
     }
 
+    fn page(path: &str, json: bool, found: Entries) -> String {
+        let path = DecodedPath::decode(path.as_bytes()).expect("a path");
+        let view = View { key: Key::Name, descending: false, json };
+        let page = Page { path, view, found: Arc::new(found), next: Part::Start };
+        let length = page.length();
+        let pieces: Vec<Bytes> = page.collect();
+        assert!(pieces.iter().all(|piece| piece.len() < config::LISTING_PIECE + 8192));
+        let whole = pieces.concat();
+        assert_eq!(whole.len() as u64, length, "the length is told before");
+        String::from_utf8(whole).expect("UTF-8")
+    }
+
     #[test]
     fn no_name_becomes_markup() {
-        let path = DecodedPath::decode(b"/<b>/%22").expect("a path");
-        let nasty = [entry(b"<script>\"'&\n\xff", false, 5), entry(b"javascript:x", false, 5)];
-        let view = View { key: Key::Name, descending: false, json: false };
-        let nasty = [&nasty[0], &nasty[1]];
-        let page = html_page(&path, view, &nasty, false);
-        assert!(!page.contains("<script>") && !page.contains("<b>"), "{page}");
-        assert!(page.contains("href=\"./%3Cscript%3E%22%27&amp;%0A%FF\""), "{page}");
-        assert!(page.contains("href=\"./javascript%3Ax\""), "{page}");
+        let rows: &[(&[u8], bool, u64)] =
+            &[(b"<script>\"'&\n\xff", false, 5), (b"javascript:x", false, 5)];
+        let html = page("/<b>/%22", false, entries(rows));
+        assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");
+        assert!(html.contains("href=\"./%3Cscript%3E%22%27&amp;%0A%FF\""), "{html}");
+        assert!(html.contains("href=\"./javascript%3Ax\""), "{html}");
         let parsed: serde_json::Value =
-            serde_json::from_str(&json_page(&path, &nasty, false)).expect("JSON");
+            serde_json::from_str(&page("/<b>/%22", true, entries(rows))).expect("JSON");
         assert_eq!(parsed["entries"][0]["href"], "./%3Cscript%3E%22%27&%0A%FF");
+        assert_eq!((&parsed["path"], &parsed["truncated"]), (&json!("/<b>/\""), &json!(false)));
+    }
+
+    #[test]
+    fn pages_of_any_number_of_entries_are_whole() {
+        for count in [0, 1, 2, 5000] {
+            let mut found = Entries::default();
+            for number in 0..count {
+                found.push(format!("name{number:05}").as_bytes(), false, 1, None);
+            }
+            let html = page("/", false, found.clone());
+            assert!(html.ends_with("</html>\n"));
+            assert_eq!(html.matches("<bdi>").count(), count);
+            let parsed: serde_json::Value =
+                serde_json::from_str(&page("/", true, found)).expect("JSON");
+            assert_eq!(parsed["entries"].as_array().map(Vec::len), Some(count));
+        }
     }
 
     #[test]
@@ -263,10 +368,10 @@ mod tests {
             assert_eq!(human_size(bytes), shown);
         }
         assert!(human_size(u64::MAX).ends_with(" TiB"));
-        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_900);
+        let time = 784_111_777_900_000_000;
         assert_eq!(human_time(time), "1994-11-06 08:49");
         assert_eq!(timestamp(time), "1994-11-06T08:49:37Z");
-        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(300_000_000_000);
-        assert_eq!(timestamp(far), "9999-12-31T23:59:59Z");
+        assert_eq!(timestamp(i64::MAX), "2262-04-11T23:47:16Z");
+        assert_eq!(timestamp(-1), "1970-01-01T00:00:00Z");
     }
 }

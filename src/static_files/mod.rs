@@ -140,7 +140,7 @@ impl StaticFiles {
         }
         let wanted = |name: &[u8]| self.site.hidden || !name.starts_with(b".");
         let entries = self.files.root().list(path, config::LISTING_ENTRIES, wanted)?;
-        Ok(self.complete(listing::response(request, path, &entries)))
+        Ok(self.complete(listing::response(request, path, entries)))
     }
 
     /// The first index that a directory has.
