@@ -19,7 +19,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::SystemTime;
 
 /// What the admin address answers to.
 const ALLOW: &str = "GET, HEAD";
@@ -39,7 +38,7 @@ impl Admin {
         let watch = Arc::new(Watch {
             history: Mutex::new(History::new(&observed.snapshot())),
             observed,
-            started: SystemTime::now(),
+            started: stats::date(),
         });
         let config = Config {
             listen,
@@ -80,7 +79,8 @@ impl Drop for Admin {
 struct Watch {
     observed: Observer,
     history: Mutex<History>,
-    started: SystemTime,
+    /// The date of its start, which tells one run from the next.
+    started: String,
 }
 
 impl Watch {

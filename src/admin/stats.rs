@@ -6,7 +6,7 @@ use crate::figures::{Figures, Times};
 use crate::handler::Response;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot, WorkerTimes};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The answer to `/stats.json`. Times are in seconds, rates in requests a second.
 pub(super) fn response(watch: &Watch) -> Response {
@@ -19,7 +19,7 @@ pub(super) fn response(watch: &Watch) -> Response {
     let condition = now.condition();
     let stats = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "started": humantime::format_rfc3339_millis(watch.started).to_string(),
+        "started": watch.started,
         "uptime": snapshot.at.as_secs_f64(),
         "ready": observed.is_ready(),
         "condition": condition.kind.label(),
@@ -43,6 +43,11 @@ pub(super) fn response(watch: &Watch) -> Response {
         "history": points,
     });
     Response::ok("application/json", stats.to_string())
+}
+
+/// The date now, to the millisecond.
+pub(super) fn date() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 fn seconds(duration: Option<Duration>) -> Option<f64> {
