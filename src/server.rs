@@ -61,7 +61,10 @@ impl Observer {
     /// The measurements now. Every parked connection is looked at, for a moment each.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.metrics.snapshot(self.queue.len());
-        snapshot.queue.bound = self.config.queue;
+        let bound = self.config.queue;
+        snapshot.queue.bound = bound;
+        // Beyond the bound are jobs that an idle worker was about to take.
+        snapshot.queue.high_water = snapshot.queue.high_water.min(bound);
         let busy = snapshot.workers.iter().filter(|worker| worker.activity != Activity::Idle);
         let mut connections = [0; ConnectionPhase::ALL.len()];
         connections[ConnectionPhase::InService as usize] = busy.count();

@@ -1,29 +1,13 @@
 //! The programs that people use: resumed downloads, benchmarks, a browser.
 //!
 //! Where one is not installed its test says so and passes, but not under `CI=true`.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::path::Path;
 use std::process::{Command, Output};
-use support::{RealServer, Site};
-
-/// The command, if it is installed.
-fn installed(program: &str) -> Option<Command> {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
-    if !found {
-        assert!(std::env::var_os("CI").is_none(), "{program} is not installed");
-        eprintln!("skipped: {program} is not installed");
-        return None;
-    }
-    let mut command = Command::new(program);
-    for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
-        command.env_remove(proxy);
-    }
-    Some(command)
-}
+use support::{RealServer, Site, installed};
 
 fn output(mut command: Command) -> Output {
     let output = command.output().unwrap();

@@ -106,6 +106,13 @@ function chart(points) {
   const parts = [level("base", height - 1), curve("refused"), curve("offered"), curve("served")];
   if (ceiling !== null) parts.push(level("ceiling", y(ceiling)));
   picture.replaceChildren(...parts);
+  say("chart-top", `${number(top)}/s`);
+  const label = at("chart-ceiling");
+  label.hidden = ceiling === null;
+  if (ceiling !== null) {
+    label.style.top = `${y(ceiling)}%`;
+    say("chart-ceiling", `${number(ceiling)}/s`);
+  }
   const most = last.capacity === null ? "" : `; the most is ${number(last.capacity)}`;
   say("chart-text", `the last minute, up to ${number(load)} a second${most}`);
 }
@@ -120,7 +127,7 @@ function queues(stats) {
   meter("queue-bar", queue.waiting / Math.max(1, queue.bound));
   const oldest = queue.oldest === null ? "" : `; the oldest for ${time(queue.oldest)}`;
   say("queue-text", `${queue.waiting} of ${queue.bound} wait for a worker${oldest}; ` +
-    `${queue.high_water} were the most`);
+    `${queue.high_water} at the most so far`);
   meter("kernel-bar", kernel === null ? 0 : kernel.waiting / kernel.most);
   say("kernel-text", kernel === null ? "The kernel does not tell how many wait to be accepted"
     : `${kernel.waiting} of ${kernel.most} wait in the kernel to be accepted`);
@@ -156,7 +163,9 @@ function show(stats, before) {
   say("refused", number(now.refused));
   say("utilisation", percent(now.utilisation.total));
   say("capacity", number(now.capacity));
-  say("headroom", now.headroom === null ? "-" : number(now.headroom) + "x");
+  const over = now.headroom !== null && now.headroom < 1;
+  say("headroom", now.headroom === null ? "-" : number(over ? 1 / now.headroom : now.headroom) + "x");
+  say("headroom-text", over ? "the most is asked for" : "to saturation");
   chart(stats.history);
   lanes(stats.workers, before && before.workers);
   queues(stats);
@@ -166,7 +175,7 @@ function show(stats, before) {
   const line = (name, of) => [name, ...["mean", "p50", "p90", "p99"].map((key) => time(of[key])), String(of.count)];
   rows("times", [line("queue wait", minute.wait), line("service", minute.service)]);
   say("expected", minute.expected_wait === null
-    ? "Theory has no mean queue wait for this: too little to go by, or no steady state"
+    ? "Theory has no mean queue wait for this: too little to go by, or too much to be steady"
     : `Theory expects a mean queue wait of ${time(minute.expected_wait)}; it was ${time(minute.wait.mean)}`);
   say("little", law(minute.little));
   say("totals", `${totals.handled} served, ${totals.queue_full} refused by a full queue, ` +

@@ -5,6 +5,7 @@ use super::history::Point;
 use crate::figures::{Figures, Times};
 use crate::handler::Response;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot, WorkerTimes};
+use crate::server::Observer;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +37,7 @@ pub(super) fn response(watch: &Watch) -> Response {
             "waiting": queue.waiting,
             "most": queue.most,
         })),
-        "connections": connections(&snapshot, observed.open_connections(), observed.config().max_connections),
+        "connections": connections(&snapshot, observed),
         "totals": totals(&snapshot),
         "now": figures(&now),
         "minute": figures(&minute),
@@ -63,7 +64,8 @@ fn worker(times: &WorkerTimes) -> Value {
     })
 }
 
-fn connections(snapshot: &Snapshot, open: usize, most: usize) -> Value {
+fn connections(snapshot: &Snapshot, observed: &Observer) -> Value {
+    let (open, most) = (observed.open_connections(), observed.config().max_connections);
     let phases = ConnectionPhase::ALL.iter().map(|&of| (of.label(), snapshot.connections(of)));
     json!({ "open": open, "most": most, "phases": object(phases) })
 }

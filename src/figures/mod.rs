@@ -31,7 +31,8 @@ pub struct Figures {
     /// was served.
     pub capacity: Option<f64>,
     /// The mean wait that theory expects of such arrivals and such service, in the steady state
-    /// ([`theory::allen_cunneen`]); none where there is no steady state, or too little to go by.
+    /// of a queue without a bound ([`theory::allen_cunneen`]); none where there is no steady
+    /// state, where some were refused, or where there is too little to go by.
     pub expected_wait: Option<Duration>,
     /// Little's law; none where no request left.
     pub little: Option<Little>,
@@ -129,7 +130,9 @@ impl Figures {
             wait: Times::of(&wait),
             service: Times::of(&service),
             capacity,
-            expected_wait: expected_wait(before, after, &service, rate(arrived)),
+            expected_wait: (at_the_door + later == 0)
+                .then(|| expected_wait(before, after, &service, rate(arrived)))
+                .flatten(),
             little: after.little_since(before),
             waiting: after.queue.waiting,
         }

@@ -42,7 +42,8 @@ pub struct QueueState {
     pub waiting: usize,
     /// Jobs that may wait.
     pub bound: usize,
-    /// The most that were ever in it, those included that an idle worker was about to take.
+    /// The most that were ever in it, up to the bound; one that an idle worker was about to take
+    /// counts.
     pub high_water: usize,
     /// How long the oldest of them has waited.
     pub oldest: Option<Duration>,

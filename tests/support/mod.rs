@@ -1,6 +1,12 @@
 //! What the tests share: sites, servers, raw connections, and replies taken apart.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "each test file uses its own part"
+)]
 
+pub mod browser;
 pub mod wire_cases;
 
 use std::fs::File;
@@ -8,6 +14,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test fails; nothing waits for it to pass.
@@ -46,6 +53,8 @@ impl Site {
 pub struct RealServer {
     child: Child,
     stderr: PathBuf,
+    /// What it has printed behind its first line.
+    printed: Arc<Mutex<String>>,
     _stderr_dir: tempfile::TempDir,
     pub addresses: Vec<SocketAddr>,
 }
@@ -77,19 +86,29 @@ impl RealServer {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&stderr).unwrap());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut server = Self { child, stderr, _stderr_dir: dir, addresses: Vec::new() };
+        let printed = Arc::default();
+        let mut server = Self { child, stderr, printed, _stderr_dir: dir, addresses: Vec::new() };
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "it did not start: {}", server.stderr());
         server.addresses.push(listening_address(&line));
         // What else it prints stays readable, and must not break its pipe.
-        let rest = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = lines.read_to_string(&mut text);
-            text
+        let printed = Arc::clone(&server.printed);
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                printed.lock().unwrap().push_str(&format!("{line}\n"));
+            }
         });
-        drop(rest);
         server
+    }
+
+    /// Reads on until it says where its admin page is.
+    pub fn admin(&self) -> SocketAddr {
+        wait_for("the admin page", || {
+            let line = self.printed.lock().unwrap().clone();
+            let url = line.lines().find_map(|line| line.strip_prefix("admin page on http://"))?;
+            url.strip_suffix('/')?.parse().ok()
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -131,6 +150,25 @@ impl Drop for RealServer {
 pub fn listening_address(line: &str) -> SocketAddr {
     let url = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
     url.trim_end().strip_suffix('/').unwrap().parse().unwrap()
+}
+
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// The command, if it is installed; where it must be, and is not, the test fails.
+pub fn installed(program: &str) -> Option<Command> {
+    if !is_installed(program) {
+        assert!(std::env::var_os("CI").is_none(), "{program} is not installed");
+        eprintln!("skipped: {program} is not installed");
+        return None;
+    }
+    let mut command = Command::new(program);
+    for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(proxy);
+    }
+    Some(command)
 }
 
 /// Asks again and again, without a fixed sleep that decides anything, until there is an answer.

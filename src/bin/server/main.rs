@@ -106,7 +106,7 @@ struct Args {
     /// Do not say in responses what server they come from
     #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = flag())]
     no_server_header: bool,
-    /// Serve metrics, health and the live page on ADDR:PORT; a port alone is on the loopback address
+    /// Serve metrics, health and the live page there; a port alone is on the loopback address
     #[arg(long, env = "CWS_ADMIN", value_name = "ADDR:PORT", value_parser = admin::address)]
     admin: Option<SocketAddr>,
     /// Log a line of figures every so often

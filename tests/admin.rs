@@ -1,0 +1,287 @@
+//! The admin address: figures that agree with what clients did, and answers while nobody else can.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::{Admin, Config, ConnectionPhase, Counter, Delay, Request, Response, Server};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+use support::{RealServer, Reply, Site, connect, exchange, get, is_installed, wait_for};
+
+fn loopback() -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]
+}
+
+fn watched(server: &Server) -> (Admin, SocketAddr) {
+    let admin = Admin::start(loopback(), server.observer()).unwrap();
+    let address = admin.addresses()[0];
+    (admin, address)
+}
+
+/// Metrics in Prometheus' text format, each with its labels as its name.
+fn metrics(admin: SocketAddr) -> BTreeMap<String, f64> {
+    let reply = get(admin, "/metrics");
+    assert_eq!(reply.field("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = String::from_utf8(reply.body).unwrap();
+    let mut values = BTreeMap::new();
+    let mut kinds = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (what, name) = (words.next().unwrap(), words.next().unwrap());
+            assert!(matches!(what, "HELP" | "TYPE") && words.next().is_some(), "{line}");
+            if what == "TYPE" {
+                assert!(kinds.insert(name.to_owned(), ()).is_none(), "{name} comes once");
+            }
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let family = name.split('{').next().unwrap();
+        let is_known = kinds.keys().any(|kind| family.starts_with(kind.as_str()));
+        assert!(is_known, "{family} has a type");
+        assert!(values.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{line}");
+    }
+    values
+}
+
+fn stats(admin: SocketAddr) -> serde_json::Value {
+    let reply = get(admin, "/stats.json");
+    assert_eq!(reply.field("Content-Type"), Some("application/json"));
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+#[test]
+fn the_figures_are_what_clients_did() {
+    let delay = Duration::from_millis(10);
+    let handler = |request: &Request<'_>| match request.target.raw {
+        b"/missing" => Response::error(cws::Status::NOT_FOUND, "not here"),
+        b"/panic" => panic!("on purpose"),
+        _ => Response::ok("text/plain", "0123456789"),
+    };
+    let config = Config { workers: 2, ..Config::default() };
+    let server = Server::start(config, Delay::new(delay, handler)).unwrap();
+    let (_admin, admin) = watched(&server);
+    let address = server.addresses()[0];
+    for path in ["/a", "/b", "/c", "/d", "/missing", "/missing", "/panic"] {
+        get(address, path);
+    }
+    exchange(address, b"GET /two\x01 HTTP/1.1\r\nHost: a\r\n\r\n");
+    // The figures follow the last byte that a client sees by a moment.
+    let metrics = wait_for("all to be counted", || {
+        Some(metrics(admin)).filter(|m| m["cws_departures_total"] == m["cws_arrivals_total"])
+    });
+    let exact = [
+        ("cws_requests_handled_total", 7.0),
+        ("cws_requests_refused_total{reason=\"malformed\"}", 1.0),
+        ("cws_requests_refused_total{reason=\"full\"}", 0.0),
+        ("cws_responses_total{class=\"2xx\"}", 4.0),
+        ("cws_responses_total{class=\"4xx\"}", 3.0),
+        ("cws_responses_total{class=\"5xx\"}", 1.0),
+        ("cws_handler_panics_total", 1.0),
+        ("cws_connections_accepted_total", 8.0),
+        ("cws_service_seconds_count", 7.0),
+        ("cws_service_seconds_bucket{le=\"+Inf\"}", 7.0),
+        ("cws_workers", 2.0),
+        ("cws_workers_replaced_total", 0.0),
+        ("cws_queue_requests", 0.0),
+    ];
+    for (name, value) in exact {
+        assert_eq!(metrics.get(name), Some(&value), "{name}");
+    }
+    // Four delays were slept, and nothing else takes a good part of one.
+    let served = metrics["cws_service_seconds_sum"];
+    assert!((0.04..4.0).contains(&served), "{served}");
+    let delayed = metrics["cws_worker_seconds_total{activity=\"delay\"}"];
+    assert!((0.04..=served).contains(&delayed), "{delayed} of {served}");
+    assert!(metrics["cws_service_seconds_bucket{le=\"0.005\"}"] <= 3.0);
+    assert!(metrics["cws_sent_bytes_total"] > 4.0 * 10.0);
+    assert!(metrics["cws_received_bytes_total"] > 8.0 * 20.0);
+
+    let stats = stats(admin);
+    assert_eq!(stats["totals"]["handled"], 7);
+    assert_eq!(stats["totals"]["responses"]["4xx"], 3);
+    assert_eq!(stats["minute"]["service"]["count"], 7);
+    let residual = stats["minute"]["little"]["residual"].as_f64().unwrap();
+    assert!(residual < 0.02, "all have left, so Little's law holds: {residual}");
+    let snapshot = server.shutdown().snapshot;
+    assert_eq!((snapshot.get(Counter::Handled), snapshot.arrivals()), (7, snapshot.departures()));
+}
+
+/// Every worker is in its handler, and the queue is full; the admin address has its own.
+#[test]
+fn it_answers_while_the_pool_cannot() {
+    let gate = Arc::new(Barrier::new(2));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        move |_: &Request<'_>| {
+            gate.wait();
+            Response::ok("text/plain", "done")
+        }
+    };
+    let config = Config { workers: 1, queue: 1, ..Config::default() };
+    let server = Server::start(config, handler).unwrap();
+    let (_admin, admin) = watched(&server);
+    assert_eq!(get(admin, "/readyz").body, b"ready\n");
+    let address = server.addresses()[0];
+    let mut clients = Vec::new();
+    for waiting in 0..2 {
+        let mut client = connect(address);
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        wait_for("the request to be taken or queued", || {
+            let snapshot = server.snapshot();
+            let busy = snapshot.connections(ConnectionPhase::InService) == 1;
+            (busy && snapshot.queue.waiting == waiting).then_some(())
+        });
+        clients.push(client);
+    }
+    let full = get(admin, "/readyz");
+    assert_eq!((full.status, &full.body[..]), (503, &b"the queue is full\n"[..]));
+    assert_eq!(get(admin, "/healthz").body, b"alive\n");
+    let seen = stats(admin);
+    assert_eq!(seen["workers"][0]["activity"], "delay");
+    assert_eq!((&seen["queue"]["waiting"], &seen["queue"]["bound"]), (&1.into(), &1.into()));
+    assert!(seen["queue"]["oldest"].as_f64().unwrap() > 0.0);
+    assert_eq!(metrics(admin)["cws_connections{phase=\"queued\"}"], 1.0);
+    for mut client in clients {
+        gate.wait();
+        assert_eq!(Reply::read(&mut client).body, b"done");
+    }
+    wait_for("room in the queue", || (get(admin, "/readyz").status == 200).then_some(()));
+}
+
+#[test]
+fn connections_are_counted_by_their_phase() {
+    let server =
+        Server::start(Config { workers: 1, ..Config::default() }, |request: &Request<'_>| {
+            match request.target.raw {
+                b"/large" => Response::ok("text/plain", vec![b'x'; 64 << 20]),
+                _ => Response::ok("text/plain", "small"),
+            }
+        });
+    let server = server.unwrap();
+    let address = server.addresses()[0];
+    let open = |bytes: &[u8]| {
+        let mut client = connect(address);
+        client.write_all(bytes).unwrap();
+        client
+    };
+    let mut kept = open(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    Reply::read(&mut kept);
+    let clients = [
+        kept,
+        open(b""),
+        open(b"GET / HT"),
+        open(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"),
+        open(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"),
+        open(b"GET / HTTP/9\r\n\r\n"),
+    ];
+    let wanted = [
+        (ConnectionPhase::Idle, 2),
+        (ConnectionPhase::ReadingHead, 1),
+        (ConnectionPhase::Queued, 0),
+        (ConnectionPhase::InService, 0),
+        (ConnectionPhase::Flushing, 1),
+        (ConnectionPhase::DiscardingBody, 1),
+        (ConnectionPhase::Lingering, 1),
+    ];
+    wait_for("each to be in its phase", || {
+        let snapshot = server.snapshot();
+        wanted.iter().all(|&(phase, count)| snapshot.connections(phase) == count).then_some(())
+    });
+    drop(clients);
+}
+
+#[test]
+fn it_is_only_to_look_at() {
+    let handler = |_: &Request<'_>| Response::ok("text/plain", "");
+    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let (_held, admin) = watched(&server);
+    let post =
+        b"POST /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let reply = Reply::all(&exchange(admin, post), false).remove(0);
+    assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET, HEAD")));
+    let nothing = get(admin, "/etc/passwd");
+    assert_eq!(nothing.status, 404);
+    let head = exchange(admin, b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let head = Reply::all(&head, true).remove(0);
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let page = get(admin, "/");
+    assert!(page.field("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
+    let text = String::from_utf8(page.body).unwrap();
+    assert!(!text.contains("/* style */") && !text.contains("/* script */"));
+    let text = text.replace("http://www.w3.org/2000/svg", "");
+    assert!(!text.contains("http://") && !text.contains("https://"), "it asks nobody else");
+}
+
+#[test]
+fn it_says_that_the_server_is_about_to_stop() {
+    let site = Site::new();
+    let options = ["--admin", "0", "--drain-delay", "10s", "--workers", "1"];
+    let server = RealServer::start(&site, &options);
+    let admin = server.admin();
+    assert!(admin.ip().is_loopback());
+    assert_eq!(get(admin, "/readyz").status, 200);
+    server.signal("TERM");
+    let reply = wait_for("the word that it is not ready", || {
+        Some(get(admin, "/readyz")).filter(|reply| reply.status == 503)
+    });
+    assert_eq!(reply.body, b"stopping\n");
+    assert_eq!(get(admin, "/healthz").status, 200);
+    assert_eq!(get(server.address(), "/testfile").status, 200, "it serves on meanwhile");
+    assert_eq!(stats(admin)["ready"], false);
+}
+
+#[test]
+fn lines_of_figures_come_as_often_as_asked() {
+    let site = Site::new();
+    let server = RealServer::start(&site, &["--stats-interval", "50ms", "--access-log", "off"]);
+    get(server.address(), "/testfile");
+    wait_for("the lines", || {
+        let log = server.stderr();
+        let figures =
+            log.lines().find(|line| line.contains("requests/s") && line.contains("Little"));
+        let idle = log.lines().any(|line| line.contains("idle: no requests in the last"));
+        (figures.is_some() && idle).then_some(())
+    });
+}
+
+#[test]
+fn an_admin_address_that_cannot_be_had_is_a_clear_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = support::command(env!("CARGO_BIN_EXE_server"));
+    let output = command.args(["--admin", &address, "--quiet", "0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = String::from_utf8(output.stderr).unwrap();
+    let wanted = format!("cannot start the admin page: cannot listen on {address}");
+    assert!(line.contains(&wanted) && line.lines().count() == 1, "{line}");
+}
+
+#[test]
+fn prometheus_own_tool_finds_nothing_to_mend() {
+    // It comes with all of Prometheus, which is much to install for one check.
+    if !is_installed("promtool") {
+        return;
+    }
+    let handler = |_: &Request<'_>| Response::ok("text/plain", "");
+    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let (_held, admin) = watched(&server);
+    get(server.addresses()[0], "/");
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+    let output = feed(promtool, &get(admin, "/metrics").body);
+    assert_eq!(output, "", "promtool has nothing to say");
+}
+
+fn feed(mut command: Command, bytes: &[u8]) -> String {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
