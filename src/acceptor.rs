@@ -34,6 +34,8 @@ pub struct Acceptor {
     pause: Duration,
     /// When the system refused for the last time.
     last_refusal: Option<Instant>,
+    /// Requests are vetted before they are queued: see [`config::SLOW_SERVICE`].
+    serves_slowly: bool,
     next_sweep: Instant,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
@@ -71,6 +73,7 @@ impl Acceptor {
             accepting: Accepting::Yes,
             pause: config::ACCEPT_PAUSE,
             last_refusal: None,
+            serves_slowly: true,
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
             leaving_since: None,
             drain_deadline: None,
@@ -254,6 +257,15 @@ impl Acceptor {
             settle(refused, &self.parking, &self.context);
             return;
         }
+        let connection = if self.serves_slowly {
+            let step = connection.vet(&mut self.context);
+            match settle(step, &self.parking, &self.context) {
+                Some(connection) => connection,
+                None => return,
+            }
+        } else {
+            connection
+        };
         let job = Job { connection, since: Instant::now() };
         let refused = match self.enqueue(job) {
             Ok(()) => return,
@@ -293,6 +305,7 @@ impl Acceptor {
         }
         self.next_sweep = now + config::SWEEP_INTERVAL;
         self.look_at_accept_queue();
+        self.serves_slowly = self.context.recorder.is_slow(config::SLOW_SERVICE, now);
         for connection in self.take_all(|connection| connection.is_due(now)) {
             self.guarded(|acceptor| acceptor.expire(connection));
         }

@@ -8,11 +8,13 @@ use cws::http::body::BodySkipper;
 use cws::http::fault::Fault;
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use cws::http::request::{NO_FIELDS, Request};
-use cws::{Config, Server, StaticFiles, config};
+use cws::{Config, ConnectionPhase, Counter, Request as Asked, Response, Server};
+use cws::{StaticFiles, config};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::{Arc, Barrier};
 use support::wire_cases::{WIRE_CASES, WireCase};
-use support::{Reply, Site, TESTFILE, connect};
+use support::{Reply, Site, TESTFILE, connect, wait_for};
 
 const NEXT: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n";
 
@@ -172,4 +174,52 @@ fn a_head_cut_short_is_answered() {
         assert_eq!(replies[0].status, 400, "{cut:?}");
     }
     assert_eq!(replies_to(server.addresses()[0], std::iter::empty()), []);
+}
+
+/// The only worker is held, and others wait for it: what is no request is told so all the same, and
+/// takes no place in the queue.
+#[test]
+fn what_is_no_request_waits_for_no_worker() {
+    let gate = Arc::new(Barrier::new(2));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        move |_: &Asked<'_>| {
+            gate.wait();
+            Response::ok("text/plain", "done")
+        }
+    };
+    let config = Config { workers: 1, queue: 1, http09: false, ..Config::default() };
+    let server = Server::start(config, handler).unwrap();
+    let address = server.addresses()[0];
+    let good = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let ask = || {
+        let mut stream = connect(address);
+        stream.write_all(good).unwrap();
+        stream
+    };
+    let mut served = vec![ask()];
+    wait_for("the worker to be held", || {
+        (server.snapshot().connections(ConnectionPhase::InService) == 1).then_some(())
+    });
+    // One place is left in the queue, and stays free for all of them.
+    let refused = WIRE_CASES.iter().filter(|case| parse(case.request).is_some());
+    for case in refused {
+        let shown = case.request.escape_ascii().to_string();
+        let replies = refusals_to(address, case.request);
+        assert_eq!(replies.len(), 1, "{shown}");
+        assert_eq!(replies[0].status, case.status, "{shown}");
+    }
+    // A body that is on its way is dropped before the request takes the place.
+    let mut slow = connect(address);
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
+    served.push(ask());
+    wait_for("the place to be taken", || (server.snapshot().queue.waiting == 1).then_some(()));
+    slow.write_all(b" full").unwrap();
+    let turned_away = Reply::read(&mut slow);
+    assert_eq!(turned_away.status, 503, "the queue is full, and it had no place in it");
+    for mut stream in served {
+        gate.wait();
+        assert_eq!(Reply::read(&mut stream).body, b"done");
+    }
+    assert_eq!(server.snapshot().get(Counter::QueueFull), 1);
 }

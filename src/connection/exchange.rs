@@ -1,7 +1,8 @@
 //! A worker's part of a connection: parse, delay, respond.
 
 use super::outgoing::Outgoing;
-use super::{After, Connection, Context, Phase, Step};
+use super::vetting::Behind;
+use super::{After, Connection, Context, Dropped, Phase, Step};
 use crate::access_log::{self, Record};
 use crate::auth::user_name;
 use crate::config::{self, AccessLog};
@@ -144,11 +145,11 @@ impl Connection {
 
     /// Takes the buffered request to its next phase.
     fn exchange<H: Handler>(&mut self, turn: &mut Turn, handler: &H, context: &mut Context) {
-        let Phase::Ready { head, version, body_dropped } = self.phase else {
+        let Phase::Ready { head, dropped, .. } = self.phase else {
             return;
         };
         let (bytes, behind) = self.input.as_slice().split_at(head);
-        let behind = if body_dropped { None } else { Some(behind) };
+        let behind = (dropped == Dropped::NotYet).then_some(behind);
         match examine(bytes, behind, *turn, handler, context) {
             Verdict::Answered(answer, used) => {
                 turn.handled = true;
@@ -156,9 +157,7 @@ impl Connection {
                 self.start_response(answer, context);
             }
             Verdict::NeedsBody(skipper, used) => {
-                self.input.consume_behind(head, used);
-                self.phase = Phase::Body { head, version, skipper };
-                self.deadline = Instant::now() + context.config.body_timeout;
+                self.drop_rest(skipper, used, Dropped::AfterQueue, context);
             }
             Verdict::Refused(fault) => self.answer_fault(fault, context),
         }
@@ -215,17 +214,13 @@ fn examine<H: Handler>(
     let mut used = head.len();
     let mut after = After::Keep;
     if let Some(behind) = behind {
-        let skipper = BodySkipper::new(request.framing.body, context.config.body_bytes);
-        let skipped = skipper.and_then(|mut skipper| Ok((skipper.skip(behind)?, skipper)));
-        match skipped {
+        match Behind::find(&request, behind, context) {
             Err(fault) => return Verdict::Refused(fault),
-            Ok((skipped, skipper)) if skipper.is_done() => used += skipped,
+            Ok(Behind::Whole(skipped)) => used += skipped,
             // The final status comes instead of 100. Whether the body follows is not known, so
             // the connection cannot go on (RFC 9110, section 10.1.1).
-            Ok((0, _)) if request.framing.expects_continue => {
-                after = After::Linger(CloseReason::Completed);
-            }
-            Ok((skipped, skipper)) => return Verdict::NeedsBody(skipper, skipped),
+            Ok(Behind::OnDemand) => after = After::Linger(CloseReason::Completed),
+            Ok(Behind::Part(skipper, skipped)) => return Verdict::NeedsBody(skipper, skipped),
         }
     }
     if after == After::Keep && !request.framing.persistent {

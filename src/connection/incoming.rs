@@ -2,7 +2,7 @@
 //!
 //! A worker steps through here as well, on what is buffered; it never reads from the socket here.
 
-use super::{Connection, Context, Flow, Phase, Role};
+use super::{Connection, Context, Dropped, Flow, Phase, Role};
 use crate::config::{self, Config};
 use crate::http::fault::Fault;
 use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
@@ -65,7 +65,7 @@ impl Connection {
                 // Most heads come whole, and the clock need not be asked again.
                 let took = if begins_now { Duration::ZERO } else { self.head_time(context) };
                 context.recorder.head_read(took);
-                self.phase = Phase::Ready { head, version, body_dropped: false };
+                self.phase = Phase::Ready { head, version, dropped: Dropped::NotYet };
                 Some(Flow::Dispatch)
             }
             Scan::Refused(fault) => {
@@ -95,7 +95,7 @@ impl Connection {
     pub(super) fn drop_body(&mut self, context: &mut Context) -> Flow {
         let mut turn = config::LINGER_BYTES;
         loop {
-            let Phase::Body { head, version, skipper } = &mut self.phase else {
+            let Phase::Body { head, version, skipper, then } = &mut self.phase else {
                 return Flow::Again;
             };
             let head = *head;
@@ -107,7 +107,7 @@ impl Connection {
                 }
             }
             if skipper.is_done() {
-                self.phase = Phase::Ready { head, version: *version, body_dropped: true };
+                self.phase = Phase::Ready { head, version: *version, dropped: *then };
                 return Flow::Dispatch;
             }
             let Role::Acceptor(buffer) = &mut context.role else {

@@ -10,6 +10,7 @@ mod context;
 mod input;
 mod incoming;
 mod outgoing;
+mod vetting;
 mod exchange;
 
 use crate::access_log::{self, Record};
@@ -70,9 +71,9 @@ enum Phase {
     Head(HeadScanner),
     /// The input starts with a whole head of this length, and its body, if any, was dropped or
     /// not looked at yet: queued or in service.
-    Ready { head: usize, version: Version, body_dropped: bool },
+    Ready { head: usize, version: Version, dropped: Dropped },
     /// Behind the head comes a body to drop.
-    Body { head: usize, version: Version, skipper: BodySkipper },
+    Body { head: usize, version: Version, skipper: BodySkipper, then: Dropped },
     /// A response is on its way.
     Flushing {
         outgoing: Outgoing,
@@ -84,6 +85,17 @@ enum Phase {
     },
     /// This side has ended; what the peer still sends is dropped, up to a bound.
     Lingering { left: usize, reason: CloseReason },
+}
+
+/// When a request's body was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dropped {
+    /// It was not looked at.
+    NotYet,
+    /// Before the request was queued at all.
+    AheadOfQueue,
+    /// After it had been queued and taken, so it has been admitted before.
+    AfterQueue,
 }
 
 /// What follows a response.
@@ -164,7 +176,7 @@ impl Connection {
 
     /// True where its request has been in the queue before, and came back without its body.
     pub fn was_admitted(&self) -> bool {
-        matches!(self.phase, Phase::Ready { body_dropped: true, .. })
+        matches!(self.phase, Phase::Ready { dropped: Dropped::AfterQueue, .. })
     }
 
     /// True where some of a request has come, and not all.

@@ -209,6 +209,18 @@ impl Recorder {
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
+    /// True where services take `long` or more, on the average or any that is under way; also
+    /// before the first one, when nobody knows.
+    pub fn is_slow(&self, long: Duration, now: Instant) -> bool {
+        let now = self.metrics.nanos(now);
+        let under_way = |shard: &Shard| {
+            let times = shard.activity.read(now);
+            times.activity != Activity::Idle && times.lasting >= long
+        };
+        self.mean_service().is_none_or(|mean| mean >= long)
+            || self.metrics.shards[1..].iter().any(under_way)
+    }
+
     /// Notes how many connections the kernel holds, and how many it would.
     pub fn accept_queue(&self, seen: AcceptQueue) {
         let AcceptQueue { waiting, most } = seen;
