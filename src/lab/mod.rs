@@ -12,6 +12,7 @@ pub mod program;
 pub mod progress;
 pub mod report;
 pub mod table;
+pub mod trace;
 
 /// Text as it stands in HTML and SVG, in content and in quoted attributes.
 fn escape(text: &str) -> String {

@@ -41,6 +41,10 @@ impl Think {
     }
 }
 
+/// The time between the first requests of clients that do not think: connecting takes the
+/// generator some tens of microseconds for each, and all at once would make it late.
+const STAGGER: Duration = Duration::from_micros(100);
+
 /// Start times that depend on the answers.
 #[derive(Debug)]
 pub struct Closed {
@@ -53,7 +57,8 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Clients that begin with a think time, each with one of its own.
+    /// Clients that begin with a think time, each with one of its own; those that do not think
+    /// begin one after the other.
     pub fn new(population: &Population, stop: Stop) -> Self {
         let seed = match population.think {
             Think::Exponential { seed, .. } => seed,
@@ -62,8 +67,14 @@ impl Closed {
         let random = fastrand::Rng::with_seed(seed);
         let due = BinaryHeap::with_capacity(population.clients);
         let mut closed = Self { think: population.think, stop, random, due, taken: 0 };
+        let stagger = match population.think {
+            Think::None => STAGGER,
+            Think::Fixed(_) | Think::Exponential { .. } => Duration::ZERO,
+        };
+        let mut begin = Duration::ZERO;
         for _ in 0..population.clients {
-            closed.ended(Duration::ZERO);
+            closed.ended(begin);
+            begin += stagger;
         }
         closed
     }
