@@ -1,0 +1,119 @@
+//! The load generator as a tool, against any HTTP URL.
+//!
+//! ```text
+//! cargo run --release --example load -- --rate 500 http://127.0.0.1:8080/testfile
+//! ```
+//!
+//! It starts each request when it is meant to start, whatever became of the others, and counts
+//! each latency from that moment: what a user sees who knows nothing of the others.
+
+mod options;
+mod tally;
+
+#[path = "../shared/options.rs"]
+mod values;
+
+#[path = "../shared/pool.rs"]
+mod pool;
+
+use cws::Config;
+use cws::lab::load::{Client, Conduct, Outcome, Target};
+use cws::lab::program::{self, Program};
+use cws::lab::progress::Progress;
+use cws::lab::trace::Trace;
+use options::{Args, Plan};
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+use tally::Tally;
+
+/// A server that answers within this time is measured all the same, though the machine's own
+/// wake-up is then part of what is seen; lateness is judged as if it took as long.
+const SHORTEST_SERVICE: Duration = Duration::from_millis(20);
+
+fn main() -> ExitCode {
+    program::run(measure)
+}
+
+fn measure(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let plan = args.plan()?;
+    let server = match &args.url {
+        Some(_) => None,
+        None => Some(pool::start(args.workers, args.delay, Config::default())?),
+    };
+    let target = match (&args.url, &server) {
+        (Some(url), _) => Target::find(url)?,
+        (None, Some(server)) => Target::new(server.addresses()[0], "/"),
+        (None, None) => return Err("no server".into()),
+    };
+    let lead = "Each latency counts from when its request was meant to start. Failures are part of \
+                the sample: they count as the slowest.";
+    let mut program = Program::new(&args.common, "Load", lead);
+    program.text(&args.describe(&target, &plan));
+    let client = args.client(&target);
+    let keep = args.common.csv.is_some();
+    let ((tally, conduct), spoilt) = program::until_sound(|| {
+        let (tally, conduct) = run_once(&client, &plan, keep)?;
+        let service = tally.summary.service_clock().mean().unwrap_or_default();
+        let reasons = conduct.spoilt(service.max(SHORTEST_SERVICE));
+        let reasons = reasons.iter().map(ToString::to_string).collect();
+        Ok::<_, Box<dyn Error>>(((tally, conduct), reasons))
+    })?;
+    if let Some(path) = &args.common.csv {
+        let mut trace = Trace::create(path)?;
+        trace.add("load", &tally.outcomes)?;
+        trace.finish()?;
+    }
+    tally.show(&mut program, &conduct)?;
+    check(&mut program, &args, &tally, &conduct, spoilt);
+    program.finish()
+}
+
+fn run_once(client: &Client, plan: &Plan, keep: bool) -> Result<(Tally, Conduct), Box<dyn Error>> {
+    let mut tally = Tally::new(plan.length());
+    let _progress = Progress::start("load", plan.length());
+    let mut each = |outcome: Outcome| tally.add(&outcome, keep);
+    let conduct = match plan {
+        Plan::Open(starts) => client.open_loop_into(starts, &mut each)?,
+        Plan::Closed(population, stop) => client.closed_loop_into(population, *stop, &mut each)?,
+    };
+    Ok((tally, conduct))
+}
+
+fn check(
+    program: &mut Program,
+    args: &Args,
+    tally: &Tally,
+    conduct: &Conduct,
+    spoilt: Option<String>,
+) {
+    match spoilt {
+        Some(reasons) => program.spoilt(reasons),
+        None => {
+            let late = conduct.lateness().quantile(0.99).unwrap_or_default();
+            program.check(
+                format!("requests started when they were meant to: 99 % within {late:.0?}"),
+                true,
+            );
+        }
+    }
+    let summary = &tally.summary;
+    let failed = summary.count() - summary.success_count();
+    let percent = 100.0 * failed as f64 / summary.count().max(1) as f64;
+    let allowed = args.allow_failures;
+    program.check(
+        format!(
+            "{failed} of {} requests failed, {percent:.2} %, and {allowed} % are let pass",
+            summary.count()
+        ),
+        percent <= allowed && summary.count() > 0,
+    );
+    if let Some(most) = args.p99 {
+        let p99 = summary.quantile(0.99);
+        let said = p99.map_or("among the failures".to_owned(), |p99| format!("{p99:.1?}"));
+        program.check(
+            format!("the 99th percentile is {said}, and {most:?} is let pass"),
+            p99 <= Some(most) && p99.is_some(),
+        );
+    }
+}

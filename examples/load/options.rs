@@ -1,0 +1,270 @@
+//! The options of `load`, and the values that they make.
+
+use crate::values;
+use clap::Parser;
+use cws::lab::arrivals::{ARRIVALS_MOST, Arrivals, Rate, Stop};
+use cws::lab::load::{Advice, Client, Connections, Pause, Population, Retries, Target, Think};
+use cws::lab::program::{EXIT_CODES, Options};
+use std::path::Path;
+use std::time::Duration;
+
+const ABOUT: &str = "\
+Puts load on an HTTP server, and says what each request met.
+
+In an open loop (--rate), requests start when they are meant to, as those of users do who know
+nothing of one another. A server that stalls meets them all the same, and each latency counts from
+the intended start. In a closed loop (--clients), each client waits for its answer before it asks
+again: a server that stalls is then asked less, and the percentiles hide it.";
+
+const EXAMPLES: &str = "\
+Examples:
+  load                                               a pool in this process: 4 workers at 5ms
+  load --rate 700                                    the same, near its capacity of 800/s
+  load --rate 500 http://127.0.0.1:8080/testfile     another server, a new connection for each
+  load --rate 5000 --connections 64 URL              over at most 64 connections that are kept
+  load --arrivals burst:2000,3s,1s --rate 300 URL    300/s, but 2000/s from 3s to 4s
+  load --arrivals ramp:100 --rate 900 URL            from 100/s to 900/s
+  load --arrivals trace:FILE URL                     starts in seconds, one a line
+  load --clients 64 --think 20ms URL                 closed loop
+  load --rate 900 --patience 100ms --retries 3 --backoff 50ms URL";
+
+/// Puts load on an HTTP server, and says what each request met
+#[derive(Debug, Parser)]
+#[command(name = "load", version, long_about = ABOUT)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct Args {
+    /// What to ask for, as http://HOST:PORT/PATH [default: a pool in this process]
+    #[arg(value_name = "URL")]
+    pub url: Option<String>,
+
+    /// Requests a second, whatever becomes of them: an open loop [default: 400]
+    #[arg(short, long, value_name = "N", value_parser = values::rate, conflicts_with = "clients")]
+    pub rate: Option<f64>,
+
+    /// How they arrive: poisson, constant, ramp:FROM (to the rate), burst:PEAK,START,LENGTH, or
+    /// trace:FILE
+    #[arg(
+        short,
+        long,
+        value_name = "PROCESS",
+        default_value = "poisson",
+        conflicts_with = "clients"
+    )]
+    pub arrivals: String,
+
+    /// Clients that each wait for the answer before they ask again: a closed loop
+    #[arg(long, value_name = "N", value_parser = values::at_least_one)]
+    pub clients: Option<usize>,
+
+    /// Time between an answer and the same client's next request, exponential about this mean
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, requires = "clients")]
+    pub think: Option<Duration>,
+
+    /// Connections that are kept between requests, at most [default: a new one for each request;
+    /// one for each client in a closed loop]
+    #[arg(short, long, value_name = "N", value_parser = values::at_least_one)]
+    pub connections: Option<usize>,
+
+    /// How long requests go on starting [default: 10s, or 2s with --quick]
+    #[arg(short, long, value_name = "DURATION", value_parser = values::duration)]
+    pub duration: Option<Duration>,
+
+    /// How many requests start, in the place of a duration
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::at_least_one,
+        conflicts_with = "duration")]
+    pub requests: Option<usize>,
+
+    /// How long a client waits for an answer before it hangs up
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "10s")]
+    pub patience: Duration,
+
+    /// Tries after one that failed or was refused
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub retries: u32,
+
+    /// Pause before another try, drawn below a bound that begins here and doubles up to 32 times it
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub backoff: Option<Duration>,
+
+    /// Pause for as long as Retry-After asks
+    #[arg(long)]
+    pub honour_retry_after: bool,
+
+    /// Worker threads of the pool in this process
+    #[arg(short, long, value_name = "N", value_parser = values::at_least_one, default_value_t = 4,
+        conflicts_with = "url")]
+    pub workers: usize,
+
+    /// Back-end delay of the pool in this process
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "5ms",
+        conflicts_with = "url")]
+    pub delay: Duration,
+
+    /// Check that the 99th percentile of the latency, failures included, is no longer
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub p99: Option<Duration>,
+
+    /// Requests, in percent, that may fail before the check of them does
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub allow_failures: f64,
+
+    #[command(flatten)]
+    pub common: Options,
+}
+
+/// When requests start.
+pub enum Plan {
+    /// At these times.
+    Open(Vec<Duration>),
+    /// When these clients have got their answers.
+    Closed(Population, Stop),
+}
+
+impl Plan {
+    /// How long it takes, as far as that is known.
+    pub fn length(&self) -> Duration {
+        match self {
+            Self::Open(starts) => starts.last().copied().unwrap_or_default(),
+            Self::Closed(_, Stop::After(length)) => *length,
+            Self::Closed(_, Stop::Count(_)) => Duration::ZERO,
+        }
+    }
+}
+
+impl Args {
+    const RATE: f64 = 400.0;
+
+    fn rate(&self) -> f64 {
+        self.rate.unwrap_or(Self::RATE)
+    }
+
+    fn stop(&self) -> Stop {
+        let length = Duration::from_secs(if self.common.quick { 2 } else { 10 });
+        match self.requests {
+            Some(count) => Stop::Count(count as u64),
+            None => Stop::After(self.duration.unwrap_or(length)),
+        }
+    }
+
+    /// When requests start; or what is wrong with the options that say so.
+    pub fn plan(&self) -> Result<Plan, String> {
+        if let Some(clients) = self.clients {
+            let think = match self.think {
+                None => Think::None,
+                Some(mean) => Think::Exponential { mean, seed: self.common.seed },
+            };
+            return Ok(Plan::Closed(Population { clients, think }, self.stop()));
+        }
+        let starts = self.arrivals()?.starts(self.stop());
+        match starts.len() {
+            0 => Err("no request would start (take a higher rate or a longer duration)".to_owned()),
+            ARRIVALS_MOST.. => Err(format!("{ARRIVALS_MOST} requests are too many for one run")),
+            _ => Ok(Plan::Open(starts)),
+        }
+    }
+
+    fn arrivals(&self) -> Result<Arrivals, String> {
+        let seed = self.common.seed;
+        let wrong = |why: &str| format!("--arrivals {}: {why}", self.arrivals);
+        let (kind, rest) = self.arrivals.split_once(':').unwrap_or((&self.arrivals, ""));
+        let poisson = |rate| Ok(Arrivals::poisson(rate, seed));
+        match (kind, rest) {
+            ("poisson", "") => poisson(Rate::constant(self.rate())),
+            ("constant", "") => Ok(Arrivals::constant(self.rate())),
+            ("ramp", from) => {
+                let from = values::rate(from).map_err(|error| wrong(&error))?;
+                let Stop::After(length) = self.stop() else {
+                    return Err(wrong("a ramp takes a duration, not a number of requests"));
+                };
+                poisson(Rate::ramp(from, self.rate(), length))
+            }
+            ("burst", burst) => {
+                let parts: Vec<&str> = burst.split(',').collect();
+                let [peak, start, length] = parts[..] else {
+                    return Err(wrong("write burst:PEAK,START,LENGTH like burst:2000,3s,1s"));
+                };
+                let peak = values::rate(peak).map_err(|error| wrong(&error))?;
+                let [start, length] = [start, length].map(values::duration);
+                let start = start.map_err(|error| wrong(&error))?;
+                let length = length.map_err(|error| wrong(&error))?;
+                poisson(Rate::burst(self.rate(), peak, start, length))
+            }
+            ("trace", file) => trace(Path::new(file)).map(Arrivals::Trace),
+            _ => Err(wrong("choose poisson, constant, ramp:.., burst:.. or trace:..")),
+        }
+    }
+
+    /// What each client does.
+    pub fn client(&self, target: &Target) -> Client {
+        let connections = match (self.connections, self.clients) {
+            (Some(most), _) | (None, Some(most)) => Connections::Kept(most),
+            (None, None) => Connections::NewEach,
+        };
+        let pause = match self.backoff {
+            None => Pause::AtOnce,
+            Some(first) => Pause::Backoff { first, most: 32 * first, seed: self.common.seed },
+        };
+        let advice = if self.honour_retry_after { Advice::Honoured } else { Advice::Ignored };
+        Client {
+            target: target.address,
+            request: target.request(connections),
+            connections,
+            patience: self.patience,
+            retries: Retries { most: self.retries, pause, advice },
+        }
+    }
+
+    /// The load in a sentence.
+    pub fn describe(&self, target: &Target, plan: &Plan) -> String {
+        let who = match &self.url {
+            Some(_) => format!("http://{}{}", target.host, target.path),
+            None => format!(
+                "a pool of {} workers at {:?} in this process, which carries {:.0} requests/s",
+                self.workers,
+                self.delay,
+                self.workers as f64 / self.delay.as_secs_f64()
+            ),
+        };
+        let connections = match self.client(target).connections {
+            Connections::NewEach => "a new connection for each".to_owned(),
+            Connections::Kept(1) => "one connection for all".to_owned(),
+            Connections::Kept(most) => format!("at most {most} connections, which are kept"),
+        };
+        let load = match plan {
+            Plan::Open(starts) => {
+                let seconds = plan.length().as_secs_f64().max(f64::MIN_POSITIVE);
+                format!(
+                    "{} requests in {seconds:.1}s, {:.1} a second, {}",
+                    starts.len(),
+                    starts.len() as f64 / seconds,
+                    self.arrivals
+                )
+            }
+            Plan::Closed(Population { clients, think }, _) => {
+                format!("{clients} clients that think for {:?} between two requests", think.mean())
+            }
+        };
+        format!("Load on {who}: {load}; {connections}.")
+    }
+}
+
+/// Start times in seconds, one a line, in order.
+fn trace(file: &Path) -> Result<Vec<Duration>, String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {shown}: {error} (is the name right?)"))?;
+    let mut starts = Vec::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let start = line.trim().parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+        match start {
+            Some(start) if starts.last().is_none_or(|last| *last <= start) => starts.push(start),
+            _ => {
+                return Err(format!(
+                    "{shown}, line {number}: {line:?} is not a time in seconds at or after the one \
+                     before it"
+                ));
+            }
+        }
+    }
+    Ok(starts)
+}

@@ -1,0 +1,203 @@
+//! What a load met: counts, percentiles, and how they went over time.
+
+use cws::Distribution;
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::load::{Conduct, Outcome, Summary};
+use cws::lab::program::Program;
+use cws::lab::table::Table;
+use std::error::Error;
+use std::time::Duration;
+
+/// The percentiles of the table.
+const PERCENTILES: [f64; 9] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999, 100.0];
+
+/// Windows of time into which a load of known length is divided.
+const WINDOWS: u32 = 50;
+
+/// All that a load met.
+pub struct Tally {
+    pub summary: Summary,
+    /// Kept where they are wanted.
+    pub outcomes: Vec<Outcome>,
+    /// What the server says of itself.
+    queue: Distribution,
+    delay: Distribution,
+    window: Duration,
+    /// By the intended start.
+    windows: Vec<Summary>,
+}
+
+impl Tally {
+    /// Nothing yet, of a load that takes this long.
+    pub fn new(length: Duration) -> Self {
+        let window = (length / WINDOWS).max(Duration::from_millis(100));
+        Self {
+            summary: Summary::default(),
+            outcomes: Vec::new(),
+            queue: Distribution::default(),
+            delay: Distribution::default(),
+            window,
+            windows: Vec::new(),
+        }
+    }
+
+    pub fn add(&mut self, outcome: &Outcome, keep: bool) {
+        self.summary.add(outcome);
+        for (time, of) in
+            [(outcome.server.queue, &mut self.queue), (outcome.server.delay, &mut self.delay)]
+        {
+            if let Some(time) = time {
+                of.record(time);
+            }
+        }
+        let window = outcome.intended.div_duration_f64(self.window) as usize;
+        // A closed loop by count has no known length; what is beyond the last window is its own.
+        let window = window.min(WINDOWS as usize);
+        if window >= self.windows.len() {
+            self.windows.resize_with(window + 1, Summary::default);
+        }
+        self.windows[window].add(outcome);
+        if keep {
+            self.outcomes.push(*outcome);
+        }
+    }
+
+    pub fn show(&self, program: &mut Program, conduct: &Conduct) -> Result<(), Box<dyn Error>> {
+        self.show_counts(program, conduct);
+        self.show_percentiles(program);
+        if self.summary.success_count() > 0 {
+            program.chart(
+                &self.percentile_chart(),
+                "A clock that starts when a request is sent does not see how long it had to wait \
+                 to be sent: where the lines part, a closed-loop test would have hidden it.",
+            )?;
+        }
+        if self.windows.iter().filter(|window| window.success_count() > 0).count() > 1 {
+            program
+                .figure(&self.timeline(), "By the time at which requests were meant to start.")?;
+        }
+        Ok(())
+    }
+
+    fn show_counts(&self, program: &mut Program, conduct: &Conduct) {
+        let seconds = conduct.length().as_secs_f64();
+        let summary = &self.summary;
+        let mut table = Table::new(["answer", "requests", "share"]);
+        for (answer, &count) in summary.answers() {
+            let share = 100.0 * count as f64 / summary.count() as f64;
+            table.row([answer.to_string(), count.to_string(), format!("{share:.2} %")]);
+        }
+        program.table(&table);
+        program.text(&format!(
+            "{} requests in {seconds:.2}s: {:.1} answered a second, {}/s. {} tries, {} of them \
+             anew as a kept connection had been closed.",
+            summary.count(),
+            summary.success_count() as f64 / seconds,
+            bytes(summary.bytes() as f64 / seconds),
+            summary.tries() + conduct.reconnects(),
+            conduct.reconnects(),
+        ));
+    }
+
+    fn show_percentiles(&self, program: &mut Program) {
+        let summary = &self.summary;
+        let mut table = Table::new([
+            "percentile",
+            "from the intended start",
+            "from sending",
+            "server: queue",
+            "server: delay",
+        ]);
+        for percent in PERCENTILES {
+            // A percentile that fewer than one request lies beyond is the maximum.
+            if percent < 100.0 && summary.count() as f64 * (100.0 - percent) < 100.0 {
+                continue;
+            }
+            let quantile = percent / 100.0;
+            let name = if percent == 100.0 { "slowest".to_owned() } else { format!("{percent}") };
+            let said = |time: Option<Duration>| time.map(millis).unwrap_or_default();
+            table.row([
+                name,
+                summary.quantile(quantile).map_or("failed".to_owned(), millis),
+                said(summary.service_clock().quantile(quantile)),
+                said(self.queue.quantile(quantile)),
+                said(self.delay.quantile(quantile)),
+            ]);
+        }
+        program.table(&table);
+        if let (Some(mean), Some(variation)) =
+            (summary.successes().mean(), summary.successes().squared_variation())
+        {
+            let deviation = mean.mul_f64(variation.sqrt());
+            program.text(&format!(
+                "Latency of the successful, from the intended start: mean {}, deviation {}.",
+                millis(mean),
+                millis(deviation)
+            ));
+        }
+    }
+
+    /// Latency against the percentile, which is drawn by how many requests lie beyond it.
+    fn percentile_chart(&self) -> Chart {
+        let all = self.summary.count() as f64;
+        let steps = 200;
+        // From half of the requests to the slowest one alone.
+        let beyond =
+            |step: u32| 2.0 * (all / 2.0).max(1.0).powf(f64::from(step) / f64::from(steps));
+        let line = |of: &dyn Fn(f64) -> Option<Duration>| {
+            let points = (0..=steps).filter_map(|step| {
+                let one_in = beyond(step);
+                let time = of(1.0 - 1.0 / one_in)?;
+                Some((one_in, time.as_secs_f64() * 1e3))
+            });
+            points.collect::<Vec<_>>()
+        };
+        let intended = line(&|quantile| self.summary.quantile(quantile));
+        let closed = line(&|quantile| self.summary.service_clock().quantile(quantile));
+        Chart::new(
+            "Latency by percentile",
+            "Latency from the intended start and from sending, by the share of slower requests",
+            Axis::log("one request in so many is slower (2: median, 100: p99, 1000: p99.9)"),
+            Axis::log("latency in ms"),
+        )
+        .with("from the intended start", Colour::Blue, Shape::Line(intended))
+        .with("from sending", Colour::Orange, Shape::Dashed(closed))
+    }
+
+    fn timeline(&self) -> Chart {
+        let window = self.window.as_secs_f64();
+        let line = |quantile: f64| {
+            let points = self.windows.iter().enumerate().filter_map(|(number, summary)| {
+                let time = summary.quantile(quantile)?;
+                Some(((number as f64 + 0.5) * window, time.as_secs_f64() * 1e3))
+            });
+            Shape::Line(points.collect())
+        };
+        Chart::new(
+            "Latency over time",
+            "Percentiles of the latency in each window of time",
+            Axis::linear("intended start in s"),
+            Axis::log("latency in ms"),
+        )
+        .with("slowest", Colour::Red, line(1.0))
+        .with("p90", Colour::Orange, line(0.9))
+        .with("median", Colour::Blue, line(0.5))
+    }
+}
+
+fn millis(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1e3;
+    match millis {
+        ..10.0 => format!("{millis:.3} ms"),
+        ..1000.0 => format!("{millis:.1} ms"),
+        _ => format!("{millis:.0} ms"),
+    }
+}
+
+fn bytes(count: f64) -> String {
+    match count {
+        ..1e4 => format!("{count:.0} B"),
+        ..1e7 => format!("{:.1} kB", count / 1e3),
+        _ => format!("{:.1} MB", count / 1e6),
+    }
+}

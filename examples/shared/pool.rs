@@ -1,0 +1,18 @@
+//! The server of this project as the programs start it in their own process.
+
+use cws::{AccessLog, Config, Delay, Request, Response, Server, StartError};
+use std::time::Duration;
+
+/// Starts W workers at delay D on a free port of this machine; `config` says what else it is to be.
+pub fn start(workers: usize, delay: Duration, config: Config) -> Result<Server, StartError> {
+    let config = Config {
+        workers,
+        max_connections: cws::descriptor_limit() / 4,
+        server_timing: true,
+        access_log: AccessLog::Off,
+        drain_timeout: Duration::ZERO,
+        ..config
+    };
+    let respond = |_: &Request<'_>| Response::ok("text/plain", "done\n");
+    Server::start(config, Delay::new(delay, respond))
+}
