@@ -1,0 +1,183 @@
+//! One stall of a server, seen by clients that wait for it and by an intended-time clock.
+
+use crate::Args;
+use cws::lab::arrivals::{Arrivals, Stop};
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::load::{
+    Client, Conduct, Connections, Outcome, Population, Retries, Run, Target, Think,
+};
+use cws::lab::program::{self, Program};
+use cws::lab::progress::Progress;
+use cws::lab::table::Table;
+use cws::lab::trace::Trace;
+use cws::{AccessLog, Config, Request, Response, Server};
+use std::error::Error;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the server does nothing.
+const STALL: Duration = Duration::from_millis(400);
+
+/// The load, as a share of the capacity.
+const LOAD: f64 = 0.5;
+
+/// Who waits for longer than this was hit by the stall: no queue is as long at this load.
+const HIT: Duration = Duration::from_millis(100);
+
+/// Longest patience.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The percentiles that are compared.
+const QUANTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 1.0];
+
+pub fn show(
+    args: &Args,
+    program: &mut Program,
+    trace: Option<&mut Trace>,
+) -> Result<(), Box<dyn Error>> {
+    let length = Duration::from_secs(if args.common.quick { 2 } else { 5 });
+    let rate = LOAD * args.workers as f64 / args.delay.as_secs_f64();
+    let share = STALL.div_duration_f64(length);
+    program.heading("One stall, two clocks");
+    program.text(&format!(
+        "At {rate:.0} requests a second, {LOAD} of the capacity, the server stalls once for \
+         {STALL:?}, within {length:?}: {:.0} % of the time.",
+        100.0 * share
+    ));
+    let _progress = Progress::start("one stall", 2 * length);
+    let (closed, spoilt) = program::until_sound(|| sound(args, closed_loop(args, length)?))?;
+    note(program, "closed loop", spoilt);
+    let (open, spoilt) = program::until_sound(|| sound(args, open_loop(args, rate, length)?))?;
+    note(program, "open loop", spoilt);
+    if let Some(trace) = trace {
+        trace.add("stall, closed loop", &closed.outcomes)?;
+        trace.add("stall, open loop", &open.outcomes)?;
+    }
+    compare(program, &closed, &open, length);
+    program.chart(
+        &chart(&closed, &open),
+        "Each mark is a request. The closed loop asks nothing while it waits; the open loop goes \
+         on as users do, and all who come during the stall wait for its end.",
+    )
+}
+
+fn sound(args: &Args, run: Run) -> Result<(Run, Vec<String>), Box<dyn Error>> {
+    let reasons = Conduct::spoilt(&run.conduct, args.delay);
+    Ok((run, reasons.iter().map(ToString::to_string).collect()))
+}
+
+fn note(program: &mut Program, which: &str, spoilt: Option<String>) {
+    if let Some(reason) = spoilt {
+        program.spoilt(format!("{which}: {reason}"));
+    }
+}
+
+/// A pool whose workers all stop for [`STALL`], half of `length` after its start.
+fn stalling_pool(args: &Args, length: Duration) -> Result<Server, Box<dyn Error>> {
+    let config = Config { workers: args.workers, access_log: AccessLog::Off, ..Config::default() };
+    let stall_at = Instant::now() + length / 2;
+    let delay = args.delay;
+    let handler = move |_: &Request<'_>| {
+        // Who is served when it begins is held up as well.
+        let until = stall_at + STALL;
+        let now = Instant::now();
+        let is_hit = now + delay > stall_at && now < until;
+        thread::sleep(delay + if is_hit { until - now } else { Duration::ZERO });
+        Response::ok("text/plain", "done\n")
+    };
+    Ok(Server::start(config, handler)?)
+}
+
+fn client(server: &Server, most: usize) -> Client {
+    let connections = Connections::Kept(most);
+    let target = Target::new(server.addresses()[0], "/");
+    Client {
+        target: target.address,
+        request: target.request(connections),
+        connections,
+        patience: PATIENCE,
+        retries: Retries::NONE,
+    }
+}
+
+/// As many clients as come to the same rate when each thinks for four delays.
+fn closed_loop(args: &Args, length: Duration) -> Result<Run, Box<dyn Error>> {
+    let think = 4 * args.delay;
+    let clients = (LOAD * args.workers as f64 * 5.0).round().max(1.0) as usize;
+    let server = stalling_pool(args, length)?;
+    let think = Think::Exponential { mean: think, seed: args.common.seed };
+    let population = Population { clients, think };
+    Ok(client(&server, clients).closed_loop(&population, Stop::After(length))?)
+}
+
+fn open_loop(args: &Args, rate: f64, length: Duration) -> Result<Run, Box<dyn Error>> {
+    let starts = Arrivals::poisson(rate, args.common.seed).starts(Stop::After(length));
+    let server = stalling_pool(args, length)?;
+    // As many connections as could be waiting at once.
+    let most = (2.0 * rate * STALL.as_secs_f64()) as usize + 10;
+    Ok(client(&server, most).open_loop(&starts)?)
+}
+
+fn compare(program: &mut Program, closed: &Run, open: &Run, length: Duration) {
+    let expected = hit_time().div_duration_f64(length);
+    let hit = |run: &Run| {
+        let hit = run.outcomes.iter().filter(|outcome| outcome.latency() > HIT).count();
+        (hit, hit as f64 / run.outcomes.len().max(1) as f64)
+    };
+    let mut table = Table::new(["", "requests", "hit", "p50", "p90", "p95", "p99", "slowest"]);
+    for (name, run) in [("closed loop", closed), ("open loop, intended start", open)] {
+        let summary = run.summary();
+        let mut row = vec![name.to_owned(), summary.count().to_string(), hit(run).0.to_string()];
+        row.extend(QUANTILES.map(|quantile| {
+            let time = summary.quantile(quantile);
+            time.map_or("failed".to_owned(), |t| format!("{:.1} ms", t.as_secs_f64() * 1e3))
+        }));
+        table.row(row);
+    }
+    program.table(&table);
+    let ((closed_hit, closed_share), (_, open_share)) = (hit(closed), hit(open));
+    let p95 = |run: &Run| run.summary().quantile(0.95).unwrap_or(Duration::MAX);
+    program.check(
+        format!(
+            "the closed loop has {closed_hit} slow requests, {:.1} %, and its p95 is {:.1?}",
+            100.0 * closed_share,
+            p95(closed)
+        ),
+        p95(closed) < HIT && closed_share < open_share / 2.0,
+    );
+    program.check(
+        format!(
+            "the open loop has {:.1} % slow, the fluid limit {:.1} %, and its p95 is {:.1?}",
+            100.0 * open_share,
+            100.0 * expected,
+            p95(open)
+        ),
+        (0.7..1.5).contains(&(open_share / expected)) && p95(open) > HIT,
+    );
+}
+
+/// How long those come who wait for more than [`HIT`], were requests a fluid.
+///
+/// Who comes a time s after the begin of the stall finds the work of s before him, which is
+/// load times s, and waits for stall - s (1 - load). That is least at the stall's end, and goes on
+/// falling at the same rate until the queue is gone.
+fn hit_time() -> Duration {
+    (STALL - HIT).div_f64(1.0 - LOAD)
+}
+
+fn chart(closed: &Run, open: &Run) -> Chart {
+    let points = |run: &Run| {
+        let point = |outcome: &Outcome| {
+            (outcome.intended.as_secs_f64(), outcome.latency().as_secs_f64() * 1e3)
+        };
+        Shape::Points(run.outcomes.iter().map(point).collect())
+    };
+    Chart::new(
+        "Latency of each request, by its start",
+        "In the closed loop a few requests are slow; in the open loop all that start in the stall",
+        Axis::linear("start in s"),
+        Axis::log("latency in ms"),
+    )
+    .with("open loop, from the intended start", Colour::Blue, points(open))
+    .with("closed loop", Colour::Orange, points(closed))
+}
