@@ -183,6 +183,7 @@ impl Server {
                 parking: Arc::clone(&parking),
                 handler: Arc::clone(&handler),
                 context: context(number, Role::Worker(number)),
+                turn: None,
                 alive: alive.clone(),
             };
             workers.push(worker.start(number).map_err(StartError::System)?);

@@ -22,6 +22,8 @@ pub struct Worker<H> {
     pub handler: Arc<H>,
     /// What stepping a connection needs.
     pub context: Context,
+    /// The turn under way, which a panic must not leave in the books for ever.
+    pub turn: Option<Turn>,
     /// Dropped with the worker: its other end sees when all workers have ended.
     pub alive: Sender<Infallible>,
 }
@@ -37,7 +39,9 @@ impl<H: Handler> Worker<H> {
         // A panic that gets past the one around the handler ends a worker's life. The next one
         // lives on the same thread, so that no panic can cost the pool its size.
         while panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
-            self.context.recorder.enter(Activity::Idle, Instant::now());
+            if let Some(turn) = self.turn.take() {
+                self.context.recorder.let_go(turn, Instant::now());
+            }
             self.context.recorder.count(Counter::WorkersReplaced);
             self.context.recorder.closed(CloseReason::Panicked);
             log::error!("a worker died and was replaced; its client was lost");
@@ -46,12 +50,11 @@ impl<H: Handler> Worker<H> {
     }
 
     fn work(&mut self) {
-        loop {
-            // The channel disconnects when the acceptor has ended and all jobs are taken.
-            let Ok(Job { connection, since }) = self.context.queue.recv() else { return };
-            let taken = Instant::now();
+        let mut now = Instant::now();
+        while let Some((Job { connection, since }, taken)) = self.next_job(now) {
             self.context.recorder.enter(Activity::Parse, taken);
             let turn = Turn { since, taken, handled: false };
+            self.turn = Some(turn);
             let (step, turn) = if self.context.admission.stage() == Stage::Cut {
                 self.context.recorder.count(Counter::Abandoned);
                 (Step::Close(connection, CloseReason::Cut), turn)
@@ -59,10 +62,21 @@ impl<H: Handler> Worker<H> {
                 connection.serve(turn, &*self.handler, &mut self.context)
             };
             settle(step, &self.parking, &self.context);
-            let now = Instant::now();
+            now = Instant::now();
             self.context.recorder.let_go(turn, now);
-            self.context.recorder.enter(Activity::Idle, now);
+            self.turn = None;
         }
+    }
+
+    /// The next job, and when it was taken: now, where one waits. None when the channel is
+    /// disconnected, which it is when the acceptor has ended and all jobs are taken.
+    fn next_job(&self, now: Instant) -> Option<(Job, Instant)> {
+        if let Ok(job) = self.context.queue.try_recv() {
+            return Some((job, now));
+        }
+        self.context.recorder.enter(Activity::Idle, now);
+        let job = self.context.queue.recv().ok()?;
+        Some((job, Instant::now()))
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Answer {
     /// The request was HEAD: the content is announced and not sent.
     head_only: bool,
     after: After,
+    /// When it was made.
+    made: Instant,
     timing: Option<Timing>,
     record: Option<Box<Record>>,
 }
@@ -34,16 +36,15 @@ pub(super) struct Answer {
 struct Timing {
     queue: Duration,
     delay: Duration,
-    answered: Instant,
 }
 
 impl Timing {
     /// A `Server-Timing` field, in milliseconds. Of the sending it can tell what comes before the
     /// head is on its way: the making of the head.
-    fn write_field(self, fields: &mut Vec<u8>) {
+    fn write_field(self, made: Instant, fields: &mut Vec<u8>) {
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         let (queue, delay) = (millis(self.queue), millis(self.delay));
-        let send = millis(self.answered.elapsed());
+        let send = millis(made.elapsed());
         let field = format!(
             "Server-Timing: queue;dur={queue:.3}, delay;dur={delay:.3}, send;dur={send:.3}\r\n"
         );
@@ -58,6 +59,7 @@ impl Answer {
         if fault.is_passing() {
             response = response.with_field("Retry-After", &context.retry_after().to_string());
         }
+        let now = Instant::now();
         context.recorder.count(Counter::Refused);
         match fault {
             Fault::QueueFull => context.recorder.count(Counter::QueueFull),
@@ -70,8 +72,9 @@ impl Answer {
             version,
             head_only: input.starts_with(b"HEAD "),
             after: After::Linger(CloseReason::Refused),
+            made: now,
             timing: None,
-            record: record(input, Instant::now(), false, context),
+            record: record(input, now, false, context),
         }
     }
 }
@@ -165,11 +168,11 @@ impl Connection {
 
     /// From here on the response is on its way; the input has nothing of its request any more.
     pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
-        let Answer { response, version, head_only, after, timing, mut record } = answer;
+        let Answer { response, version, head_only, after, made, timing, mut record } = answer;
         let status = response.status();
         let (mut fields, prepared, body) = response.into_parts();
         if let Some(timing) = timing {
-            timing.write_field(&mut fields);
+            timing.write_field(made, &mut fields);
         }
         let mut head = std::mem::take(&mut context.head);
         head.clear();
@@ -186,14 +189,13 @@ impl Connection {
         .write_to(context.date.text(SystemTime::now()), &mut head);
         let body = if head_only || status.forbids_content() { Body::Empty } else { body };
         context.recorder.responded(status);
-        let begun = Instant::now();
         if let Some(record) = &mut record {
             record.status = status;
-            record.responded = begun;
+            record.responded = made;
         }
-        self.deadline = begun + context.config.write_timeout;
+        self.deadline = made + context.config.write_timeout;
         let outgoing = Outgoing::new(head, body);
-        self.phase = Phase::Flushing { outgoing, after, record, begun, sent_before: 0 };
+        self.phase = Phase::Flushing { outgoing, after, record, begun: made, sent_before: 0 };
     }
 }
 
@@ -271,9 +273,8 @@ fn answer<H: Handler>(
     let timing = context.config.server_timing.then(|| Timing {
         queue: turn.taken.saturating_duration_since(turn.since),
         delay: end.saturating_duration_since(start),
-        answered: end,
     });
-    Answer { response, version: request.version, head_only, after, timing, record: None }
+    Answer { response, version: request.version, head_only, after, made: end, timing, record: None }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

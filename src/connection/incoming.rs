@@ -51,7 +51,6 @@ impl Connection {
                 return None;
             }
             self.phase = Phase::Head(HeadScanner::default());
-            self.deadline = Instant::now() + context.config.header_timeout;
             begins_now = true;
         }
         let Phase::Head(scanner) = &mut self.phase else {
@@ -59,12 +58,20 @@ impl Connection {
         };
         let Config { head_bytes: head, target_bytes: target, http09, .. } = *context.config;
         match scanner.scan(self.input.as_slice(), HeadLimits { head, target, http09 }) {
-            Scan::Partial => None,
+            Scan::Partial => {
+                // Most heads come whole, and the clock need not be asked.
+                if begins_now {
+                    self.deadline = Instant::now() + context.config.header_timeout;
+                }
+                None
+            }
             Scan::Complete(head) => {
                 let version = self.version();
-                // Most heads come whole, and the clock need not be asked again.
-                let took = if begins_now { Duration::ZERO } else { self.head_time(context) };
-                context.recorder.head_read(took);
+                if begins_now {
+                    context.recorder.head_came_whole();
+                } else {
+                    context.recorder.head_read(self.head_time(context));
+                }
                 self.phase = Phase::Ready { head, version, dropped: Dropped::NotYet };
                 Some(Flow::Dispatch)
             }

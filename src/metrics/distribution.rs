@@ -18,7 +18,7 @@ pub struct Distribution {
     histogram: Histogram<u64>,
     /// Nanoseconds.
     sum: u128,
-    /// Squares of seconds.
+    /// Squares of nanoseconds.
     squares: f64,
 }
 
@@ -36,7 +36,12 @@ impl Distribution {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.histogram.saturating_record(nanos);
         self.sum += u128::from(nanos);
-        self.squares += duration.as_secs_f64().powi(2);
+        self.squares += (nanos as f64).powi(2);
+    }
+
+    /// Adds durations of zero, so many.
+    pub(super) fn record_zeros(&mut self, count: u64) {
+        self.histogram.saturating_record_n(0, count);
     }
 
     /// Adds all of another one.
@@ -79,7 +84,7 @@ impl Distribution {
     /// durations that are all alike, 1 for exponential ones. None without a duration.
     pub fn squared_variation(&self) -> Option<f64> {
         let mean = self.mean()?.as_secs_f64();
-        let mean_square = self.squares / self.count() as f64;
+        let mean_square = self.squares / 1e18 / self.count() as f64;
         (mean > 0.0).then(|| (mean_square / mean.powi(2) - 1.0).max(0.0))
     }
 

@@ -27,6 +27,7 @@ pub use snapshot::{AcceptQueue, Little, QueueState, Snapshot};
 
 use crate::http::status::Status;
 use activity::ActivityClock;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,7 +35,12 @@ use times::Times;
 
 /// Status classes that responses have: 2xx to 5xx.
 const CLASSES: usize = 4;
-const SLOTS: usize = Counter::ALL.len() + CloseReason::ALL.len() + CLASSES;
+/// The slot of heads that came in one piece: too many for a lock each.
+const WHOLE_HEADS: usize = Counter::ALL.len() + CloseReason::ALL.len() + CLASSES;
+const SLOTS: usize = WHOLE_HEADS + 1;
+
+/// The number of the acceptor's thread; the workers' are 1 to W.
+const ACCEPTOR: usize = 0;
 
 /// Weight of the latest service time in the moving average: 1/8, as TCP's round trip (RFC 6298).
 const SMOOTHING: u64 = 8;
@@ -87,7 +93,7 @@ impl Metrics {
     /// The recorder of thread number `thread`, the acceptor being 0; each is for one thread alone.
     pub fn recorder(self: &Arc<Self>, thread: usize) -> Recorder {
         assert!(thread < self.shards.len(), "a shard for each recording thread");
-        Recorder { metrics: Arc::clone(self), thread }
+        Recorder { metrics: Arc::clone(self), thread, written: Cell::new(None) }
     }
 
     /// All shards added up, with `waiting` jobs in the queue.
@@ -102,6 +108,7 @@ impl Metrics {
             }
             lock(&shard.times).add_to(&mut snapshot, waiting, at);
         }
+        snapshot.head.record_zeros(snapshot.sums[WHOLE_HEADS]);
         snapshot.workers = self.shards[1..].iter().map(|shard| shard.activity.read(at)).collect();
         snapshot.queue.waiting = waiting;
         let [waiting, most] = self.accept_queue.each_ref().map(|of| of.load(Relaxed) as usize);
@@ -111,8 +118,9 @@ impl Metrics {
 
     /// Nanoseconds from the start to `moment`.
     fn nanos(&self, moment: Instant) -> u64 {
-        let nanos = moment.saturating_duration_since(self.started).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        let since = moment.saturating_duration_since(self.started);
+        // It overflows after five centuries.
+        since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
     }
 }
 
@@ -126,6 +134,8 @@ fn lock(times: &Mutex<Times>) -> MutexGuard<'_, Times> {
 pub struct Recorder {
     metrics: Arc<Metrics>,
     thread: usize,
+    /// The writing time of a response, until the end of the turn that it was written in.
+    written: Cell<Option<Duration>>,
 }
 
 impl Recorder {
@@ -166,14 +176,24 @@ impl Recorder {
         lock(&self.shard().times).queued(since, waiting);
     }
 
+    /// Notes a request head that came in one piece, as most do.
+    pub fn head_came_whole(&self) {
+        self.add(WHOLE_HEADS, 1);
+    }
+
     /// Notes the time that a request head took to arrive.
     pub fn head_read(&self, time: Duration) {
         lock(&self.shard().times).head.record(time);
     }
 
-    /// Notes the time that a response took to be written.
+    /// Notes the time that a response took to be written: at once, or with the end of the turn
+    /// that a worker has.
     pub fn written(&self, time: Duration) {
-        lock(&self.shard().times).write.record(time);
+        if self.thread == ACCEPTOR {
+            lock(&self.shard().times).write.record(time);
+        } else if let Some(before) = self.written.replace(Some(time)) {
+            lock(&self.shard().times).write.record(before);
+        }
     }
 
     /// Notes a pipelined request that this worker goes on with: queued and taken at once.
@@ -185,7 +205,11 @@ impl Recorder {
     /// Notes the end of a turn.
     pub fn let_go(&self, turn: Turn, now: Instant) {
         let at = self.metrics.nanos(now);
-        lock(&self.shard().times).let_go(turn, now, at);
+        let mut times = lock(&self.shard().times);
+        times.let_go(turn, now, at);
+        if let Some(written) = self.written.take() {
+            times.write.record(written);
+        }
     }
 
     /// Notes the time that a handler took for a request.
