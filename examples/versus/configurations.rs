@@ -1,0 +1,166 @@
+//! Configurations in which the peers do the same work under the same conditions.
+
+use super::peers::Setup;
+
+/// nginx; `cached`, with its cache of open files, which looks at each once a second as this server
+/// does.
+pub fn nginx(setup: &Setup, cached: bool) -> String {
+    let Setup { root, folder, port, workers, .. } = setup;
+    let (root, folder) = (root.display(), folder.display());
+    let log = match setup.logs {
+        true => format!("{folder}/access.log combined"),
+        false => "off".to_owned(),
+    };
+    let cache = match cached {
+        true => "open_file_cache max=20000 inactive=60s; open_file_cache_valid 1s;",
+        false => "",
+    };
+    let user = if setup.is_privileged { "user root;" } else { "" };
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("  {kind}_temp_path {folder}/{kind};\n"))
+        .collect();
+    format!(
+        "daemon off; {user} worker_processes {workers}; worker_rlimit_nofile 20000;
+pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 9000; }}
+http {{
+{temporary}  access_log {log};
+  sendfile on; tcp_nopush on; tcp_nodelay on;
+  keepalive_timeout 75s; keepalive_requests 1000000000;
+  types {{ text/html html; }} default_type application/octet-stream;
+  {cache}
+  server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; index index.html; }}
+}}
+"
+    )
+}
+
+/// lighttpd, which keeps a cache of what it looked up by itself.
+pub fn lighttpd(setup: &Setup) -> String {
+    let Setup { root, folder, port, workers, .. } = setup;
+    let (root, folder) = (root.display(), folder.display());
+    // One process serves by itself; more are children of one that does not.
+    let workers =
+        if *workers > 1 { format!("server.max-worker = {workers}") } else { String::new() };
+    let log = match setup.logs {
+        true => format!(
+            "server.modules += ( \"mod_accesslog\" )\naccesslog.filename = \"{folder}/access.log\""
+        ),
+        false => String::new(),
+    };
+    format!(
+        "server.document-root = \"{root}\"
+server.bind = \"127.0.0.1\"
+server.port = {port}
+{workers}
+server.modules = ( )
+server.max-fds = 20000
+server.max-connections = 9000
+server.listen-backlog = 4096
+server.max-keep-alive-requests = 1000000000
+server.max-keep-alive-idle = 75
+server.network-backend = \"sendfile\"
+server.errorlog = \"{folder}/error.log\"
+index-file.names = ( \"index.html\" )
+mimetype.assign = ( \".html\" => \"text/html\", \"\" => \"application/octet-stream\" )
+{log}
+"
+    )
+}
+
+/// Apache httpd, with its event-driven module; it takes a thread for each active request, so it
+/// has more of them.
+pub fn apache(setup: &Setup) -> String {
+    let Setup { root, folder, port, workers, .. } = setup;
+    let (root, folder) = (root.display(), folder.display());
+    let modules: String = ["mpm_event", "authz_core", "dir", "mime"]
+        .iter()
+        .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+        .collect();
+    let log = match setup.logs {
+        true => format!(
+            "LogFormat \"%h %l %u %t \\\"%r\\\" %>s %b \\\"%{{Referer}}i\\\" \
+             \\\"%{{User-Agent}}i\\\"\" combined\nCustomLog {folder}/access.log combined"
+        ),
+        false => String::new(),
+    };
+    format!(
+        "ServerRoot {folder}
+ServerName localhost
+PidFile {folder}/apache.pid
+DefaultRuntimeDir {folder}
+ErrorLog {folder}/error.log
+LogLevel crit
+{modules}User #65534
+Group #65534
+ServerLimit {workers}
+StartServers {workers}
+ThreadsPerChild 64
+MaxRequestWorkers {threads}
+AsyncRequestWorkerFactor 64
+MinSpareThreads 1
+MaxSpareThreads {threads}
+Listen 127.0.0.1:{port}
+ListenBackLog 4096
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 75
+EnableSendfile On
+TypesConfig /dev/null
+AddType text/html .html
+DirectoryIndex index.html
+DocumentRoot {root}
+<Directory {root}>
+Require all granted
+AllowOverride None
+</Directory>
+{log}
+",
+        threads = 64 * workers
+    )
+}
+
+/// h2o.
+pub fn h2o(setup: &Setup) -> String {
+    let Setup { root, folder, port, workers, .. } = setup;
+    let (root, folder) = (root.display(), folder.display());
+    let log = match setup.logs {
+        true => format!("access-log: {folder}/access.log"),
+        false => String::new(),
+    };
+    let user = if setup.is_privileged { "user: root" } else { "" };
+    format!(
+        "{user}
+num-threads: {workers}
+max-connections: 9000
+http1-request-timeout: 75
+listen:
+  host: 127.0.0.1
+  port: {port}
+hosts:
+  default:
+    paths:
+      /:
+        file.dir: {root}
+file.index: [ 'index.html' ]
+error-log: {folder}/error.log
+pid-file: {folder}/h2o.pid
+{log}
+"
+    )
+}
+
+/// Caddy.
+pub fn caddy(setup: &Setup) -> String {
+    let Setup { root, folder, port, .. } = setup;
+    let log = match setup.logs {
+        true => format!("log {{\n output file {}/access.log\n }}", folder.display()),
+        false => String::new(),
+    };
+    format!(
+        "{{\n admin off\n auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n bind 127.0.0.1\n \
+         root * {}\n file_server\n {log}\n}}\n",
+        root.display()
+    )
+}
