@@ -11,8 +11,10 @@ pub mod load;
 pub mod program;
 pub mod progress;
 pub mod report;
+pub mod sample;
 pub mod table;
 pub mod trace;
+pub mod twin;
 
 /// Text as it stands in HTML and SVG, in content and in quoted attributes.
 fn escape(text: &str) -> String {

@@ -1,0 +1,62 @@
+//! A sample of times that is kept whole: its mean and its percentiles are exact.
+
+use std::time::Duration;
+
+/// Times, the shortest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sample {
+    sorted: Vec<Duration>,
+}
+
+impl FromIterator<Duration> for Sample {
+    fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
+        let mut sorted: Vec<Duration> = times.into_iter().collect();
+        sorted.sort_unstable();
+        Self { sorted }
+    }
+}
+
+impl Sample {
+    /// The number of times.
+    pub fn count(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// The arithmetic mean; zero where there are none.
+    pub fn mean(&self) -> Duration {
+        let nanos: u128 = self.sorted.iter().map(Duration::as_nanos).sum();
+        let mean = nanos.checked_div(self.sorted.len() as u128).unwrap_or_default();
+        Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+
+    /// The shortest time that a share `p` of them does not exceed; zero where there are none.
+    pub fn percentile(&self, p: f64) -> Duration {
+        let rank = (self.sorted.len() as f64 * p).ceil() as usize;
+        self.sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// The share of them that is longer than `time`; zero where there are none.
+    pub fn share_beyond(&self, time: Duration) -> f64 {
+        let up_to = self.sorted.partition_point(|each| *each <= time);
+        (self.sorted.len() - up_to) as f64 / self.sorted.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_the_sample() {
+        let sample: Sample = [4, 1, 3, 2].map(Duration::from_millis).into_iter().collect();
+        assert_eq!(sample.mean(), Duration::from_micros(2500));
+        let ranks = [(0.0, 1), (0.25, 1), (0.26, 2), (0.5, 2), (0.99, 4), (1.0, 4)];
+        for (p, millis) in ranks {
+            assert_eq!(sample.percentile(p), Duration::from_millis(millis), "{p}");
+        }
+        assert_eq!(sample.share_beyond(Duration::from_millis(3)), 0.25);
+        let empty = Sample::default();
+        assert_eq!((empty.mean(), empty.percentile(0.5)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(empty.share_beyond(Duration::ZERO), 0.0);
+    }
+}
