@@ -8,7 +8,7 @@ use crate::cli;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
@@ -44,12 +44,18 @@ pub struct Options {
     /// Write a line for each request, with its times
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+
+    /// Write each chart as an image of its own into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub svg: Option<PathBuf>,
 }
 
 /// The result of a program, in the making.
 #[derive(Debug)]
 pub struct Program {
+    name: String,
     html: Option<PathBuf>,
+    svg: Option<PathBuf>,
     report: Report,
     checks: Vec<Check>,
 }
@@ -118,7 +124,10 @@ impl Program {
             machine(),
             options.seed
         ));
-        Self { html: options.html.clone(), report, checks: Vec::new() }
+        let program = std::env::args().next().unwrap_or_default();
+        let name = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy();
+        let Options { html, svg, .. } = options.clone();
+        Self { name: name.into_owned(), html, svg, report, checks: Vec::new() }
     }
 
     /// Says a line, or several, on the terminal alone.
@@ -151,7 +160,12 @@ impl Program {
     ///
     /// If it cannot be drawn.
     pub fn figure(&mut self, chart: &Chart, caption: &str) -> Result<(), Box<dyn Error>> {
-        self.report.figure(&chart.svg()?, caption);
+        let image = chart.svg()?;
+        if let Some(folder) = &self.svg {
+            let path = folder.join(format!("{}-{}.svg", self.name, slug(&chart.title)));
+            fs::write(&path, &image).map_err(|error| WriteError::new(&path, error))?;
+        }
+        self.report.figure(&image, caption);
         Ok(())
     }
 
@@ -214,12 +228,27 @@ impl Program {
     }
 }
 
+/// The words of a title, as the name of a file has them.
+fn slug(title: &str) -> String {
+    let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn titles_become_names_of_files() {
+        assert_eq!(
+            slug("Latency against load: 99th percentile"),
+            "latency-against-load-99th-percentile"
+        );
+        assert_eq!(slug("../a/b"), "a-b");
+    }
+
     fn code_of(verdicts: &[Verdict]) -> ExitCode {
-        let options = Options { quick: true, seed: 1, html: None, csv: None };
+        let options = Options { quick: true, seed: 1, html: None, csv: None, svg: None };
         let mut program = Program::new(&options, "t", "l");
         for &verdict in verdicts {
             program.checks.push(Check { what: String::new(), verdict });

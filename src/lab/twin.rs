@@ -34,6 +34,16 @@ pub enum Fate {
     Expired(Duration),
 }
 
+impl Fate {
+    /// The wait of a request that is served.
+    pub fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Served(wait) => Some(wait),
+            Self::Full | Self::Expired(_) => None,
+        }
+    }
+}
+
 /// How much runs of one length differ from one another by chance alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Band {
@@ -54,11 +64,20 @@ impl Twin {
     /// What becomes of requests that come at these times, which are in order: Kiefer and Wolfowitz'
     /// recursion (1955) with the moments at which the workers are free.
     pub fn replay(&self, arrivals: &[Duration]) -> Vec<Fate> {
+        self.replay_services(arrivals, |_| self.service)
+    }
+
+    /// The same where `service` says what each request takes, by its place among the arrivals.
+    pub fn replay_services(
+        &self,
+        arrivals: &[Duration],
+        service: impl Fn(usize) -> Duration,
+    ) -> Vec<Fate> {
         let mut free: BinaryHeap<Reverse<Duration>> =
             (0..self.workers).map(|_| Reverse(Duration::ZERO)).collect();
         // When those that wait are taken, the next one first.
         let mut taken: VecDeque<Duration> = VecDeque::new();
-        let mut fate = |&arrival: &Duration| {
+        let mut fate = |(number, &arrival): (usize, &Duration)| {
             while taken.front().is_some_and(|start| *start <= arrival) {
                 taken.pop_front();
             }
@@ -74,19 +93,15 @@ impl Twin {
             if wait > self.age {
                 return Fate::Expired(wait);
             }
-            *next = Reverse(start.saturating_add(self.service));
+            *next = Reverse(start.saturating_add(service(number)));
             Fate::Served(wait)
         };
-        arrivals.iter().map(&mut fate).collect()
+        arrivals.iter().enumerate().map(&mut fate).collect()
     }
 
     /// The waits of those that are served.
     pub fn waits(&self, arrivals: &[Duration]) -> Sample {
-        let served = |fate| match fate {
-            Fate::Served(wait) => Some(wait),
-            Fate::Full | Fate::Expired(_) => None,
-        };
-        self.replay(arrivals).into_iter().filter_map(served).collect()
+        self.replay(arrivals).into_iter().filter_map(Fate::wait).collect()
     }
 
     /// What `runs` runs of so many Poisson arrivals, each from an empty pool, would give.
@@ -134,6 +149,10 @@ mod tests {
         // What is refused takes no worker's time, so the next one is begun at once.
         assert_eq!(fates[2..4], [Fate::Expired(MILLIS(8)), Fate::Served(MILLIS(7))]);
         assert_eq!(Twin { workers: 0, ..twin }.replay(&[MILLIS(1)]), [Fate::Full]);
+        // One worker and three at once, the first of which takes longer.
+        let one = Twin::unbounded(1, MILLIS(10));
+        let fates = one.replay_services(&[MILLIS(0); 3], |n| MILLIS(if n == 0 { 30 } else { 10 }));
+        assert_eq!(fates, [0, 30, 40].map(|wait| Fate::Served(MILLIS(wait))));
     }
 
     /// A million arrivals against the exact steady state, within a few standard errors.

@@ -1,0 +1,80 @@
+//! What `saturation` is asked for, and the loads that it runs.
+
+use crate::values;
+use cws::lab::program::{EXIT_CODES, Options};
+use std::time::Duration;
+
+const LESSON: &str = "\
+What to look at:
+  carried    rises with the load up to W/D, and stays there whatever is offered
+  wait       is nearly nothing at half the load, and takes off from .8 on: at .95 it is ten times
+             what it is at .7
+  the twin   has no sockets, threads or clocks, only the arrivals and one service time, and waits
+             as long as the real pool: nothing but queueing makes the wait
+  band       what runs of this length differ by, by chance alone: single runs are not the truth
+  constant   the same load without chance hardly waits";
+
+/// Load of the run with constant arrivals.
+pub const CONSTANT_LOAD: f64 = 0.9;
+
+/// Drives a pool of W workers at delay D from a third of its capacity to beyond it, and lays what
+/// it measures beside what queueing theory says.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "saturation", version, after_help = format!("{LESSON}\n\n{EXIT_CODES}"))]
+pub struct Args {
+    /// Workers of the pool
+    #[arg(long, short, value_name = "W", default_value = "4", value_parser = values::at_least_one)]
+    pub workers: usize,
+
+    /// What each request takes a worker, as 5ms [default: 5ms, with --quick 20ms]
+    #[arg(long, value_name = "D", value_parser = values::duration)]
+    delay: Option<Duration>,
+
+    /// A server that runs, whose workers and delay are those given, instead of one of its own
+    #[arg(long)]
+    pub url: Option<String>,
+
+    #[command(flatten)]
+    pub common: Options,
+}
+
+/// What is offered in a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    /// Times the capacity.
+    pub times: f64,
+    pub pattern: Pattern,
+}
+
+/// How the arrivals are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    Poisson,
+    Constant,
+}
+
+impl Args {
+    /// Longer in the short form: what the machine adds is a smaller part of it.
+    pub fn delay(&self) -> Duration {
+        let millis = if self.common.quick { 20 } else { 5 };
+        self.delay.unwrap_or(Duration::from_millis(millis))
+    }
+
+    /// The length of each run.
+    pub fn length(&self) -> Duration {
+        match self.common.quick {
+            true => Duration::from_millis(1000),
+            false => Duration::from_millis(4500),
+        }
+    }
+
+    pub fn loads(&self) -> Vec<Load> {
+        let times: &[f64] = match self.common.quick {
+            true => &[0.5, CONSTANT_LOAD, 1.2],
+            false => &[0.3, 0.5, 0.7, 0.8, CONSTANT_LOAD, 0.95, 1.05, 1.2],
+        };
+        let by_chance = times.iter().map(|&times| Load { times, pattern: Pattern::Poisson });
+        let evenly = Load { times: CONSTANT_LOAD, pattern: Pattern::Constant };
+        by_chance.chain([evenly]).collect()
+    }
+}

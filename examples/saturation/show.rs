@@ -1,0 +1,158 @@
+//! The table and the charts of `saturation`.
+
+use crate::measure::{Bench, Run};
+use crate::options::Pattern;
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::program::Program;
+use cws::lab::sample::Sample;
+use cws::lab::table::Table;
+use cws::lab::twin::{Band, Twin};
+use cws::theory::Mdc;
+use std::error::Error;
+use std::time::Duration;
+
+/// Runs of the twin at each load that the band is taken from, and where the band is.
+const BAND_RUNS: u64 = 60;
+const BAND_LOADS: u32 = 14;
+const BAND_FROM: f64 = 0.3;
+const BAND_TO: f64 = 0.97;
+
+pub fn all(program: &mut Program, bench: &Bench, runs: &[Run]) -> Result<(), Box<dyn Error>> {
+    program.table(&table(bench, runs));
+    program.say(
+        "\nrates in requests a second, waits and latencies in milliseconds; twin: the same arrivals \
+         and service times in an ideal pool; steady: M/D/c, after infinitely long",
+    );
+    let service = runs.iter().map(|run| run.service).collect::<Sample>().mean();
+    program.chart(&throughput(bench, runs, service), "What is carried follows what is offered up to \
+        the ceiling of W/D, and then the ceiling. Good, which is what came in time, falls to nothing \
+        as soon as the queue has grown: the pool is as busy as before, for requests that come too \
+        late.")?;
+    let bands = bands(bench, service);
+    let p99 = latency(bench, runs, service, &bands, 0.99);
+    program.chart(
+        &p99,
+        "The 99th percentile of the latency. The twin, which knows the arrivals and \
+        the service time and nothing else, is where the measurement is. The curve is the steady \
+        state; the band is where nine in ten runs of this length are, by chance alone.",
+    )?;
+    let median = latency(bench, runs, service, &bands, 0.5);
+    program.figure(
+        &median,
+        "The median: half of the requests hardly notice that the pool is at .8 \
+        of what it carries.",
+    )
+}
+
+fn table(bench: &Bench, runs: &[Run]) -> Table {
+    let mut table = Table::new([
+        "load", "offered", "carried", "good", "busy", "wait", "twin", "steady", "p50", "p99",
+    ]);
+    let millis = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);
+    for run in runs {
+        // With D as it was, the load is not quite what it was meant to be.
+        let utilisation = run.offered / bench.capacity_of(run);
+        let steady = match run.load.pattern {
+            Pattern::Poisson => Mdc::new(bench.workers() as u32, utilisation).ok(),
+            Pattern::Constant => None,
+        };
+        let steady = steady.map(|pool| millis(run.service.mul_f64(pool.mean_wait())));
+        table.row([
+            run.name(),
+            format!("{:.0}", run.offered),
+            format!("{:.0}", run.carried),
+            format!("{:.0}", run.good),
+            run.inside
+                .as_ref()
+                .map_or("-".to_owned(), |inside| format!("{:.3}", inside.utilisation)),
+            millis(run.waits.mean()),
+            millis(run.twin.mean()),
+            steady.unwrap_or_else(|| "-".to_owned()),
+            millis(run.latencies.percentile(0.5)),
+            millis(run.latencies.percentile(0.99)),
+        ]);
+    }
+    table
+}
+
+fn throughput(bench: &Bench, runs: &[Run], service: Duration) -> Chart {
+    let ceiling = bench.workers() as f64 / service.as_secs_f64();
+    let most = runs.iter().map(|run| run.offered).fold(ceiling, f64::max);
+    let by_chance = || runs.iter().filter(|run| run.load.pattern == Pattern::Poisson);
+    let points = |of: fn(&Run) -> f64| by_chance().map(|run| (run.offered, of(run))).collect();
+    let description = format!(
+        "Offered against carried load of {} workers at {:?}. Carried rises with offered up to {:.0} \
+         requests a second and stays there; good falls to zero beyond it.",
+        bench.workers(),
+        bench.delay(),
+        ceiling
+    );
+    let (x, y) = (Axis::linear("offered, requests a second"), Axis::linear("requests a second"));
+    Chart::new("Carried against offered load", &description, x, y)
+        .with(
+            "W/D, D as measured",
+            Colour::Red,
+            Shape::Dashed(vec![(0.0, ceiling), (most, ceiling)]),
+        )
+        .with(
+            "all that is offered",
+            Colour::Grey,
+            Shape::Line(vec![(0.0, 0.0), (ceiling, ceiling)]),
+        )
+        .with("carried", Colour::Blue, Shape::Joined(points(|run| run.carried)))
+        .with("good", Colour::Green, Shape::Joined(points(|run| run.good)))
+}
+
+/// The band at each of a number of loads.
+fn bands(bench: &Bench, service: Duration) -> Vec<(f64, Band)> {
+    let twin = Twin::unbounded(bench.workers(), service);
+    let load = |step: u32| {
+        let share = f64::from(step) / f64::from(BAND_LOADS - 1);
+        // Closer together where the curve is steep.
+        BAND_FROM + (BAND_TO - BAND_FROM) * (1.0 - (1.0 - share).powi(2))
+    };
+    (0..BAND_LOADS)
+        .map(load)
+        .map(|load| {
+            let rate = load * bench.workers() as f64 / service.as_secs_f64();
+            let requests = (rate * bench.length().as_secs_f64()).round() as u64;
+            (load, twin.band(rate, requests, BAND_RUNS, bench.seed()))
+        })
+        .collect()
+}
+
+fn latency(bench: &Bench, runs: &[Run], service: Duration, bands: &[(f64, Band)], p: f64) -> Chart {
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let sample = |band: &Band| if p == 0.5 { band.medians.clone() } else { band.p99s.clone() };
+    let band = bands.iter().map(|(load, band)| {
+        let [low, high] = [0.05, 0.95].map(|share| sample(band).percentile(share) + service);
+        (*load, millis(low), millis(high))
+    });
+    let steady = (0..=80).filter_map(|step| {
+        let load = 0.98 * f64::from(step) / 80.0;
+        let pool = Mdc::new(bench.workers() as u32, load).ok()?;
+        let wait = pool.wait_percentile(p).ok()?;
+        Some((load, millis(service) * (1.0 + wait)))
+    });
+    let at = |run: &Run| run.offered / bench.capacity_of(run);
+    let of = |pattern: Pattern| runs.iter().filter(move |run| run.load.pattern == pattern);
+    let measured = |run: &Run| (at(run), millis(run.latencies.percentile(p)));
+    let twin = |run: &Run| (at(run), millis(run.twin.percentile(p) + run.service));
+    let name = if p == 0.5 { "median" } else { "99th percentile" };
+    let description = format!(
+        "The {name} of the latency against the load, on a logarithmic scale: flat up to about .7, \
+         steep from .9 on, and beyond 1 as long as the run. Measured points and the twin's agree."
+    );
+    let (x, y) =
+        (Axis::linear("offered load, times W/D").between(0.0, 1.25), Axis::log("milliseconds"));
+    Chart::new(&format!("Latency against load: {name}"), &description, x, y)
+        .with("nine in ten such runs", Colour::Orange, Shape::Band(band.collect()))
+        .with("steady state, M/D/c", Colour::Orange, Shape::Line(steady.collect()))
+        .with("twin", Colour::Green, Shape::Points(of(Pattern::Poisson).map(twin).collect()))
+        .with("measured", Colour::Blue, Shape::Points(of(Pattern::Poisson).map(measured).collect()))
+        .with(
+            "constant gaps",
+            Colour::Purple,
+            Shape::Points(of(Pattern::Constant).map(measured).collect()),
+        )
+}

@@ -1,0 +1,96 @@
+//! The programs of the lab in their short form: their checks hold, and their pages are whole.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+
+/// One at a time: they measure.
+static MEASURING: Mutex<()> = Mutex::new(());
+
+/// The exit code of a program that the machine kept from measuring.
+const SPOILT: i32 = 3;
+
+/// An example's program: cargo builds it beside the folder of the tests' programs.
+fn example(name: &str) -> Command {
+    let this = std::env::current_exe().unwrap();
+    let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
+    let path = target.join("examples").join(name);
+    assert!(path.exists(), "{} is missing: run cargo build --examples", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a program that writes a page and, where `traced`, a line for each request, and looks at
+/// all that it says.
+fn run(name: &str, options: &[&str], traced: bool) -> String {
+    let _measuring = MEASURING.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let (page, trace) = (folder.path().join("page.html"), folder.path().join("trace.csv"));
+    let mut command = example(name);
+    command.args(options).arg("--html").arg(&page).arg("--svg").arg(folder.path());
+    if traced {
+        command.arg("--csv").arg(&trace);
+    }
+    let output = command.output().unwrap();
+    let (said, complaint) = (text(&output.stdout), text(&output.stderr));
+    let checks: Vec<&str> = said.lines().filter(|line| line.starts_with("CHECK ")).collect();
+    assert!(!checks.is_empty(), "it checks itself: {said}{complaint}");
+    match output.status.code() {
+        Some(0) => assert!(checks.iter().all(|check| check.ends_with(" ... ok")), "{said}"),
+        // A busy machine is no fault of the program, which says so after several attempts.
+        Some(SPOILT) => assert!(said.contains("spoilt by the machine"), "{said}"),
+        other => panic!("{name} ended with {other:?}: {said}{complaint}"),
+    }
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    assert!(page.matches("<svg ").count() >= 1, "it has a picture");
+    assert_eq!(page.matches("<svg ").count(), page.matches("<desc>").count());
+    let images = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let images = images.filter(|path| path.extension().is_some_and(|ending| ending == "svg"));
+    assert_eq!(images.count(), page.matches("<svg ").count());
+    if traced {
+        let lines = std::fs::read_to_string(trace).unwrap();
+        let columns = lines.lines().next().unwrap().split(',').count();
+        assert!(lines.lines().count() > 100, "a line for each request");
+        assert!(lines.lines().all(|line| line.split(',').count() == columns));
+    }
+    said
+}
+
+/// One clear line, and the exit code for wrong usage or failure.
+fn refuses(name: &str, options: &[&str], code: i32, expected: &str) {
+    let Output { status, stdout, stderr } = example(name).args(options).output().unwrap();
+    let complaint = text(&stderr);
+    assert_eq!(status.code(), Some(code), "{options:?}: {complaint}");
+    assert_eq!(text(&stdout), "", "{options:?}");
+    assert_eq!(complaint.lines().count(), 1, "{options:?}: {complaint}");
+    assert!(complaint.starts_with(&format!("{name}: ")), "{complaint}");
+    assert!(complaint.contains(expected), "{options:?}: {complaint}");
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}/", listener.local_addr().unwrap())
+}
+
+#[test]
+fn saturation_shows_the_ceiling() {
+    let said = run("saturation", &["--quick"], true);
+    assert!(said.contains("Carried against offered load"), "{said}");
+}
+
+#[test]
+fn wrong_options_get_one_clear_line() {
+    refuses("saturation", &["--workers", "0"], 2, "at least 1");
+    refuses("saturation", &["--delay", "0s"], 2, "above zero");
+    refuses("saturation", &["--url", "ftp://x/"], 1, "only http");
+    refuses("saturation", &["--url", &nobody()], 1, "cannot reach");
+    refuses("saturation", &["--html"], 2, "--html");
+}
