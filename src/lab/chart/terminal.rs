@@ -13,8 +13,9 @@ pub(super) fn draw(chart: &Chart, x: &Axis, y: &Axis, columns: usize, rows: usiz
     let (mut marks, mut fills) = (MARKS.iter().cycle(), FILLS.iter().cycle());
     for series in &chart.series {
         let mark = match &series.shape {
-            // A surface would hide what is on it.
+            // A surface would hide what is on it, and what has no name explains nothing.
             Shape::Band(_) => continue,
+            _ if series.name.is_empty() && chart.series.len() > 1 => continue,
             Shape::Boxes(_) => fills.next(),
             _ => marks.next(),
         };

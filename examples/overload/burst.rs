@@ -1,0 +1,146 @@
+//! A burst on a load that the pool carries easily, with clients that try again.
+
+use crate::measure::Bench;
+use crate::policy::Policy;
+use cws::lab::arrivals::{Arrivals, Rate, Stop};
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::load::{Outcome, Retries};
+use cws::lab::program::Program;
+use cws::lab::table::Table;
+use cws::lab::trace::Trace;
+use cws::theory::fluid;
+use std::error::Error;
+use std::time::Duration;
+
+const BASE: f64 = 0.75;
+const PEAK: f64 = 3.0;
+/// Tries after the first one, each at once.
+const RETRIES: u32 = 3;
+/// Bars that the time is divided into, in all.
+const STEPS: u32 = 24;
+/// Goodput over what is offered, at the end: recovered from here, and lost up to there.
+const RECOVERED: f64 = 0.9;
+const LOST: f64 = 0.2;
+
+/// When the burst is, and when all is over.
+struct Times {
+    begin: Duration,
+    end: Duration,
+    over: Duration,
+}
+
+pub fn run(
+    program: &mut Program,
+    bench: &Bench,
+    mut trace: Option<&mut Trace>,
+) -> Result<(), Box<dyn Error>> {
+    let times = match bench.is_quick() {
+        true => Times { begin: millis(400), end: millis(900), over: millis(2400) },
+        false => Times { begin: millis(1000), end: millis(2000), over: millis(6000) },
+    };
+    program.heading("A burst, and clients that try again");
+    program.text(&format!(
+        "A load of {BASE} with {PEAK} from {:?} to {:?}; who is refused or out of patience tries \
+         again at once, {RETRIES} times. While no try succeeds that is a load of {} on its own.",
+        times.begin,
+        times.end,
+        fluid::with_retries(BASE, RETRIES + 1)
+    ));
+    let mut shown = Vec::new();
+    for policy in [Policy::Unbounded, Policy::BoundAndAge] {
+        let of = |load: f64| load * bench.capacity();
+        let rate = Rate::burst(of(BASE), of(PEAK), times.begin, times.end - times.begin);
+        let starts = Arrivals::poisson(rate, bench.seed()).starts(Stop::After(times.over));
+        let (run, spoilt) = bench.measure(policy, &starts, Retries::at_once(RETRIES))?;
+        if let Some(trace) = trace.as_deref_mut() {
+            trace.add(&format!("burst, {}", policy.name()), &run.outcomes)?;
+        }
+        if let Some(why) = spoilt {
+            program.spoilt(format!("the burst, {}: {why}", policy.name()));
+        }
+        shown.push((policy, run.outcomes));
+    }
+    show(program, bench, &times, &shown)?;
+    for (policy, outcomes) in &shown {
+        // The last quarter of the time after the burst.
+        let from = times.over - (times.over - times.end) / 4;
+        let offered = offered(bench, outcomes, from, times.over);
+        let share = bench.goodput(outcomes, from, times.over) / offered;
+        let name = policy.name();
+        match policy {
+            Policy::Unbounded => program.check(
+                format!(
+                    "{name}: {share:.2} of what is offered is good long after the burst, at \
+                    most {LOST} expected: it does not recover"
+                ),
+                share <= LOST,
+            ),
+            _ => program.check(
+                format!(
+                    "{name}: {share:.2} of what is offered is good after the burst, \
+                    {RECOVERED} asked: it recovers"
+                ),
+                share >= RECOVERED,
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What was meant to start in a stretch of time, a second, over the capacity.
+fn offered(bench: &Bench, outcomes: &[Outcome], from: Duration, to: Duration) -> f64 {
+    let came = outcomes.iter().filter(|each| (from..to).contains(&each.intended)).count() as f64;
+    came / (to - from).as_secs_f64() / bench.capacity()
+}
+
+fn show(
+    program: &mut Program,
+    bench: &Bench,
+    times: &Times,
+    shown: &[(Policy, Vec<Outcome>)],
+) -> Result<(), Box<dyn Error>> {
+    type Measure = fn(&Bench, &[Outcome], Duration, Duration) -> f64;
+    let step = times.over / STEPS;
+    let stretches: Vec<_> = (0..STEPS).map(|number| (step * number, step * (number + 1))).collect();
+    let steps = |measure: Measure, outcomes: &[Outcome]| -> Vec<f64> {
+        stretches.iter().map(|&(from, to)| measure(bench, outcomes, from, to)).collect()
+    };
+    let stairs = |heights: &[f64]| {
+        let corners = stretches.iter().zip(heights).flat_map(|(&(from, to), &height)| {
+            [(from.as_secs_f64(), height), (to.as_secs_f64(), height)]
+        });
+        Shape::Line(corners.collect())
+    };
+    let mut chart = Chart::new(
+        "Goodput through a burst, with retries",
+        "Offered load and goodput over time. After the burst, goodput without a bound stays at zero \
+         although the load is below the knee again; with bound and age it is back at once.",
+        Axis::linear("seconds").between(0.0, times.over.as_secs_f64()),
+        Axis::linear("over W/D"),
+    );
+    if let Some((_, outcomes)) = shown.first() {
+        chart = chart.with("offered", Colour::Grey, stairs(&steps(offered, outcomes)));
+    }
+    let headings =
+        stretches.iter().step_by(3).map(|(from, _)| format!("{:.1} s", from.as_secs_f64()));
+    let mut table = Table::new(["goodput from".to_owned()].into_iter().chain(headings));
+    let goodput: Measure = |bench, outcomes, from, to| bench.goodput(outcomes, from, to);
+    for (policy, outcomes) in shown {
+        let heights = steps(goodput, outcomes);
+        let cells = heights
+            .chunks(3)
+            .map(|three| format!("{:.2}", three.iter().sum::<f64>() / three.len() as f64));
+        table.row([policy.name().to_owned()].into_iter().chain(cells));
+        chart = chart.with(policy.name(), policy.colour(), stairs(&heights));
+    }
+    program.table(&table);
+    program.figure(
+        &chart,
+        "The burst is over after a while, and without a bound its damage is not: \
+        each try that is given up has left work behind, and is followed by another one.",
+    )
+}

@@ -1,0 +1,97 @@
+//! What each worker does, and for whom: a pool that is fully busy can be of no use.
+
+use crate::measure::{Bench, Cell, Service, was_taken};
+use crate::policy::Policy;
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::load::Outcome;
+use cws::lab::program::Program;
+use std::error::Error;
+use std::time::Duration;
+
+/// The load that is shown, and for how long, in times the patience.
+const LOAD_LEAST: f64 = 2.0;
+const SHOWN: u32 = 6;
+
+/// For whom a worker works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// The answer comes in time.
+    Good,
+    /// The client still waits when it is begun, and not when it is done.
+    Late,
+    /// The client has hung up before it is begun.
+    Nobody,
+}
+
+pub fn show(program: &mut Program, bench: &Bench, cells: &[Cell]) -> Result<(), Box<dyn Error>> {
+    program.heading("Whom the workers work for");
+    for policy in [Policy::Unbounded, Policy::BoundAndAge] {
+        let past = |cell: &&Cell| cell.policy == policy && cell.times >= LOAD_LEAST;
+        let Some(cell) = cells.iter().find(past) else { continue };
+        let shown = bench.patience() * SHOWN;
+        let lanes = lanes(bench, cell, shown);
+        let busy: Duration = lanes.iter().map(|(service, _)| service.end - service.start).sum();
+        let good = lanes.iter().filter(|(_, of)| *of == Use::Good);
+        let good: Duration = good.map(|(service, _)| service.end - service.start).sum();
+        let all = shown.as_secs_f64() * bench.workers() as f64;
+        let (busy, good) = (busy.as_secs_f64() / all, good.as_secs_f64() / all);
+        program.text(&format!(
+            "{}, m = {}: the workers are {:.0} % busy for the first {shown:?}, and {:.0} % with \
+             what comes in time.",
+            policy.name(),
+            cell.times,
+            busy * 100.0,
+            good * 100.0
+        ));
+        let caption = match policy {
+            Policy::Unbounded => {
+                "Without a bound: after one patience the pool works for clients that have hung up, \
+                 and never comes back to those that still wait."
+            }
+            _ => "With bound and age: whoever is begun is answered in time.",
+        };
+        program.figure(&chart(bench, cell, &lanes, shown), caption)?;
+    }
+    Ok(())
+}
+
+/// What the workers did in the time that is shown, and for whom. The pool is first come first
+/// served, so its services and the requests that were not refused come in the same order.
+fn lanes(bench: &Bench, cell: &Cell, shown: Duration) -> Vec<(Service, Use)> {
+    let taken = cell.outcomes.iter().filter(|outcome| was_taken(outcome));
+    let pairs = cell.services.iter().zip(taken);
+    let pairs = pairs.filter(|(service, _)| service.end <= shown);
+    pairs.map(|(service, outcome)| (*service, used(bench, service, outcome))).collect()
+}
+
+fn used(bench: &Bench, service: &Service, outcome: &Outcome) -> Use {
+    match outcome.intended + bench.patience() {
+        _ if outcome.is_good(bench.patience()) => Use::Good,
+        until if service.start < until => Use::Late,
+        _ => Use::Nobody,
+    }
+}
+
+fn chart(bench: &Bench, cell: &Cell, lanes: &[(Service, Use)], shown: Duration) -> Chart {
+    let boxes = |of: Use| {
+        let of = lanes.iter().filter(|(_, used)| *used == of);
+        let each = of.map(|(service, _)| {
+            // The first worker on top.
+            let lane = (bench.workers() - service.worker.clamp(1, bench.workers())) as f64;
+            let [start, end] = [service.start, service.end].map(|time| time.as_secs_f64() * 1e3);
+            // A gap between two shows that they are two.
+            [start, lane - 0.4, end - (end - start) * 0.06, lane + 0.4]
+        });
+        Shape::Boxes(each.collect())
+    };
+    let names = (1..=bench.workers()).rev().map(|number| format!("worker {number}"));
+    let (x, y) = (Axis::linear("milliseconds"), Axis::named("", names));
+    let title = format!("Workers at m = {}: {}", cell.times, cell.policy.name());
+    let description = "One lane for each worker, a box for each request that it serves: green where \
+        the answer comes in time, orange where it comes too late, red where the client had hung up \
+        before it was begun.";
+    Chart::new(&title, description, x.between(0.0, shown.as_secs_f64() * 1e3), y)
+        .with("good", Colour::Green, boxes(Use::Good))
+        .with("late", Colour::Orange, boxes(Use::Late))
+        .with("for nobody", Colour::Red, boxes(Use::Nobody))
+}
