@@ -76,6 +76,31 @@ fn one_server_has_closed_forms() {
     }
 }
 
+/// The response time of M/M/c against its closed forms for one worker and for no load, and against
+/// its mean.
+#[test]
+fn response_times_of_exponential_service() {
+    for rho in [0.2, 0.5, 0.9] {
+        // Exponential with rate 1 - rho (Kleinrock 1975, section 5.7).
+        let one = Mmc::new(1, rho).unwrap();
+        for time in [0.0, 0.5, 3.0, 20.0] {
+            assert_near(one.response_beyond(time), (-(1.0 - rho) * time).exp(), 1e-9, "M/M/1");
+        }
+    }
+    // 3 - 2 = 1: both rates are the same.
+    for (servers, rho) in [(3, 2.0 / 3.0), (4, 0.8), (64, 0.95)] {
+        let pool = Mmc::new(servers, rho).unwrap();
+        let step = 1e-3;
+        let sum: f64 =
+            (0..200_000).map(|n| pool.response_beyond((f64::from(n) + 0.5) * step) * step).sum();
+        assert_near(sum, 1.0 + pool.mean_wait(), 1e-5, "mean");
+        let p99 = pool.response_percentile(0.99).unwrap();
+        assert_near(pool.response_beyond(p99), 0.01, 1e-9, "percentile");
+    }
+    let idle = Mmc::new(4, 0.0).unwrap();
+    assert_near(idle.response_percentile(0.5).unwrap(), 2f64.ln(), 1e-9, "service alone");
+}
+
 /// Crommelin's mean by the roots of z^c = exp(-a (1 - z)), which the library does without.
 fn mean_wait_by_roots(servers: u32, rho: f64) -> f64 {
     let (c, offered) = (f64::from(servers), rho * f64::from(servers));

@@ -108,8 +108,45 @@ impl Mmc {
         Ok(((self.waits / (1.0 - p)).ln() / self.rate()).max(0.0))
     }
 
+    /// The probability that wait and service together take longer than `time`.
+    pub fn response_beyond(&self, time: f64) -> f64 {
+        if time < 0.0 {
+            return 1.0;
+        }
+        // Those who wait: the sum of two exponential times, whose rates may be near one another.
+        let off = self.rate() - 1.0;
+        let stretched = match off * time {
+            same if same.abs() < 1e-9 => time,
+            apart => -(-apart).exp_m1() / off,
+        };
+        let service = (-time).exp();
+        service * (1.0 + self.waits * stretched)
+    }
+
+    /// The time, wait and service together, that a share `p` of the requests does not exceed.
+    pub fn response_percentile(&self, p: f64) -> Result<f64, TheoryError> {
+        let beyond = 1.0 - probability(p)?;
+        Ok(crossing(beyond, |time| self.response_beyond(time)))
+    }
+
     /// The rate at which the wait of those who wait is exponential.
     fn rate(&self) -> f64 {
         self.servers * (1.0 - self.utilisation)
     }
+}
+
+/// Where a probability that falls with time reaches `beyond`, to the last digit.
+pub(super) fn crossing(beyond: f64, probability: impl Fn(f64) -> f64) -> f64 {
+    if probability(0.0) <= beyond {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, 1.0);
+    while probability(high) > beyond {
+        high *= 2.0;
+    }
+    while high - low > 1e-12 * high {
+        let middle = 0.5 * (low + high);
+        if probability(middle) > beyond { low = middle } else { high = middle }
+    }
+    high
 }

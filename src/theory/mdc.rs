@@ -14,6 +14,7 @@
 //! exp(-sum over m >= 0 of b(m)), and Panjer's recursion (Panjer 1981) gives the distribution. That
 //! of the wait follows by Franx (Franx 2001). No roots are sought, and nothing cancels.
 
+use super::erlang::crossing;
 use super::fourier::{Complex, transform};
 use super::poisson::{distance, probabilities, stirling_error};
 use super::{TheoryError, at_least_one, finite, probability, steady};
@@ -130,20 +131,7 @@ impl Mdc {
     /// The wait that a share `p` of the requests does not exceed.
     pub fn wait_percentile(&self, p: f64) -> Result<f64, TheoryError> {
         let beyond = 1.0 - probability(p)?;
-        if self.wait_beyond(0.0) <= beyond {
-            return Ok(0.0);
-        }
-        let mut high = 1.0;
-        while self.wait_beyond(high) > beyond {
-            high *= 2.0;
-        }
-        let mut low = 0.0;
-        // Halving to the last digit.
-        while high - low > 1e-12 * high {
-            let middle = 0.5 * (low + high);
-            if self.wait_beyond(middle) > beyond { low = middle } else { high = middle }
-        }
-        Ok(high)
+        Ok(crossing(beyond, |wait| self.wait_beyond(wait)))
     }
 }
 

@@ -1,0 +1,192 @@
+//! How many workers, what queue, and what patience a load needs; without a socket, or tried out.
+//!
+//! ```text
+//! cargo run --release --example capacity_plan -- --rate 300 --delay 10ms --p99 25ms --verify
+//! ```
+
+mod options;
+mod plan;
+mod verify;
+
+#[path = "../shared/options.rs"]
+mod values;
+
+#[path = "../shared/pool.rs"]
+mod pool;
+
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::program::{self, Program};
+use cws::lab::table::Table;
+use options::Args;
+use plan::{Plan, Want, least, split};
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const LEAD: &str = "The mean load says how many workers are busy; chance says how many more it \
+    takes so that few wait. Below the least number a worker is a bargain, above it a luxury.";
+
+/// Machines that a load may be shared among, for comparison.
+const MACHINES: [u32; 4] = [1, 2, 4, 8];
+
+/// Workers above the least number that the table and the chart show.
+const MORE: u32 = 4;
+
+fn main() -> ExitCode {
+    program::run(run)
+}
+
+fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let want = args.want()?;
+    let plan = split(&want, args.per_machine).map(|(plan, _)| plan)?;
+    let mut program = Program::new(&args.common, "Capacity plan", LEAD);
+    program.text(&want.describe());
+    show_plan(&mut program, &want, &plan);
+    show_workers(&mut program, &want, &plan)?;
+    show_machines(&mut program, &want, &plan, args.per_machine);
+    let within = |time: Duration, most: Duration| time <= most;
+    program.check(
+        format!("99 % are answered within {:.1?}, {:?} asked", plan.p99, want.p99),
+        within(plan.p99, want.p99),
+    );
+    program.check(
+        format!(
+            "{} of the requests are refused, {} let pass",
+            share(plan.refused),
+            share(want.refuse)
+        ),
+        plan.refused <= want.refuse,
+    );
+    let fewer = Plan::of(&want.shared_by(plan.machines), plan.workers - 1);
+    let misses = fewer.is_none_or(|fewer| !fewer.meets(&want));
+    program.check(format!("with {} workers it is not so", plan.workers - 1), misses);
+    if args.verify {
+        verify::run(&mut program, &args, &want, &plan)?;
+    }
+    program.finish()
+}
+
+/// A share in percent, with as many digits as it needs.
+pub fn share(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent >= 0.01 => format!("{percent:.2} %"),
+        percent if percent >= 1e-9 => format!("{percent:.0e} %"),
+        _ => "none".to_owned(),
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64() * 1e3)
+}
+
+fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
+    let each = if plan.machines > 1 { " each" } else { "" };
+    program.text(&format!(
+        "Take {} machine{} with {} workers{each}: a utilisation of {:.3}, {} wait, {:.2?} on \
+         average, and 99 % are answered within {:.1?}.",
+        plan.machines,
+        if plan.machines > 1 { "s" } else { "" },
+        plan.workers,
+        plan.utilisation,
+        share(plan.wait_probability),
+        plan.mean_wait,
+        plan.p99
+    ));
+    program.say(&format!(
+        "\n  server --workers {} --delay {:?} --queue {} --queue-timeout {:?}",
+        plan.workers, want.delay, plan.queue, plan.queue_timeout
+    ));
+    let fewer = Plan::of(&want.shared_by(plan.machines), plan.workers - 1);
+    let cost = match fewer {
+        Some(fewer) => format!(
+            "One worker fewer: a utilisation of {:.3}, a mean wait of {:.2?} instead of {:.2?}, \
+             99 % within {:.1?} instead of {:.1?}, {} refused.",
+            fewer.utilisation,
+            fewer.mean_wait,
+            plan.mean_wait,
+            fewer.p99,
+            plan.p99,
+            share(fewer.refused)
+        ),
+        None => format!(
+            "One worker fewer carries {:.1} requests a second, and more come: the queue grows for \
+             ever, and what is over is refused.",
+            f64::from(plan.workers - 1) / want.delay.as_secs_f64()
+        ),
+    };
+    program.text(&format!("\n{cost}"));
+}
+
+fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), Box<dyn Error>> {
+    let mut table =
+        Table::new(["workers", "busy", "wait at all", "mean wait", "p99", "refused", "queue", ""]);
+    let shared = want.shared_by(plan.machines);
+    let first = plan.workers.saturating_sub(2).max(1);
+    let rows = (first..=plan.workers + MORE).map(|workers| (workers, Plan::of(&shared, workers)));
+    let rows: Vec<(u32, Option<Plan>)> = rows.collect();
+    for (workers, row) in &rows {
+        let Some(row) = row else {
+            let carried = f64::from(*workers) / want.delay.as_secs_f64();
+            let refused = share(1.0 - carried / shared.rate);
+            table.row([&workers.to_string(), "1.000", "all", "-", "-", &refused, "-", "too few"]);
+            continue;
+        };
+        let verdict = match row.meets(want) {
+            true if *workers == plan.workers => "the least",
+            true => "more than asked",
+            false => "too few",
+        };
+        table.row([
+            workers.to_string(),
+            format!("{:.3}", row.utilisation),
+            share(row.wait_probability),
+            millis(row.mean_wait),
+            millis(row.p99),
+            share(row.refused),
+            row.queue.to_string(),
+            verdict.to_owned(),
+        ]);
+    }
+    program.table(&table);
+    program.say("\nwaits and latencies in milliseconds, latencies with the service");
+    let of = |figure: fn(&Plan) -> Duration| {
+        let known = rows.iter().filter_map(|(workers, row)| Some((workers, row.as_ref()?)));
+        known.map(|(workers, row)| (f64::from(*workers), figure(row).as_secs_f64() * 1e3)).collect()
+    };
+    let ends = [f64::from(first), f64::from(plan.workers + MORE)];
+    let asked = want.p99.as_secs_f64() * 1e3;
+    let description = format!(
+        "The 99th percentile of the latency against the number of workers: it falls steeply up to \
+         {} workers, where it comes below what is asked, and hardly after that.",
+        plan.workers
+    );
+    let (x, y) = (Axis::linear("workers").between(ends[0], ends[1]), Axis::linear("milliseconds"));
+    let chart = Chart::new("What one more worker brings", &description, x, y)
+        .with("99th percentile", Colour::Blue, Shape::Joined(of(|row| row.p99)))
+        .with("mean wait", Colour::Orange, Shape::Joined(of(|row| row.mean_wait)))
+        .with("asked", Colour::Red, Shape::Dashed(ends.map(|x| (x, asked)).to_vec()));
+    program.figure(&chart, "Near the least number each worker counts; beyond it, none does.")
+}
+
+fn show_machines(program: &mut Program, want: &Want, plan: &Plan, most: u32) {
+    let mut table = Table::new(["machines", "workers each", "in all", "busy"]);
+    for machines in MACHINES {
+        let Ok(each) = least(&want.shared_by(machines)) else { continue };
+        if each.workers > most {
+            continue;
+        }
+        table.row([
+            machines.to_string(),
+            each.workers.to_string(),
+            (each.workers * machines).to_string(),
+            format!("{:.3}", each.utilisation),
+        ]);
+    }
+    if plan.machines <= MACHINES[MACHINES.len() - 1] {
+        program.text(
+            "\nThe same load, shared evenly among machines: many small pools need more \
+            workers than a large one, as one can be idle while another one has a queue.",
+        );
+        program.table(&table);
+    }
+}
