@@ -87,10 +87,46 @@ fn saturation_shows_the_ceiling() {
 }
 
 #[test]
+fn overload_shows_what_a_bound_keeps() {
+    let said = run("overload", &["--quick"], true);
+    for part in ["Goodput against load", "Whom the workers work for", "A burst"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_plan_is_found_without_a_socket_and_tried_out_with_one() {
+    let options = ["--rate", "100", "--delay", "20ms", "--p99", "60ms"];
+    let said = run("capacity_plan", &options, false);
+    // a = 2, and M/D/3 at 2/3 has a 99th percentile of the latency below 3 D; M/D/2 has no steady
+    // state.
+    assert!(said.contains("Take 1 machine with 3 workers"), "{said}");
+    let said = run("capacity_plan", &[&options[..], &["--quick", "--verify"]].concat(), true);
+    assert!(said.contains("A real pool of 3 workers"), "{said}");
+    let many = ["--rate", "30000", "--delay", "50ms", "--per-machine", "64", "--deadline", "2s"];
+    let said = run("capacity_plan", &many, false);
+    assert!(said.contains("Take 24 machines with 64 workers each"), "{said}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_plan() {
+    let plan =
+        || example("capacity_plan").args(["--service", "exponential", "--p99", "60ms"]).output();
+    assert_eq!(plan().unwrap().stdout, plan().unwrap().stdout);
+}
+
+#[test]
 fn wrong_options_get_one_clear_line() {
     refuses("saturation", &["--workers", "0"], 2, "at least 1");
     refuses("saturation", &["--delay", "0s"], 2, "above zero");
     refuses("saturation", &["--url", "ftp://x/"], 1, "only http");
     refuses("saturation", &["--url", &nobody()], 1, "cannot reach");
     refuses("saturation", &["--html"], 2, "--html");
+    refuses("overload", &["--patience", "soon"], 2, "write 50ms");
+    refuses("overload", &["--url", "127.0.0.1:1"], 1, "http://");
+    refuses("capacity_plan", &["--rate", "0"], 2, "above 0");
+    refuses("capacity_plan", &["--delay", "10ms", "--p99", "5ms"], 1, "at least the delay");
+    refuses("capacity_plan", &["--service", "exponential", "--p99", "20ms"], 1, "at least 46.1ms");
+    refuses("capacity_plan", &["--refuse", "1"], 2, "below 1");
+    refuses("capacity_plan", &["--rate", "200000", "--per-machine", "0"], 2, "1 to 4096");
 }
