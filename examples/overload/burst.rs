@@ -22,6 +22,9 @@ const STEPS: u32 = 24;
 const RECOVERED: f64 = 0.9;
 const LOST: f64 = 0.2;
 
+const CAPTION: &str = "The burst is over after a while, and without a bound its damage is not: \
+    each try that is given up has left work behind, and is followed by another one.";
+
 /// When the burst is, and when all is over.
 struct Times {
     begin: Duration,
@@ -117,8 +120,8 @@ fn show(
     };
     let mut chart = Chart::new(
         "Goodput through a burst, with retries",
-        "Offered load and goodput over time. After the burst, goodput without a bound stays at zero \
-         although the load is below the knee again; with bound and age it is back at once.",
+        "Offered load and goodput over time. After the burst, goodput without a bound stays at \
+         zero although the load is below the knee again; with bound and age it is back at once.",
         Axis::linear("seconds").between(0.0, times.over.as_secs_f64()),
         Axis::linear("over W/D"),
     );
@@ -138,9 +141,5 @@ fn show(
         chart = chart.with(policy.name(), policy.colour(), stairs(&heights));
     }
     program.table(&table);
-    program.figure(
-        &chart,
-        "The burst is over after a while, and without a bound its damage is not: \
-        each try that is given up has left work behind, and is followed by another one.",
-    )
+    program.figure(&chart, CAPTION)
 }

@@ -87,9 +87,9 @@ fn chart(bench: &Bench, cell: &Cell, lanes: &[(Service, Use)], shown: Duration) 
     let names = (1..=bench.workers()).rev().map(|number| format!("worker {number}"));
     let (x, y) = (Axis::linear("milliseconds"), Axis::named("", names));
     let title = format!("Workers at m = {}: {}", cell.times, cell.policy.name());
-    let description = "One lane for each worker, a box for each request that it serves: green where \
-        the answer comes in time, orange where it comes too late, red where the client had hung up \
-        before it was begun.";
+    let description = "One lane for each worker, a box for each request that it serves: \
+        green where the answer comes in time, orange where it comes too late, red where the client \
+        had hung up before it was begun.";
     Chart::new(&title, description, x.between(0.0, shown.as_secs_f64() * 1e3), y)
         .with("good", Colour::Green, boxes(Use::Good))
         .with("late", Colour::Orange, boxes(Use::Late))

@@ -114,7 +114,7 @@ impl<'a> Bench<'a> {
     }
 
     fn length(&self) -> Duration {
-        Duration::from_millis(if self.is_quick() { 900 } else { 1800 })
+        Duration::from_millis(if self.is_quick() { 500 } else { 1800 })
     }
 
     /// The first part of a run, in which the queue fills, is not counted.

@@ -1,4 +1,4 @@
-//! What happens to a fixed pool as load passes its capacity: measured, replayed, and as theory says.
+//! What happens to a fixed pool as load passes its capacity: measured, replayed, and in theory.
 //!
 //! ```text
 //! cargo run --release --example saturation
@@ -21,10 +21,10 @@ use options::{Args, Pattern};
 use std::error::Error;
 use std::process::ExitCode;
 
-const LEAD: &str = "W workers that each take D for a request carry W/D requests a second and not one \
-    more. Below that, chance alone makes requests wait, more and more as the load comes near; above \
-    it the queue grows for as long as the load lasts. Each latency counts from the moment at which \
-    its request was meant to start.";
+const LEAD: &str = "W workers that each take D for a request carry W/D requests a second and not \
+    one more. Below that, chance alone makes requests wait, more and more as the load comes near; \
+    above it the queue grows for as long as the load lasts. Each latency counts from the moment at \
+    which its request was meant to start.";
 
 fn main() -> ExitCode {
     program::run(run)

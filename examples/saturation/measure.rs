@@ -125,6 +125,11 @@ impl<'a> Bench<'a> {
         self.workers() as f64 / run.service.as_secs_f64()
     }
 
+    /// Runs of the twin at each load that the band is taken from.
+    pub fn band_runs(&self) -> u64 {
+        if self.args.common.quick { 20 } else { 60 }
+    }
+
     pub fn tolerance(&self) -> Tolerance {
         match self.args.common.quick {
             true => Tolerance { carried: 0.05, law: 0.03, twin: 0.2, floor: 0.1 },

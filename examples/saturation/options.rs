@@ -63,7 +63,7 @@ impl Args {
     /// The length of each run.
     pub fn length(&self) -> Duration {
         match self.common.quick {
-            true => Duration::from_millis(1000),
+            true => Duration::from_millis(600),
             false => Duration::from_millis(4500),
         }
     }

@@ -11,37 +11,33 @@ use cws::theory::Mdc;
 use std::error::Error;
 use std::time::Duration;
 
-/// Runs of the twin at each load that the band is taken from, and where the band is.
-const BAND_RUNS: u64 = 60;
+/// Where the band is.
 const BAND_LOADS: u32 = 14;
 const BAND_FROM: f64 = 0.3;
 const BAND_TO: f64 = 0.97;
 
+const THROUGHPUT: &str = "What is carried follows what is offered up to the ceiling of W/D, and \
+    then the ceiling. Good, which is what came in time, falls to nothing as soon as the queue has \
+    grown: the pool is as busy as before, for requests that come too late.";
+
+const P99: &str = "The 99th percentile of the latency. The twin, which knows the arrivals and the \
+    service times and nothing else, is where the measurement is. The curve is the steady state; \
+    the band is where nine in ten runs of this length are, by chance alone.";
+
+const MEDIAN: &str = "The median: half of the requests hardly notice that the pool is at .8 of \
+    what it carries.";
+
 pub fn all(program: &mut Program, bench: &Bench, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     program.table(&table(bench, runs));
     program.say(
-        "\nrates in requests a second, waits and latencies in milliseconds; twin: the same arrivals \
-         and service times in an ideal pool; steady: M/D/c, after infinitely long",
+        "\nrates in requests a second, waits and latencies in milliseconds; twin: the same \
+         arrivals and service times in an ideal pool; steady: M/D/c, after infinitely long",
     );
     let service = runs.iter().map(|run| run.service).collect::<Sample>().mean();
-    program.chart(&throughput(bench, runs, service), "What is carried follows what is offered up to \
-        the ceiling of W/D, and then the ceiling. Good, which is what came in time, falls to nothing \
-        as soon as the queue has grown: the pool is as busy as before, for requests that come too \
-        late.")?;
+    program.chart(&throughput(bench, runs, service), THROUGHPUT)?;
     let bands = bands(bench, service);
-    let p99 = latency(bench, runs, service, &bands, 0.99);
-    program.chart(
-        &p99,
-        "The 99th percentile of the latency. The twin, which knows the arrivals and \
-        the service time and nothing else, is where the measurement is. The curve is the steady \
-        state; the band is where nine in ten runs of this length are, by chance alone.",
-    )?;
-    let median = latency(bench, runs, service, &bands, 0.5);
-    program.figure(
-        &median,
-        "The median: half of the requests hardly notice that the pool is at .8 \
-        of what it carries.",
-    )
+    program.chart(&latency(bench, runs, service, &bands, 0.99), P99)?;
+    program.figure(&latency(bench, runs, service, &bands, 0.5), MEDIAN)
 }
 
 fn table(bench: &Bench, runs: &[Run]) -> Table {
@@ -81,8 +77,8 @@ fn throughput(bench: &Bench, runs: &[Run], service: Duration) -> Chart {
     let by_chance = || runs.iter().filter(|run| run.load.pattern == Pattern::Poisson);
     let points = |of: fn(&Run) -> f64| by_chance().map(|run| (run.offered, of(run))).collect();
     let description = format!(
-        "Offered against carried load of {} workers at {:?}. Carried rises with offered up to {:.0} \
-         requests a second and stays there; good falls to zero beyond it.",
+        "Offered against carried load of {} workers at {:?}. Carried rises with offered up to \
+         {:.0} requests a second and stays there; good falls to zero beyond it.",
         bench.workers(),
         bench.delay(),
         ceiling
@@ -116,7 +112,7 @@ fn bands(bench: &Bench, service: Duration) -> Vec<(f64, Band)> {
         .map(|load| {
             let rate = load * bench.workers() as f64 / service.as_secs_f64();
             let requests = (rate * bench.length().as_secs_f64()).round() as u64;
-            (load, twin.band(rate, requests, BAND_RUNS, bench.seed()))
+            (load, twin.band(rate, requests, bench.band_runs(), bench.seed()))
         })
         .collect()
 }
@@ -140,8 +136,9 @@ fn latency(bench: &Bench, runs: &[Run], service: Duration, bands: &[(f64, Band)]
     let twin = |run: &Run| (at(run), millis(run.twin.percentile(p) + run.service));
     let name = if p == 0.5 { "median" } else { "99th percentile" };
     let description = format!(
-        "The {name} of the latency against the load, on a logarithmic scale: flat up to about .7, \
-         steep from .9 on, and beyond 1 as long as the run. Measured points and the twin's agree."
+        "The {name} of the latency against the load, on a logarithmic scale: flat up to about \
+         .7, steep from .9 on, and beyond 1 as long as the run. Measured points and the twin's \
+         agree."
     );
     let (x, y) =
         (Axis::linear("offered load, times W/D").between(0.0, 1.25), Axis::log("milliseconds"));
