@@ -47,6 +47,9 @@
 //! - Workers never send on the channel of jobs, so a full queue cannot deadlock; the acceptor has
 //!   the only sender and never blocks on it. Dropping it is how workers end.
 //! - The protocol (`http`) knows neither sockets nor files nor clocks.
+//! - What is no request waits for no worker for long: services are fast, or the acceptor vets a
+//!   request before it queues it.
+//! - Measuring shares nothing: each thread writes its own shard of `metrics`, and readers add up.
 //! - No deadline is restarted by a byte: a body earns time by its length, and a response is judged
 //!   by what was taken of it in each window of time.
 //! - The acceptor blocks nowhere but in its wait for events; the one exception is the disk, when it
