@@ -147,6 +147,12 @@ pub const CACHE_DESCRIPTORS: usize = 64;
 /// Largest number of files that are held open by default, whatever the descriptor limit.
 pub const CACHE_DESCRIPTORS_MOST: usize = 1024;
 
+/// Names that are held because nothing has them: pages ask for the same ones again and again.
+pub const CACHE_MISSING: usize = 1024;
+
+/// Bytes of a longest such name; the names take 256 KiB at the most.
+pub const CACHE_MISSING_BYTES: usize = 256;
+
 /// Bytes that what is known of a file takes beside its content and its names.
 pub const CACHE_OVERHEAD: u64 = 1024;
 

@@ -16,8 +16,9 @@ use std::time::Instant;
 ///
 /// Each is looked up by the kernel, beneath the root, when it was last looked up longer than
 /// [`config::CACHE_FRESH`] ago, so that replaced files, links and permissions are noticed; if it is
-/// found in the same state, what is held of it stays. What is not there is not held, so that
-/// asking for it fills nothing. Nothing is locked while the system is asked.
+/// found in the same state, what is held of it stays. Of what is not there a few names are held,
+/// among themselves, so that asking for it puts nothing out. Nothing is locked while the system is
+/// asked.
 #[derive(Debug)]
 pub struct Files {
     root: Root,
@@ -219,10 +220,10 @@ impl Files {
     ) -> Result<Lookup, NotServed> {
         let now = Instant::now();
         let known = self.cache.as_ref().and_then(|shelf| shelf.entries.get(&asked));
-        if let Some(entry) = &known
-            && entry.is_fresh(now)
-        {
-            return Ok(Lookup::File(Arc::clone(entry)));
+        match (&known, &self.cache) {
+            (Some(entry), _) if entry.is_fresh(now) => return Ok(Lookup::File(Arc::clone(entry))),
+            (None, Some(shelf)) if shelf.is_missing(asked, now) => return Err(NotServed::NotFound),
+            _ => {}
         }
         let mut found = look();
         if let Err(NotServed::Exhausted(_)) = &found {
@@ -240,10 +241,13 @@ impl Files {
             }
             Found::Directory => Ok(Lookup::Directory),
         });
-        if let (Some(shelf), Some(_), false) =
-            (&self.cache, known, matches!(outcome, Ok(Lookup::File(_))))
-        {
-            shelf.entries.remove(&asked);
+        if let Some(shelf) = &self.cache {
+            if known.is_some() && !matches!(outcome, Ok(Lookup::File(_))) {
+                shelf.entries.remove(&asked);
+            }
+            if matches!(outcome, Err(NotServed::NotFound)) {
+                shelf.note_missing(asked, now);
+            }
         }
         outcome
     }
@@ -305,6 +309,8 @@ impl Files {
 #[derive(Debug)]
 struct Shelf {
     entries: Cache<Key, Arc<Entry>, Weight, DefaultHashBuilder, DropUnlocked>,
+    /// Names that nothing had, and when that was asked.
+    missing: Cache<Key, Instant>,
     /// What an open file weighs. There is one budget for memory and for descriptors: an open file
     /// takes as much of it as leaves room for so many as may be open.
     of_descriptor: u64,
@@ -353,7 +359,20 @@ impl Shelf {
         let options = options.build().expect("both capacities are given");
         let entries =
             Cache::with_options(options, Weight, DefaultHashBuilder::default(), DropUnlocked);
-        Self { entries, of_descriptor }
+        Self { entries, missing: Cache::new(config::CACHE_MISSING), of_descriptor }
+    }
+
+    /// True where nothing had this name a moment ago.
+    fn is_missing(&self, asked: Asked<'_>, now: Instant) -> bool {
+        let checked = self.missing.get(&asked);
+        checked.is_some_and(|at| now.saturating_duration_since(at) < config::CACHE_FRESH)
+    }
+
+    fn note_missing(&self, asked: Asked<'_>, now: Instant) {
+        if asked.path.len() <= config::CACHE_MISSING_BYTES {
+            let key = Key { path: asked.path.into(), of_index: asked.of_index };
+            self.missing.insert(key, now);
+        }
     }
 
     fn put(&self, mut entry: Entry) -> Arc<Entry> {
@@ -436,6 +455,10 @@ mod tests {
             assert!(find(&files, &format!("missing{number}")).is_none());
         }
         assert_eq!(shelf(&files).entries.len(), 1);
+        assert!(find(&files, &"x".repeat(config::CACHE_MISSING_BYTES + 1)).is_none());
+        let missing = &shelf(&files).missing;
+        assert!(missing.len() <= config::CACHE_MISSING + missing.num_shards());
+        assert!(missing.iter().all(|(key, _)| key.path.len() <= config::CACHE_MISSING_BYTES));
         let after = find(&files, "there").expect("a file");
         assert!(Arc::ptr_eq(before.held(), after.held()) || !before.held().is_whole());
     }
