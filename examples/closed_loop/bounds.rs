@@ -157,7 +157,8 @@ impl<'a> Bench<'a> {
             let after = self.server.as_ref().map(Server::snapshot);
             let figures = before.zip(after).map(|(from, to)| Figures::between(&from, &to));
             let service = figures.and_then(|figures| figures.service.mean).unwrap_or(*delay);
-            let reasons = run.conduct.spoilt(*delay).iter().map(ToString::to_string).collect();
+            let reasons =
+                run.conduct.spoilt(self.args.judged()).iter().map(ToString::to_string).collect();
             Ok::<_, Box<dyn Error>>(((run, service), reasons))
         })?;
         if let Some(reason) = spoilt {

@@ -3,9 +3,7 @@
 use crate::Args;
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{
-    Client, Conduct, Connections, Outcome, Population, Retries, Run, Target, Think,
-};
+use cws::lab::load::{Client, Connections, Outcome, Population, Retries, Run, Target, Think};
 use cws::lab::program::{self, Program};
 use cws::lab::progress::Progress;
 use cws::lab::table::Table;
@@ -35,7 +33,7 @@ pub fn show(
     program: &mut Program,
     trace: Option<&mut Trace>,
 ) -> Result<(), Box<dyn Error>> {
-    let length = Duration::from_secs(if args.common.quick { 2 } else { 5 });
+    let length = Duration::from_millis(if args.common.quick { 1500 } else { 5000 });
     let rate = LOAD * args.workers as f64 / args.delay.as_secs_f64();
     let share = STALL.div_duration_f64(length);
     program.heading("One stall, two clocks");
@@ -62,7 +60,7 @@ pub fn show(
 }
 
 fn sound(args: &Args, run: Run) -> Result<(Run, Vec<String>), Box<dyn Error>> {
-    let reasons = Conduct::spoilt(&run.conduct, args.delay);
+    let reasons = run.conduct.spoilt(args.judged());
     Ok((run, reasons.iter().map(ToString::to_string).collect()))
 }
 

@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(short, long, value_name = "N", value_parser = values::at_least_one)]
     pub connections: Option<usize>,
 
-    /// How long requests go on starting [default: 10s, or 2s with --quick]
+    /// How long requests go on starting [default: 10s, or 1s with --quick]
     #[arg(short, long, value_name = "DURATION", value_parser = values::duration)]
     pub duration: Option<Duration>,
 
@@ -139,7 +139,7 @@ impl Args {
     }
 
     fn stop(&self) -> Stop {
-        let length = Duration::from_secs(if self.common.quick { 2 } else { 10 });
+        let length = Duration::from_secs(if self.common.quick { 1 } else { 10 });
         match self.requests {
             Some(count) => Stop::Count(count as u64),
             None => Stop::After(self.duration.unwrap_or(length)),
