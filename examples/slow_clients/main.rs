@@ -1,0 +1,203 @@
+//! Slow clients against two pools: who is still served, second by second.
+//!
+//! ```text
+//! cargo run --release --example slow_clients
+//! ```
+//!
+//! Ordinary clients ask at an easy rate, while others say nothing, trickle their request, do not
+//! read their response, or keep a connection for later. The textbook pool, which gives a connection
+//! to a worker until it ends, serves nobody meanwhile. In the pool of this project they cost a slot
+//! in a table.
+
+mod hostile;
+mod show;
+mod textbook;
+
+#[path = "../shared/options.rs"]
+mod values;
+
+use clap::Parser;
+use cws::lab::arrivals::{Arrivals, Stop};
+use cws::lab::load::{Client, Connections, Retries, Run, Target};
+use cws::lab::program::{self, EXIT_CODES, Options, Program};
+use cws::lab::progress::Progress;
+use cws::lab::trace::Trace;
+use cws::{AccessLog, Config, Delay, Request, Response, Server};
+use hostile::{Attack, Kind};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+use textbook::Textbook;
+
+/// The load of the ordinary clients, as a share of the capacity.
+const LOAD: f64 = 0.4;
+
+/// Bytes of the response that slow readers ask for: more than a socket's buffers hold.
+const LARGE: usize = 16 << 20;
+
+const ABOUT: &str = "\
+Shows who is still served when slow clients come, second by second.
+
+A pool of W threads is a fixed number of places. If a thread stays with its connection until that
+ends, as in the textbook pool of this program, then W clients that say nothing, or a byte a while,
+or do not read what they asked for, or keep their connection for a next request that does not come,
+take all of them; everybody else waits, with the processor idle. Nothing needs to be malicious:
+browsers keep connections, and phones are slow.
+
+In the pool of this project a worker gets a connection with a whole request, and gives it back when
+the response is written or its client is slow to read. Slow clients cost a slot in a table.
+
+There is no --url: this is for no server but its own.";
+
+const EXAMPLES: &str = "\
+Examples:
+  slow_clients                           4 workers at 20ms, 20 slow clients of each kind
+  slow_clients --slow 200 --workers 8
+  slow_clients --html page.html          with the chart";
+
+/// Shows who is still served when slow clients come
+#[derive(Debug, Parser)]
+#[command(name = "slow_clients", version, long_about = ABOUT)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+struct Args {
+    /// Worker threads of either pool, W
+    #[arg(short, long, value_name = "N", value_parser = values::at_least_one, default_value_t = 4)]
+    workers: usize,
+
+    /// Back-end delay of each request, D
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "20ms")]
+    delay: Duration,
+
+    /// Slow clients of each kind; at least as many as workers, to take them all
+    #[arg(long, value_name = "N", value_parser = values::at_least_one, default_value_t = 20)]
+    slow: usize,
+
+    #[command(flatten)]
+    common: Options,
+}
+
+/// The times of a run: each kind of slow client comes for a while, with a pause before each and
+/// after all.
+struct Schedule {
+    attack: Duration,
+    pause: Duration,
+    /// How long an ordinary client waits.
+    patience: Duration,
+    /// The grain of what is shown.
+    window: Duration,
+}
+
+impl Schedule {
+    fn new(quick: bool) -> Self {
+        let millis = Duration::from_millis;
+        match quick {
+            true => Self {
+                attack: millis(600),
+                pause: millis(300),
+                patience: millis(200),
+                window: millis(150),
+            },
+            false => Self {
+                attack: millis(2000),
+                pause: millis(2000),
+                patience: millis(500),
+                window: millis(500),
+            },
+        }
+    }
+
+    /// When the slow clients of a kind come.
+    fn begin(&self, number: usize) -> Duration {
+        (self.attack + self.pause) * number as u32 + self.pause
+    }
+
+    fn length(&self) -> Duration {
+        self.begin(Kind::ALL.len())
+    }
+}
+
+fn main() -> ExitCode {
+    program::run(compare)
+}
+
+fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    if args.slow < args.workers {
+        let Args { slow, workers, .. } = args;
+        let reason = format!("{slow} slow clients cannot take {workers} workers (raise --slow)");
+        return Err(reason.into());
+    }
+    let lead = "Ordinary clients ask two pools of as many workers, while slow clients of four \
+                kinds come and go. A pool must not give its workers to those who need none.";
+    let mut program = Program::new(&args.common, "Slow clients", lead);
+    let schedule = Schedule::new(args.common.quick);
+    let rate = LOAD * args.workers as f64 / args.delay.as_secs_f64();
+    program.text(&format!(
+        "W = {} workers at D = {:?}; ordinary clients ask {rate:.0} times a second, {LOAD} of the \
+         capacity, and wait for {:?}; {} slow clients of each kind.",
+        args.workers, args.delay, schedule.patience, args.slow
+    ));
+    let _progress = Progress::start("slow clients", 2 * schedule.length());
+    let (ours, ours_spoilt) = program::until_sound(|| {
+        let server = our_pool(&args)?;
+        run(&args, &schedule, rate, server.addresses()[0])
+    })?;
+    let (textbook, textbook_spoilt) = program::until_sound(|| {
+        let server = Textbook::start(args.workers, args.delay)?;
+        run(&args, &schedule, rate, server.address)
+    })?;
+    for (which, spoilt) in [("this pool", ours_spoilt), ("textbook pool", textbook_spoilt)] {
+        if let Some(reason) = spoilt {
+            program.spoilt(format!("{which}: {reason}"));
+        }
+    }
+    if let Some(path) = &args.common.csv {
+        let mut trace = Trace::create(path)?;
+        trace.add("this pool", &ours.outcomes)?;
+        trace.add("textbook pool", &textbook.outcomes)?;
+        trace.finish()?;
+    }
+    show::show(&mut program, &schedule, &ours, &textbook)?;
+    program.finish()
+}
+
+/// Responds to all, after the delay; with much where `/large` is asked for.
+fn our_pool(args: &Args) -> Result<Server, Box<dyn Error>> {
+    let config = Config { workers: args.workers, access_log: AccessLog::Off, ..Config::default() };
+    let large = bytes::Bytes::from(vec![b'x'; LARGE]);
+    let respond = move |request: &Request<'_>| match request.target.path.as_bytes() {
+        b"large" => Response::ok("text/plain", large.clone()),
+        _ => Response::ok("text/plain", "done\n"),
+    };
+    Ok(Server::start(config, Delay::new(args.delay, respond))?)
+}
+
+/// The ordinary clients, and beside them the slow ones.
+fn run(
+    args: &Args,
+    schedule: &Schedule,
+    rate: f64,
+    target: SocketAddr,
+) -> Result<(Run, Vec<String>), Box<dyn Error>> {
+    let starts = Arrivals::poisson(rate, args.common.seed).starts(Stop::After(schedule.length()));
+    let connections = Connections::NewEach;
+    let client = Client {
+        target,
+        request: Target::new(target, "/").request(connections),
+        connections,
+        patience: schedule.patience,
+        retries: Retries::NONE,
+    };
+    let attacks = Kind::ALL.into_iter().enumerate().map(|(number, kind)| Attack {
+        kind,
+        clients: args.slow,
+        begin: schedule.begin(number),
+        length: schedule.attack,
+    });
+    let attackers = hostile::start(target, attacks.collect())?;
+    let run = client.open_loop(&starts)?;
+    attackers.join().map_err(|_| "the slow clients panicked")??;
+    // What is looked at is who is served within the patience, so that is what lateness can spoil.
+    let reasons = run.conduct.spoilt(schedule.patience);
+    Ok((run, reasons.iter().map(ToString::to_string).collect()))
+}

@@ -1,0 +1,119 @@
+//! Who was served, window by window, and what has to be so.
+
+use crate::Schedule;
+use crate::hostile::Kind;
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::load::Run;
+use cws::lab::program::Program;
+use cws::lab::table::Table;
+use std::error::Error;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The share of ordinary requests that this pool has to serve, whoever else is there.
+const SERVED_LEAST: f64 = 0.99;
+
+/// The share that the textbook pool may serve in the midst of slow clients.
+const PINNED_MOST: f64 = 0.05;
+
+pub fn show(
+    program: &mut Program,
+    schedule: &Schedule,
+    ours: &Run,
+    textbook: &Run,
+) -> Result<(), Box<dyn Error>> {
+    let windows = schedule.length().div_duration_f64(schedule.window).floor() as u32;
+    let windows = (0..windows).map(|number| {
+        let from = schedule.window * number;
+        from..from + schedule.window
+    });
+    let windows: Vec<_> = windows.collect();
+    let share = |run: &Run, window: &Range<Duration>| served(run, schedule, window);
+    let mut table = Table::new(["from second", "slow clients", "this pool", "textbook pool"]);
+    for window in &windows {
+        let said = |run| share(run, window).map(|s| format!("{:.0} %", 100.0 * s));
+        table.row([
+            format!("{:.1}", window.start.as_secs_f64()),
+            present(schedule, window.start).map_or("", Kind::name).to_owned(),
+            said(ours).unwrap_or_default(),
+            said(textbook).unwrap_or_default(),
+        ]);
+    }
+    program.table(&table);
+    program.chart(
+        &chart(schedule, &windows, ours, textbook),
+        "Grey: slow clients are there; in this order they are silent, trickle, do not read, and \
+         keep their connection idle. The load of the others is the same all the time. When the \
+         slow ones have gone, the textbook pool still serves for a while those who have hung up.",
+    )?;
+    check(program, schedule, ours, textbook);
+    Ok(())
+}
+
+/// The slow clients that are there at a time.
+fn present(schedule: &Schedule, time: Duration) -> Option<Kind> {
+    let there = |number: usize| {
+        let begin = schedule.begin(number);
+        (begin..begin + schedule.attack).contains(&time)
+    };
+    (0..Kind::ALL.len()).find(|&number| there(number)).map(|number| Kind::ALL[number])
+}
+
+/// The share of those meant to start in a window that were served within their patience; none
+/// without one.
+fn served(run: &Run, schedule: &Schedule, window: &Range<Duration>) -> Option<f64> {
+    let outcomes = run.outcomes.iter().filter(|outcome| window.contains(&outcome.intended));
+    let (count, good) = outcomes.fold((0, 0), |(count, good), outcome| {
+        (count + 1, good + usize::from(outcome.is_good(schedule.patience)))
+    });
+    (count > 0).then(|| good as f64 / count as f64)
+}
+
+fn check(program: &mut Program, schedule: &Schedule, ours: &Run, textbook: &Run) {
+    for (number, kind) in Kind::ALL.into_iter().enumerate() {
+        let begin = schedule.begin(number);
+        let whole = begin..begin + schedule.attack;
+        let share = served(ours, schedule, &whole).unwrap_or_default();
+        program.check(
+            format!("{}: this pool serves {:.1} % of the others", kind.name(), 100.0 * share),
+            share >= SERVED_LEAST,
+        );
+        // Who comes near the end can still be served after it.
+        let midst = begin + schedule.patience / 4..whole.end - schedule.patience;
+        let share = served(textbook, schedule, &midst).unwrap_or_default();
+        program.check(
+            format!("{}: the textbook pool serves {:.1} %", kind.name(), 100.0 * share),
+            share <= PINNED_MOST,
+        );
+    }
+    let before = Duration::ZERO..schedule.pause;
+    let share = served(textbook, schedule, &before).unwrap_or_default();
+    program.check(
+        format!("before they came, the textbook pool served {:.1} %", 100.0 * share),
+        share >= SERVED_LEAST,
+    );
+}
+
+fn chart(schedule: &Schedule, windows: &[Range<Duration>], ours: &Run, textbook: &Run) -> Chart {
+    let line = |run: &Run| {
+        let points = windows.iter().filter_map(|window| {
+            let middle = (window.start + window.end).as_secs_f64() / 2.0;
+            served(run, schedule, window).map(|share| (middle, 100.0 * share))
+        });
+        points.collect::<Vec<_>>()
+    };
+    let boxes = (0..Kind::ALL.len()).map(|number| {
+        let begin = schedule.begin(number);
+        [begin.as_secs_f64(), 0.0, (begin + schedule.attack).as_secs_f64(), 100.0]
+    });
+    Chart::new(
+        "Ordinary requests that are served in time",
+        "This pool serves all of them throughout; the textbook pool none while slow clients are \
+         there",
+        Axis::linear("second"),
+        Axis::linear("served in time, in %").between(0.0, 105.0),
+    )
+    .with("slow clients are there", Colour::Grey, Shape::Boxes(boxes.collect()))
+    .with("textbook pool", Colour::Orange, Shape::Joined(line(textbook)))
+    .with("this pool", Colour::Blue, Shape::Joined(line(ours)))
+}
