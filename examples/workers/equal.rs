@@ -1,0 +1,278 @@
+//! Pools of different sizes at the same utilisation, and at the same wait.
+
+use crate::{Args, pool};
+use cws::lab::arrivals::{Arrivals, Stop};
+use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use cws::lab::load::{Client, Connections, Outcome, Retries, Target};
+use cws::lab::program::{self, Program};
+use cws::lab::progress::Progress;
+use cws::lab::sample::Sample;
+use cws::lab::table::Table;
+use cws::lab::trace::Trace;
+use cws::lab::twin::{Fate, Twin};
+use cws::theory::{Mdc, TheoryError};
+use cws::{Config, Figures, config};
+use std::error::Error;
+use std::time::Duration;
+
+/// The sizes of the pools; those of a short run.
+const SIZES: [usize; 5] = [1, 2, 4, 8, 16];
+const QUICK_SIZES: [usize; 3] = [1, 4, 16];
+
+/// The pool whose wait at the given utilisation the others are to have.
+const MIDDLE: usize = 4;
+
+/// A pool's mean wait may be off what the twin makes of the same arrivals by this part of it, and
+/// by this part of a delay, since waking a thread takes its time.
+const TOLERANCE: (f64, f64) = (0.05, 0.02);
+const QUICK_TOLERANCE: (f64, f64) = (0.25, 0.2);
+
+/// Connections that are kept, more than ever are in use.
+const CONNECTIONS: usize = 2000;
+
+/// Nobody hangs up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What one pool did. Waits are in delays.
+struct Point {
+    workers: usize,
+    utilisation: f64,
+    rate: f64,
+    /// The mean wait: in the steady state, as it was, and as the twin has it.
+    theory: f64,
+    measured: f64,
+    twin: f64,
+    p99: f64,
+}
+
+pub fn show(
+    args: &Args,
+    program: &mut Program,
+    mut trace: Option<&mut Trace>,
+) -> Result<(), Box<dyn Error>> {
+    let rho = args.utilisation;
+    let target = Mdc::new(MIDDLE as u32, rho)?.mean_wait();
+    let sizes = if args.common.quick { &QUICK_SIZES[..] } else { &SIZES };
+    program.text(&format!(
+        "D = {:?}. A pool of {MIDDLE} at utilisation {rho} makes its clients wait for {target:.3} \
+         D on the average, in the steady state.",
+        args.delay
+    ));
+    let lengths = sizes.iter().map(|&size| length(args, size)).sum::<Duration>();
+    let _progress = Progress::start("pools", 2 * lengths);
+    let mut parts = Vec::new();
+    for (name, of_size) in [
+        ("the same utilisation", &(|_| Ok(rho)) as &dyn Fn(usize) -> Result<f64, TheoryError>),
+        ("the same wait", &|size| utilisation_for(size, target)),
+    ] {
+        let mut points = Vec::new();
+        for &size in sizes {
+            let (point, outcomes) = measure(args, program, size, of_size(size)?)?;
+            if let Some(trace) = trace.as_deref_mut() {
+                trace.add(&format!("W={size}, {name}"), &outcomes)?;
+            }
+            points.push(point);
+        }
+        parts.push((name, points));
+    }
+    for (name, points) in &parts {
+        program.heading(&format!("Pools at {name}"));
+        program.table(&table(points));
+        check_twin(args, program, name, points);
+    }
+    let [(_, hot), (_, alike)] = &parts[..] else { return Ok(()) };
+    check_order(program, hot, alike);
+    let [waits, utilisations] = charts(hot, alike)?;
+    program.chart(&waits, "At the same utilisation, who comes to a bigger pool waits less.")?;
+    program.figure(&utilisations, "For the same wait, a bigger pool may run hotter.")
+}
+
+/// Long enough for some hundred requests, also of the smallest pool.
+fn length(args: &Args, workers: usize) -> Duration {
+    let quick = if args.common.quick { 4 } else { 1 };
+    let services = (600 / workers as u32).max(200) / quick;
+    (args.delay * services).clamp(Duration::from_millis(300), Duration::from_secs(8))
+}
+
+/// The utilisation at which a pool of constant service has this mean wait in the steady state, by
+/// halving.
+fn utilisation_for(workers: usize, wait: f64) -> Result<f64, TheoryError> {
+    let (mut low, mut high) = (0.0, 0.99);
+    for _ in 0..40 {
+        let middle = (low + high) / 2.0;
+        match Mdc::new(workers as u32, middle)?.mean_wait() < wait {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    Ok((low + high) / 2.0)
+}
+
+fn measure(
+    args: &Args,
+    program: &mut Program,
+    workers: usize,
+    utilisation: f64,
+) -> Result<(Point, Vec<Outcome>), Box<dyn Error>> {
+    let rate = utilisation * workers as f64 / args.delay.as_secs_f64();
+    let starts =
+        Arrivals::poisson(rate, args.common.seed).starts(Stop::After(length(args, workers)));
+    let ((point, outcomes), spoilt) = program::until_sound(|| {
+        // Nobody is refused.
+        let config = Config {
+            queue: config::QUEUE_MOST,
+            queue_timeout: config::LONGEST_WAIT,
+            ..Config::default()
+        };
+        let server = pool::start(workers, args.delay, config)?;
+        let target = Target::new(server.addresses()[0], "/");
+        let connections = Connections::Kept(CONNECTIONS);
+        let client = Client {
+            target: target.address,
+            request: target.request(connections),
+            connections,
+            patience: PATIENCE,
+            retries: Retries::NONE,
+        };
+        let before = server.snapshot();
+        let run = client.open_loop(&starts)?;
+        let figures = Figures::between(&before, &server.snapshot());
+        let reasons = run.conduct.spoilt(args.judged()).iter().map(ToString::to_string).collect();
+        let service = figures.service.mean.unwrap_or(args.delay);
+        let point = Point::of(args, workers, rate, &run.outcomes, service)?;
+        Ok::<_, Box<dyn Error>>(((point, run.outcomes), reasons))
+    })?;
+    if let Some(reason) = spoilt {
+        program.spoilt(format!("W = {workers} at {utilisation:.2}: {reason}"));
+    }
+    Ok((point, outcomes))
+}
+
+impl Point {
+    fn of(
+        args: &Args,
+        workers: usize,
+        rate: f64,
+        outcomes: &[Outcome],
+        service: Duration,
+    ) -> Result<Self, TheoryError> {
+        let delay = args.delay.as_secs_f64();
+        let mut answered: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_success()).collect();
+        let begun = |outcome: &Outcome| outcome.begun.unwrap_or(outcome.intended);
+        answered.sort_unstable_by_key(|outcome| begun(outcome));
+        let arrivals: Vec<Duration> = answered.iter().map(|outcome| begun(outcome)).collect();
+        // The delay of each as the server says it, and what a worker does beside it on the average.
+        let slept = |outcome: &Outcome| outcome.server.delay.unwrap_or(args.delay);
+        let delays: Sample = answered.iter().map(|outcome| slept(outcome)).collect();
+        let beside = service.saturating_sub(delays.mean());
+        let twin = Twin::unbounded(workers, service);
+        let twin = twin.replay_services(&arrivals, |number| slept(answered[number]) + beside);
+        let twin: Sample = twin.into_iter().filter_map(Fate::wait).collect();
+        let waits: Sample = answered.iter().filter_map(|outcome| outcome.server.queue).collect();
+        let utilisation = rate * delay / workers as f64;
+        Ok(Self {
+            workers,
+            utilisation,
+            rate,
+            theory: Mdc::new(workers as u32, utilisation)?.mean_wait(),
+            measured: waits.mean().as_secs_f64() / delay,
+            twin: twin.mean().as_secs_f64() / delay,
+            p99: waits.percentile(0.99).as_secs_f64() / delay,
+        })
+    }
+}
+
+fn table(points: &[Point]) -> Table {
+    let mut table = Table::new([
+        "workers",
+        "utilisation",
+        "requests/s",
+        "mean wait in D",
+        "twin",
+        "steady state",
+        "p99 wait in D",
+    ]);
+    for point in points {
+        table.row([
+            point.workers.to_string(),
+            format!("{:.3}", point.utilisation),
+            format!("{:.0}", point.rate),
+            format!("{:.3}", point.measured),
+            format!("{:.3}", point.twin),
+            format!("{:.3}", point.theory),
+            format!("{:.2}", point.p99),
+        ]);
+    }
+    table
+}
+
+fn check_twin(args: &Args, program: &mut Program, name: &str, points: &[Point]) {
+    let (part, floor) = if args.common.quick { QUICK_TOLERANCE } else { TOLERANCE };
+    for point in points {
+        let off = (point.measured - point.twin).abs();
+        program.check(
+            format!(
+                "{name}, W = {}: the mean wait is {:.3} D, and the twin's {:.3} D",
+                point.workers, point.measured, point.twin
+            ),
+            off <= part * point.twin + floor,
+        );
+    }
+}
+
+fn check_order(program: &mut Program, hot: &[Point], alike: &[Point]) {
+    let (Some(small), Some(big)) = (hot.first(), hot.last()) else { return };
+    program.check(
+        format!(
+            "at utilisation {:.2}, {} workers make their clients wait for {:.3} D, 1 worker for \
+             {:.2} D",
+            big.utilisation, big.workers, big.measured, small.measured
+        ),
+        big.measured < small.measured / 4.0,
+    );
+    let (Some(small), Some(big)) = (alike.first(), alike.last()) else { return };
+    program.check(
+        format!(
+            "for the same wait, {} workers run at {:.2}, and 1 worker at {:.2}",
+            big.workers, big.utilisation, small.utilisation
+        ),
+        alike.windows(2).all(|pair| pair[0].utilisation < pair[1].utilisation),
+    );
+}
+
+fn charts(hot: &[Point], alike: &[Point]) -> Result<[Chart; 2], TheoryError> {
+    let of = |points: &[Point], value: fn(&Point) -> f64| {
+        points.iter().map(|point| (point.workers as f64, value(point))).collect::<Vec<_>>()
+    };
+    let most = hot.iter().map(|point| point.workers).max().unwrap_or(1);
+    let (rho, wait) = (hot.first().map(|p| p.utilisation), alike.first().map(|p| p.theory));
+    let (mut waits, mut utilisations) = (Vec::new(), Vec::new());
+    for workers in 1..=most {
+        let steady = Mdc::new(workers as u32, rho.unwrap_or_default())?.mean_wait();
+        waits.push((workers as f64, steady));
+        utilisations.push((workers as f64, utilisation_for(workers, wait.unwrap_or_default())?));
+    }
+    Ok([
+        Chart::new(
+            "Mean wait at the same utilisation",
+            "The mean wait falls as the pool grows, measured and in theory",
+            Axis::linear("workers"),
+            Axis::linear("mean wait in D"),
+        )
+        .with("steady state, M/D/c", Colour::Orange, Shape::Dashed(waits))
+        .with("twin", Colour::Green, Shape::Points(of(hot, |point| point.twin)))
+        .with("measured", Colour::Blue, Shape::Points(of(hot, |point| point.measured))),
+        Chart::new(
+            "Utilisation at the same mean wait",
+            "The utilisation that a pool may have for one mean wait rises with its size",
+            Axis::linear("workers"),
+            Axis::linear("utilisation").between(0.0, 1.0),
+        )
+        .with("steady state, M/D/c", Colour::Orange, Shape::Dashed(utilisations))
+        .with(
+            "what was run",
+            Colour::Blue,
+            Shape::Points(of(alike, |point| point.utilisation)),
+        ),
+    ])
+}
