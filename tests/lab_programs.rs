@@ -119,6 +119,65 @@ fn the_same_seed_gives_the_same_plan() {
 }
 
 #[test]
+fn load_says_what_each_request_met() {
+    let said = run("load", &["--quick"], true);
+    assert!(said.contains("status 200") && said.contains("from the intended start"), "{said}");
+    let said = run("load", &["--quick", "--clients", "8", "--think", "5ms"], true);
+    assert!(said.contains("8 clients that think for 5ms"), "{said}");
+}
+
+/// What the options ask for is what the server gets.
+#[test]
+fn load_takes_arrivals_connections_and_retries_from_its_options() {
+    let _measuring = MEASURING.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("starts");
+    std::fs::write(&trace, "0\n0.01\n0.02\n\n0.5\n").unwrap();
+    let from_file = format!("trace:{}", trace.display());
+    let rows: [(&[&str], &str); 5] = [
+        (&["--arrivals", &from_file], "4 requests in 0.5s"),
+        (&["--arrivals", "constant", "--rate", "50", "-n", "20"], "20 requests in 0.4s"),
+        (&["--arrivals", "ramp:10", "--rate", "100", "--duration", "1s"], "ramp:10"),
+        (&["--arrivals", "burst:200,200ms,100ms", "--duration", "500ms"], "burst:200"),
+        (&["--connections", "3", "--duration", "200ms"], "at most 3 connections"),
+    ];
+    for (options, expected) in rows {
+        let output = example("load").args(options).output().unwrap();
+        let said = text(&output.stdout);
+        assert!(said.contains(expected) && said.contains("status 200"), "{options:?}: {said}");
+    }
+    // A pool of one worker at a tenth of the load, and clients with little patience.
+    let options = ["--workers", "1", "--delay", "50ms", "--rate", "100", "--duration", "500ms"];
+    let more = ["--patience", "100ms", "--retries", "2", "--backoff", "10ms", "--p99", "80ms"];
+    let output = example("load").args(options).args(more).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(said.contains("out of patience") && said.contains("failed"), "{said}");
+    assert!(said.contains("requests failed") && said.contains("... FAIL"), "{said}");
+    assert!(said.contains("the 99th percentile is among the failures"), "{said}");
+    assert_ne!(output.status.code(), Some(0));
+}
+
+#[test]
+fn closed_loop_follows_its_asymptotes_and_hides_a_stall() {
+    let said = run("closed_loop", &["--quick"], true);
+    assert!(said.contains("the knee is at N* = 20 clients"), "{said}");
+    assert!(said.contains("One stall, two clocks"), "{said}");
+}
+
+#[test]
+fn slow_clients_pin_the_textbook_pool_and_not_this_one() {
+    let said = run("slow_clients", &["--quick"], true);
+    assert!(said.contains("silent: this pool serves 100.0 %"), "{said}");
+}
+
+#[test]
+fn workers_wait_less_together_and_have_a_bound() {
+    let said = run("workers", &["--quick"], true);
+    assert!(said.contains("Pools at the same wait"), "{said}");
+    assert!(said.contains("A thread for each connection"), "{said}");
+}
+
+#[test]
 fn wrong_options_get_one_clear_line() {
     refuses("saturation", &["--workers", "0"], 2, "at least 1");
     refuses("saturation", &["--delay", "0s"], 2, "above zero");
@@ -132,4 +191,27 @@ fn wrong_options_get_one_clear_line() {
     refuses("capacity_plan", &["--service", "exponential", "--p99", "20ms"], 1, "at least 46.1ms");
     refuses("capacity_plan", &["--refuse", "1"], 2, "below 1");
     refuses("capacity_plan", &["--rate", "200000", "--per-machine", "0"], 2, "1 to 4096");
+}
+
+#[test]
+fn wrong_options_of_the_programs_about_load_do_as_well() {
+    refuses("load", &["--rate", "0"], 2, "above 0");
+    refuses("load", &["--rate", "many"], 2, "not a number");
+    refuses("load", &["--workers", "0"], 2, "at least 1");
+    refuses("load", &["--clients", "0"], 2, "at least 1");
+    refuses("load", &["--duration", "0s"], 2, "above zero");
+    refuses("load", &["--rate", "10", "--clients", "4"], 2, "cannot be used with");
+    refuses("load", &["--arrivals", "weekly"], 1, "choose poisson");
+    refuses("load", &["--arrivals", "burst:1"], 1, "burst:PEAK,START,LENGTH");
+    refuses("load", &["--arrivals", "trace:/no/such"], 1, "cannot read /no/such");
+    refuses("load", &[&nobody()], 1, "cannot reach");
+    refuses("load", &["https://127.0.0.1/"], 1, "only http");
+    refuses("load", &["http://no such host/"], 1, "its host");
+    refuses("closed_loop", &["--workers", "0"], 2, "at least 1");
+    refuses("closed_loop", &["--delay", "soon"], 2, "50ms");
+    refuses("closed_loop", &["--url", &nobody()], 1, "cannot reach");
+    refuses("slow_clients", &["--workers", "0"], 2, "at least 1");
+    refuses("slow_clients", &["--slow", "2"], 1, "raise --slow");
+    refuses("workers", &["--utilisation", "1"], 2, "between 0.1 and 0.95");
+    refuses("workers", &["--delay", "0s"], 2, "above zero");
 }
