@@ -5,7 +5,7 @@ use crate::admission::{Admission, Place, Share, Stage};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::http::fault::Fault;
-use crate::metrics::{AcceptQueue, CloseReason, Counter};
+use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
 use crate::parking::{Interest, Parking, ReadyKeys, Watched};
 use crate::workers::settle;
 use crossbeam_channel::Sender;
@@ -286,10 +286,14 @@ impl Acceptor {
         if is_full && !job.connection.was_admitted() {
             return Err(job.connection);
         }
-        let since = job.since;
-        self.jobs.try_send(job).map_err(|error| error.into_inner().connection)?;
-        self.context.recorder.queued(since, waiting);
-        Ok(())
+        // Before it is sent, lest it be let go of before it came.
+        self.context.recorder.queued(job.since, waiting);
+        self.jobs.try_send(job).map_err(|error| {
+            let Job { connection, since } = error.into_inner();
+            let now = Instant::now();
+            self.context.recorder.let_go(Turn { since, taken: now, handled: false }, now);
+            connection
+        })
     }
 
     /// Looks at the deadlines, a few times a second.

@@ -20,7 +20,8 @@ pub const QUEUE: usize = 1024;
 /// Largest accepted `--queue`: the channel's slots are allocated at start.
 pub const QUEUE_MOST: usize = 1 << 20;
 
-/// Largest accepted `--workers`: beyond it threads cost more than they carry.
+/// Largest accepted `--workers`: beyond it threads cost more than they carry. Each keeps some
+/// 100 KiB of measurements, all of which a look at the figures adds up.
 pub const WORKERS_MOST: usize = 4096;
 
 /// Connections that may be open, for a program that does not say: it is below the usual limit of
@@ -203,6 +204,9 @@ pub const MARKS: u32 = 10;
 
 /// Connections to the admin address: a few browsers and scrapers.
 pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// Wait for the admin address' clients at the end: nobody's files are on their way there.
+pub const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// First pause before accepting again after the system refused a descriptor or memory; it doubles
 /// while the refusals go on.

@@ -81,7 +81,9 @@ impl Observer {
 
     /// True while as many requests wait as may.
     pub fn is_queue_full(&self) -> bool {
-        self.queue.len() >= self.config.queue.max(1)
+        // Where none may wait, it is full while no worker is idle.
+        let may_wait = self.config.queue > 0;
+        self.queue.len() >= self.config.queue && (may_wait || self.metrics.idle_workers() == 0)
     }
 
     /// Connections open now.

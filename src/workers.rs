@@ -53,18 +53,25 @@ impl<H: Handler> Worker<H> {
         let mut now = Instant::now();
         while let Some((Job { connection, since }, taken)) = self.next_job(now) {
             self.context.recorder.enter(Activity::Parse, taken);
-            let turn = Turn { since, taken, handled: false };
-            self.turn = Some(turn);
-            let (step, turn) = if self.context.admission.stage() == Stage::Cut {
+            let turn = self.turn.insert(Turn { since, taken, handled: false });
+            let step = if self.context.admission.stage() == Stage::Cut {
                 self.context.recorder.count(Counter::Abandoned);
-                (Step::Close(connection, CloseReason::Cut), turn)
+                Step::Close(connection, CloseReason::Cut)
             } else {
                 connection.serve(turn, &*self.handler, &mut self.context)
             };
+            let step = match step {
+                // Nobody looks into the table any more.
+                Step::Park(connection, _) if self.context.admission.stage() == Stage::Cut => {
+                    Step::Close(connection, CloseReason::Cut)
+                }
+                step => step,
+            };
             settle(step, &self.parking, &self.context);
             now = Instant::now();
-            self.context.recorder.let_go(turn, now);
-            self.turn = None;
+            if let Some(turn) = self.turn.take() {
+                self.context.recorder.let_go(turn, now);
+            }
         }
     }
 

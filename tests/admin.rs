@@ -146,11 +146,64 @@ fn it_answers_while_the_pool_cannot() {
     assert_eq!((&seen["queue"]["waiting"], &seen["queue"]["bound"]), (&1.into(), &1.into()));
     assert!(seen["queue"]["oldest"].as_f64().unwrap() > 0.0);
     assert_eq!(metrics(admin)["cws_connections{phase=\"queued\"}"], 1.0);
+    assert_eq!(get(address, "/").status, 503);
+    assert_eq!(metrics(admin)["cws_requests_refused_total{reason=\"full\"}"], 1.0);
+    assert_eq!(stats(admin)["totals"]["queue_full"], 1);
     for mut client in clients {
         gate.wait();
         assert_eq!(Reply::read(&mut client).body, b"done");
     }
     wait_for("room in the queue", || (get(admin, "/readyz").status == 200).then_some(()));
+}
+
+/// One worker is held until a second request has waited for too long; a third connection of its
+/// client is one too many.
+#[test]
+fn each_refusal_has_its_reason() {
+    let gate = Arc::new(Barrier::new(2));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        move |_: &Request<'_>| {
+            gate.wait();
+            Response::ok("text/plain", "done")
+        }
+    };
+    let patience = Duration::from_millis(1);
+    let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
+    let server = Server::start(Config { per_client: Some(2), ..config }, handler).unwrap();
+    let (_admin, admin) = watched(&server);
+    let address = server.addresses()[0];
+    let ask = |bytes: &[u8]| {
+        let mut client = connect(address);
+        client.write_all(bytes).unwrap();
+        client
+    };
+    let request = b"GET / HTTP/1.0\r\n\r\n";
+    let mut held = ask(request);
+    wait_for("the worker to be held", || {
+        (server.snapshot().connections(ConnectionPhase::InService) == 1).then_some(())
+    });
+    let mut late = ask(request);
+    assert_eq!(Reply::read(&mut ask(request)).status, 503, "one too many");
+    wait_for("the wait to be too long", || {
+        server.snapshot().queue.oldest.filter(|oldest| *oldest > patience)
+    });
+    gate.wait();
+    assert_eq!(Reply::read(&mut held).status, 200);
+    assert_eq!(Reply::read(&mut late).status, 503);
+    drop((held, late));
+    wait_for("both places to be free", || (server.open_connections() == 0).then_some(()));
+    assert_eq!(Reply::read(&mut ask(b"GET / HTTP/2.0\r\n\r\n")).status, 505);
+    let metrics = metrics(admin);
+    for reason in ["expired", "connections", "malformed"] {
+        let name = format!("cws_requests_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(metrics[&name], 1.0, "{reason}");
+    }
+    assert_eq!(metrics["cws_requests_refused_total{reason=\"full\"}"], 0.0);
+    // It waited for more than a millisecond, and the other one for less than the whole test.
+    assert!(metrics["cws_queue_wait_seconds_sum"] > 0.001);
+    assert_eq!(metrics["cws_queue_wait_seconds_count"], 2.0);
+    assert_eq!(metrics["cws_service_seconds_count"], 1.0);
 }
 
 #[test]

@@ -36,11 +36,13 @@ const BUCKETS: [Duration; 16] = [
 ];
 
 /// Why requests were refused, as the metric's label has it.
-const REFUSALS: [(&str, Counter); 4] = [
+const REFUSALS: [(&str, Counter); 6] = [
     ("full", Counter::QueueFull),
     ("expired", Counter::Expired),
     ("connections", Counter::TooManyConnections),
     ("draining", Counter::Abandoned),
+    ("slow", Counter::TooSlow),
+    ("malformed", Counter::Malformed),
 ];
 
 /// The answer to `/metrics`.
@@ -84,13 +86,8 @@ impl Scrape {
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let of = |counter| self.snapshot.get(counter);
         out.counter("requests_handled", "Requests that a handler answered", of(Counter::Handled))?;
-        // What was abandoned at the end was not answered, and so not counted as refused.
-        let overload = REFUSALS.iter().filter(|(_, of)| *of != Counter::Abandoned);
-        let overload: u64 = overload.map(|&(_, counter)| of(counter)).sum();
-        let malformed = of(Counter::Refused).saturating_sub(overload);
         let refusals = REFUSALS.map(|(reason, counter)| (reason, of(counter)));
-        let refusals = refusals.into_iter().chain([("malformed", malformed)]);
-        let help = "Requests that were refused, by the reason";
+        let help = "Requests that were refused, or dropped when draining ended, by the reason";
         out.counters("requests_refused", help, "reason", refusals)?;
         let classes = [("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)];
         let classes = classes.map(|(label, class)| (label, self.snapshot.responses(class)));

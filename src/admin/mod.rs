@@ -45,6 +45,7 @@ impl Admin {
             workers: 1,
             max_connections: config::ADMIN_CONNECTIONS,
             access_log: AccessLog::Off,
+            drain_timeout: config::ADMIN_DRAIN_TIMEOUT,
             http09: false,
             ..Config::default()
         };

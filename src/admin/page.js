@@ -34,7 +34,11 @@ function time(seconds) {
   return number(seconds * 1e6) + " us";
 }
 
-const percent = (share) => Math.round(share * 100) + " %";
+function percent(share) {
+  if (share > 0 && share < 0.01) return "under 1 %";
+  if (share < 1 && share > 0.99) return "over 99 %";
+  return Math.round(share * 100) + " %";
+}
 
 function age(seconds) {
   const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(seconds / unit));
@@ -87,10 +91,10 @@ function chart(points) {
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const last = points.length ? points[points.length - 1] : { at: 0, capacity: null };
   const loads = points.flatMap((point) => [point.offered, point.served, point.refused]);
-  const load = Math.max(1, ...loads);
+  const load = Math.max(0, ...loads);
   // A ceiling that is far above what is offered would flatten all the rest.
   const ceiling = last.capacity !== null && last.capacity <= 4 * load ? last.capacity : null;
-  const top = 1.1 * Math.max(load, ceiling || 0);
+  const top = 1.1 * Math.max(load, ceiling || 0) || 1;
   const x = (point) => width - (last.at - point.at) * (width / 60);
   const y = (rate) => (height - 1) * (1 - rate / top);
   const shape = (name, of) => {
@@ -157,6 +161,7 @@ function law(little) {
 function show(stats, before) {
   const { now, minute, totals } = stats;
   say("sentence", stats.ready ? stats.sentence : "stopping: " + stats.sentence);
+  say("condition", stats.ready ? stats.condition : "stopping");
   at("dot").className = "dot " + (stats.ready ? MOOD[stats.condition] : "close");
   say("host", `${location.host}, version ${stats.version}`);
   say("served", number(now.served));
@@ -185,26 +190,44 @@ function show(stats, before) {
 }
 
 let latest = null;
+let asking = false;
 let seen = Date.now();
 
-async function look() {
+async function ask() {
   try {
-    const answer = await fetch("stats.json", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-    const stats = await answer.json();
-    // A server that was started anew has nothing to compare with.
-    const same = latest !== null && latest.started === stats.started;
-    show(stats, same ? latest : null);
-    latest = stats;
-    seen = Date.now();
-    document.body.className = "";
-    at("contact").hidden = true;
+    const options = { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) };
+    const answer = await fetch("stats.json", options);
+    return answer.ok ? await answer.json() : null;
   } catch (error) {
-    const seconds = Math.round((Date.now() - seen) / 1000);
+    // No server, or none that finishes what it says: to whoever looks it is the same.
+    return null;
+  }
+}
+
+async function look() {
+  setTimeout(look, EVERY);
+  if (asking) return;
+  asking = true;
+  const stats = await ask();
+  asking = false;
+  if (stats === null) {
     document.body.className = "lost";
     at("contact").hidden = false;
-    say("contact", `Lost the server: no answer for ${seconds} s; asking again`);
+    say("lost", "Lost the server.");
+    say("since", `No answer for ${Math.round((Date.now() - seen) / 1000)} s; asking again.`);
+    return;
   }
-  setTimeout(look, EVERY);
+  // Another version may have other figures, and has a page that fits them.
+  if (latest !== null && latest.version !== stats.version) location.reload();
+  // A server that was started anew has nothing to compare with.
+  const same = latest !== null && latest.started === stats.started;
+  const before = same ? latest : null;
+  latest = stats;
+  seen = Date.now();
+  document.body.className = "";
+  at("contact").hidden = true;
+  say("lost", "");
+  show(stats, before);
 }
 
 look();

@@ -12,8 +12,9 @@ use std::time::{Duration, SystemTime};
 /// The answer to `/stats.json`. Times are in seconds, rates in requests a second.
 pub(super) fn response(watch: &Watch) -> Response {
     let observed = &watch.observed;
-    let snapshot = observed.snapshot();
+    // In this order, so that no sample is newer than the snapshot.
     let history = watch.history();
+    let snapshot = observed.snapshot();
     let (now, minute) = (history.now(&snapshot), history.minute(&snapshot));
     let points: Vec<Value> = history.points().map(point).collect();
     drop(history);
@@ -88,6 +89,7 @@ fn figures(figures: &Figures) -> Value {
         "offered": figures.offered,
         "served": figures.served,
         "refused": figures.refused,
+        "limited": figures.limited,
         "refused_share": figures.refused_share(),
         "utilisation": {
             "total": utilisation.total(),

@@ -53,20 +53,28 @@ impl Timing {
 }
 
 impl Answer {
-    /// The answer to bytes that need not be a request, of which `input` is the start.
-    pub(super) fn refusal(fault: Fault, version: Version, input: &[u8], context: &Context) -> Self {
+    /// The answer to bytes that need not be a request, of which `input` is the start, and which
+    /// have waited for it since then.
+    pub(super) fn refusal(
+        fault: Fault,
+        version: Version,
+        input: &[u8],
+        since: Instant,
+        context: &Context,
+    ) -> Self {
         let mut response = Response::fault(fault);
         if fault.is_passing() {
             response = response.with_field("Retry-After", &context.retry_after().to_string());
         }
         let now = Instant::now();
         context.recorder.count(Counter::Refused);
-        match fault {
-            Fault::QueueFull => context.recorder.count(Counter::QueueFull),
-            Fault::Expired => context.recorder.count(Counter::Expired),
-            Fault::TooManyConnections => context.recorder.count(Counter::TooManyConnections),
-            _ => {}
-        }
+        context.recorder.count(match fault {
+            Fault::QueueFull => Counter::QueueFull,
+            Fault::Expired => Counter::Expired,
+            Fault::TooManyConnections => Counter::TooManyConnections,
+            Fault::HeadTimeout | Fault::BodyTimeout => Counter::TooSlow,
+            _ => Counter::Malformed,
+        });
         Self {
             response,
             version,
@@ -74,7 +82,7 @@ impl Answer {
             after: After::Linger(CloseReason::Refused),
             made: now,
             timing: None,
-            record: record(input, now, false, context),
+            record: record(input, since, false, context),
         }
     }
 }
@@ -110,40 +118,42 @@ enum Verdict {
 
 impl Connection {
     /// Serves the request whose head is buffered, and those pipelined behind it while nobody
-    /// else waits. Gives the turn back, which ends when the connection has gone where it goes.
+    /// else waits. The turn, which is the last one's then, ends when the connection has gone where
+    /// it goes.
     pub fn serve<H: Handler>(
         mut self: Box<Self>,
-        mut turn: Turn,
+        turn: &mut Turn,
         handler: &H,
         context: &mut Context,
-    ) -> (Step, Turn) {
+    ) -> Step {
         let waited = turn.taken.saturating_duration_since(turn.since);
         if waited > context.config.queue_timeout {
-            return (self.refuse(Fault::Expired, context), turn);
+            self.answer_fault(Fault::Expired, turn.since, context);
+            return self.advance(context);
         }
         if waited > config::GONE_CHECK_AFTER && self.is_broken() {
             context.recorder.count(Counter::Gone);
-            return (Step::Close(self, CloseReason::PeerGone), turn);
+            return Step::Close(self, CloseReason::PeerGone);
         }
         for in_a_row in 1.. {
-            self.exchange(&mut turn, handler, context);
+            self.exchange(turn, handler, context);
             match self.advance(context) {
                 Step::Dispatch(connection) => self = connection,
-                step => return (step, turn),
+                step => return step,
             }
             if in_a_row == config::PIPELINE_TURN || !context.may_go_on() {
                 break;
             }
             let now = Instant::now();
-            context.recorder.let_go(turn, now);
+            context.recorder.let_go(*turn, now);
             context.recorder.went_on(now);
             context.recorder.enter(Activity::Parse, now);
-            turn = Turn { since: now, taken: now, handled: false };
+            *turn = Turn { since: now, taken: now, handled: false };
         }
         // Another's turn. The socket has room, so the acceptor finds this one at once and puts it
         // behind the others.
         self.deadline = Instant::now() + context.config.write_timeout;
-        (Step::Park(self, Interest::Writable), turn)
+        Step::Park(self, Interest::Writable)
     }
 
     /// Takes the buffered request to its next phase.
@@ -160,9 +170,13 @@ impl Connection {
                 self.start_response(answer, context);
             }
             Verdict::NeedsBody(skipper, used) => {
+                context.recorder.count(Counter::Fruitless);
                 self.drop_rest(skipper, used, Dropped::AfterQueue, context);
             }
-            Verdict::Refused(fault) => self.answer_fault(fault, context),
+            Verdict::Refused(fault) => {
+                context.recorder.count(Counter::Fruitless);
+                self.answer_fault(fault, turn.since, context);
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl Connection {
                 Some(Flow::Dispatch)
             }
             Scan::Refused(fault) => {
-                self.answer_fault(fault, context);
+                self.answer_fault(fault, Instant::now(), context);
                 Some(Flow::Again)
             }
         }
@@ -94,7 +94,7 @@ impl Connection {
             return Flow::Close(CloseReason::PeerClosed);
         }
         // It may have ended its sending side alone, and deserves to be told.
-        self.answer_fault(Fault::Truncated, context);
+        self.answer_fault(Fault::Truncated, Instant::now(), context);
         Flow::Again
     }
 
@@ -109,7 +109,7 @@ impl Connection {
             match skipper.skip(&self.input.as_slice()[head..]) {
                 Ok(count) => self.input.consume_behind(head, count),
                 Err(fault) => {
-                    self.answer_fault(fault, context);
+                    self.answer_fault(fault, Instant::now(), context);
                     return Flow::Again;
                 }
             }

@@ -20,7 +20,7 @@ use crate::http::Version;
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::head::HeadScanner;
-use crate::metrics::{CloseReason, ConnectionPhase, Counter};
+use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter};
 use crate::parking::{Interest, Parked, Socket};
 use exchange::Answer;
 use input::Input;
@@ -284,12 +284,17 @@ impl Connection {
 
     /// Answers by a fault's page and ends, without ever blocking.
     pub fn refuse(mut self: Box<Self>, fault: Fault, context: &mut Context) -> Step {
-        self.answer_fault(fault, context);
+        self.answer_fault(fault, Instant::now(), context);
         self.advance(context)
     }
 
-    fn answer_fault(&mut self, fault: Fault, context: &mut Context) {
-        let answer = Answer::refusal(fault, self.version(), self.input.as_slice(), context);
+    /// The fault's page is on its way from here on; the request has waited for it since then.
+    fn answer_fault(&mut self, fault: Fault, since: Instant, context: &mut Context) {
+        let (version, input) = (self.version(), self.input.as_slice());
+        let answer = Answer::refusal(fault, version, input, since, context);
+        if context.worker().is_some() {
+            context.recorder.enter(Activity::Respond, Instant::now());
+        }
         self.start_response(answer, context);
     }
 

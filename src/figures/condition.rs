@@ -65,7 +65,9 @@ impl Condition {
         let load = figures.load().unwrap_or(0.0).max(busy);
         let kind = if figures.offered == 0.0 && busy == 0.0 {
             ConditionKind::Idle
-        } else if busy >= BUSY && (figures.refused > 0.0 || load >= SATURATED) {
+        } else if busy >= BUSY
+            && (figures.refused > 0.0 || (load >= SATURATED && figures.waiting > 0))
+        {
             ConditionKind::Saturated
         } else if figures.refused > 0.0 {
             ConditionKind::Overflowing
@@ -103,11 +105,13 @@ impl fmt::Display for Condition {
         let service = time(self.service);
         match kind {
             ConditionKind::Idle => {
-                let seconds = self.elapsed.as_secs_f64().round();
-                write!(f, "{word}: no requests in the last {seconds} s")
+                write!(f, "{word}: no requests in the last {} s", self.elapsed.as_secs().max(1))
             }
             ConditionKind::AtEase | ConditionKind::NearSaturation if self.capacity.is_none() => {
                 write!(f, "{word}: nothing was finished yet; {pool} {keep} busy")
+            }
+            ConditionKind::AtEase | ConditionKind::NearSaturation if self.offered == 0.0 => {
+                write!(f, "{word}: nothing new came; {pool} {keep} on with what came before")
             }
             ConditionKind::AtEase => {
                 let room = self.capacity.unwrap_or_default() / self.offered.max(f64::MIN_POSITIVE);
@@ -126,8 +130,8 @@ impl fmt::Display for Condition {
             ),
             ConditionKind::Overflowing => write!(
                 f,
-                "{word}: {} of the requests were refused though {pool} had time: they came in \
-                 bursts; a longer queue would take them in",
+                "{word}: {} of the requests were refused though {pool} had time on the average: \
+                 they came in bursts",
                 percent(refused)
             ),
             ConditionKind::Saturated if self.capacity.is_none() => {
@@ -195,6 +199,7 @@ mod tests {
             offered,
             served,
             refused,
+            limited: 0.0,
             utilisation: Utilisation { delay: served / capacity, ..Utilisation::default() },
             wait: Times::default(),
             service: Times { mean, ..Times::default() },
@@ -221,8 +226,8 @@ mod tests {
             ),
             (
                 figures(2, 20.0, 5.0, 0),
-                "overflowing: 25 % of the requests were refused though 2 workers had time: they \
-                 came in bursts; a longer queue would take them in",
+                "overflowing: 25 % of the requests were refused though 2 workers had time on the \
+                 average: they came in bursts",
             ),
             (
                 figures(2, 102.6, 62.6, 8),
@@ -244,6 +249,10 @@ mod tests {
     fn a_pool_that_has_finished_nothing_yet() {
         let mut busy = figures(2, 0.0, 0.0, 7);
         busy.utilisation.delay = 1.0;
+        let mut last = figures(2, 0.0, 0.0, 0);
+        (last.utilisation.delay, last.capacity) = (0.2, Some(40.0));
+        let going_on = "at ease: nothing new came; 2 workers keep on with what came before";
+        assert_eq!(last.condition().to_string(), going_on);
         let sentence = "saturated: 2 workers keep busy and finished nothing yet; 7 wait";
         assert_eq!(busy.condition().to_string(), sentence);
     }

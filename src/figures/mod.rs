@@ -15,12 +15,15 @@ pub struct Figures {
     pub elapsed: Duration,
     /// Worker threads, W.
     pub workers: usize,
-    /// Requests a second that came, those included that were turned away at the door.
+    /// Requests a second that came, those included that were turned away by a full queue.
     pub offered: f64,
     /// Requests a second that a handler answered.
     pub served: f64,
     /// Requests a second that were refused since more came than the pool carries.
     pub refused: f64,
+    /// Requests a second that were refused since their client had too many connections. They are
+    /// part of nothing else here: no load is too much for the pool because of them.
+    pub limited: f64,
     /// The share of their time that the workers had a job: parsing, in the handler, responding.
     pub utilisation: Utilisation,
     /// From queued to taken.
@@ -110,8 +113,10 @@ impl Figures {
             let of = |snapshot: &Snapshot| counters.iter().map(|&of| snapshot.get(of)).sum::<u64>();
             of(after).saturating_sub(of(before))
         };
-        let at_the_door = counted(&[Counter::QueueFull, Counter::TooManyConnections]);
+        let at_the_door = counted(&[Counter::QueueFull]);
+        let fruitless = counted(&[Counter::Fruitless]);
         let arrived = after.arrivals().saturating_sub(before.arrivals());
+        let arrived = arrived.saturating_sub(fruitless);
         let later = counted(&[Counter::Expired, Counter::Abandoned]);
         let workers = after.workers.len();
         let service = after.service.since(&before.service);
@@ -126,6 +131,7 @@ impl Figures {
             offered: rate(arrived + at_the_door),
             served: rate(counted(&[Counter::Handled])),
             refused: rate(at_the_door + later),
+            limited: rate(counted(&[Counter::TooManyConnections])),
             utilisation: Utilisation::between(before, after),
             wait: Times::of(&wait),
             service: Times::of(&service),

@@ -14,7 +14,7 @@ pub enum Activity {
     Parse,
     /// Is in the handler, and with that in the back-end's delay.
     Delay,
-    /// Writes the response, and hands the connection on.
+    /// Writes the response, or a refusal, and hands the connection on.
     Respond,
 }
 
@@ -89,14 +89,15 @@ impl ActivityClock {
         Activity::ALL[(self.current.load(Relaxed) & 3) as usize]
     }
 
-    /// The times up to nanosecond `now`.
+    /// The times up to nanosecond `now`, and what has ended since.
     pub(super) fn read(&self, now: u64) -> WorkerTimes {
         loop {
             let before = self.current.load(Acquire);
             let mut spent: [u64; 4] = std::array::from_fn(|at| self.spent[at].load(Relaxed));
             fence(Acquire);
             if before == CHANGING || self.current.load(Relaxed) != before {
-                std::hint::spin_loop();
+                // The worker may have lost its processor in between: it needs it to go on.
+                std::thread::yield_now();
                 continue;
             }
             let activity = Activity::ALL[(before & 3) as usize];

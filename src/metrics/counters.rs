@@ -67,6 +67,13 @@ counted! {
         Expired "expired"
         /// Of those refused: their address had too many connections.
         TooManyConnections "too_many_connections"
+        /// Of those refused: some of the request had not come in time.
+        TooSlow "too_slow"
+        /// Of those refused: what came was no request that this server takes.
+        Malformed "malformed"
+        /// Turns of a worker that answered no request: a body had to be dropped first, or it was
+        /// no request.
+        Fruitless "fruitless"
         /// Requests that still waited at the drain deadline, and were dropped without an answer.
         Abandoned "abandoned"
         /// Requests dropped because their client had gone.

@@ -19,14 +19,14 @@ pub struct Distribution {
     /// Nanoseconds.
     sum: u128,
     /// Squares of nanoseconds.
-    squares: f64,
+    squares: u128,
 }
 
 impl Default for Distribution {
     fn default() -> Self {
         let longest = LONGEST.as_nanos() as u64;
         let histogram = Histogram::new_with_bounds(GRAIN, longest, DIGITS);
-        Self { histogram: histogram.expect("the bounds are constants"), sum: 0, squares: 0.0 }
+        Self { histogram: histogram.expect("the bounds are constants"), sum: 0, squares: 0 }
     }
 }
 
@@ -36,7 +36,7 @@ impl Distribution {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.histogram.saturating_record(nanos);
         self.sum += u128::from(nanos);
-        self.squares += (nanos as f64).powi(2);
+        self.squares = self.squares.saturating_add(u128::from(nanos).saturating_pow(2));
     }
 
     /// Adds durations of zero, so many.
@@ -51,7 +51,7 @@ impl Distribution {
             log::error!("cannot add up durations: {error:?}");
         }
         self.sum += other.sum;
-        self.squares += other.squares;
+        self.squares = self.squares.saturating_add(other.squares);
     }
 
     /// What has come since it was as `earlier`.
@@ -61,7 +61,7 @@ impl Distribution {
             log::error!("cannot tell what is new among durations: {error:?}");
         }
         rest.sum = self.sum.saturating_sub(earlier.sum);
-        rest.squares = (self.squares - earlier.squares).max(0.0);
+        rest.squares = self.squares.saturating_sub(earlier.squares);
         rest
     }
 
@@ -84,7 +84,7 @@ impl Distribution {
     /// durations that are all alike, 1 for exponential ones. None without a duration.
     pub fn squared_variation(&self) -> Option<f64> {
         let mean = self.mean()?.as_secs_f64();
-        let mean_square = self.squares / 1e18 / self.count() as f64;
+        let mean_square = self.squares as f64 / 1e18 / self.count() as f64;
         (mean > 0.0).then(|| (mean_square / mean.powi(2) - 1.0).max(0.0))
     }
 

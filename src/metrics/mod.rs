@@ -1,6 +1,6 @@
 //! What the server measures: one shard a thread, written by that thread alone, added up when read.
 //!
-//! The terms are those of queueing theory, and each has one meaning everywhere:
+//! The terms are those of queueing theory:
 //!
 //! - A request is **in the system** from the moment it is queued (its head is whole) to the moment
 //!   its worker lets go of it. A pipelined request that a worker goes on with is queued and taken
@@ -116,6 +116,12 @@ impl Metrics {
         snapshot
     }
 
+    /// The workers that have no job.
+    pub fn idle_workers(&self) -> usize {
+        let workers = self.shards[1..].iter();
+        workers.filter(|shard| shard.activity.activity() == Activity::Idle).count()
+    }
+
     /// Nanoseconds from the start to `moment`.
     fn nanos(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.started);
@@ -166,8 +172,7 @@ impl Recorder {
 
     /// The workers that have no job.
     pub fn idle_workers(&self) -> usize {
-        let workers = self.metrics.shards[1..].iter();
-        workers.filter(|shard| shard.activity.activity() == Activity::Idle).count()
+        self.metrics.idle_workers()
     }
 
     /// Notes a request that is queued, and the jobs that wait with it.

@@ -79,7 +79,7 @@ impl Little {
     /// How far apart both sides are, as a fraction of the number in the system.
     pub fn residual(&self) -> f64 {
         let predicted = self.rate * self.time.as_secs_f64();
-        (self.in_system - predicted).abs() / self.in_system.max(f64::MIN_POSITIVE)
+        (self.in_system - predicted).abs() / self.in_system
     }
 }
 
@@ -156,11 +156,15 @@ impl Snapshot {
             return None;
         }
         let area = self.time_in_system().wrapping_sub(earlier.time_in_system());
+        // An empty system outweighed by what was read a moment later has no number to speak of.
+        let in_system = (area as i64) as f64 / 1e9 / elapsed;
+        if in_system <= 0.0 {
+            return None;
+        }
         let arrived = self.arrivals().saturating_sub(earlier.arrivals());
         let time = self.in_system.saturating_sub(earlier.in_system).as_secs_f64() / left as f64;
         Some(Little {
-            // Negative where those that left meanwhile outweigh an empty system.
-            in_system: (area as i64).max(0) as f64 / 1e9 / elapsed,
+            in_system,
             rate: arrived as f64 / elapsed,
             time: Duration::from_secs_f64(time),
         })

@@ -16,13 +16,19 @@ pub(super) struct Passage {
     moments: u64,
 }
 
-/// Gaps between arrivals: how many, and the sums of their lengths and squares, in seconds.
+/// Gaps between arrivals: how many, and the sums of their lengths and squares, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Gaps {
     count: u64,
-    sum: f64,
-    squares: f64,
+    sum: u128,
+    squares: u128,
 }
+
+/// A longer gap, in nanoseconds, is a pause between two loads and says nothing of either.
+const PAUSE: u64 = 1_000_000_000;
+
+/// Fewer gaps than this say too little of how arrivals vary.
+const GAPS: u64 = 10;
 
 /// What one thread has timed.
 #[derive(Debug, Default)]
@@ -72,9 +78,9 @@ impl Gaps {
 
     /// The squared coefficient of variation of the gaps that have come since `earlier`.
     pub(super) fn squared_variation_since(self, earlier: Self) -> Option<f64> {
-        let count = self.count.checked_sub(earlier.count).filter(|&count| count > 1)? as f64;
-        let mean = (self.sum - earlier.sum) / count;
-        let mean_square = (self.squares - earlier.squares) / count;
+        let count = self.count.checked_sub(earlier.count).filter(|&count| count >= GAPS)? as f64;
+        let mean = self.sum.saturating_sub(earlier.sum) as f64 / count;
+        let mean_square = self.squares.saturating_sub(earlier.squares) as f64 / count;
         (mean > 0.0).then(|| (mean_square / mean.powi(2) - 1.0).max(0.0))
     }
 }
@@ -84,10 +90,12 @@ impl Times {
     pub(super) fn queued(&mut self, since: u64, waiting: usize) {
         self.arrivals.pass(since);
         if let Some(latest) = self.latest.replace(since) {
-            let gap = since.saturating_sub(latest) as f64 / 1e9;
-            self.gaps.count += 1;
-            self.gaps.sum += gap;
-            self.gaps.squares += gap.powi(2);
+            let gap = since.saturating_sub(latest);
+            if gap <= PAUSE {
+                self.gaps.count += 1;
+                self.gaps.sum += u128::from(gap);
+                self.gaps.squares += u128::from(gap).pow(2);
+            }
         }
         let taken = self.waiting.len().saturating_sub(waiting);
         self.waiting.drain(..taken);

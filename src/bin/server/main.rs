@@ -242,7 +242,9 @@ fn announce(line: &str) {
 }
 
 fn configure(args: &Args) -> Result<Config, String> {
-    let limit = cws::raise_descriptor_limit();
+    // The admin address has clients of its own.
+    let others = if args.admin.is_some() { config::ADMIN_CONNECTIONS } else { 0 };
+    let limit = cws::raise_descriptor_limit().saturating_sub(others);
     let held = args.site.cache(limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
