@@ -13,6 +13,7 @@ use plotters::prelude::SVGBackend;
 use plotters::series::DashedLineSeries;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont, ShapeStyle, TRANSPARENT, TextStyle};
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
@@ -30,6 +31,8 @@ const LINE_HEIGHT: i32 = 36;
 const MARGIN: i32 = 24;
 /// The class that the style sheet is for.
 const CLASS: &str = "lab-chart";
+/// Size of the cells of which each has one mark of a series at the most.
+const MARK_CELL: i32 = 4 * SCALE as i32;
 /// How much of a band's colour covers what is behind it.
 const BAND_ALPHA: f64 = 0.2;
 
@@ -184,8 +187,13 @@ fn draw_shape<'b>(
             plane.draw_series(DashedLineSeries::new(drawable(points), dash, gap, line(colour)))?;
         }
         Shape::Points(points) => {
+            // A mark upon a mark cannot be seen, and thousands of them make an image heavy.
+            let mut marked = HashSet::new();
             for at in drawable(points) {
-                mark(plane.plotting_area(), at, colour)?;
+                let (x, y) = plane.backend_coord(&at);
+                if marked.insert((x / MARK_CELL, y / MARK_CELL)) {
+                    mark(plane.plotting_area(), at, colour)?;
+                }
             }
         }
         Shape::Joined(points) => {
