@@ -33,8 +33,6 @@ struct Running {
     process: Started,
     address: SocketAddr,
     log: PathBuf,
-    /// Held open while it is measured.
-    idle: Vec<TcpStream>,
 }
 
 /// Runs what the arguments ask for, and reports.
@@ -51,11 +49,19 @@ pub fn all(args: &Args) -> Result<(), String> {
         .map_err(|error| format!("cannot write the files to serve: {error}"))?;
     let lines = machine::describe(&contenders);
     lines.iter().for_each(|line| println!("{line}"));
-    let mut turns = Vec::new();
+    let (mut turns, mut outcome) = (Vec::new(), Ok(()));
     for case in &cases {
-        let of_case = run_case(args, case, &contenders, folder.path())?;
-        print!("{}", report::table(case, &of_case));
-        turns.extend(of_case);
+        match run_case(args, case, &contenders, folder.path()) {
+            Ok(of_case) => {
+                print!("{}", report::table(case, &of_case));
+                turns.extend(of_case);
+            }
+            Err(reason) => {
+                // What was measured before is worth having.
+                outcome = Err(reason);
+                break;
+            }
+        }
     }
     print!("{}", report::summary(&cases, &turns));
     let write = |file: &Option<PathBuf>, text: String| match file {
@@ -64,7 +70,8 @@ pub fn all(args: &Args) -> Result<(), String> {
         None => Ok(()),
     };
     write(&args.csv, report::csv(&turns))?;
-    write(&args.html, report::html(&lines, &cases, &turns))
+    write(&args.html, report::html(&lines, &cases, &turns))?;
+    outcome
 }
 
 fn chosen_cases(args: &Args) -> Result<Vec<Case>, String> {
@@ -145,6 +152,8 @@ fn run_case(
     let mut turns = Vec::new();
     for round in 1..=rounds {
         for one in &mut running {
+            // For one server at a time: there are not descriptors enough for all.
+            let _idle = one.open_idle(case)?;
             let before = one.process.usage();
             let driven = one.drive(case, rate, seconds, folder)?;
             let after = one.process.usage();
@@ -196,14 +205,9 @@ fn start(contender: &Contender, case: &Case, folder: &Path) -> Result<Running, S
     let process = Started::new(command, &log).map_err(of_system)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let contender = contender.clone();
-    let mut running = Running { contender, process, address, log, idle: Vec::new() };
+    let mut running = Running { contender, process, address, log };
     running.wait()?;
     running.check(case)?;
-    if case.idle > 0 {
-        let (path, _) = case.target.example();
-        running.idle = idle::open(address, &path, case.idle)
-            .map_err(|error| running.failed(&format!("{} idle ones: {error}", case.idle)))?;
-    }
     Ok(running)
 }
 
@@ -228,6 +232,13 @@ impl Running {
             None => driver::drive(case, self.address, seconds, folder),
         };
         driven.map_err(|reason| self.failed(&reason))
+    }
+
+    /// The connections that stay idle while it is driven.
+    fn open_idle(&self, case: &Case) -> Result<Vec<TcpStream>, String> {
+        let (path, _) = case.target.example();
+        idle::open(self.address, &path, case.idle)
+            .map_err(|error| self.failed(&format!("{} idle ones: {error}", case.idle)))
     }
 
     fn wait(&mut self) -> Result<(), String> {
