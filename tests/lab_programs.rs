@@ -217,6 +217,7 @@ fn wrong_options_of_the_programs_about_load_do_as_well() {
     refuses("load", &["--arrivals", "burst:1"], 1, "burst:PEAK,START,LENGTH");
     refuses("load", &["--arrivals", "trace:/no/such"], 1, "cannot read /no/such");
     refuses("load", &[&nobody()], 1, "cannot reach");
+    refuses("load", &["--url", &nobody()], 1, "cannot reach");
     refuses("load", &["https://127.0.0.1/"], 1, "only http");
     refuses("load", &["http://no such host/"], 1, "its host");
     refuses("closed_loop", &["--workers", "0"], 2, "at least 1");

@@ -325,20 +325,16 @@ fn charts(args: &Args, curves: &[(u32, Vec<Point>)]) -> [Chart; 2] {
             Shape::Dashed(bends.iter().map(|(clients, of)| (*clients, value(of))).collect())
         };
         let name = format!("Z = {delays} D");
+        // One name is enough for both.
+        let bound = if *delays == THINKS[0] { "asymptotes" } else { "" };
         throughput = throughput
-            .with(
-                &format!("{name}, asymptotes"),
-                Colour::Orange,
-                lines(&|of| of.throughput / delay),
-            )
-            .with(&format!("{name}, measured"), colour, Shape::Points(of(|p| p.throughput)));
-        response = response
-            .with(
-                &format!("{name}, asymptotes"),
-                Colour::Orange,
-                lines(&|of| of.time * delay * 1e3),
-            )
-            .with(&format!("{name}, measured"), colour, Shape::Points(of(|p| p.response * 1e3)));
+            .with(bound, Colour::Orange, lines(&|of| of.throughput / delay))
+            .with(&name, colour, Shape::Points(of(|p| p.throughput)));
+        response = response.with(bound, Colour::Orange, lines(&|of| of.time * delay * 1e3)).with(
+            &name,
+            colour,
+            Shape::Points(of(|p| p.response * 1e3)),
+        );
     }
     [throughput, response]
 }

@@ -123,7 +123,7 @@ fn compare(program: &mut Program, closed: &Run, open: &Run, length: Duration) {
         (hit, hit as f64 / run.outcomes.len().max(1) as f64)
     };
     let mut table = Table::new(["", "requests", "hit", "p50", "p90", "p95", "p99", "slowest"]);
-    for (name, run) in [("closed loop", closed), ("open loop, intended start", open)] {
+    for (name, run) in [("closed loop", closed), ("open loop", open)] {
         let summary = run.summary();
         let mut row = vec![name.to_owned(), summary.count().to_string(), hit(run).0.to_string()];
         row.extend(QUANTILES.map(|quantile| {

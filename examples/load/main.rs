@@ -37,11 +37,11 @@ fn main() -> ExitCode {
 
 fn measure(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let plan = args.plan()?;
-    let server = match &args.url {
+    let server = match args.url() {
         Some(_) => None,
         None => Some(pool::start(args.workers, args.delay, Config::default())?),
     };
-    let target = match (&args.url, &server) {
+    let target = match (args.url(), &server) {
         (Some(url), _) => Target::find(url)?,
         (None, Some(server)) => Target::new(server.addresses()[0], "/"),
         (None, None) => return Err("no server".into()),

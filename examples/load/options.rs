@@ -35,7 +35,11 @@ Examples:
 pub struct Args {
     /// What to ask for, as http://HOST:PORT/PATH [default: a pool in this process]
     #[arg(value_name = "URL")]
-    pub url: Option<String>,
+    url: Option<String>,
+
+    /// The same, as the other programs of the lab have it
+    #[arg(long = "url", value_name = "URL", conflicts_with = "url")]
+    other_url: Option<String>,
 
     /// Requests a second, whatever becomes of them: an open loop [default: 400]
     #[arg(short, long, value_name = "N", value_parser = values::rate, conflicts_with = "clients")]
@@ -92,12 +96,12 @@ pub struct Args {
 
     /// Worker threads of the pool in this process
     #[arg(short, long, value_name = "N", value_parser = values::at_least_one, default_value_t = 4,
-        conflicts_with = "url")]
+        conflicts_with_all = ["url", "other_url"])]
     pub workers: usize,
 
     /// Back-end delay of the pool in this process
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "5ms",
-        conflicts_with = "url")]
+        conflicts_with_all = ["url", "other_url"])]
     pub delay: Duration,
 
     /// Check that the 99th percentile of the latency, failures included, is no longer
@@ -133,6 +137,11 @@ impl Plan {
 
 impl Args {
     const RATE: f64 = 400.0;
+
+    /// What to ask for; none for the pool in this process.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref().or(self.other_url.as_deref())
+    }
 
     fn rate(&self) -> f64 {
         self.rate.unwrap_or(Self::RATE)
@@ -216,7 +225,7 @@ impl Args {
 
     /// The load in a sentence.
     pub fn describe(&self, target: &Target, plan: &Plan) -> String {
-        let who = match &self.url {
+        let who = match self.url() {
             Some(_) => format!("http://{}{}", target.host, target.path),
             None => format!(
                 "a pool of {} workers at {:?} in this process, which carries {:.0} requests/s",

@@ -113,7 +113,7 @@ fn chart(schedule: &Schedule, windows: &[Range<Duration>], ours: &Run, textbook:
         Axis::linear("second"),
         Axis::linear("served in time, in %").between(0.0, 105.0),
     )
-    .with("slow clients are there", Colour::Grey, Shape::Boxes(boxes.collect()))
+    .with("slow clients are there", Colour::Line, Shape::Boxes(boxes.collect()))
     .with("textbook pool", Colour::Orange, Shape::Joined(line(textbook)))
     .with("this pool", Colour::Blue, Shape::Joined(line(ours)))
 }

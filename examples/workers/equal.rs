@@ -185,12 +185,12 @@ impl Point {
 fn table(points: &[Point]) -> Table {
     let mut table = Table::new([
         "workers",
-        "utilisation",
+        "rho",
         "requests/s",
-        "mean wait in D",
+        "mean wait/D",
         "twin",
         "steady state",
-        "p99 wait in D",
+        "p99 wait/D",
     ]);
     for point in points {
         table.row([

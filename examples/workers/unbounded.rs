@@ -203,14 +203,8 @@ fn late(args: &Args, met: &Met, length: Duration) -> f64 {
 }
 
 fn table(args: &Args, both: &[&Met; 2], idle: usize, length: Duration) -> Table {
-    let mut table = Table::new([
-        "",
-        "threads for the idle",
-        "memory for each",
-        "threads in overload",
-        "memory more",
-        "good, of the capacity",
-    ]);
+    let mut table =
+        Table::new(["", "idle: threads", "memory each", "overload: threads", "memory", "goodput"]);
     for met in both {
         let each = met.idle.resident as f64 / idle as f64;
         table.row([
