@@ -92,7 +92,7 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
         plan.mean_wait,
         plan.p99
     ));
-    program.say(&format!(
+    program.text(&format!(
         "\n  server --workers {} --delay {:?} --queue {} --queue-timeout {:?}",
         plan.workers, want.delay, plan.queue, plan.queue_timeout
     ));
@@ -148,7 +148,7 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         ]);
     }
     program.table(&table);
-    program.say("\nwaits and latencies in milliseconds, latencies with the service");
+    program.text("\nwaits and latencies in milliseconds, latencies with the service");
     let of = |figure: fn(&Plan) -> Duration| {
         let known = rows.iter().filter_map(|(workers, row)| Some((workers, row.as_ref()?)));
         known.map(|(workers, row)| (f64::from(*workers), figure(row).as_secs_f64() * 1e3)).collect()

@@ -47,7 +47,7 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     program.heading("Goodput");
     program.table(&table(&bench, &cells));
-    program.say("\nin brackets the 99th percentile of the latency of the good");
+    program.text("\nin brackets the 99th percentile of the latency of the good");
     program.chart(
         &chart(&bench, &cells),
         "Goodput against load. A bound at the whole patience lets \

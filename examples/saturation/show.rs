@@ -29,7 +29,7 @@ const MEDIAN: &str = "The median: half of the requests hardly notice that the po
 
 pub fn all(program: &mut Program, bench: &Bench, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     program.table(&table(bench, runs));
-    program.say(
+    program.text(
         "\nrates in requests a second, waits and latencies in milliseconds; twin: the same \
          arrivals and service times in an ideal pool; steady: M/D/c, after infinitely long",
     );
