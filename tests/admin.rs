@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
-use support::{RealServer, Reply, Site, connect, exchange, get, is_installed, wait_for};
+use support::{RealServer, Reply, Site, connect, exchange, gated, get, is_installed, wait_for};
 
 fn loopback() -> Vec<SocketAddr> {
     vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]
@@ -114,14 +113,7 @@ fn the_figures_are_what_clients_did() {
 /// Every worker is in its handler, and the queue is full; the admin address has its own.
 #[test]
 fn it_answers_while_the_pool_cannot() {
-    let gate = Arc::new(Barrier::new(2));
-    let handler = {
-        let gate = Arc::clone(&gate);
-        move |_: &Request<'_>| {
-            gate.wait();
-            Response::ok("text/plain", "done")
-        }
-    };
+    let (gate, handler) = gated();
     let config = Config { workers: 1, queue: 1, ..Config::default() };
     let server = Server::start(config, handler).unwrap();
     let (_admin, admin) = watched(&server);
@@ -160,14 +152,7 @@ fn it_answers_while_the_pool_cannot() {
 /// client is one too many.
 #[test]
 fn each_refusal_has_its_reason() {
-    let gate = Arc::new(Barrier::new(2));
-    let handler = {
-        let gate = Arc::clone(&gate);
-        move |_: &Request<'_>| {
-            gate.wait();
-            Response::ok("text/plain", "done")
-        }
-    };
+    let (gate, handler) = gated();
     let patience = Duration::from_millis(1);
     let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
     let server = Server::start(Config { per_client: Some(2), ..config }, handler).unwrap();

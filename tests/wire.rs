@@ -8,13 +8,12 @@ use cws::http::body::BodySkipper;
 use cws::http::fault::Fault;
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use cws::http::request::{NO_FIELDS, Request};
-use cws::{Config, ConnectionPhase, Counter, Request as Asked, Response, Server};
+use cws::{Config, ConnectionPhase, Counter, Server};
 use cws::{StaticFiles, config};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::sync::{Arc, Barrier};
 use support::wire_cases::{WIRE_CASES, WireCase};
-use support::{Reply, Site, TESTFILE, connect, wait_for};
+use support::{Reply, Site, TESTFILE, connect, gated, wait_for};
 
 const NEXT: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n";
 
@@ -180,14 +179,7 @@ fn a_head_cut_short_is_answered() {
 /// takes no place in the queue.
 #[test]
 fn what_is_no_request_waits_for_no_worker() {
-    let gate = Arc::new(Barrier::new(2));
-    let handler = {
-        let gate = Arc::clone(&gate);
-        move |_: &Asked<'_>| {
-            gate.wait();
-            Response::ok("text/plain", "done")
-        }
-    };
+    let (gate, handler) = gated();
     let config = Config { workers: 1, queue: 1, http09: false, ..Config::default() };
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];

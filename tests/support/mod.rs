@@ -9,12 +9,13 @@
 pub mod browser;
 pub mod wire_cases;
 
+use cws::{Request, Response};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test fails; nothing waits for it to pass.
@@ -181,6 +182,19 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A handler that holds its worker until somebody else waits at the gate, too.
+pub fn gated() -> (Arc<Barrier>, impl Fn(&Request<'_>) -> Response + Send + Sync + 'static) {
+    let gate = Arc::new(Barrier::new(2));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        move |_: &Request<'_>| {
+            gate.wait();
+            Response::ok("text/plain", "done")
+        }
+    };
+    (gate, handler)
 }
 
 /// A connection that fails the test rather than wait for ever.
