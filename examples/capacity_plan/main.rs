@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let want = args.want()?;
     let plan = split(&want, args.per_machine).map(|(plan, _)| plan)?;
-    let mut program = Program::new(&args.common, "Capacity plan", LEAD);
+    let mut program = Program::new(&args.common, "Capacity plan", LEAD).with_spare(verify::SPARE);
     program.text(&want.describe());
     show_plan(&mut program, &want, &plan);
     show_workers(&mut program, &want, &plan)?;

@@ -5,7 +5,7 @@ use crate::plan::{Plan, Want};
 use crate::{pool, share};
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
-use cws::lab::program::{self, Program};
+use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::sample::Sample;
 use cws::lab::table::Table;
@@ -23,6 +23,9 @@ const OFF: f64 = 0.05;
 const OFF_QUICK: f64 = 0.25;
 const FLOOR: f64 = 0.02;
 const FLOOR_QUICK: f64 = 0.1;
+
+/// What repeating the run may take: twice its length, and a little.
+pub const SPARE: Duration = Duration::from_secs(32);
 
 /// A load of more than this is too much for one generator beside the server.
 const RATE_MOST: f64 = 20_000.0;
@@ -54,7 +57,7 @@ pub fn run(
     }
     let length = Duration::from_secs(if args.common.quick { 2 } else { 15 });
     let starts = Arrivals::poisson(want.rate, args.common.seed).starts(Stop::After(length));
-    let (measured, spoilt) = program::until_sound(|| measure(&want, plan, &starts, length))?;
+    let (measured, spoilt) = program.until_sound(|| measure(&want, plan, &starts, length))?;
     if let Some(why) = spoilt {
         program.spoilt(format!("the real pool: {why}"));
     }

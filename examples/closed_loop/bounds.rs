@@ -4,7 +4,7 @@ use crate::{Args, pool};
 use cws::lab::arrivals::Stop;
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
 use cws::lab::load::{Client, Connections, Outcome, Population, Retries, Run, Target, Think};
-use cws::lab::program::{self, Program};
+use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::table::Table;
 use cws::lab::trace::Trace;
@@ -125,7 +125,7 @@ impl<'a> Bench<'a> {
             }
         };
         // Enough for some hundred requests of one client.
-        let services = if args.common.quick { 60 } else { 240 };
+        let services = if args.common.quick { 30 } else { 150 };
         let length =
             (args.delay * services).clamp(Duration::from_millis(100), Duration::from_secs(2));
         Ok(Self { args, server, target, length })
@@ -151,7 +151,7 @@ impl<'a> Bench<'a> {
             patience: PATIENCE,
             retries: Retries::NONE,
         };
-        let ((run, service), spoilt) = program::until_sound(|| {
+        let ((run, service), spoilt) = program.until_sound(|| {
             let before = self.server.as_ref().map(Server::snapshot);
             let run = client.closed_loop(&population, Stop::After(self.length))?;
             let after = self.server.as_ref().map(Server::snapshot);

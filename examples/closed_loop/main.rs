@@ -39,10 +39,10 @@ open loop, which counts from the intended start, sees all of those who came mean
 
 const EXAMPLES: &str = "\
 Examples:
-  closed_loop                          4 workers at 5ms, in this process
-  closed_loop --workers 8 --delay 10ms
+  closed_loop                          4 workers at 10ms, in this process
+  closed_loop --workers 8 --delay 5ms
   closed_loop --html page.html         with the charts
-  closed_loop --url http://127.0.0.1:8080/testfile --workers 4 --delay 5ms
+  closed_loop --url http://127.0.0.1:8080/testfile --workers 4 --delay 10ms
                                        of a server with these workers and this delay";
 
 /// Shows what a closed-loop test shows of a pool, and what it hides
@@ -55,7 +55,7 @@ struct Args {
     workers: usize,
 
     /// Back-end delay of each request, D
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "5ms")]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "10ms")]
     delay: Duration,
 
     /// A running server with these workers and this delay, in the place of one in this process; the

@@ -4,7 +4,7 @@ use crate::Args;
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
 use cws::lab::load::{Client, Connections, Outcome, Population, Retries, Run, Target, Think};
-use cws::lab::program::{self, Program};
+use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::table::Table;
 use cws::lab::trace::Trace;
@@ -43,9 +43,9 @@ pub fn show(
         100.0 * share
     ));
     let _progress = Progress::start("one stall", 2 * length);
-    let (closed, spoilt) = program::until_sound(|| sound(args, closed_loop(args, length)?))?;
+    let (closed, spoilt) = program.until_sound(|| sound(args, closed_loop(args, length)?))?;
     note(program, "closed loop", spoilt);
-    let (open, spoilt) = program::until_sound(|| sound(args, open_loop(args, rate, length)?))?;
+    let (open, spoilt) = program.until_sound(|| sound(args, open_loop(args, rate, length)?))?;
     note(program, "open loop", spoilt);
     if let Some(trace) = trace {
         trace.add("stall, closed loop", &closed.outcomes)?;

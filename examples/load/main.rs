@@ -52,7 +52,7 @@ fn measure(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     program.text(&args.describe(&target, &plan));
     let client = args.client(&target);
     let keep = args.common.csv.is_some();
-    let ((tally, conduct), spoilt) = program::until_sound(|| {
+    let ((tally, conduct), spoilt) = program.until_sound(|| {
         let (tally, conduct) = run_once(&client, &plan, keep)?;
         let service = tally.summary.service_clock().mean().unwrap_or_default();
         let reasons = conduct.spoilt(service.max(SHORTEST_SERVICE));

@@ -54,7 +54,7 @@ pub fn run(
         let of = |load: f64| load * bench.capacity();
         let rate = Rate::burst(of(BASE), of(PEAK), times.begin, times.end - times.begin);
         let starts = Arrivals::poisson(rate, bench.seed()).starts(Stop::After(times.over));
-        let (run, spoilt) = bench.measure(policy, &starts, Retries::at_once(RETRIES))?;
+        let (run, spoilt) = bench.measure(program, policy, &starts, Retries::at_once(RETRIES))?;
         if let Some(trace) = trace.as_deref_mut() {
             trace.add(&format!("burst, {}", policy.name()), &run.outcomes)?;
         }

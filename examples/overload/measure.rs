@@ -4,7 +4,7 @@ use crate::options::Args;
 use crate::policy::Policy;
 use cws::lab::arrivals::{Arrivals, Rate, Stop};
 use cws::lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
-use cws::lab::program::{self, Program};
+use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::sample::Sample;
 use cws::lab::twin::{Fate, Twin};
@@ -114,7 +114,7 @@ impl<'a> Bench<'a> {
     }
 
     fn length(&self) -> Duration {
-        Duration::from_millis(if self.is_quick() { 500 } else { 1800 })
+        Duration::from_millis(if self.is_quick() { 500 } else { 1500 })
     }
 
     /// The first part of a run, in which the queue fills, is not counted.
@@ -150,7 +150,7 @@ impl<'a> Bench<'a> {
                 let rate = Rate::constant(times * self.capacity());
                 let starts =
                     Arrivals::poisson(rate, self.seed()).starts(Stop::After(self.length()));
-                let (run, spoilt) = self.measure(policy, &starts, Retries::NONE)?;
+                let (run, spoilt) = self.measure(program, policy, &starts, Retries::NONE)?;
                 let cell = self.cell(policy, times, run, spoilt);
                 if let Some(why) = &cell.spoilt {
                     program.say(&format!("the machine spoilt the run {}: {why}", cell.name()));
@@ -222,11 +222,12 @@ impl<'a> Bench<'a> {
     /// Runs a load under a policy, again if the machine spoilt it.
     pub fn measure(
         &self,
+        program: &mut Program,
         policy: Policy,
         starts: &[Duration],
         retries: Retries,
     ) -> Result<(Run, Option<String>), Box<dyn Error>> {
-        program::until_sound(|| {
+        program.until_sound(|| {
             let mut run = self.measure_once(policy, starts, retries)?;
             let reasons = std::mem::take(&mut run.reasons);
             Ok((run, reasons))

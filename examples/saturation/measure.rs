@@ -4,7 +4,7 @@ use crate::options::{Args, Load, Pattern};
 use crate::pool;
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::load::{Client, Connections, Outcome, Retries, Target};
-use cws::lab::program::{self, Program};
+use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::sample::Sample;
 use cws::lab::twin::{Fate, Twin};
@@ -157,7 +157,7 @@ impl<'a> Bench<'a> {
     pub fn all(&self, program: &mut Program) -> Result<Vec<Run>, Box<dyn Error>> {
         let mut runs = Vec::new();
         for load in self.args.loads() {
-            let (mut run, spoilt) = program::until_sound(|| {
+            let (mut run, spoilt) = program.until_sound(|| {
                 let (run, reasons) = self.measure(load, &self.starts(load))?;
                 Ok::<_, Box<dyn Error>>((run, reasons))
             })?;

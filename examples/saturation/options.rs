@@ -64,7 +64,7 @@ impl Args {
     pub fn length(&self) -> Duration {
         match self.common.quick {
             true => Duration::from_millis(600),
-            false => Duration::from_millis(4500),
+            false => Duration::from_millis(4000),
         }
     }
 

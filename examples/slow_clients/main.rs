@@ -129,8 +129,10 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     let lead = "Ordinary clients ask two pools of as many workers, while slow clients of four \
                 kinds come and go. A pool must not give its workers to those who need none.";
-    let mut program = Program::new(&args.common, "Slow clients", lead);
     let schedule = Schedule::new(args.common.quick);
+    // One of the two runs may be repeated.
+    let program = Program::new(&args.common, "Slow clients", lead);
+    let mut program = program.with_spare(schedule.length() + schedule.patience);
     let rate = LOAD * args.workers as f64 / args.delay.as_secs_f64();
     program.text(&format!(
         "W = {} workers at D = {:?}; ordinary clients ask {rate:.0} times a second, {LOAD} of the \
@@ -138,11 +140,11 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         args.workers, args.delay, schedule.patience, args.slow
     ));
     let _progress = Progress::start("slow clients", 2 * schedule.length());
-    let (ours, ours_spoilt) = program::until_sound(|| {
+    let (ours, ours_spoilt) = program.until_sound(|| {
         let server = our_pool(&args)?;
         run(&args, &schedule, rate, server.addresses()[0])
     })?;
-    let (textbook, textbook_spoilt) = program::until_sound(|| {
+    let (textbook, textbook_spoilt) = program.until_sound(|| {
         let server = Textbook::start(args.workers, args.delay)?;
         run(&args, &schedule, rate, server.address)
     })?;

@@ -4,7 +4,7 @@ use crate::{Args, pool};
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
 use cws::lab::load::{Client, Connections, Outcome, Retries, Target};
-use cws::lab::program::{self, Program};
+use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::sample::Sample;
 use cws::lab::table::Table;
@@ -117,7 +117,7 @@ fn measure(
     let rate = utilisation * workers as f64 / args.delay.as_secs_f64();
     let starts =
         Arrivals::poisson(rate, args.common.seed).starts(Stop::After(length(args, workers)));
-    let ((point, outcomes), spoilt) = program::until_sound(|| {
+    let ((point, outcomes), spoilt) = program.until_sound(|| {
         // Nobody is refused.
         let config = Config {
             queue: config::QUEUE_MOST,

@@ -6,7 +6,7 @@ use crate::threads::{BackEnd, ThreadServer};
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
 use cws::lab::load::{Client, Connections, Retries, Run, Target};
-use cws::lab::program::{self, Program};
+use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::table::Table;
 use cws::lab::trace::Trace;
@@ -133,7 +133,7 @@ fn meet(
     let capacity = PLACES as f64 / args.delay.as_secs_f64();
     let starts = Arrivals::poisson(OVERLOAD * capacity, args.common.seed);
     let starts = starts.starts(Stop::After(length));
-    let (met, spoilt) = program::until_sound(|| {
+    let (met, spoilt) = program.until_sound(|| {
         let server = start(args, name)?;
         let before = Usage::now().unwrap_or_default();
         let connections = open_idle(&server, idle)?;

@@ -276,4 +276,17 @@ mod tests {
         // With gaps of a tenth of a percent of the service time, nobody notices.
         assert_eq!(conduct.spoilt(1000 * SERVICE), []);
     }
+
+    /// What this side ran out of is no failure of the server's.
+    #[test]
+    fn want_of_descriptors_and_ports_is_a_reason() {
+        use rustix::io::Errno;
+        let mut conduct = Conduct::new(false);
+        for errno in [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::ADDRNOTAVAIL, Errno::CONNREFUSED] {
+            conduct.answered(Answer::Failed(Failure::of(&errno.into())));
+        }
+        let found = conduct.spoilt(SERVICE);
+        assert_eq!(found, [Spoilt::Descriptors { tries: 1 }, Spoilt::Ports { tries: 2 }]);
+        assert!(found[1].to_string().contains("no port left (keep connections"));
+    }
 }

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// Longest wait for events: nothing is due then, and a clock must be able to count to its end.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// How long it may take to be woken: for so long before something is due, this looks instead of
+/// sleeping.
+const WAKING: Duration = Duration::from_micros(150);
+
 /// Readiness events taken at once.
 const EVENT_BATCH: usize = 1024;
 
@@ -143,7 +147,8 @@ impl<'a, D: Demand> Engine<'a, D> {
             }
             let due = [self.demand.next(), self.timers.first().map(|&(timer, _)| timer)];
             let due = due.into_iter().flatten().min().unwrap_or(Duration::MAX);
-            self.poll.wait(&mut ready, due.saturating_sub(self.now()).min(LONGEST_WAIT))?;
+            let early = due.saturating_sub(self.now()).saturating_sub(WAKING);
+            self.poll.wait(&mut ready, early.min(LONGEST_WAIT))?;
             for key in ready.iter() {
                 // What is due does not wait for a long batch to end.
                 self.begin_due();
