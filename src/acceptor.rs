@@ -1,10 +1,10 @@
 //! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
 
-use crate::accept_queue::accept_queue;
 use crate::admission::{Admission, Place, Share, Stage};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::http::fault::Fault;
+use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
 use crate::parking::{Interest, Parking, ReadyKeys, Watched};
 use crate::workers::settle;
@@ -62,6 +62,9 @@ impl Acceptor {
         context: Context,
         give_way: Box<dyn Fn() + Send>,
     ) -> io::Result<Self> {
+        if context.config.defer_accept {
+            listeners.iter().for_each(|listener| listening::defer_accept(listener, true));
+        }
         let watched = listeners.into_iter().map(|listener| parking.watch_listener(listener));
         Ok(Self {
             listeners: watched.collect::<io::Result<_>>()?,
@@ -148,7 +151,7 @@ impl Acceptor {
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return true,
-                    _ if is_shortage(&error) => {
+                    _ if listening::is_shortage(&error) => {
                         drop(place);
                         self.pause_accepting(&error);
                         return false;
@@ -321,7 +324,7 @@ impl Acceptor {
 
     /// Notes what waits in the kernel, for all listeners together.
     fn look_at_accept_queue(&self) {
-        let seen = self.listeners.iter().filter_map(|of| accept_queue(of.source()));
+        let seen = self.listeners.iter().filter_map(|of| listening::accept_queue(of.source()));
         let sum = seen.reduce(|sum, seen| AcceptQueue {
             waiting: sum.waiting + seen.waiting,
             most: sum.most + seen.most,
@@ -364,14 +367,20 @@ impl Acceptor {
         if self.drain_deadline.is_none() {
             self.drain_deadline = Some(now + self.context.config.drain_timeout);
             self.admission.enter_stage(Stage::Draining);
+            if self.context.config.defer_accept {
+                self.listeners.iter().for_each(|of| listening::defer_accept(of.source(), false));
+            }
         }
-        // What the kernel holds already was sent in time. Where there is no place for it yet, its
-        // listener stays for another look; but nobody gets to fill the backlog again and again.
+        // What the kernel holds already was sent in time, and what it keeps back gets a little time
+        // to speak. Where there is no place for it yet, its listener stays for another look; but
+        // nobody gets to fill the backlog again and again.
+        let keeps_back = self.context.config.defer_accept
+            && now < leaving_since + self.context.config.drain_delay + config::DRAIN_DEFERRED;
         for at in (0..self.listeners.len()).rev() {
             let mut left = self.drain_accepts;
             let is_empty = self.accept(at, &mut left);
             self.drain_accepts = left;
-            if is_empty || left == 0 {
+            if is_empty && !keeps_back || left == 0 {
                 self.listeners.remove(at);
             }
         }
@@ -424,11 +433,4 @@ impl Acceptor {
             settle(Step::Close(connection, reason), &self.parking, &self.context);
         }
     }
-}
-
-/// True where the system is short of descriptors or memory, for the process or at all.
-fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }

@@ -60,7 +60,7 @@ pub mod http;
 pub mod theory;
 mod metrics;
 mod figures;
-mod accept_queue;
+mod listening;
 mod access_log;
 mod parking;
 mod admission;

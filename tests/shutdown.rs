@@ -120,6 +120,22 @@ fn the_backlog_is_served_before_the_end() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
+/// The kernel keeps back who has not spoken yet; who speaks in time is heard all the same.
+#[test]
+fn who_was_connected_in_time_may_still_ask() {
+    let site = Site::new();
+    for option in [&[][..], &["--no-defer-accept"]] {
+        let mut server = RealServer::start(&site, option);
+        let mut silent = connect(server.address());
+        server.signal("TERM");
+        wait_for("the signal", || server.stderr().contains("stopping").then_some(()));
+        ask(&mut silent);
+        let reply = Reply::read(&mut silent);
+        assert_eq!((reply.body.as_slice(), reply.field("Connection")), (TESTFILE, Some("close")));
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
+
 /// Half a request is given a little time, and does not hold up the end until the drain timeout.
 #[test]
 fn half_a_request_is_answered_and_does_not_hold_up_the_end() {

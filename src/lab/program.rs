@@ -117,7 +117,8 @@ impl Program {
         Self { name: name.into_owned(), html, svg, report, checks: Vec::new(), spare: SPARE }
     }
 
-    /// Lets all repeated measurements take so long together: what a minute leaves beside the others.
+    /// Lets all repeated measurements take so long together: what a minute leaves beside the
+    /// others.
     pub fn with_spare(self, spare: Duration) -> Self {
         Self { spare, ..self }
     }

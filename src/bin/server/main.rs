@@ -67,6 +67,9 @@ struct Args {
     /// Connections that may be open from one address [default: any number]
     #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = at_least_one)]
     per_client: Option<usize>,
+    /// Accept each connection at once, instead of when its first bytes have come
+    #[arg(long, env = "CWS_NO_DEFER_ACCEPT", value_parser = flag())]
+    no_defer_accept: bool,
     /// Wait for a whole request head, from its first byte
     #[arg(long, env = "CWS_HEADER_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = timeout)]
@@ -262,6 +265,7 @@ fn configure(args: &Args) -> Result<Config, String> {
         queue: args.queue.unwrap_or(queue),
         queue_timeout: args.queue_timeout.unwrap_or(queue_timeout),
         per_client: args.per_client,
+        defer_accept: !args.no_defer_accept,
         min_rate: args.min_rate,
         access_log: access_log(args),
         server_timing: args.server_timing,

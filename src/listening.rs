@@ -1,0 +1,126 @@
+//! What the kernel does for a listener: it completes connections, and keeps them until they are
+//! accepted.
+
+use crate::metrics::AcceptQueue;
+use std::io;
+use std::net::TcpListener;
+
+/// The kernel's queue of connections that are complete and wait to be accepted, where it tells: for
+/// a listening socket Linux puts the queue's length and bound into `TCP_INFO` (`tcp_get_info` in
+/// `net/ipv4/tcp.c`), in the fields that tell of unacknowledged segments elsewhere.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
+pub fn accept_queue(listener: &TcpListener) -> Option<AcceptQueue> {
+    use std::mem::{MaybeUninit, size_of};
+    use std::os::fd::AsRawFd;
+
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the descriptor is open while `listener` is borrowed; the kernel writes `length`
+    // bytes at most; any bytes, zeroes that it leaves included, make a `tcp_info`, which is
+    // nothing but integers.
+    let info = unsafe {
+        let outcome = libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        );
+        if outcome != 0 {
+            return None;
+        }
+        info.assume_init()
+    };
+    Some(AcceptQueue { waiting: info.tcpi_unacked as usize, most: info.tcpi_sacked as usize })
+}
+
+/// Other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn accept_queue(_listener: &TcpListener) -> Option<AcceptQueue> {
+    None
+}
+
+/// Has the kernel keep a connection back until its first bytes have come, or no longer: so the
+/// first read finds them, and the poller need not be asked. One whose client says nothing is handed
+/// over when the kernel has asked after it, which it does after a second (tcp(7)).
+pub fn defer_accept(listener: &TcpListener, deferred: bool) {
+    if let Err(error) = set_defer_accept(listener, deferred) {
+        // Accepting works without it as well.
+        log::debug!("cannot change when connections are handed over: {error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
+fn set_defer_accept(listener: &TcpListener, deferred: bool) -> io::Result<()> {
+    use std::mem::size_of;
+    use std::os::fd::AsRawFd;
+
+    let seconds = libc::c_int::from(deferred);
+    // SAFETY: the descriptor is open while `listener` is borrowed; the kernel reads one `c_int`,
+    // which lives until the call returns.
+    let outcome = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Other systems hand over what is complete.
+#[cfg(not(target_os = "linux"))]
+fn set_defer_accept(_listener: &TcpListener, _deferred: bool) -> io::Result<()> {
+    Ok(())
+}
+
+/// True where accepting failed as the system is short of descriptors or memory, for the process or
+/// at all.
+pub fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    #[test]
+    fn what_waits_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let seen = || accept_queue(&listener).expect("Linux tells");
+        assert_eq!(seen().waiting, 0);
+        let _clients = [0; 3].map(|_| TcpStream::connect(address).expect("listening"));
+        assert_eq!(seen().waiting, 3);
+        assert!(seen().most >= 3);
+        listener.accept().expect("three wait");
+        assert_eq!(seen().waiting, 2);
+    }
+
+    #[test]
+    fn what_is_kept_back_comes_when_it_speaks() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let waiting = || accept_queue(&listener).expect("Linux tells").waiting;
+        defer_accept(&listener, true);
+        let connect = || TcpStream::connect(address).expect("listening");
+        let (mut early, mut late) = (connect(), connect());
+        assert_eq!(waiting(), 0);
+        early.write_all(b"x").expect("connected");
+        assert_eq!(waiting(), 1);
+        // From now on the kernel keeps nobody back; but whom it has, it has.
+        defer_accept(&listener, false);
+        let _silent = connect();
+        assert_eq!(waiting(), 2);
+        late.write_all(b"x").expect("connected");
+        assert_eq!(waiting(), 3);
+    }
+}
