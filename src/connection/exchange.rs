@@ -208,7 +208,7 @@ impl Connection {
             record.responded = made;
         }
         self.deadline = made + context.config.write_timeout;
-        let outgoing = Outgoing::new(head, body);
+        let outgoing = Outgoing::new(head, body, close);
         self.phase = Phase::Flushing { outgoing, after, record, begun: made, sent_before: 0 };
     }
 }

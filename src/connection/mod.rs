@@ -337,22 +337,24 @@ impl Connection {
         if let Phase::Flushing { outgoing, .. } = std::mem::replace(&mut self.phase, Phase::Idle) {
             context.head = outgoing.into_buffer();
         }
-        let reason = match after {
+        let (reason, lingers) = match after {
             After::Keep => {
                 self.deadline = now + context.config.idle_timeout;
                 return Flow::Again;
             }
-            // Closing with unread bytes resets the connection, and the reset may overtake the
-            // response; so may one that answers bytes still under way (RFC 9112, section 9.6).
-            After::Close(reason) if self.input.is_empty() && !self.has_unread_bytes() => {
-                return Flow::Close(reason);
-            }
-            After::Close(reason) | After::Linger(reason) => reason,
+            After::Close(reason) => (reason, false),
+            After::Linger(reason) => (reason, true),
         };
-        self.input.clear();
+        // The response's last bytes go with it.
         if self.socket.shutdown_write().is_err() {
             return Flow::Close(reason);
         }
+        // Closing with unread bytes resets the connection, and the reset may overtake the
+        // response; so may one that answers bytes still under way (RFC 9112, section 9.6).
+        if !lingers && self.input.is_empty() && !self.has_unread_bytes() {
+            return Flow::Close(reason);
+        }
+        self.input.clear();
         self.deadline = now + config::LINGER_TIMEOUT;
         self.phase = Phase::Lingering { left: config::LINGER_BYTES, reason };
         Flow::Again

@@ -17,6 +17,8 @@ pub(super) struct Outgoing {
     body: Body,
     /// The parts behind it.
     behind: VecDeque<Body>,
+    /// The connection ends behind it.
+    is_last: bool,
     sent: u64,
 }
 
@@ -41,9 +43,11 @@ pub(super) enum Failure {
 }
 
 impl Outgoing {
-    pub(super) fn new(head: Vec<u8>, body: Body) -> Self {
-        let mut outgoing =
-            Self { head, head_sent: 0, body: Body::Empty, behind: VecDeque::new(), sent: 0 };
+    /// A response; where it is the connection's last one, its last bytes can wait for the end, which
+    /// must follow at once.
+    pub(super) fn new(head: Vec<u8>, body: Body, is_last: bool) -> Self {
+        let (empty, behind) = (Body::Empty, VecDeque::new());
+        let mut outgoing = Self { head, head_sent: 0, body: empty, behind, is_last, sent: 0 };
         outgoing.set_body(body);
         outgoing
     }
@@ -124,7 +128,7 @@ impl Outgoing {
             Body::File(slice) if head.is_empty() => send_file(socket, slice)?,
             Body::File(_) => {
                 let wanted = head.len();
-                let sent = send_more(socket, head).map_err(Failure::Peer)?;
+                let sent = send_more(socket, &[IoSlice::new(head)]).map_err(Failure::Peer)?;
                 self.head_sent += sent;
                 (wanted, sent)
             }
@@ -139,7 +143,11 @@ impl Outgoing {
                 };
                 let slices = [IoSlice::new(head), IoSlice::new(content)];
                 let wanted = head.len() + content.len();
-                let sent = socket.write(&slices).map_err(Failure::Peer)?;
+                let sent = match self.is_last {
+                    true => send_more(socket, &slices),
+                    false => socket.write(&slices),
+                };
+                let sent = sent.map_err(Failure::Peer)?;
                 let of_head = sent.min(head.len());
                 self.head_sent += of_head;
                 if let Body::Bytes(bytes) = body {
@@ -159,16 +167,17 @@ enum Piece {
     Short,
 }
 
-/// Writes a head that content follows, so that both can share a segment.
+/// Writes what content or the connection's end follows at once, so that both can share a segment.
 #[cfg(target_os = "linux")]
-fn send_more(socket: &Socket, head: &[u8]) -> io::Result<usize> {
-    use rustix::net::{SendFlags, send};
-    Ok(send(socket, head, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+fn send_more(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn send_more(socket: &Socket, head: &[u8]) -> io::Result<usize> {
-    socket.write(&[IoSlice::new(head)])
+fn send_more(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    socket.write(slices)
 }
 
 /// Sends a piece of a file without copying it through this process; gives the bytes wanted and
@@ -310,7 +319,7 @@ mod tests {
         let (socket, _reader) = pair();
         let length = content.len() as u64;
         let slice = FileSlice { file, offset: 0, length };
-        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice));
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false);
         let progress = outgoing.write(&socket, || false).expect("room for a head");
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < length, "the head takes no turn of its own");
@@ -329,7 +338,7 @@ mod tests {
         };
         let (socket, mut reader) = pair();
         let stream = Stream::new(999_999, pieces(&made));
-        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream));
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream), false);
         assert_eq!(outgoing.write(&socket, || false).expect("room"), Progress::Yielded);
         assert!(made.load(Relaxed) <= 3, "one with the head, one for the turn, and the next");
         let mut received = Vec::new();
@@ -349,7 +358,7 @@ mod tests {
 
         let (socket, _reader) = pair();
         let short = Stream::new(5000, pieces(&made).take(2));
-        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short));
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short), false);
         assert!(matches!(outgoing.write(&socket, || true), Err(Failure::Content(_))));
         assert_eq!(outgoing.content_sent(), 2000);
     }
@@ -364,7 +373,7 @@ mod tests {
         let inner = Body::Sequence([bytes("b"), Body::Empty, slice(500, 3)].into());
         let body = Body::Sequence([slice(10, 5), bytes(""), inner, bytes("end")].into());
         let length = body.length();
-        let mut outgoing = Outgoing::new(b"head".to_vec(), body);
+        let mut outgoing = Outgoing::new(b"head".to_vec(), body, false);
         assert_eq!(outgoing.write(&socket, || true).expect("room"), Progress::Done);
         assert_eq!(outgoing.sent(), 4 + length);
         drop(socket);
