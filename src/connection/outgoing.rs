@@ -43,8 +43,8 @@ pub(super) enum Failure {
 }
 
 impl Outgoing {
-    /// A response; where it is the connection's last one, its last bytes can wait for the end, which
-    /// must follow at once.
+    /// A response; where it is the connection's last one, its last bytes can wait for the end,
+    /// which must follow at once.
     pub(super) fn new(head: Vec<u8>, body: Body, is_last: bool) -> Self {
         let (empty, behind) = (Body::Empty, VecDeque::new());
         let mut outgoing = Self { head, head_sent: 0, body: empty, behind, is_last, sent: 0 };
