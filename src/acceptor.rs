@@ -120,9 +120,13 @@ impl Acceptor {
             let mut left = config::ACCEPT_BATCH;
             self.accept(at, &mut left);
         } else if let Some(connection) = self.parking.take(key) {
-            let step = connection.advance(&mut self.context);
-            self.carry_out(step);
+            self.go_on(connection);
         }
+    }
+
+    fn go_on(&mut self, connection: Box<Connection>) {
+        let step = connection.advance(&mut self.context);
+        self.carry_out(step);
     }
 
     /// Takes up to `left` connections of a listener, and reads what each has sent already; true
@@ -315,6 +319,10 @@ impl Acceptor {
         self.serves_slowly = self.context.recorder.is_slow(config::SLOW_SERVICE, now);
         for connection in self.take_all(|connection| connection.is_due(now)) {
             self.guarded(|acceptor| acceptor.expire(connection));
+        }
+        let config = Arc::clone(&self.context.config);
+        for connection in self.take_all(|connection| connection.wants_a_look(now, &config)) {
+            self.guarded(|acceptor| acceptor.go_on(connection));
         }
         if self.accepting == Accepting::Full {
             // An idle connection may have come up meanwhile that can make room.

@@ -2,10 +2,12 @@
 //!
 //! A parked connection belongs to the table, in the slot of its descriptor's number, and the
 //! poller watches its socket once. Whoever finds the event takes the connection out again.
-//! Workers park directly; nothing is sent back to the acceptor. Arming a one-shot interest checks
-//! readiness anew, so what came while nobody watched is reported at once, and no wakeup is lost.
-//! An event for a slot that has changed hands is harmless: sockets do not block, and a read that
-//! finds nothing parks again.
+//! Workers park directly; nothing is sent back to the acceptor. The poller reports what comes, once
+//! (edge-triggered), whether the connection is parked or not: an event that finds its slot empty
+//! leaves a note there, and who parks with such a note, or wants to know of what is there already,
+//! arms the interest anew, which checks readiness. So no wakeup is lost, and a connection that has
+//! been served goes back without a system call. An event for a slot that has changed hands is
+//! harmless: sockets do not block, and a read that finds nothing parks again.
 
 use polling::{Event, Events, PollMode, Poller};
 use std::io::{self, IoSlice, Read, Write};
@@ -24,6 +26,9 @@ const CHUNK: usize = 256;
 pub enum Interest {
     /// Bytes from the peer, or its end.
     Readable,
+    /// The same, but those alone that come from now on. That costs nothing where the last interest
+    /// was alike, so it is for those who have read all, or will look again in time.
+    News,
     /// Room for bytes to the peer. A socket that has room is reported at once, which makes this
     /// also the way to hand a connection on without waiting.
     Writable,
@@ -32,7 +37,7 @@ pub enum Interest {
 impl Interest {
     fn event(self, key: usize) -> Event {
         match self {
-            Self::Readable => Event::readable(key),
+            Self::Readable | Self::News => Event::readable(key),
             Self::Writable => Event::writable(key),
         }
     }
@@ -51,12 +56,14 @@ pub trait Parked {
 pub struct Socket {
     stream: TcpStream,
     poller: Option<Arc<Poller>>,
+    /// The poller reports what can be read.
+    reports_news: bool,
 }
 
 impl Socket {
     /// Wraps a stream that does not block.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, poller: None }
+        Self { stream, poller: None, reports_news: false }
     }
 
     /// Reads what is there.
@@ -79,13 +86,17 @@ impl Socket {
         self.stream.take_error()?.map_or(Ok(()), Err)
     }
 
-    fn arm(&mut self, poller: &Arc<Poller>, interest: Interest) -> io::Result<()> {
-        let key = self.stream.as_raw_fd() as usize;
-        let event = interest.event(key);
-        if self.poller.is_some() {
-            return poller.modify(&self.stream, event);
+    /// Has the poller report; `missed` says that a report came while nobody was there to take it.
+    fn arm(&mut self, poller: &Arc<Poller>, interest: Interest, missed: bool) -> io::Result<()> {
+        if interest == Interest::News && self.reports_news && !missed {
+            return Ok(());
         }
-        watch(poller, &self.stream, event, PollMode::Oneshot)?;
+        self.reports_news = interest != Interest::Writable;
+        let event = interest.event(self.stream.as_raw_fd() as usize);
+        if self.poller.is_some() {
+            return poller.modify_with_mode(&self.stream, event, PollMode::Edge);
+        }
+        watch(poller, &self.stream, event, PollMode::Edge)?;
         self.poller = Some(Arc::clone(poller));
         Ok(())
     }
@@ -197,7 +208,15 @@ impl Waker {
     }
 }
 
-type Slot<T> = Mutex<Option<Box<T>>>;
+type Slot<T> = Mutex<Place<T>>;
+
+/// Room for one connection.
+#[derive(Debug)]
+struct Place<T> {
+    guest: Option<Box<T>>,
+    /// An event came while it was empty.
+    missed: bool,
+}
 
 /// Slots that are there once one of them was needed.
 type Chunk<T> = OnceLock<Box<[Slot<T>]>>;
@@ -237,17 +256,20 @@ impl<T: Parked> Parking<T> {
             return Err((guest, error));
         };
         let fresh = guest.socket().poller.is_none();
-        let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| Mutex::new(None)).collect());
+        let chunk = chunk.get_or_init(|| {
+            (0..CHUNK).map(|_| Mutex::new(Place { guest: None, missed: false })).collect()
+        });
         if fresh {
             self.used.fetch_max(key + 1, Relaxed);
         }
         // The event may be found before this returns: the finder then waits for the slot's lock,
         // which is held across one system call that does not block.
         let mut slot = lock(&chunk[key % CHUNK]);
-        debug_assert!(slot.is_none(), "a descriptor has one owner");
-        match guest.socket().arm(&self.poller, interest) {
+        debug_assert!(slot.guest.is_none(), "a descriptor has one owner");
+        let missed = std::mem::take(&mut slot.missed);
+        match guest.socket().arm(&self.poller, interest, missed) {
             Ok(()) => {
-                *slot = Some(guest);
+                slot.guest = Some(guest);
                 Ok(())
             }
             Err(error) => {
@@ -265,14 +287,17 @@ impl<T: Parked> Parking<T> {
 
     /// Takes out the connection of an event, if it is still there.
     pub fn take(&self, key: usize) -> Option<Box<T>> {
-        lock(self.slot(key)?).take()
+        let mut slot = lock(self.slot(key)?);
+        let guest = slot.guest.take();
+        slot.missed = guest.is_none();
+        guest
     }
 
     /// Takes out every connection that `wanted` picks.
     pub fn take_all(&self, mut wanted: impl FnMut(&T) -> bool, mut taken: impl FnMut(Box<T>)) {
         for key in 0..self.used.load(Relaxed) {
             let Some(slot) = self.slot(key) else { continue };
-            let found = lock(slot).take_if(|guest| wanted(guest));
+            let found = lock(slot).guest.take_if(|guest| wanted(guest));
             if let Some(guest) = found {
                 taken(guest);
             }
@@ -283,7 +308,7 @@ impl<T: Parked> Parking<T> {
     pub fn for_each(&self, mut look: impl FnMut(&T)) {
         for key in 0..self.used.load(Relaxed) {
             let Some(slot) = self.slot(key) else { continue };
-            if let Some(guest) = lock(slot).as_deref() {
+            if let Some(guest) = lock(slot).guest.as_deref() {
                 look(guest);
             }
         }
@@ -294,8 +319,8 @@ impl<T: Parked> Parking<T> {
         let mut earliest: Option<(Instant, usize)> = None;
         for key in 0..self.used.load(Relaxed) {
             let Some(slot) = self.slot(key) else { continue };
-            let guest = lock(slot);
-            if let Some(guest) = guest.as_deref()
+            let slot = lock(slot);
+            if let Some(guest) = slot.guest.as_deref()
                 && wanted(guest)
                 && earliest.is_none_or(|(deadline, _)| guest.deadline() < deadline)
             {
@@ -303,7 +328,7 @@ impl<T: Parked> Parking<T> {
             }
         }
         let (_, key) = earliest?;
-        lock(self.slot(key)?).take_if(|guest| wanted(guest))
+        lock(self.slot(key)?).guest.take_if(|guest| wanted(guest))
     }
 
     fn slot(&self, key: usize) -> Option<&Slot<T>> {
@@ -312,7 +337,7 @@ impl<T: Parked> Parking<T> {
 }
 
 /// A slot's value is whole at every moment, so a panic elsewhere cannot have spoiled it.
-fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(slot: &Slot<T>) -> MutexGuard<'_, Place<T>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -334,5 +359,79 @@ impl ReadyKeys {
 impl std::fmt::Debug for ReadyKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Guest(Socket);
+
+    impl Parked for Guest {
+        fn socket(&mut self) -> &mut Socket {
+            &mut self.0
+        }
+
+        fn deadline(&self) -> Instant {
+            Instant::now()
+        }
+    }
+
+    /// A table, a guest of it, and its peer.
+    fn lot() -> (Parking<Guest>, Box<Guest>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        let (stream, _) = listener.accept().expect("connected");
+        stream.set_nonblocking(true).expect("a socket");
+        let parking = Parking::new(4096).expect("a poller");
+        (parking, Box::new(Guest(Socket::new(stream))), peer)
+    }
+
+    fn park(parking: &Parking<Guest>, guest: Box<Guest>, interest: Interest) {
+        assert!(parking.park(guest, interest).is_ok());
+    }
+
+    /// The guest whose event comes within a while, if one does.
+    fn next(parking: &Parking<Guest>, wait: Duration) -> Option<Box<Guest>> {
+        let mut ready = ReadyKeys::with_capacity(8);
+        parking.wait(&mut ready, wait).expect("a poller");
+        let key = ready.iter().next()?;
+        parking.take(key)
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn what_is_there_is_reported_when_it_is_asked_for_and_news_alone_otherwise() {
+        let (parking, guest, mut peer) = lot();
+        peer.write_all(b"1").expect("connected");
+        park(&parking, guest, Interest::Readable);
+        let guest = next(&parking, LONG).expect("it was there");
+        // Nobody has read it.
+        park(&parking, guest, Interest::News);
+        assert!(next(&parking, Duration::ZERO).is_none());
+        peer.write_all(b"2").expect("connected");
+        let guest = next(&parking, LONG).expect("it is new");
+        park(&parking, guest, Interest::Readable);
+        let guest = next(&parking, LONG).expect("it was asked for");
+        // Reports of room are not reports of news.
+        park(&parking, guest, Interest::Writable);
+        let guest = next(&parking, LONG).expect("there is room");
+        park(&parking, guest, Interest::News);
+        assert!(next(&parking, LONG).is_some());
+    }
+
+    #[test]
+    fn what_came_while_nobody_was_parked_is_reported() {
+        let (parking, guest, mut peer) = lot();
+        peer.write_all(b"1").expect("connected");
+        park(&parking, guest, Interest::Readable);
+        let guest = next(&parking, LONG).expect("it was there");
+        assert_eq!(guest.0.read(&mut [0; 8]).expect("a byte"), 1);
+        peer.write_all(b"2").expect("connected");
+        assert!(next(&parking, LONG).is_none(), "the event finds nobody");
+        park(&parking, guest, Interest::News);
+        assert!(next(&parking, LONG).is_some(), "but it is not lost");
     }
 }

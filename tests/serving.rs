@@ -3,7 +3,7 @@
 
 mod support;
 
-use cws::{Config, Server, StaticFiles};
+use cws::{Config, Server, StaticFiles, config};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -179,6 +179,48 @@ fn pipeline(address: SocketAddr, count: usize) {
     assert_eq!(replies.len(), count);
     for (at, reply) in replies.iter().enumerate() {
         assert_eq!(reply.body, (at % 3).to_string().into_bytes(), "number {at}");
+    }
+}
+
+/// A connection that is known is not looked at each time it goes back; what was not read by then is
+/// found all the same, and before the connection counts as idle.
+#[test]
+fn a_pipeline_on_a_known_connection_does_not_stall() {
+    let site = Site::new();
+    let config = Config { idle_timeout: Duration::from_millis(200), ..Config::default() };
+    let server = Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap();
+    let request = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut stream = connect(server.addresses()[0]);
+    for _ in 0..2 {
+        stream.write_all(request).unwrap();
+        assert_eq!(Reply::read(&mut stream).body, TESTFILE);
+    }
+    // Two reads' worth, of which the first holds whole requests and nothing else.
+    let start = "GET /testfile HTTP/1.1\r\nHost: a\r\nX-Padding: ";
+    let padding = "x".repeat(config::READ_BYTES / 4 - start.len() - 4);
+    let large = format!("{start}{padding}\r\n\r\n");
+    stream.write_all(large.repeat(8).as_bytes()).unwrap();
+    for number in 0..8 {
+        assert_eq!(Reply::read(&mut stream).body, TESTFILE, "number {number}");
+    }
+}
+
+/// Whoever ends its side with a request, be it not the first, is told the end in turn.
+#[test]
+fn an_end_that_comes_with_a_request_is_noticed() {
+    let site = Site::new();
+    let server = start(&site);
+    let request = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
+    for before in 0..3 {
+        let mut stream = connect(server.addresses()[0]);
+        for _ in 0..before {
+            stream.write_all(request).unwrap();
+            assert_eq!(Reply::read(&mut stream).body, TESTFILE);
+        }
+        stream.write_all(request).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(Reply::read(&mut stream).body, TESTFILE);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "long before the idle timeout");
     }
 }
 

@@ -20,11 +20,12 @@ impl Connection {
                 return flow;
             }
             let Role::Acceptor(buffer) = &mut context.role else {
-                return Flow::Wait(Interest::Readable);
+                return Flow::Wait(self.interest_in_more());
             };
             if !more {
                 return Flow::Wait(Interest::Readable);
             }
+            self.is_unseen = false;
             match self.socket.read(buffer) {
                 Ok(0) => return self.ended_early(context),
                 Ok(count) => {
@@ -32,7 +33,8 @@ impl Connection {
                     self.input.push(&buffer[..count]);
                     // A short read has emptied the socket; after two full ones, others get
                     // their turn (empty lines can come without end).
-                    more = count == buffer.len() && !std::mem::replace(&mut again, true);
+                    self.is_drained = count < buffer.len();
+                    more = !self.is_drained && !std::mem::replace(&mut again, true);
                 }
                 Err(error) => match read_failed(&error) {
                     Flow::Again => {}
@@ -127,6 +129,7 @@ impl Connection {
                 Ok(0) => return self.ended_early(context),
                 Ok(count) => {
                     context.recorder.count_many(Counter::BytesReceived, count as u64);
+                    self.is_drained = count < buffer.len();
                     turn = turn.saturating_sub(count);
                     // A slow client pays for its time by what it sends.
                     let earned = count as f64 / context.config.min_rate.max(1) as f64;

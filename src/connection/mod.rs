@@ -59,6 +59,12 @@ pub struct Connection {
     input: Input,
     phase: Phase,
     deadline: Instant,
+    /// It has been served before.
+    is_known: bool,
+    /// The last read took all that was there.
+    is_drained: bool,
+    /// It was parked without a look at what is there: see [`Connection::wants_a_look`].
+    is_unseen: bool,
     // Last, so that the socket is closed before its place is given away.
     _place: Place,
 }
@@ -147,6 +153,9 @@ impl Connection {
             input: Input::default(),
             phase: Phase::Idle,
             deadline: Instant::now() + config.idle_timeout,
+            is_known: false,
+            is_drained: false,
+            is_unseen: false,
             _place: place,
         })
     }
@@ -211,6 +220,23 @@ impl Connection {
     /// True where it has waited too long.
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline <= now
+    }
+
+    /// True where it has been idle for a while, and nobody knows whether its peer has ended without
+    /// another word: the end may have come with the last request.
+    pub fn wants_a_look(&self, now: Instant, config: &Config) -> bool {
+        self.is_unseen
+            && self.is_idle()
+            && self.deadline + config::SWEEP_INTERVAL <= now + config.idle_timeout
+    }
+
+    /// What a worker has it watched for. Most peers say nothing until they have their answer, and
+    /// are heard when they do. Some end their side with their only request, and are to be found at
+    /// once; whoever does so with a later one is found when it is looked at.
+    fn interest_in_more(&mut self) -> Interest {
+        let was_known = std::mem::replace(&mut self.is_known, true);
+        self.is_unseen = was_known && self.is_drained && self.is_idle();
+        if self.is_unseen { Interest::News } else { Interest::Readable }
     }
 
     /// Goes on from where it is until it would block or needs a worker.
