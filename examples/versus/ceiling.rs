@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -25,12 +25,20 @@ struct Connection {
     stream: TcpStream,
     /// Bytes of the current response that were sent.
     sent: usize,
-    is_known: bool,
+    /// What the poller reports of it, once it knows it.
+    reported: Option<EventFlags>,
+}
+
+#[derive(Default)]
+struct Slot {
+    guest: Option<Connection>,
+    /// An event came while it was empty.
+    missed: bool,
 }
 
 struct Shared {
     epoll: OwnedFd,
-    table: Vec<Mutex<Option<Connection>>>,
+    table: Vec<Mutex<Slot>>,
     /// Head and content, or the head alone and the content in a file.
     head: Vec<u8>,
     file: Option<File>,
@@ -45,6 +53,7 @@ pub fn serve(bytes: usize, workers: usize, port: u16, closes: bool) -> io::Resul
     listener.listen(4096)?;
     let listener = TcpListener::from(listener);
     listener.set_nonblocking(true)?;
+    defer_accept(&listener)?;
     let connection = if closes { "Connection: close\r\n" } else { "" };
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n{connection}Server: ceiling\r\nDate: Tue, 24 Nov 2026 08:43:30 GMT\r\n\
@@ -64,7 +73,7 @@ pub fn serve(bytes: usize, workers: usize, port: u16, closes: bool) -> io::Resul
     }
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-    let table = (0..TABLE).map(|_| Mutex::new(None)).collect();
+    let table = (0..TABLE).map(|_| Mutex::default()).collect();
     let shared = Arc::new(Shared { epoll, table, head, file, length, closes });
     let (jobs, waiting) = bounded(TABLE);
     for _ in 0..workers {
@@ -87,8 +96,7 @@ impl Shared {
             for event in &events {
                 let key = event.data.u64();
                 if key != LISTENER {
-                    let taken = self.slot(key as usize).and_then(|slot| lock(slot).take());
-                    if let Some(connection) = taken {
+                    if let Some(connection) = self.take(key as usize) {
                         self.advance(connection, &mut buffer, jobs);
                     }
                     continue;
@@ -96,7 +104,7 @@ impl Shared {
                 for _ in 0..64 {
                     let Ok((stream, _)) = listener.accept() else { break };
                     stream.set_nonblocking(true)?;
-                    let fresh = Connection { stream, sent: 0, is_known: false };
+                    let fresh = Connection { stream, sent: 0, reported: None };
                     self.advance(fresh, &mut buffer, jobs);
                 }
             }
@@ -138,7 +146,9 @@ impl Shared {
             }
         }
         connection.sent = 0;
-        if !self.closes {
+        if self.closes {
+            let _ = connection.stream.shutdown(Shutdown::Write);
+        } else {
             self.park(connection, EventFlags::IN);
         }
     }
@@ -152,33 +162,55 @@ impl Shared {
                 let left = (self.length - sent).min(256 * 1024);
                 Ok(rustix::fs::sendfile(&connection.stream, file, Some(&mut offset), left)?)
             }
-            Some(_) => Ok(send(&connection.stream, &self.head[sent..], SendFlags::MORE)?),
-            None => connection.stream.write(&self.head[sent..]),
+            None if !self.closes => connection.stream.write(&self.head[sent..]),
+            _ => Ok(send(&connection.stream, &self.head[sent..], SendFlags::MORE)?),
         }
     }
 
     fn park(&self, mut connection: Connection, interest: EventFlags) {
         let key = connection.stream.as_raw_fd() as usize;
-        let Some(slot) = self.slot(key) else { return };
+        let Some(slot) = self.table.get(key) else { return };
         let mut slot = lock(slot);
-        let known = std::mem::replace(&mut connection.is_known, true);
+        let missed = std::mem::take(&mut slot.missed);
+        let reported = connection.reported.replace(interest);
         // Held while the poller is told, so that its finder waits for the connection.
-        let stream = &slot.insert(connection).stream;
-        let (data, flags) = (EventData::new_u64(key as u64), interest | EventFlags::ONESHOT);
-        let armed = match known {
-            true => epoll::modify(&self.epoll, stream, data, flags),
-            false => epoll::add(&self.epoll, stream, data, flags),
+        let stream = &slot.guest.insert(connection).stream;
+        let (data, flags) = (EventData::new_u64(key as u64), interest | EventFlags::ET);
+        let armed = match reported {
+            None => epoll::add(&self.epoll, stream, data, flags),
+            Some(before) if before == EventFlags::IN && interest == before && !missed => Ok(()),
+            Some(_) => epoll::modify(&self.epoll, stream, data, flags),
         };
         if armed.is_err() {
-            *slot = None;
+            slot.guest = None;
         }
     }
 
-    fn slot(&self, key: usize) -> Option<&Mutex<Option<Connection>>> {
-        self.table.get(key)
+    fn take(&self, key: usize) -> Option<Connection> {
+        let mut slot = lock(self.table.get(key)?);
+        let guest = slot.guest.take();
+        slot.missed = guest.is_none();
+        guest
     }
 }
 
-fn lock(slot: &Mutex<Option<Connection>>) -> std::sync::MutexGuard<'_, Option<Connection>> {
+/// Has the kernel hand over connections when they have spoken, as the server does.
+#[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
+fn defer_accept(listener: &TcpListener) -> io::Result<()> {
+    let seconds: libc::c_int = 1;
+    // SAFETY: the descriptor is open while `listener` is borrowed; the kernel reads one `c_int`.
+    let outcome = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn lock(slot: &Mutex<Slot>) -> std::sync::MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
