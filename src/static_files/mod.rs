@@ -10,7 +10,7 @@ use crate::config;
 use crate::files::cache::{CacheLimits, Entry, Files, Lookup};
 use crate::files::media_type::extension;
 use crate::files::root::{Found, NotServed, Root};
-use crate::handler::{Handler, Response};
+use crate::handler::{Body, Handler, Response};
 use crate::http::coding::Coding;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
@@ -53,6 +53,25 @@ pub struct StaticFiles {
     site: Site,
     /// The fields that every response of the site gets.
     common: Bytes,
+    not_found: Prepared,
+}
+
+/// A response that is the same each time, its fields and its content.
+#[derive(Debug)]
+struct Prepared {
+    fields: Bytes,
+    content: Bytes,
+}
+
+impl Prepared {
+    /// The page for what is not there, which is what clients that guess names get again and again.
+    fn not_found(common: &[u8]) -> Self {
+        let page = Response::error(Status::NOT_FOUND, "There is no such file on this server.");
+        let (mut fields, _, body) = page.into_parts();
+        fields.extend_from_slice(common);
+        let content = if let Body::Bytes(content) = body { content } else { Bytes::new() };
+        Self { fields: fields.into(), content }
+    }
 }
 
 impl StaticFiles {
@@ -62,12 +81,14 @@ impl StaticFiles {
         let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
         let site = Site::default();
         let common = site.common_fields();
-        Ok(Self { files, site, common })
+        let not_found = Prepared::not_found(&common);
+        Ok(Self { files, site, common, not_found })
     }
 
     /// Serves them in another manner.
     pub fn with_site(mut self, site: Site) -> Self {
         self.common = site.common_fields();
+        self.not_found = Prepared::not_found(&self.common);
         self.site = site;
         self
     }
@@ -165,9 +186,11 @@ impl StaticFiles {
     fn refusal(&self, target: &Target<'_>, reason: &NotServed) -> Response {
         let shown = target.raw.escape_ascii();
         match reason {
-            NotServed::NotFound => {
-                self.error(Status::NOT_FOUND, "There is no such file on this server.")
-            }
+            NotServed::NotFound => self.own_page(Status::NOT_FOUND).unwrap_or_else(|| {
+                let Prepared { fields, content } = &self.not_found;
+                Response::prepared(Status::NOT_FOUND, fields)
+                    .with_body(Body::Bytes(content.clone()))
+            }),
             NotServed::Forbidden => {
                 self.error(Status::FORBIDDEN, "This server may not serve what you asked for.")
             }
@@ -185,17 +208,21 @@ impl StaticFiles {
 
     /// The site's own page for a status, or the one that explains it.
     fn error(&self, status: Status, explanation: &str) -> Response {
-        let own = self.site.error_pages.get(&status.code()).and_then(|page| {
-            let path = DecodedPath::decode(page.as_bytes()).ok()?;
-            let Ok(Lookup::File(entry)) = self.files.find(&path) else {
-                log::debug!("the error page {page} is missing");
-                return None;
-            };
-            let media_type = &self.describe(&entry, entry.held(), Coding::Identity).media_type;
-            let page = Response::new(status).with_field("Content-Type", media_type);
-            Some(page.with_body(whole_body(entry.held().content())))
-        });
-        self.complete(own.unwrap_or_else(|| Response::error(status, explanation)))
+        let explained = || self.complete(Response::error(status, explanation));
+        self.own_page(status).unwrap_or_else(explained)
+    }
+
+    /// The site's own page for a status, if it has one.
+    fn own_page(&self, status: Status) -> Option<Response> {
+        let page = self.site.error_pages.get(&status.code())?;
+        let path = DecodedPath::decode(page.as_bytes()).ok()?;
+        let Ok(Lookup::File(entry)) = self.files.find(&path) else {
+            log::debug!("the error page {page} is missing");
+            return None;
+        };
+        let media_type = &self.describe(&entry, entry.held(), Coding::Identity).media_type;
+        let page = self.response(status).with_field("Content-Type", media_type);
+        Some(page.with_body(whole_body(entry.held().content())))
     }
 
     /// A response to which only its own fields have to be added.
