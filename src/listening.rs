@@ -78,6 +78,18 @@ fn set_defer_accept(_listener: &TcpListener, _deferred: bool) -> io::Result<()> 
     Ok(())
 }
 
+/// Has connections acknowledge a request along with its answer, which takes a segment less than
+/// doing so at once. A client that sends in pieces waits for an acknowledgement before the next one
+/// (Nagle's algorithm, RFC 9293, section 3.7.4), so whoever finds half of something must give it.
+pub fn acknowledge_with_answer(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::net::sockopt::set_tcp_quickack(listener, false) {
+        log::debug!("cannot change how connections acknowledge: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
 /// True where accepting failed as the system is short of descriptors or memory, for the process or
 /// at all.
 pub fn is_shortage(error: &io::Error) -> bool {

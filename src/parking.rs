@@ -76,6 +76,16 @@ impl Socket {
         (&self.stream).write_vectored(slices)
     }
 
+    /// Tells the peer at once what has come, where the system would wait for an answer to tell it
+    /// with: it may be waiting to send more.
+    #[cold]
+    pub fn acknowledge(&self) {
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::net::sockopt::set_tcp_quickack(&self.stream, true) {
+            log::debug!("cannot acknowledge: {error}");
+        }
+    }
+
     /// Ends this side; the peer may go on sending.
     pub fn shutdown_write(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)

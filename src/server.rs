@@ -5,6 +5,7 @@ use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
 use crate::connection::{Connection, Context, Job, Role};
 use crate::handler::Handler;
+use crate::listening;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
 use crate::parking::Parking;
 use crate::workers::Worker;
@@ -369,7 +370,9 @@ fn listen_on(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(config::BACKLOG)?;
-    Ok(socket.into())
+    let listener = socket.into();
+    listening::acknowledge_with_answer(&listener);
+    Ok(listener)
 }
 
 /// Raises the process's limit of open descriptors as far as it may, and gives the new limit.

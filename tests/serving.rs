@@ -7,8 +7,8 @@ use cws::{Config, Server, StaticFiles, config};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, SystemTime};
-use support::{Reply, Site, TESTFILE, connect, exchange, get};
+use std::time::{Duration, Instant, SystemTime};
+use support::{PATIENCE, Reply, Site, TESTFILE, connect, exchange, get};
 
 fn start(site: &Site) -> Server {
     let config = Config { workers: 2, ..Config::default() };
@@ -160,6 +160,26 @@ fn a_connection_serves_many_requests() {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
     assert_eq!(Reply::all(&rest, false).len(), 1, "then it ends");
+}
+
+/// A client that sends in pieces is told of each at once: it waits for that before the next one
+/// (Nagle's algorithm), and the system would take its time, 40 ms for each.
+#[test]
+fn a_request_in_pieces_is_not_held_up() {
+    let site = Site::new();
+    let server = start(&site);
+    let mut stream = connect(server.addresses()[0]);
+    stream.set_nodelay(false).unwrap();
+    let begun = Instant::now();
+    for _ in 0..600 {
+        for piece in
+            ["GET /testfile HTTP/1.1\r\n", "Host: a\r\nContent-Length: 4\r\n\r\n", "bo", "dy"]
+        {
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+        assert_eq!(Reply::read(&mut stream).body, TESTFILE);
+    }
+    assert!(begun.elapsed() < PATIENCE, "it takes a second, and else a minute");
 }
 
 /// Sends `count` requests at once, while reading; checks that the answers come in order.

@@ -248,7 +248,12 @@ impl Connection {
         loop {
             flow = match flow {
                 Flow::Again => self.step(context),
-                Flow::Wait(interest) => return Step::Park(self, interest),
+                Flow::Wait(interest) => {
+                    if self.is_partial() {
+                        self.socket.acknowledge();
+                    }
+                    return Step::Park(self, interest);
+                }
                 Flow::Dispatch => return Step::Dispatch(self),
                 Flow::Close(reason) => return Step::Close(self, reason),
             };
