@@ -54,6 +54,7 @@ pub fn serve(bytes: usize, workers: usize, port: u16, closes: bool) -> io::Resul
     let listener = TcpListener::from(listener);
     listener.set_nonblocking(true)?;
     defer_accept(&listener)?;
+    rustix::net::sockopt::set_tcp_quickack(&listener, false)?;
     let connection = if closes { "Connection: close\r\n" } else { "" };
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n{connection}Server: ceiling\r\nDate: Tue, 24 Nov 2026 08:43:30 GMT\r\n\
