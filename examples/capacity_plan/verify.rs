@@ -4,7 +4,7 @@ use crate::options::Args;
 use crate::plan::{Plan, Want};
 use crate::{pool, share};
 use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
+use cws::lab::load::{Answer, Connections, Outcome, Target};
 use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::sample::Sample;
@@ -82,14 +82,7 @@ fn measure(
     let config = Config { queue, queue_timeout, ..Config::default() };
     let server = pool::start(workers, want.delay, config)?;
     let address = *server.addresses().first().ok_or("the server has no address")?;
-    let connections = Connections::Kept(4000);
-    let client = Client {
-        target: address,
-        request: Target::new(address, "/").request(connections),
-        connections,
-        patience: want.deadline,
-        retries: Retries::NONE,
-    };
+    let client = Target::new(address, "/").client(Connections::Kept(4000), want.deadline);
     let before = server.snapshot();
     let progress = Progress::start("a real pool", length);
     let run = client.open_loop(starts)?;

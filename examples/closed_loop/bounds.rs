@@ -3,7 +3,7 @@
 use crate::{Args, pool};
 use cws::lab::arrivals::Stop;
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Client, Connections, Outcome, Population, Retries, Run, Target, Think};
+use cws::lab::load::{Connections, Outcome, Population, Run, Target, Think};
 use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::table::Table;
@@ -143,14 +143,7 @@ impl<'a> Bench<'a> {
             _ => Think::Exponential { mean: *delay * delays, seed: common.seed },
         };
         let population = Population { clients, think };
-        let connections = Connections::Kept(clients);
-        let client = Client {
-            target: self.target.address,
-            request: self.target.request(connections),
-            connections,
-            patience: PATIENCE,
-            retries: Retries::NONE,
-        };
+        let client = self.target.client(Connections::Kept(clients), PATIENCE);
         let ((run, service), spoilt) = program.until_sound(|| {
             let before = self.server.as_ref().map(Server::snapshot);
             let run = client.closed_loop(&population, Stop::After(self.length))?;

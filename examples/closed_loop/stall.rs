@@ -3,7 +3,7 @@
 use crate::Args;
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Client, Connections, Outcome, Population, Retries, Run, Target, Think};
+use cws::lab::load::{Client, Connections, Outcome, Population, Run, Target, Think};
 use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::table::Table;
@@ -87,15 +87,8 @@ fn stalling_pool(args: &Args, length: Duration) -> Result<Server, Box<dyn Error>
 }
 
 fn client(server: &Server, most: usize) -> Client {
-    let connections = Connections::Kept(most);
     let target = Target::new(server.addresses()[0], "/");
-    Client {
-        target: target.address,
-        request: target.request(connections),
-        connections,
-        patience: PATIENCE,
-        retries: Retries::NONE,
-    }
+    target.client(Connections::Kept(most), PATIENCE)
 }
 
 /// As many clients as come to the same rate when each thinks for four delays.

@@ -214,13 +214,8 @@ impl Args {
             Some(first) => Pause::Backoff { first, most: 32 * first, seed: self.common.seed },
         };
         let advice = if self.honour_retry_after { Advice::Honoured } else { Advice::Ignored };
-        Client {
-            target: target.address,
-            request: target.request(connections),
-            connections,
-            patience: self.patience,
-            retries: Retries { most: self.retries, pause, advice },
-        }
+        let retries = Retries { most: self.retries, pause, advice };
+        Client { retries, ..target.client(connections, self.patience) }
     }
 
     /// The load in a sentence.

@@ -249,14 +249,7 @@ impl<'a> Bench<'a> {
                 (Some(server), Target::new(address, "/"))
             }
         };
-        let connections = Connections::NewEach;
-        let client = Client {
-            target: target.address,
-            request: target.request(connections),
-            connections,
-            patience: self.patience(),
-            retries,
-        };
+        let client = Client { retries, ..target.client(Connections::NewEach, self.patience()) };
         let last = starts.last().copied().unwrap_or_default();
         let progress = Progress::start(policy.name(), last);
         let clock = Instant::now();

@@ -3,7 +3,7 @@
 use crate::options::{Args, Load, Pattern};
 use crate::pool;
 use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Client, Connections, Outcome, Retries, Target};
+use cws::lab::load::{Connections, Outcome, Target};
 use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::sample::Sample;
@@ -200,14 +200,7 @@ impl<'a> Bench<'a> {
         starts: &[Duration],
     ) -> Result<(Run, Vec<String>), Box<dyn Error>> {
         let (server, target) = self.start()?;
-        let connections = Connections::Kept(CONNECTIONS);
-        let client = Client {
-            target: target.address,
-            request: target.request(connections),
-            connections,
-            patience: PATIENCE,
-            retries: Retries::NONE,
-        };
+        let client = target.client(Connections::Kept(CONNECTIONS), PATIENCE);
         let before = server.as_ref().map(Server::snapshot);
         let progress = Progress::start(&format!("load {}", load.times), self.length());
         let run = client.open_loop(starts)?;

@@ -18,7 +18,7 @@ mod values;
 
 use clap::Parser;
 use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Client, Connections, Retries, Run, Target};
+use cws::lab::load::{Connections, Run, Target};
 use cws::lab::program::{self, EXIT_CODES, Options, Program};
 use cws::lab::progress::Progress;
 use cws::lab::trace::Trace;
@@ -182,14 +182,7 @@ fn run(
     target: SocketAddr,
 ) -> Result<(Run, Vec<String>), Box<dyn Error>> {
     let starts = Arrivals::poisson(rate, args.common.seed).starts(Stop::After(schedule.length()));
-    let connections = Connections::NewEach;
-    let client = Client {
-        target,
-        request: Target::new(target, "/").request(connections),
-        connections,
-        patience: schedule.patience,
-        retries: Retries::NONE,
-    };
+    let client = Target::new(target, "/").client(Connections::NewEach, schedule.patience);
     let attacks = Kind::ALL.into_iter().enumerate().map(|(number, kind)| Attack {
         kind,
         clients: args.slow,

@@ -3,7 +3,7 @@
 use crate::{Args, pool};
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Client, Connections, Outcome, Retries, Target};
+use cws::lab::load::{Connections, Outcome, Target};
 use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::sample::Sample;
@@ -126,14 +126,7 @@ fn measure(
         };
         let server = pool::start(workers, args.delay, config)?;
         let target = Target::new(server.addresses()[0], "/");
-        let connections = Connections::Kept(CONNECTIONS);
-        let client = Client {
-            target: target.address,
-            request: target.request(connections),
-            connections,
-            patience: PATIENCE,
-            retries: Retries::NONE,
-        };
+        let client = target.client(Connections::Kept(CONNECTIONS), PATIENCE);
         let before = server.snapshot();
         let run = client.open_loop(&starts)?;
         let figures = Figures::between(&before, &server.snapshot());

@@ -5,7 +5,7 @@ use crate::memory::Usage;
 use crate::threads::{BackEnd, ThreadServer};
 use cws::lab::arrivals::{Arrivals, Stop};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Client, Connections, Retries, Run, Target};
+use cws::lab::load::{Connections, Run, Target};
 use cws::lab::program::Program;
 use cws::lab::progress::Progress;
 use cws::lab::table::Table;
@@ -140,15 +140,8 @@ fn meet(
         let after = Usage::now().unwrap_or_default();
         drop(connections);
         wait_for(|| server.holds(0))?;
-        let connections = Connections::NewEach;
-        let target = server.address();
-        let client = Client {
-            target,
-            request: Target::new(target, "/").request(connections),
-            connections,
-            patience: args.delay * PATIENCE,
-            retries: Retries::NONE,
-        };
+        let target = Target::new(server.address(), "/");
+        let client = target.client(Connections::NewEach, args.delay * PATIENCE);
         let before_load = Usage::now().unwrap_or_default();
         let (run, most) = Usage::most_during(|| client.open_loop(&starts));
         let run = run?;

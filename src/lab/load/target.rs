@@ -1,6 +1,6 @@
 //! Whom a load goes to: an `http://` URL, its address, and the request for it.
 
-use super::Connections;
+use super::{Client, Connections, Retries};
 use crate::http::target::is_authority;
 use std::fmt;
 use std::io;
@@ -88,6 +88,12 @@ impl Target {
             }
         }
         Err(TargetError::Unreachable(authority.to_owned(), last))
+    }
+
+    /// A client that asks for it on such connections, waits for so long, and does not try again.
+    pub fn client(&self, connections: Connections, patience: Duration) -> Client {
+        let request = self.request(connections);
+        Client { target: self.address, request, connections, patience, retries: Retries::NONE }
     }
 
     /// A GET for it, of version 1.1.
