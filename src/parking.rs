@@ -218,11 +218,11 @@ impl Waker {
     }
 }
 
-type Slot<T> = Mutex<Place<T>>;
+type Slot<T> = Mutex<Bay<T>>;
 
 /// Room for one connection.
 #[derive(Debug)]
-struct Place<T> {
+struct Bay<T> {
     guest: Option<Box<T>>,
     /// An event came while it was empty.
     missed: bool,
@@ -267,13 +267,13 @@ impl<T: Parked> Parking<T> {
         };
         let fresh = guest.socket().poller.is_none();
         let chunk = chunk.get_or_init(|| {
-            (0..CHUNK).map(|_| Mutex::new(Place { guest: None, missed: false })).collect()
+            (0..CHUNK).map(|_| Mutex::new(Bay { guest: None, missed: false })).collect()
         });
         if fresh {
             self.used.fetch_max(key + 1, Relaxed);
         }
         // The event may be found before this returns: the finder then waits for the slot's lock,
-        // which is held across one system call that does not block.
+        // which is held across one system call at the most, which does not block.
         let mut slot = lock(&chunk[key % CHUNK]);
         debug_assert!(slot.guest.is_none(), "a descriptor has one owner");
         let missed = std::mem::take(&mut slot.missed);
@@ -289,7 +289,7 @@ impl<T: Parked> Parking<T> {
         }
     }
 
-    /// Waits for events, at most `timeout`; calls `found` with the key of each.
+    /// Waits for events, at most `timeout`.
     pub fn wait(&self, events: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
         events.0.clear();
         self.poller.wait(&mut events.0, Some(timeout)).map(|_| ())
@@ -347,7 +347,7 @@ impl<T: Parked> Parking<T> {
 }
 
 /// A slot's value is whole at every moment, so a panic elsewhere cannot have spoiled it.
-fn lock<T>(slot: &Slot<T>) -> MutexGuard<'_, Place<T>> {
+fn lock<T>(slot: &Slot<T>) -> MutexGuard<'_, Bay<T>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
