@@ -3,6 +3,7 @@
 use crate::admission::{Admission, Place, Share, Stage};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
+use crate::descriptors::{self, Reserve};
 use crate::http::fault::Fault;
 use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
@@ -28,6 +29,8 @@ pub struct Acceptor {
     context: Context,
     /// Lets go of descriptors that are held for speed alone.
     give_way: Box<dyn Fn() + Send>,
+    /// Descriptors for the files that connections ask for.
+    reserve: Reserve,
     admission: Arc<Admission>,
     accepting: Accepting,
     /// How long accepting pauses when the system refuses the next time.
@@ -71,6 +74,7 @@ impl Acceptor {
             parking,
             jobs,
             admission: Arc::clone(&context.admission),
+            reserve: Reserve::new(descriptors::descriptor_limit(), 2 * context.config.workers),
             context,
             give_way,
             accepting: Accepting::Yes,
@@ -143,9 +147,12 @@ impl Acceptor {
                 self.set_accepting(Accepting::Full);
                 return false;
             };
-            let accepted = self.listeners[at].source().accept();
-            let accepted = accepted.and_then(|(stream, peer)| {
+            let listener = self.listeners[at].source();
+            // Where it is short, the file that a client will want goes first.
+            let spare = self.reserve.check(listener, self.admission.open());
+            let accepted = spare.and_then(|()| listener.accept()).and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
+                self.reserve.note(&stream, self.admission.open());
                 Ok((stream, peer))
             });
             match accepted {
@@ -155,7 +162,7 @@ impl Acceptor {
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return true,
-                    _ if listening::is_shortage(&error) => {
+                    _ if descriptors::is_shortage(&error) => {
                         drop(place);
                         self.pause_accepting(&error);
                         return false;
@@ -184,8 +191,7 @@ impl Acceptor {
             );
         }
         (self.give_way)();
-        // One gives way to the client that waits, and one to the file that it will want.
-        if self.evict() && self.evict() {
+        if self.evict() {
             return;
         }
         self.set_accepting(Accepting::Paused(now + self.pause));

@@ -60,6 +60,7 @@ pub mod http;
 pub mod theory;
 mod metrics;
 mod figures;
+mod descriptors;
 mod listening;
 mod access_log;
 mod parking;
@@ -80,6 +81,7 @@ pub mod lab;
 pub use admin::Admin;
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
+pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 pub use files::cache::CacheLimits;
 pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response, Stream};
@@ -89,7 +91,5 @@ pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,
 };
-pub use server::{
-    Observer, Server, StartError, Stopper, Summary, descriptor_limit, raise_descriptor_limit,
-};
+pub use server::{Observer, Server, StartError, Stopper, Summary};
 pub use static_files::{Site, SiteError, StaticFiles};

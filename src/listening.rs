@@ -90,14 +90,6 @@ pub fn acknowledge_with_answer(listener: &TcpListener) {
     let _ = listener;
 }
 
-/// True where accepting failed as the system is short of descriptors or memory, for the process or
-/// at all.
-pub fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

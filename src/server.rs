@@ -4,13 +4,13 @@ use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
 use crate::connection::{Connection, Context, Job, Role};
+use crate::descriptors;
 use crate::handler::Handler;
 use crate::listening;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
 use crate::parking::Parking;
 use crate::workers::Worker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
 use std::fmt;
@@ -159,7 +159,8 @@ impl Server {
         let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::System);
         let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
 
-        let parking = Arc::new(Parking::new(descriptor_limit()).map_err(StartError::System)?);
+        let parking =
+            Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(config.max_connections, config.per_client, parking.waker());
         let metrics = Metrics::new(config.workers);
         // Room for the jobs that wait, and for one that each idle worker is about to take.
@@ -373,23 +374,4 @@ fn listen_on(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
     let listener = socket.into();
     listening::acknowledge_with_answer(&listener);
     Ok(listener)
-}
-
-/// Raises the process's limit of open descriptors as far as it may, and gives the new limit.
-pub fn raise_descriptor_limit() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            log::warn!("cannot raise the limit of open descriptors: {error}");
-        }
-    }
-    descriptor_limit()
-}
-
-/// The process's limit of open descriptors, or a large number where there is none.
-pub fn descriptor_limit() -> usize {
-    let most = config::CONNECTIONS_MOST;
-    let limit = getrlimit(Resource::Nofile).current;
-    limit.and_then(|limit| usize::try_from(limit).ok()).map_or(most, |limit| limit.min(most))
 }

@@ -160,29 +160,40 @@ fn the_clients_patience_sets_queue_and_timeout() {
     });
 }
 
-/// Out of descriptors, the server waits; it neither ends nor spins nor floods its log.
+/// Out of descriptors, the server waits; it neither ends nor spins nor floods its log, and whoever
+/// got a connection gets the file as well.
 #[test]
 fn a_lack_of_descriptors_passes() {
     let site = Site::new();
     let mut shell = command("sh");
     let server = env!("CARGO_BIN_EXE_server");
     let script = format!(
-        "ulimit -n 40; exec '{server}' --root '{}' --max-connections 1000 0",
+        "ulimit -n 40; exec '{server}' --root '{}' --workers 2 --no-cache --no-defer-accept \
+         --max-connections 1000 0",
         site.path().display()
     );
     shell.args(["-c", &script]);
     let server = RealServer::spawn(shell);
-    let silent: Vec<_> = (0..60).map(|_| connect(server.address())).collect();
+    let mut silent: Vec<_> = (0..60).map(|_| connect(server.address())).collect();
     wait_for("the lack to be noticed", || {
         server.stderr().contains("cannot accept connections for now").then_some(())
     });
-    let mut waiting = connect(server.address());
-    waiting.write_all(b"GET testfile HTTP/1.0\r\n\r\n").unwrap();
+    // Each has one behind it that wants the descriptor of its file.
+    let mut waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect(server.address());
+            stream.write_all(b"GET testfile HTTP/1.0\r\n\r\n").unwrap();
+            silent.push(connect(server.address()));
+            stream
+        })
+        .collect();
     // They stay for longer than the longest pause: some are sent away to make room.
     let start = std::time::Instant::now();
     let longest = cws::config::ACCEPT_PAUSE_MOST;
     wait_for("several refusals", || (start.elapsed() > longest * 3 / 2).then_some(()));
-    assert_eq!(Reply::read(&mut waiting).body, TESTFILE);
+    for stream in &mut waiting {
+        assert_eq!(Reply::read(stream).body, TESTFILE);
+    }
     drop(silent);
     let warnings = server.stderr().matches("cannot accept").count();
     assert_eq!(warnings, 1, "one line an episode");

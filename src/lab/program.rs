@@ -85,7 +85,7 @@ pub fn run<A: clap::Parser>(body: impl FnOnce(A) -> Result<ExitCode, Box<dyn Err
     let name = A::command().get_name().to_owned();
     match A::try_parse() {
         Ok(arguments) => {
-            crate::server::raise_descriptor_limit();
+            crate::descriptors::raise_descriptor_limit();
             body(arguments).unwrap_or_else(|error| cli::failure(&name, &error.to_string()))
         }
         Err(error) => cli::usage(&name, &error),
