@@ -153,7 +153,8 @@ fn it_answers_while_the_pool_cannot() {
 #[test]
 fn each_refusal_has_its_reason() {
     let (gate, handler) = gated();
-    let patience = Duration::from_millis(1);
+    // More than the first one's way to the worker takes on a busy machine.
+    let patience = Duration::from_millis(300);
     let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
     let server = Server::start(Config { per_client: Some(2), ..config }, handler).unwrap();
     let (_admin, admin) = watched(&server);
@@ -185,8 +186,7 @@ fn each_refusal_has_its_reason() {
         assert_eq!(metrics[&name], 1.0, "{reason}");
     }
     assert_eq!(metrics["cws_requests_refused_total{reason=\"full\"}"], 0.0);
-    // It waited for more than a millisecond, and the other one for less than the whole test.
-    assert!(metrics["cws_queue_wait_seconds_sum"] > 0.001);
+    assert!(metrics["cws_queue_wait_seconds_sum"] > patience.as_secs_f64());
     assert_eq!(metrics["cws_queue_wait_seconds_count"], 2.0);
     assert_eq!(metrics["cws_service_seconds_count"], 1.0);
 }

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 /// A connection, and how far the exchange on it has come.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Connection {
     framing: ResponseFraming,
     /// The request that it serves; none while it is kept for the next.
     pub errand: Option<usize>,
+    /// When it was there: right before bytes of a request were sent on it for the first time.
+    pub connected: Option<Instant>,
     /// It has brought a response before.
     pub used: bool,
     /// Bytes of the response so far.
@@ -44,6 +47,7 @@ impl Connection {
     /// Begins to connect, and sends the request if that can be done at once.
     pub fn open(target: SocketAddr, request: &[u8], poll: &Poll, key: usize) -> io::Result<Self> {
         let stream = connect(target)?;
+        let now = Instant::now();
         let sent = match (&stream).write(request) {
             Ok(count) => count,
             Err(error) if is_connecting(&error) => 0,
@@ -55,8 +59,16 @@ impl Connection {
             Phase::Receiving => Interest::Readable,
         };
         let stream = poll.watch(stream, key, interest)?;
-        let framing = ResponseFraming::http11();
-        Ok(Self { stream, phase, framing, errand: None, used: false, bytes: 0, persistent: false })
+        Ok(Self {
+            stream,
+            phase,
+            framing: ResponseFraming::http11(),
+            errand: None,
+            connected: (sent > 0).then_some(now),
+            used: false,
+            bytes: 0,
+            persistent: false,
+        })
     }
 
     /// Begins another exchange on a connection that was kept.
@@ -83,11 +95,6 @@ impl Connection {
         }
     }
 
-    /// True once the request has begun to be sent, which it cannot before there is a connection.
-    pub fn is_connected(&self) -> bool {
-        self.phase != Phase::Sending(0)
-    }
-
     /// The head of the response, as far as it has come.
     pub fn head(&self) -> &[u8] {
         self.framing.head()
@@ -101,9 +108,11 @@ impl Connection {
 
     fn send(&mut self, request: &[u8]) -> Step {
         let Phase::Sending(sent) = self.phase else { return Step::Waiting };
+        let now = Instant::now();
         let written = self.stream.source().write(&request[sent..]);
         match written {
             Ok(count) => {
+                self.connected.get_or_insert(now);
                 self.phase = phase_after(sent + count, request);
                 if self.phase == Phase::Receiving {
                     return Step::Waiting;
@@ -112,6 +121,7 @@ impl Connection {
             Err(error) if is_connecting(&error) => {}
             // An answer that was sent before the server hung up counts; reading will tell.
             Err(error) if is_hang_up(&error) && self.has_been_connected() => {
+                self.connected.get_or_insert(now);
                 self.phase = Phase::Receiving;
                 return Step::Waiting;
             }

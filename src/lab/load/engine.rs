@@ -243,7 +243,7 @@ impl<'a, D: Demand> Engine<'a, D> {
                 connection.errand = Some(key);
                 entry.insert(connection);
                 self.errands[key].place = Place::On(at);
-                self.note_connected(at);
+                self.note(at);
             }
             Err(error) => self.end_try(key, Answer::Failed(Failure::of(&error)), None),
         }
@@ -273,17 +273,19 @@ impl<'a, D: Demand> Engine<'a, D> {
             return;
         }
         let step = connection.step(&self.client.request, &mut self.buffer);
-        self.note_connected(at);
+        self.note(at);
         self.settle(at, step);
     }
 
-    fn note_connected(&mut self, at: usize) {
+    /// Notes what a step on a connection has brought.
+    fn note(&mut self, at: usize) {
         let now = self.now();
         let connection = &self.connections[at];
         let Some(key) = connection.errand else { return };
         let errand = &mut self.errands[key];
-        if connection.is_connected() && errand.connected.is_none() {
-            errand.connected = Some(now);
+        // For one that was kept, it is noted already when it was taken.
+        if let (None, Some(connected)) = (errand.connected, connection.connected) {
+            errand.connected = Some(connected.saturating_duration_since(self.clock));
         }
         errand.bytes = connection.bytes;
         if errand.bytes > 0 && errand.first_byte.is_none() {
