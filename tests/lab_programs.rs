@@ -1,9 +1,12 @@
 //! The programs of the lab in their short form: their checks hold, and their pages are whole.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use support::{RealServer, Site};
 
 /// Two at a time, which wait for most of their time: they measure.
 static MEASURING: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
@@ -192,6 +195,16 @@ fn slow_clients_pin_the_textbook_pool_and_not_this_one() {
 }
 
 #[test]
+fn slow_clients_look_at_a_server_that_runs() {
+    let site = Site::new();
+    let server = RealServer::start(&site, &["--workers", "2", "--access-log", "off"]);
+    let host = server.address().to_string();
+    let url = format!("http://{host}/testfile");
+    let said = run("slow_clients", &["--quick", "--url", &url, "--large", "/testfile"], true);
+    assert!(said.contains(&format!("trickling: {host} serves 100.0 %")), "{said}");
+}
+
+#[test]
 fn workers_wait_less_together_and_have_a_bound() {
     let said = run("workers", &["--quick"], true);
     assert!(said.contains("Pools at the same wait"), "{said}");
@@ -234,6 +247,9 @@ fn wrong_options_of_the_programs_about_load_do_as_well() {
     refuses("closed_loop", &["--url", &nobody()], 1, "cannot reach");
     refuses("slow_clients", &["--workers", "0"], 2, "at least 1");
     refuses("slow_clients", &["--slow", "2"], 1, "raise --slow");
+    refuses("slow_clients", &["--url", &nobody()], 1, "cannot reach");
+    refuses("slow_clients", &["--url", &nobody(), "--large", "10m"], 2, "/NAME");
+    refuses("slow_clients", &["--large", "/10m"], 2, "--url");
     refuses("workers", &["--utilisation", "1"], 2, "between 0.1 and 0.95");
     refuses("workers", &["--delay", "0s"], 2, "above zero");
 }

@@ -1,7 +1,8 @@
 //! Clients that are slow, each kind in its own way. One thread plays them all.
 
+use cws::lab::load::{Connections, Target};
 use std::io::{self, ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -47,12 +48,16 @@ pub struct Attack {
     pub length: Duration,
 }
 
-/// Plays these, which are in order, from now on.
-pub fn start(target: SocketAddr, attacks: Vec<Attack>) -> io::Result<JoinHandle<io::Result<()>>> {
+/// Plays these, which are in order, from now on, on what is small and on what is large.
+pub fn start(
+    [small, large]: [Target; 2],
+    attacks: Vec<Attack>,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     let begun = Instant::now();
     let play = move || {
         for attack in attacks {
             wait_until(begun + attack.begin);
+            let target = if attack.kind == Kind::Deaf { &large } else { &small };
             attack.play(target, begun + attack.begin + attack.length)?;
         }
         Ok(())
@@ -61,13 +66,14 @@ pub fn start(target: SocketAddr, attacks: Vec<Attack>) -> io::Result<JoinHandle<
 }
 
 impl Attack {
-    fn play(&self, target: SocketAddr, end: Instant) -> io::Result<()> {
+    fn play(&self, target: &Target, end: Instant) -> io::Result<()> {
         let mut clients = Vec::with_capacity(self.clients);
         for _ in 0..self.clients {
             clients.push(self.kind.connect(target)?);
         }
         if self.kind == Kind::Trickling {
-            for byte in b"GET / HTTP/1.1\r\nX-Filler: ".iter().chain(b"slow ".iter().cycle()) {
+            let start = format!("GET {} HTTP/1.1\r\nX-Filler: ", target.path);
+            for byte in start.as_bytes().iter().chain(b"slow ".iter().cycle()) {
                 if Instant::now() + TRICKLE >= end {
                     break;
                 }
@@ -83,18 +89,15 @@ impl Attack {
 }
 
 impl Kind {
-    fn connect(self, target: SocketAddr) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(target)?;
+    fn connect(self, target: &Target) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(target.address)?;
         stream.set_nodelay(true)?;
-        let request = match self {
+        match self {
             Self::Silent | Self::Trickling => return Ok(stream),
-            Self::Deaf => {
-                socket2::SockRef::from(&stream).set_recv_buffer_size(RECEIVE_BYTES)?;
-                "GET /large HTTP/1.1\r\nHost: slow\r\n\r\n"
-            }
-            Self::Idle => "GET / HTTP/1.1\r\nHost: slow\r\n\r\n",
-        };
-        tolerate(stream.write_all(request.as_bytes()))?;
+            Self::Deaf => socket2::SockRef::from(&stream).set_recv_buffer_size(RECEIVE_BYTES)?,
+            Self::Idle => {}
+        }
+        tolerate(stream.write_all(&target.request(Connections::Kept(1))))?;
         Ok(stream)
     }
 }

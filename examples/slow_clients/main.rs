@@ -25,16 +25,18 @@ use cws::lab::trace::Trace;
 use cws::{AccessLog, Config, Delay, Request, Response, Server};
 use hostile::{Attack, Kind};
 use std::error::Error;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use textbook::Textbook;
 
-/// The load of the ordinary clients, as a share of the capacity.
+/// The load of the ordinary clients, as a share of the capacity of W workers at D.
 const LOAD: f64 = 0.4;
 
 /// Bytes of the response that slow readers ask for: more than a socket's buffers hold.
 const LARGE: usize = 16 << 20;
+
+/// Where the pools of this program have it.
+const LARGE_PATH: &str = "/large";
 
 const ABOUT: &str = "\
 Shows who is still served when slow clients come, second by second.
@@ -48,12 +50,15 @@ browsers keep connections, and phones are slow.
 In the pool of this project a worker gets a connection with a whole request, and gives it back when
 the response is written or its client is slow to read. Slow clients cost a slot in a table.
 
-There is no --url: this is for no server but its own.";
+With --url, a server that runs on this machine takes the place of the textbook pool. Those who do
+not read ask it for --large, which should be some megabytes: what fits into the buffers of a socket
+is sent, read or not.";
 
 const EXAMPLES: &str = "\
 Examples:
   slow_clients                           4 workers at 20ms, 20 slow clients of each kind
   slow_clients --slow 200 --workers 8
+  slow_clients --url http://127.0.0.1:8080/testfile --large /10m.bin
   slow_clients --html page.html          with the chart";
 
 /// Shows who is still served when slow clients come
@@ -73,8 +78,55 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = values::at_least_one, default_value_t = 20)]
     slow: usize,
 
+    /// Of a server on this machine, to be compared with this pool; W and D then set the load alone
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+
+    /// The path that those who do not read ask that server for
+    #[arg(long, value_name = "PATH", requires = "url", value_parser = path)]
+    large: Option<String>,
+
     #[command(flatten)]
     common: Options,
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_path.then(|| text.to_owned()).ok_or_else(|| "write it as /NAME".to_owned())
+}
+
+/// Who is compared with this pool.
+enum Other {
+    Textbook,
+    /// A server that was running, and what those who do not read ask it for.
+    Running {
+        target: Target,
+        large: String,
+    },
+}
+
+impl Other {
+    fn find(args: &Args) -> Result<Self, Box<dyn Error>> {
+        let Some(url) = &args.url else { return Ok(Self::Textbook) };
+        let target = Target::find(url)?;
+        let ip = target.address.ip();
+        if !ip.is_loopback() {
+            let reason = format!(
+                "cannot send slow clients to {ip}: they are for servers on this machine (name one \
+                 by its loopback address)"
+            );
+            return Err(reason.into());
+        }
+        let large = args.large.clone().unwrap_or_else(|| target.path.clone());
+        Ok(Self::Running { target, large })
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Textbook => "textbook pool",
+            Self::Running { target, .. } => &target.host,
+        }
+    }
 }
 
 /// The times of a run: each kind of slow client comes for a while, with a pause before each and
@@ -127,8 +179,9 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         let reason = format!("{slow} slow clients cannot take {workers} workers (raise --slow)");
         return Err(reason.into());
     }
-    let lead = "Ordinary clients ask two pools of as many workers, while slow clients of four \
-                kinds come and go. A pool must not give its workers to those who need none.";
+    let other = Other::find(&args)?;
+    let lead = "Ordinary clients ask two servers, while slow clients of four kinds come and go. A \
+                pool must not give its workers to those who need none.";
     let schedule = Schedule::new(args.common.quick);
     // One of the two runs may be repeated.
     let program = Program::new(&args.common, "Slow clients", lead);
@@ -142,13 +195,16 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let _progress = Progress::start("slow clients", 2 * schedule.length());
     let (ours, ours_spoilt) = program.until_sound(|| {
         let server = our_pool(&args)?;
-        run(&args, &schedule, rate, server.addresses()[0])
+        run(&args, &schedule, rate, &Target::new(server.addresses()[0], "/"), LARGE_PATH)
     })?;
-    let (textbook, textbook_spoilt) = program.until_sound(|| {
-        let server = Textbook::start(args.workers, args.delay)?;
-        run(&args, &schedule, rate, server.address)
+    let (others, others_spoilt) = program.until_sound(|| match &other {
+        Other::Textbook => {
+            let server = Textbook::start(args.workers, args.delay)?;
+            run(&args, &schedule, rate, &Target::new(server.address, "/"), LARGE_PATH)
+        }
+        Other::Running { target, large } => run(&args, &schedule, rate, target, large),
     })?;
-    for (which, spoilt) in [("this pool", ours_spoilt), ("textbook pool", textbook_spoilt)] {
+    for (which, spoilt) in [("this pool", ours_spoilt), (other.name(), others_spoilt)] {
         if let Some(reason) = spoilt {
             program.spoilt(format!("{which}: {reason}"));
         }
@@ -156,10 +212,10 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(path) = &args.common.csv {
         let mut trace = Trace::create(path)?;
         trace.add("this pool", &ours.outcomes)?;
-        trace.add("textbook pool", &textbook.outcomes)?;
+        trace.add(other.name(), &others.outcomes)?;
         trace.finish()?;
     }
-    show::show(&mut program, &schedule, &ours, &textbook)?;
+    show::show(&mut program, &schedule, &ours, &other, &others)?;
     program.finish()
 }
 
@@ -179,17 +235,19 @@ fn run(
     args: &Args,
     schedule: &Schedule,
     rate: f64,
-    target: SocketAddr,
+    target: &Target,
+    large: &str,
 ) -> Result<(Run, Vec<String>), Box<dyn Error>> {
     let starts = Arrivals::poisson(rate, args.common.seed).starts(Stop::After(schedule.length()));
-    let client = Target::new(target, "/").client(Connections::NewEach, schedule.patience);
+    let client = target.client(Connections::NewEach, schedule.patience);
     let attacks = Kind::ALL.into_iter().enumerate().map(|(number, kind)| Attack {
         kind,
         clients: args.slow,
         begin: schedule.begin(number),
         length: schedule.attack,
     });
-    let attackers = hostile::start(target, attacks.collect())?;
+    let large = Target { path: large.to_owned(), ..target.clone() };
+    let attackers = hostile::start([target.clone(), large], attacks.collect())?;
     let run = client.open_loop(&starts)?;
     attackers.join().map_err(|_| "the slow clients panicked")??;
     // What is looked at is who is served within the patience, so that is what lateness can spoil.

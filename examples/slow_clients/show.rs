@@ -1,7 +1,7 @@
 //! Who was served, window by window, and what has to be so.
 
-use crate::Schedule;
 use crate::hostile::Kind;
+use crate::{Other, Schedule};
 use cws::lab::chart::{Axis, Chart, Colour, Shape};
 use cws::lab::load::Run;
 use cws::lab::program::Program;
@@ -20,7 +20,8 @@ pub fn show(
     program: &mut Program,
     schedule: &Schedule,
     ours: &Run,
-    textbook: &Run,
+    other: &Other,
+    others: &Run,
 ) -> Result<(), Box<dyn Error>> {
     let windows = schedule.length().div_duration_f64(schedule.window).floor() as u32;
     let windows = (0..windows).map(|number| {
@@ -29,24 +30,27 @@ pub fn show(
     });
     let windows: Vec<_> = windows.collect();
     let share = |run: &Run, window: &Range<Duration>| served(run, schedule, window);
-    let mut table = Table::new(["from second", "slow clients", "this pool", "textbook pool"]);
+    let mut table = Table::new(["from second", "slow clients", "this pool", other.name()]);
     for window in &windows {
         let said = |run| share(run, window).map(|s| format!("{:.0} %", 100.0 * s));
         table.row([
             format!("{:.1}", window.start.as_secs_f64()),
             present(schedule, window.start).map_or("", Kind::name).to_owned(),
             said(ours).unwrap_or_default(),
-            said(textbook).unwrap_or_default(),
+            said(others).unwrap_or_default(),
         ]);
     }
     program.table(&table);
-    program.chart(
-        &chart(schedule, &windows, ours, textbook),
-        "Grey: slow clients are there; in this order they are silent, trickle, do not read, and \
-         keep their connection idle. The load of the others is the same all the time. When the \
-         slow ones have gone, the textbook pool still serves for a while those who have hung up.",
-    )?;
-    check(program, schedule, ours, textbook);
+    let mut note = "Grey: slow clients are there; in this order they are silent, trickle, do not \
+                    read, and keep their connection idle. The load of the others is the same all \
+                    the time."
+        .to_owned();
+    if let Other::Textbook = other {
+        note += " When the slow ones have gone, the textbook pool still serves for a while those \
+                 who have hung up.";
+    }
+    program.chart(&chart(schedule, &windows, ours, other, others), &note)?;
+    check(program, schedule, ours, other, others);
     Ok(())
 }
 
@@ -69,7 +73,8 @@ fn served(run: &Run, schedule: &Schedule, window: &Range<Duration>) -> Option<f6
     (count > 0).then(|| good as f64 / count as f64)
 }
 
-fn check(program: &mut Program, schedule: &Schedule, ours: &Run, textbook: &Run) {
+fn check(program: &mut Program, schedule: &Schedule, ours: &Run, other: &Other, others: &Run) {
+    let name = other.name();
     for (number, kind) in Kind::ALL.into_iter().enumerate() {
         let begin = schedule.begin(number);
         let whole = begin..begin + schedule.attack;
@@ -80,21 +85,36 @@ fn check(program: &mut Program, schedule: &Schedule, ours: &Run, textbook: &Run)
         );
         // Who comes near the end can still be served after it.
         let midst = begin + schedule.patience / 4..whole.end - schedule.patience;
-        let share = served(textbook, schedule, &midst).unwrap_or_default();
-        program.check(
-            format!("{}: the textbook pool serves {:.1} %", kind.name(), 100.0 * share),
-            share <= PINNED_MOST,
-        );
+        let share = served(others, schedule, &midst).unwrap_or_default();
+        let finding = format!("{}: {name} serves {:.1} %", kind.name(), 100.0 * share);
+        match other {
+            Other::Textbook => program.check(finding, share <= PINNED_MOST),
+            // What it does is what the run is to find out.
+            Other::Running { .. } => program.text(&finding),
+        }
     }
     let before = Duration::ZERO..schedule.pause;
-    let share = served(textbook, schedule, &before).unwrap_or_default();
+    let share = served(others, schedule, &before).unwrap_or_default();
     program.check(
-        format!("before they came, the textbook pool served {:.1} %", 100.0 * share),
+        format!("before they came, {name} served {:.1} %", 100.0 * share),
         share >= SERVED_LEAST,
     );
 }
 
-fn chart(schedule: &Schedule, windows: &[Range<Duration>], ours: &Run, textbook: &Run) -> Chart {
+fn chart(
+    schedule: &Schedule,
+    windows: &[Range<Duration>],
+    ours: &Run,
+    other: &Other,
+    others: &Run,
+) -> Chart {
+    let lesson = match other {
+        Other::Textbook => {
+            "This pool serves all of them throughout; the textbook pool none while slow clients \
+             are there"
+        }
+        Other::Running { .. } => "The same clients, slow and ordinary, ask this pool and the other",
+    };
     let line = |run: &Run| {
         let points = windows.iter().filter_map(|window| {
             let middle = (window.start + window.end).as_secs_f64() / 2.0;
@@ -108,12 +128,11 @@ fn chart(schedule: &Schedule, windows: &[Range<Duration>], ours: &Run, textbook:
     });
     Chart::new(
         "Ordinary requests that are served in time",
-        "This pool serves all of them throughout; the textbook pool none while slow clients are \
-         there",
+        lesson,
         Axis::linear("second"),
         Axis::linear("served in time, in %").between(0.0, 105.0),
     )
     .with("slow clients are there", Colour::Line, Shape::Boxes(boxes.collect()))
-    .with("textbook pool", Colour::Orange, Shape::Joined(line(textbook)))
+    .with(other.name(), Colour::Orange, Shape::Joined(line(others)))
     .with("this pool", Colour::Blue, Shape::Joined(line(ours)))
 }
