@@ -1,6 +1,7 @@
 //! What the kernel does for a listener: it completes connections, and keeps them until they are
 //! accepted.
 
+use crate::config;
 use crate::metrics::AcceptQueue;
 use std::io;
 use std::net::TcpListener;
@@ -45,37 +46,52 @@ pub fn accept_queue(_listener: &TcpListener) -> Option<AcceptQueue> {
 /// first read finds them, and the poller need not be asked. One whose client says nothing is handed
 /// over when the kernel has asked after it, which it does after a second (tcp(7)).
 pub fn defer_accept(listener: &TcpListener, deferred: bool) {
-    if let Err(error) = set_defer_accept(listener, deferred) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_tcp_option(listener, libc::TCP_DEFER_ACCEPT, deferred.into()) {
         // Accepting works without it as well.
         log::debug!("cannot change when connections are handed over: {error}");
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (listener, deferred);
 }
 
+/// Has connections take no more than [`config::UNSENT_BYTES`] ahead of what can go out.
+///
+/// What the kernel holds beyond that is of no use: it costs memory for each client that is slow to
+/// read, and when a fast one has read, the kernel sends the next of it from within the client's
+/// acknowledgement, and wakes the sender then.
+pub fn bound_unsent(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_tcp_option(listener, libc::TCP_NOTSENT_LOWAT, config::UNSENT_BYTES) {
+        log::debug!("cannot bound what connections hold unsent: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
+/// Sets an option that is a number. Connections have what their listener has.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
-fn set_defer_accept(listener: &TcpListener, deferred: bool) -> io::Result<()> {
+#[allow(unsafe_code, reason = "no crate that is used here wraps these options")]
+fn set_tcp_option(
+    listener: &TcpListener,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     use std::mem::size_of;
     use std::os::fd::AsRawFd;
 
-    let seconds = libc::c_int::from(deferred);
     // SAFETY: the descriptor is open while `listener` is borrowed; the kernel reads one `c_int`,
     // which lives until the call returns.
     let outcome = unsafe {
         libc::setsockopt(
             listener.as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
+            option,
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Other systems hand over what is complete.
-#[cfg(not(target_os = "linux"))]
-fn set_defer_accept(_listener: &TcpListener, _deferred: bool) -> io::Result<()> {
-    Ok(())
 }
 
 /// Has connections acknowledge a request along with its answer, which takes a segment less than

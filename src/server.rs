@@ -373,5 +373,6 @@ fn listen_on(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
     socket.listen(config::BACKLOG)?;
     let listener = socket.into();
     listening::acknowledge_with_answer(&listener);
+    listening::bound_unsent(&listener);
     Ok(listener)
 }

@@ -53,7 +53,7 @@ pub fn serve(bytes: usize, workers: usize, port: u16, closes: bool) -> io::Resul
     listener.listen(4096)?;
     let listener = TcpListener::from(listener);
     listener.set_nonblocking(true)?;
-    defer_accept(&listener)?;
+    set_options(&listener)?;
     rustix::net::sockopt::set_tcp_quickack(&listener, false)?;
     let connection = if closes { "Connection: close\r\n" } else { "" };
     let mut head = format!(
@@ -195,21 +195,30 @@ impl Shared {
     }
 }
 
-/// Has the kernel hand over connections when they have spoken, as the server does.
-#[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
-fn defer_accept(listener: &TcpListener) -> io::Result<()> {
-    let seconds: libc::c_int = 1;
-    // SAFETY: the descriptor is open while `listener` is borrowed; the kernel reads one `c_int`.
-    let outcome = unsafe {
-        libc::setsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// Bytes that the kernel takes ahead of what it can send.
+const UNSENT: libc::c_int = 256 * 1024;
+
+/// Has the kernel hand over connections when they have spoken, and take little ahead, as the server
+/// does.
+#[allow(unsafe_code, reason = "no crate that is used here wraps these options")]
+fn set_options(listener: &TcpListener) -> io::Result<()> {
+    for (option, value) in [(libc::TCP_DEFER_ACCEPT, 1), (libc::TCP_NOTSENT_LOWAT, UNSENT)] {
+        // SAFETY: the descriptor is open while `listener` is borrowed; the kernel reads one
+        // `c_int`.
+        let outcome = unsafe {
+            libc::setsockopt(
+                listener.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                option,
+                (&raw const value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 fn lock(slot: &Mutex<Slot>) -> std::sync::MutexGuard<'_, Slot> {
