@@ -63,6 +63,7 @@ mod figures;
 mod descriptors;
 mod listening;
 mod access_log;
+mod poller;
 mod parking;
 mod admission;
 mod files;

@@ -9,10 +9,9 @@
 //! been served goes back without a system call. An event for a slot that has changed hands is
 //! harmless: sockets do not block, and a read that finds nothing parks again.
 
-use polling::{Event, Events, PollMode, Poller};
+use crate::poller::{Poller, Readiness, ReadyKeys, Trigger, Watched};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -35,10 +34,10 @@ pub enum Interest {
 }
 
 impl Interest {
-    fn event(self, key: usize) -> Event {
+    fn readiness(self) -> Readiness {
         match self {
-            Self::Readable | Self::News => Event::readable(key),
-            Self::Writable => Event::writable(key),
+            Self::Readable | Self::News => Readiness::Readable,
+            Self::Writable => Readiness::Writable,
         }
     }
 }
@@ -102,11 +101,11 @@ impl Socket {
             return Ok(());
         }
         self.reports_news = interest != Interest::Writable;
-        let event = interest.event(self.stream.as_raw_fd() as usize);
+        let (key, readiness) = (self.stream.as_raw_fd() as usize, interest.readiness());
         if self.poller.is_some() {
-            return poller.modify_with_mode(&self.stream, event, PollMode::Edge);
+            return poller.modify(&self.stream, key, Some(readiness), Trigger::Edge);
         }
-        watch(poller, &self.stream, event, PollMode::Edge)?;
+        poller.add(&self.stream, key, readiness, Trigger::Edge)?;
         self.poller = Some(Arc::clone(poller));
         Ok(())
     }
@@ -129,82 +128,6 @@ impl Drop for Socket {
     }
 }
 
-/// The one place where the poller is handed a descriptor.
-#[allow(unsafe_code, reason = "the poller cannot know how long a descriptor stays open")]
-fn watch(
-    poller: &Poller,
-    source: &(impl AsRawFd + AsFd),
-    event: Event,
-    mode: PollMode,
-) -> io::Result<()> {
-    // SAFETY: the descriptor must be deleted from the poller before it is closed. `Socket` and
-    // `Watched` own their descriptor, hold a handle on the poller, and delete in `drop`.
-    unsafe { poller.add_with_mode(source, event, mode) }
-}
-
-/// A source of events, a listener for instance, that the poller reports for as long as it is
-/// ready.
-#[derive(Debug)]
-pub struct Watched<S: AsFd> {
-    source: S,
-    key: usize,
-    poller: Arc<Poller>,
-}
-
-impl<S: AsFd> Watched<S> {
-    /// The key of its events.
-    pub fn key(&self) -> usize {
-        self.key
-    }
-
-    /// What is watched.
-    pub fn source(&self) -> &S {
-        &self.source
-    }
-
-    /// Reports this from now on, or nothing.
-    pub fn set_interest(&self, interest: Option<Interest>) -> io::Result<()> {
-        let event = interest.map_or(Event::none(self.key), |interest| interest.event(self.key));
-        self.poller.modify_with_mode(&self.source, event, PollMode::Level)
-    }
-}
-
-impl<S: AsFd> Drop for Watched<S> {
-    fn drop(&mut self) {
-        if let Err(error) = self.poller.delete(&self.source) {
-            log::debug!("cannot stop watching a socket: {error}");
-        }
-    }
-}
-
-/// The poller alone, for a thread that keeps its sockets itself.
-#[derive(Debug)]
-pub struct Poll(Arc<Poller>);
-
-impl Poll {
-    /// A poller of its own.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(Poller::new()?)))
-    }
-
-    /// Reports `source` under this key from now on.
-    pub fn watch<S: AsFd + AsRawFd>(
-        &self,
-        source: S,
-        key: usize,
-        interest: Interest,
-    ) -> io::Result<Watched<S>> {
-        watch(&self.0, &source, interest.event(key), PollMode::Level)?;
-        Ok(Watched { source, key, poller: Arc::clone(&self.0) })
-    }
-
-    /// Waits for events, at most `timeout`, which is kept to some tens of microseconds.
-    pub fn wait(&self, events: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
-        events.0.clear();
-        self.0.wait(&mut events.0, Some(timeout)).map(|_| ())
-    }
-}
-
 /// Wakes the thread that waits in [`Parking::wait`].
 #[derive(Debug, Clone)]
 pub struct Waker(Arc<Poller>);
@@ -212,7 +135,7 @@ pub struct Waker(Arc<Poller>);
 impl Waker {
     /// Ends the current wait, or the next one.
     pub fn wake(&self) {
-        if let Err(error) = self.0.notify() {
+        if let Err(error) = self.0.wake() {
             log::error!("cannot wake the acceptor: {error}");
         }
     }
@@ -255,7 +178,7 @@ impl<T: Parked> Parking<T> {
     /// Reports `listener` from now on.
     pub fn watch_listener(&self, listener: TcpListener) -> io::Result<Watched<TcpListener>> {
         let key = listener.as_raw_fd() as usize;
-        Poll(Arc::clone(&self.poller)).watch(listener, key, Interest::Readable)
+        Watched::new(listener, key, Readiness::Readable, &self.poller)
     }
 
     /// Takes over a connection until its peer is ready; gives it back if it cannot be watched.
@@ -290,9 +213,8 @@ impl<T: Parked> Parking<T> {
     }
 
     /// Waits for events, at most `timeout`.
-    pub fn wait(&self, events: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
-        events.0.clear();
-        self.poller.wait(&mut events.0, Some(timeout)).map(|_| ())
+    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+        self.poller.wait(ready, timeout)
     }
 
     /// Takes out the connection of an event, if it is still there.
@@ -349,27 +271,6 @@ impl<T: Parked> Parking<T> {
 /// A slot's value is whole at every moment, so a panic elsewhere cannot have spoiled it.
 fn lock<T>(slot: &Slot<T>) -> MutexGuard<'_, Bay<T>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Room for the keys of one wait.
-pub struct ReadyKeys(Events);
-
-impl ReadyKeys {
-    /// Room for so many keys at once.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self(Events::with_capacity(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN)))
-    }
-
-    /// The keys found by the last wait.
-    pub fn iter(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().map(|event| event.key)
-    }
-}
-
-impl std::fmt::Debug for ReadyKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ fn unsafe_stays_in_its_two_places() {
         .map(|(path, _)| module_of(&path))
         .collect();
     files.sort();
-    assert_eq!(files, ["listening", "parking"]);
+    assert_eq!(files, ["listening", "poller"]);
 }
 
 #[test]

@@ -132,8 +132,12 @@ fn with_the_next_request_behind_it() {
     let waits = |case: &&WireCase| !case.request.windows(7).any(|bytes| bytes == b"Expect:");
     for case in WIRE_CASES.iter().filter(waits) {
         let both = [case.request, NEXT].concat();
-        let bytes = both.iter().map(|byte| vec![*byte]);
-        check(case, &replies_to(server.addresses()[0], bytes), case.keeps);
+        // Who was served last and sends more all the same may be cut off: the server has ended by
+        // the time the byte comes (RFC 9112, section 9.6). A refusal waits for what still comes.
+        if case.keeps || case.status >= 400 {
+            let bytes = both.iter().map(|byte| vec![*byte]);
+            check(case, &replies_to(server.addresses()[0], bytes), case.keeps);
+        }
         check(case, &replies_to(server.addresses()[0], [both].into_iter()), case.keeps);
     }
 }

@@ -2,11 +2,12 @@
 
 use super::{Answer, Failure};
 use crate::client::ResponseFraming;
-use crate::parking::{Interest, Poll, Watched};
+use crate::poller::{Poller, Readiness, Watched};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A connection, and how far the exchange on it has come.
@@ -45,7 +46,12 @@ pub enum Step {
 
 impl Connection {
     /// Begins to connect, and sends the request if that can be done at once.
-    pub fn open(target: SocketAddr, request: &[u8], poll: &Poll, key: usize) -> io::Result<Self> {
+    pub fn open(
+        target: SocketAddr,
+        request: &[u8],
+        poller: &Arc<Poller>,
+        key: usize,
+    ) -> io::Result<Self> {
         let stream = connect(target)?;
         let now = Instant::now();
         let sent = match (&stream).write(request) {
@@ -54,11 +60,11 @@ impl Connection {
             Err(error) => return Err(error),
         };
         let phase = phase_after(sent, request);
-        let interest = match phase {
-            Phase::Sending(_) => Interest::Writable,
-            Phase::Receiving => Interest::Readable,
+        let readiness = match phase {
+            Phase::Sending(_) => Readiness::Writable,
+            Phase::Receiving => Readiness::Readable,
         };
-        let stream = poll.watch(stream, key, interest)?;
+        let stream = Watched::new(stream, key, readiness, poller)?;
         Ok(Self {
             stream,
             phase,
@@ -84,7 +90,7 @@ impl Connection {
         match self.phase {
             Phase::Sending(_) => match self.send(request) {
                 Step::Waiting if self.phase == Phase::Receiving => {
-                    match self.stream.set_interest(Some(Interest::Readable)) {
+                    match self.stream.set_readiness(Some(Readiness::Readable)) {
                         Ok(()) => Step::Waiting,
                         Err(error) => failed(&error),
                     }
@@ -127,7 +133,7 @@ impl Connection {
             }
             Err(error) => return failed(&error),
         }
-        match self.stream.set_interest(Some(Interest::Writable)) {
+        match self.stream.set_readiness(Some(Readiness::Writable)) {
             Ok(()) => Step::Waiting,
             Err(error) => failed(&error),
         }

@@ -3,10 +3,11 @@
 use super::conduct::Conduct;
 use super::connection::{Connection, Step};
 use super::{Advice, Answer, Client, Connections, Failure, Outcome, Pause, ServerTiming, fields};
-use crate::parking::{Poll, ReadyKeys};
+use crate::poller::{Poller, ReadyKeys};
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,10 +43,10 @@ pub fn run(
     demand: impl Demand,
     each: &mut (dyn FnMut(Outcome) + Send),
 ) -> io::Result<Conduct> {
-    let poll = Poll::new()?;
+    let poller = Arc::new(Poller::precise()?);
     let engine = move || {
         wake_precisely();
-        Engine::new(client, demand, each, poll).run()
+        Engine::new(client, demand, each, poller).run()
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, engine)?;
@@ -91,7 +92,7 @@ struct Engine<'a, D> {
     client: &'a Client,
     demand: D,
     each: &'a mut (dyn FnMut(Outcome) + Send),
-    poll: Poll,
+    poller: Arc<Poller>,
     clock: Instant,
     errands: Slab<Errand>,
     /// The timer of each errand, and its key.
@@ -112,7 +113,7 @@ impl<'a, D: Demand> Engine<'a, D> {
         client: &'a Client,
         demand: D,
         each: &'a mut (dyn FnMut(Outcome) + Send),
-        poll: Poll,
+        poller: Arc<Poller>,
     ) -> Self {
         let seed = match client.retries.pause {
             Pause::Backoff { seed, .. } => seed,
@@ -123,7 +124,7 @@ impl<'a, D: Demand> Engine<'a, D> {
             conduct: Conduct::new(demand.has_arrivals()),
             demand,
             each,
-            poll,
+            poller,
             clock: Instant::now(),
             errands: Slab::new(),
             timers: BTreeSet::new(),
@@ -148,7 +149,7 @@ impl<'a, D: Demand> Engine<'a, D> {
             let due = [self.demand.next(), self.timers.first().map(|&(timer, _)| timer)];
             let due = due.into_iter().flatten().min().unwrap_or(Duration::MAX);
             let early = due.saturating_sub(self.now()).saturating_sub(WAKING);
-            self.poll.wait(&mut ready, early.min(LONGEST_WAIT))?;
+            self.poller.wait(&mut ready, early.min(LONGEST_WAIT))?;
             for key in ready.iter() {
                 // What is due does not wait for a long batch to end.
                 self.begin_due();
@@ -238,7 +239,7 @@ impl<'a, D: Demand> Engine<'a, D> {
         let at = entry.key();
         let Client { target, request, .. } = self.client;
         self.errands[key].begun = Some(now);
-        match Connection::open(*target, request, &self.poll, at) {
+        match Connection::open(*target, request, &self.poller, at) {
             Ok(mut connection) => {
                 connection.errand = Some(key);
                 entry.insert(connection);

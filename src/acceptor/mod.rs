@@ -1,13 +1,16 @@
 //! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
 
-use crate::admission::{Admission, Place, Share, Stage};
+mod ending;
+
+use crate::admission::{Admission, Place, Share};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::descriptors::{self, Reserve};
 use crate::http::fault::Fault;
 use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
-use crate::parking::{Interest, Parking, ReadyKeys, Watched};
+use crate::parking::{Interest, Parking};
+use crate::poller::{Readiness, ReadyKeys, Watched};
 use crate::workers::settle;
 use crossbeam_channel::Sender;
 use std::io::{self, ErrorKind};
@@ -250,9 +253,9 @@ impl Acceptor {
     /// Reports of listeners are level-triggered, so they must be silenced while they go unheard.
     fn set_accepting(&mut self, accepting: Accepting) {
         if (self.accepting == Accepting::Yes) != (accepting == Accepting::Yes) {
-            let interest = (accepting == Accepting::Yes).then_some(Interest::Readable);
+            let readiness = (accepting == Accepting::Yes).then_some(Readiness::Readable);
             for listener in &self.listeners {
-                if let Err(error) = listener.set_interest(interest) {
+                if let Err(error) = listener.set_readiness(readiness) {
                     log::error!("cannot change how a listener is watched: {error}");
                 }
             }
@@ -366,66 +369,6 @@ impl Acceptor {
         taken
     }
 
-    /// Winds up, once told to: serves on for the drain delay, takes in what the kernel holds
-    /// already, closes the doors, and sends the idle away.
-    fn drain(&mut self) {
-        if self.admission.stage() == Stage::Serving {
-            return;
-        }
-        let now = Instant::now();
-        let leaving_since = *self.leaving_since.get_or_insert(now);
-        if now < leaving_since + self.context.config.drain_delay {
-            self.next_sweep = self.next_sweep.min(leaving_since + self.context.config.drain_delay);
-            return;
-        }
-        if self.drain_deadline.is_none() {
-            self.drain_deadline = Some(now + self.context.config.drain_timeout);
-            self.admission.enter_stage(Stage::Draining);
-            if self.context.config.defer_accept {
-                self.listeners.iter().for_each(|of| listening::defer_accept(of.source(), false));
-            }
-        }
-        // What the kernel holds already was sent in time, and what it keeps back gets a little time
-        // to speak. Where there is no place for it yet, its listener stays for another look; but
-        // nobody gets to fill the backlog again and again.
-        let keeps_back = self.context.config.defer_accept
-            && now < leaving_since + self.context.config.drain_delay + config::DRAIN_DEFERRED;
-        for at in (0..self.listeners.len()).rev() {
-            let mut left = self.drain_accepts;
-            let is_empty = self.accept(at, &mut left);
-            self.drain_accepts = left;
-            if is_empty && !keeps_back || left == 0 {
-                self.listeners.remove(at);
-            }
-        }
-        if self.listeners.is_empty() {
-            self.dismiss_idle(now);
-        }
-        // Half a request is no request; its client gets a little time to complete it.
-        if now > leaving_since + self.context.config.drain_delay + config::DRAIN_HEAD_TIMEOUT {
-            for connection in self.take_all(Connection::is_partial) {
-                self.guarded(|acceptor| acceptor.expire(connection));
-            }
-        }
-        self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
-    }
-
-    /// Closes what has been idle for a while; who has just been served may be about to ask for
-    /// more, and gets it, with the word that the connection ends.
-    fn dismiss_idle(&mut self, now: Instant) {
-        let config = Arc::clone(&self.context.config);
-        for connection in self.take_all(|connection| connection.is_evictable(now, &config)) {
-            self.guarded(|acceptor| {
-                acceptor.dismiss(connection, CloseReason::Drained);
-            });
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        let is_done = self.listeners.is_empty() && self.admission.open() == 0;
-        self.drain_deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline)
-    }
-
     /// Offers the processor to the workers while they have jobs: see [`config::YIELDS`].
     fn let_workers_run(&self) {
         for _ in 0..config::YIELDS {
@@ -433,18 +376,6 @@ impl Acceptor {
                 return;
             }
             thread::yield_now();
-        }
-    }
-
-    /// The drain deadline has passed, or nothing is left.
-    fn cut_what_is_left(mut self) {
-        self.admission.enter_stage(Stage::Cut);
-        for connection in self.take_all(Connection::is_dispensable) {
-            self.dismiss(connection, CloseReason::Drained);
-        }
-        for connection in self.take_all(|_| true) {
-            let reason = connection.close_reason().unwrap_or(CloseReason::Cut);
-            settle(Step::Close(connection, reason), &self.parking, &self.context);
         }
     }
 }

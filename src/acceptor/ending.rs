@@ -1,0 +1,85 @@
+//! The acceptor's end: it serves on for a while, closes the doors, and sends the idle away.
+
+use super::Acceptor;
+use crate::admission::Stage;
+use crate::config;
+use crate::connection::{Connection, Step};
+use crate::listening;
+use crate::metrics::CloseReason;
+use crate::workers::settle;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Acceptor {
+    /// Winds up, once told to: serves on for the drain delay, takes in what the kernel holds
+    /// already, closes the doors, and sends the idle away.
+    pub(super) fn drain(&mut self) {
+        if self.admission.stage() == Stage::Serving {
+            return;
+        }
+        let now = Instant::now();
+        let leaving_since = *self.leaving_since.get_or_insert(now);
+        if now < leaving_since + self.context.config.drain_delay {
+            self.next_sweep = self.next_sweep.min(leaving_since + self.context.config.drain_delay);
+            return;
+        }
+        if self.drain_deadline.is_none() {
+            self.drain_deadline = Some(now + self.context.config.drain_timeout);
+            self.admission.enter_stage(Stage::Draining);
+            if self.context.config.defer_accept {
+                self.listeners.iter().for_each(|of| listening::defer_accept(of.source(), false));
+            }
+        }
+        // What the kernel holds already was sent in time, and what it keeps back gets a little time
+        // to speak. Where there is no place for it yet, its listener stays for another look; but
+        // nobody gets to fill the backlog again and again.
+        let keeps_back = self.context.config.defer_accept
+            && now < leaving_since + self.context.config.drain_delay + config::DRAIN_DEFERRED;
+        for at in (0..self.listeners.len()).rev() {
+            let mut left = self.drain_accepts;
+            let is_empty = self.accept(at, &mut left);
+            self.drain_accepts = left;
+            if is_empty && !keeps_back || left == 0 {
+                self.listeners.remove(at);
+            }
+        }
+        if self.listeners.is_empty() {
+            self.dismiss_idle(now);
+        }
+        // Half a request is no request; its client gets a little time to complete it.
+        if now > leaving_since + self.context.config.drain_delay + config::DRAIN_HEAD_TIMEOUT {
+            for connection in self.take_all(Connection::is_partial) {
+                self.guarded(|acceptor| acceptor.expire(connection));
+            }
+        }
+        self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
+    }
+
+    /// Closes what has been idle for a while; who has just been served may be about to ask for
+    /// more, and gets it, with the word that the connection ends.
+    fn dismiss_idle(&mut self, now: Instant) {
+        let config = Arc::clone(&self.context.config);
+        for connection in self.take_all(|connection| connection.is_evictable(now, &config)) {
+            self.guarded(|acceptor| {
+                acceptor.dismiss(connection, CloseReason::Drained);
+            });
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let is_done = self.listeners.is_empty() && self.admission.open() == 0;
+        self.drain_deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline)
+    }
+
+    /// The drain deadline has passed, or nothing is left.
+    pub(super) fn cut_what_is_left(mut self) {
+        self.admission.enter_stage(Stage::Cut);
+        for connection in self.take_all(Connection::is_dispensable) {
+            self.dismiss(connection, CloseReason::Drained);
+        }
+        for connection in self.take_all(|_| true) {
+            let reason = connection.close_reason().unwrap_or(CloseReason::Cut);
+            settle(Step::Close(connection, reason), &self.parking, &self.context);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the `polling` crate finds on this system.
+
+use super::{Readiness, Trigger};
+use polling::{Event, Events, PollMode};
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// Watches sockets for one thread that waits, and any that add to them or wake it.
+#[derive(Debug)]
+pub struct Poller(polling::Poller);
+
+impl Poller {
+    /// A poller of nothing so far.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(polling::Poller::new()?))
+    }
+
+    /// The same: its waits are precise.
+    pub fn precise() -> io::Result<Self> {
+        Self::new()
+    }
+
+    /// Watches a source until it is deleted.
+    #[allow(unsafe_code, reason = "the poller cannot know how long a descriptor stays open")]
+    pub fn add(
+        &self,
+        source: &(impl AsFd + AsRawFd),
+        key: usize,
+        readiness: Readiness,
+        trigger: Trigger,
+    ) -> io::Result<()> {
+        let event = event(key, Some(readiness));
+        // SAFETY: the descriptor must be deleted from the poller before it is closed. All who add
+        // one own it, hold a handle on the poller, and delete in `drop`.
+        unsafe { self.0.add_with_mode(source, event, mode(trigger)) }
+    }
+
+    /// Changes what a source is watched for, and looks whether it is ready.
+    pub fn modify(
+        &self,
+        source: &(impl AsFd + AsRawFd),
+        key: usize,
+        readiness: Option<Readiness>,
+        trigger: Trigger,
+    ) -> io::Result<()> {
+        self.0.modify_with_mode(source, event(key, readiness), mode(trigger))
+    }
+
+    /// Forgets a source, which must happen before its descriptor's number can be given to another.
+    pub fn delete(&self, source: &(impl AsFd + AsRawFd)) -> io::Result<()> {
+        self.0.delete(source)
+    }
+
+    /// Waits until a source is ready, a wakeup comes or the time is over.
+    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+        let ReadyKeys(events) = ready;
+        events.clear();
+        self.0.wait(events, Some(timeout)).map(|_| ())
+    }
+
+    /// Ends the current wait, or the next one.
+    pub fn wake(&self) -> io::Result<()> {
+        self.0.notify()
+    }
+}
+
+fn event(key: usize, readiness: Option<Readiness>) -> Event {
+    match readiness {
+        None => Event::none(key),
+        Some(Readiness::Readable) => Event::readable(key),
+        Some(Readiness::Writable) => Event::writable(key),
+    }
+}
+
+fn mode(trigger: Trigger) -> PollMode {
+    match trigger {
+        Trigger::Edge => PollMode::Edge,
+        Trigger::Level => PollMode::Level,
+    }
+}
+
+/// Room for the keys of one wait.
+pub struct ReadyKeys(Events);
+
+impl ReadyKeys {
+    /// Room for so many keys at once.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Events::with_capacity(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN)))
+    }
+
+    /// The keys found by the last wait.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|event| event.key)
+    }
+}
+
+impl fmt::Debug for ReadyKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
