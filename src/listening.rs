@@ -143,4 +143,29 @@ mod tests {
         late.write_all(b"x").expect("connected");
         assert_eq!(waiting(), 3);
     }
+
+    #[test]
+    #[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
+    fn a_connection_has_the_bound_of_its_listener() {
+        use std::os::fd::AsRawFd;
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        bound_unsent(&listener);
+        let _client = TcpStream::connect(listener.local_addr().expect("bound"));
+        let (connection, _) = listener.accept().expect("one waits");
+        let mut value: libc::c_int = 0;
+        let mut length = size_of_val(&value) as libc::socklen_t;
+        // SAFETY: the descriptor is open; the kernel writes `length` bytes at most, which are those
+        // of one `c_int`.
+        let outcome = unsafe {
+            libc::getsockopt(
+                connection.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_NOTSENT_LOWAT,
+                (&raw mut value).cast(),
+                &raw mut length,
+            )
+        };
+        assert_eq!((outcome, value), (0, config::UNSENT_BYTES));
+    }
 }
