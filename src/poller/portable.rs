@@ -58,7 +58,10 @@ impl Poller {
     pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
         let ReadyKeys(events) = ready;
         events.clear();
-        self.0.wait(events, Some(timeout)).map(|_| ())
+        match self.0.wait(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Ends the current wait, or the next one.
