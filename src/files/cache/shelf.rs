@@ -1,0 +1,139 @@
+//! Where entries are held: found by a key that need not be made, bounded by weight.
+
+use super::{CacheLimits, Entry, Neighbour};
+use crate::config;
+use crate::files::held::Held;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+/// What an entry is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) path: Arc<[u8]>,
+    pub(super) of_index: bool,
+}
+
+/// A key that need not be made to look for it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) path: &'a [u8],
+    pub(super) of_index: bool,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Asked { path: &self.path, of_index: self.of_index }.hash(state);
+    }
+}
+
+impl Hash for Asked<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.path.hash(state);
+        self.of_index.hash(state);
+    }
+}
+
+impl Equivalent<Key> for Asked<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.path == &*key.path && self.of_index == key.of_index
+    }
+}
+
+/// The entries, bounded by weight.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    pub(super) entries: Cache<Key, Arc<Entry>, Weight, DefaultHashBuilder, DropUnlocked>,
+    /// Names that nothing had, and when that was asked.
+    pub(super) missing: Cache<Key, Instant>,
+    /// What an open file weighs. There is one budget for memory and for descriptors: an open file
+    /// takes as much of it as leaves room for so many as may be open.
+    of_descriptor: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Weight;
+
+impl Weighter<Key, Arc<Entry>> for Weight {
+    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+        entry.weight
+    }
+}
+
+/// Collects what is put out, to be dropped when no lock is held: it may close files.
+#[derive(Debug, Clone)]
+pub(super) struct DropUnlocked;
+
+impl Lifecycle<Key, Arc<Entry>> for DropUnlocked {
+    type RequestState = Vec<Arc<Entry>>;
+
+    fn on_evict(&self, dropped: &mut Self::RequestState, _: Key, entry: Arc<Entry>) {
+        dropped.push(entry);
+    }
+}
+
+impl Shelf {
+    pub(super) fn new(limits: CacheLimits) -> Self {
+        let CacheLimits { bytes, descriptors } = limits;
+        // Where none may be open, one is too heavy for the whole.
+        let of_descriptor = match descriptors {
+            0 => bytes.saturating_add(1),
+            most => bytes.div_ceil(most as u64).max(config::CACHE_OVERHEAD),
+        };
+        // A shard must have room for several of the largest entries.
+        let largest = (config::SMALL_FILE + config::CACHE_OVERHEAD).max(of_descriptor);
+        let room = usize::try_from(bytes / (16 * largest).max(1)).unwrap_or(usize::MAX);
+        let wanted = 4 * thread::available_parallelism().map_or(1, usize::from);
+        let typical = usize::try_from(bytes / config::CACHE_TYPICAL).unwrap_or(usize::MAX);
+        let mut options = OptionsBuilder::new();
+        options
+            .shards(prev_power_of_two(wanted.min(room)))
+            .estimated_items_capacity(typical)
+            .weight_capacity(bytes);
+        #[allow(clippy::expect_used, reason = "it asks for both capacities, which are given")]
+        let options = options.build().expect("both capacities are given");
+        let entries =
+            Cache::with_options(options, Weight, DefaultHashBuilder::default(), DropUnlocked);
+        Self { entries, missing: Cache::new(config::CACHE_MISSING), of_descriptor }
+    }
+
+    /// True where nothing had this name a moment ago.
+    pub(super) fn is_missing(&self, asked: Asked<'_>, now: Instant) -> bool {
+        let checked = self.missing.get(&asked);
+        checked.is_some_and(|at| now.saturating_duration_since(at) < config::CACHE_FRESH)
+    }
+
+    pub(super) fn note_missing(&self, asked: Asked<'_>, now: Instant) {
+        if asked.path.len() <= config::CACHE_MISSING_BYTES {
+            let key = Key { path: asked.path.into(), of_index: asked.of_index };
+            self.missing.insert(key, now);
+        }
+    }
+
+    pub(super) fn put(&self, mut entry: Entry) -> Arc<Entry> {
+        entry.weight = self.weight(&entry);
+        let entry = Arc::new(entry);
+        self.entries.insert(entry.key.clone(), Arc::clone(&entry));
+        entry
+    }
+
+    fn weight(&self, entry: &Entry) -> u64 {
+        let held = |held: &Held| {
+            let content = if held.is_open() { self.of_descriptor } else { held.content().length() };
+            content.saturating_add(config::CACHE_OVERHEAD)
+        };
+        let neighbours = entry.neighbours.iter().map(|neighbour| match neighbour {
+            Neighbour::There(neighbour) => held(neighbour),
+            Neighbour::Unknown | Neighbour::Absent => 0,
+        });
+        let names = (entry.key.path.len() + entry.path.as_bytes().len()) as u64;
+        neighbours.chain([held(&entry.held), names]).fold(0, u64::saturating_add)
+    }
+}
+
+fn prev_power_of_two(number: usize) -> usize {
+    1 << number.max(1).ilog2()
+}
