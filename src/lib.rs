@@ -56,6 +56,8 @@
 //!   sends the rest of a large file whose pages are not in memory.
 
 pub mod config;
+mod memory;
+mod lane;
 pub mod http;
 pub mod theory;
 mod metrics;
@@ -88,6 +90,8 @@ pub use files::cache::CacheLimits;
 pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response, Stream};
 pub use http::request::{Method, Request};
 pub use http::status::Status;
+pub use lane::{Lane, Taken, Turn, Wait};
+pub use memory::{Claim, Memory, MemoryUse};
 pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,
