@@ -59,6 +59,13 @@ impl Record {
         }
     }
 
+    /// The bytes of memory that it holds.
+    pub fn held(&self) -> u64 {
+        let fields = [&self.user, &self.referer, &self.user_agent];
+        let fields = fields.map(|field| field.as_ref().map_or(0, Vec::capacity));
+        (size_of::<Self>() + self.request_line.capacity() + fields.iter().sum::<usize>()) as u64
+    }
+
     /// The line of an exchange that has ended: so many bytes of content were sent, and this was
     /// the trouble, if any.
     pub fn line(&self, form: AccessLog, peer: SocketAddr, sent: u64, trouble: &str) -> String {

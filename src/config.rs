@@ -1,5 +1,6 @@
 //! Every bound and every wait of the server: its name, its default and the reason for it.
 
+use crate::memory::Memory;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -30,6 +31,24 @@ pub const CONNECTIONS: usize = 1000;
 
 /// Largest number of connections that the default allows, whatever the descriptor limit.
 pub const CONNECTIONS_MOST: usize = 1 << 20;
+
+/// Bytes of memory that clients can make the server hold, where the machine has enough: a quarter
+/// of a machine of 1 GiB. The kernel's buffers for sockets come on top.
+pub const MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Least bytes of memory that the server makes do with.
+pub const MEMORY_LEAST: u64 = 4 * 1024 * 1024;
+
+/// Share of the machine's memory that is taken by default: one of so many parts.
+pub const MEMORY_PARTS: u64 = 4;
+
+/// Share of the memory that is kept free for those who come next: one of so many parts. What is
+/// held beyond it costs those who have brought least their places.
+pub const MEMORY_SPARE: u64 = 16;
+
+/// Bytes of memory that each connection has: its state, the start of its next request, and its
+/// slot in the tables.
+pub const CONNECTION_BYTES: u64 = 2048;
 
 /// Descriptors kept back from the connections: listeners, poller, log, standard streams.
 pub const DESCRIPTOR_RESERVE: usize = 64;
@@ -238,6 +257,7 @@ const _: () = assert!(METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES, "a longest 
 const _: () = assert!(KEPT_BYTES < READ_BYTES, "a parked connection keeps less than one read");
 const _: () = assert!(SMALL_FILE <= SEND_PIECE as u64, "what is small is one piece");
 const _: () = assert!(QUEUE <= QUEUE_MOST);
+const _: () = assert!(MEMORY_LEAST / MEMORY_SPARE > READ_BYTES as u64, "a read fits what is spare");
 const _: () = assert!(SAMPLE_INTERVAL.as_millis() * MARKS as u128 <= NOW.as_millis());
 const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
 const _: () = assert!(CACHE_BYTES > 16 * (SMALL_FILE + CACHE_OVERHEAD), "many small files fit");
@@ -307,6 +327,9 @@ pub struct Config {
     pub target_bytes: usize,
     /// Bytes of a request body that are dropped to keep the connection.
     pub body_bytes: u64,
+    /// What clients can make the server hold, in bytes. Who holds something else for them can claim
+    /// a part of it; clones share it.
+    pub memory: Memory,
 }
 
 impl Default for Config {
@@ -334,6 +357,7 @@ impl Default for Config {
             head_bytes: HEAD_BYTES,
             target_bytes: TARGET_BYTES,
             body_bytes: BODY_BYTES,
+            memory: Memory::new(MEMORY),
         }
     }
 }

@@ -55,9 +55,9 @@
 //! - The acceptor blocks nowhere but in its wait for events; the one exception is the disk, when it
 //!   sends the rest of a large file whose pages are not in memory.
 
-pub mod config;
 mod memory;
 mod lane;
+pub mod config;
 pub mod http;
 pub mod theory;
 mod metrics;
@@ -92,7 +92,7 @@ pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response, Stream}
 pub use http::request::{Method, Request};
 pub use http::status::Status;
 pub use lane::{Lane, Taken, Turn, Wait};
-pub use memory::{Claim, Memory, MemoryUse};
+pub use memory::{Claim, Memory, MemoryState, MemoryUse};
 pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,

@@ -51,6 +51,24 @@ struct Inner {
     refused: AtomicU64,
 }
 
+/// A budget at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryState {
+    /// Bytes that are held, for each use in the order of [`MemoryUse::ALL`].
+    pub held: [u64; MemoryUse::ALL.len()],
+    /// The bound.
+    pub most: u64,
+    /// Claims that were refused so far.
+    pub refused: u64,
+}
+
+impl MemoryState {
+    /// Bytes that are held for everything.
+    pub fn held_in_all(&self) -> u64 {
+        self.held.iter().sum()
+    }
+}
+
 /// Bytes that are held; dropping it gives them back.
 #[derive(Debug)]
 pub struct Claim {
@@ -95,6 +113,12 @@ impl Memory {
     /// Claims that were refused.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)
+    }
+
+    /// What is held at this moment.
+    pub fn state(&self) -> MemoryState {
+        let held = MemoryUse::ALL.map(|of| self.held_for(of));
+        MemoryState { held, most: self.most(), refused: self.refused() }
     }
 
     fn grow(&self, of: MemoryUse, bytes: u64) -> bool {

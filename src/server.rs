@@ -74,6 +74,7 @@ impl Observer {
         connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
         self.parking.for_each(|connection| connections[connection.phase() as usize] += 1);
         snapshot.connections = connections;
+        snapshot.memory = self.config.memory.state();
         snapshot
     }
 
@@ -317,6 +318,10 @@ fn check(config: &Config) -> Result<(), StartError> {
     let others = [drain_timeout, drain_delay, queue_timeout];
     let longest = stages.into_iter().chain(others).max();
     let most = config::HEAD_BYTES_MOST;
+    if config.memory.most() < config::MEMORY_LEAST {
+        let least = config::MEMORY_LEAST;
+        return wrong(format!("with so little memory (allow at least {least} bytes)"));
+    }
     if config.head_bytes > most || config.target_bytes > config.head_bytes {
         return wrong(format!("with such bounds of a head (choose at most {most})"));
     }

@@ -3,6 +3,7 @@
 use super::Watch;
 use crate::figures::Figures;
 use crate::handler::Response;
+use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Distribution, Snapshot};
 use crate::server::Observer;
 use prometheus_client::collector::Collector;
@@ -36,10 +37,11 @@ const BUCKETS: [Duration; 16] = [
 ];
 
 /// Why requests were refused, as the metric's label has it.
-const REFUSALS: [(&str, Counter); 6] = [
+const REFUSALS: [(&str, Counter); 7] = [
     ("full", Counter::QueueFull),
     ("expired", Counter::Expired),
     ("connections", Counter::TooManyConnections),
+    ("memory", Counter::NoMemory),
     ("draining", Counter::Abandoned),
     ("slow", Counter::TooSlow),
     ("malformed", Counter::Malformed),
@@ -77,6 +79,7 @@ impl Collector for Scrape {
         self.times(&mut out)?;
         self.workers(&mut out)?;
         self.queues(&mut out)?;
+        self.memory(&mut out)?;
         self.connections(&mut out)?;
         self.saturation(&mut out)
     }
@@ -141,6 +144,19 @@ impl Scrape {
         out.gauge("accept_queue_connections", help, accept.waiting as f64)?;
         let help = "Connections that the kernel may hold to be accepted";
         out.gauge("accept_queue_bound_connections", help, accept.most as f64)
+    }
+
+    fn memory(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let state = &self.snapshot.memory;
+        let held = MemoryUse::ALL.iter().zip(state.held);
+        let held = held.map(|(of, held)| (of.label(), ConstGauge::new(held as f64)));
+        let help = "Memory that is held for clients, by what for";
+        let texts = ("memory_held", help);
+        out.labelled(texts, Some(&Unit::Bytes), MetricType::Gauge, "use", held)?;
+        let help = "Memory that may be held for clients";
+        out.gauge_of("memory_bound", help, &Unit::Bytes, state.most as f64)?;
+        let help = "Times that something was refused as it did not fit the memory";
+        out.counter("memory_refusals", help, state.refused)
     }
 
     fn connections(&self, out: &mut Out<'_, '_>) -> fmt::Result {

@@ -137,6 +137,17 @@ function queues(stats) {
     : `${kernel.waiting} of ${kernel.most} wait in the kernel to be accepted`);
 }
 
+const mebibytes = (bytes) => number(bytes / 1048576);
+
+function memory({ held, most, refused, uses }) {
+  meter("memory-bar", held / most);
+  const largest = Object.entries(uses).filter(([, bytes]) => bytes > 0)
+    .sort(([, one], [, other]) => other - one).slice(0, 3)
+    .map(([of, bytes]) => `${of} ${mebibytes(bytes)}`).join(", ");
+  say("memory-text", `${mebibytes(held)} of ${mebibytes(most)} MiB of memory are held ` +
+    `(${largest || "nothing"}); ${refused} times something did not fit`);
+}
+
 function rows(place, wanted) {
   const body = at(place);
   while (body.children.length < wanted.length) {
@@ -174,6 +185,7 @@ function show(stats, before) {
   chart(stats.history);
   lanes(stats.workers, before && before.workers);
   queues(stats);
+  memory(stats.memory);
   const { open, most, phases } = stats.connections;
   const counts = Object.keys(NAMES).map((phase) => [NAMES[phase], String(phases[phase])]);
   rows("phases", [["open", `${open} of ${most}`], ...counts]);

@@ -4,6 +4,7 @@ use super::Watch;
 use super::history::Point;
 use crate::figures::{Figures, Times};
 use crate::handler::Response;
+use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot, WorkerTimes};
 use crate::server::Observer;
 use serde_json::{Map, Value, json};
@@ -38,6 +39,7 @@ pub(super) fn response(watch: &Watch) -> Response {
             "waiting": queue.waiting,
             "most": queue.most,
         })),
+        "memory": memory(&snapshot),
         "connections": connections(&snapshot, observed),
         "totals": totals(&snapshot),
         "now": figures(&now),
@@ -62,6 +64,18 @@ fn worker(times: &WorkerTimes) -> Value {
         "activity": times.activity.label(),
         "lasting": times.lasting.as_secs_f64(),
         "spent": object(spent),
+    })
+}
+
+/// In bytes.
+fn memory(snapshot: &Snapshot) -> Value {
+    let state = &snapshot.memory;
+    let held = MemoryUse::ALL.iter().zip(state.held).map(|(of, held)| (of.label(), held));
+    json!({
+        "held": state.held_in_all(),
+        "most": state.most,
+        "refused": state.refused,
+        "uses": object(held),
     })
 }
 

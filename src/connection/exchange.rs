@@ -13,6 +13,7 @@ use crate::http::fault::Fault;
 use crate::http::request::{Method, NO_FIELDS, Request, split_request_line};
 use crate::http::response::ResponseHead;
 use crate::lane::Wait;
+use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::parking::Interest;
 use std::any::Any;
@@ -73,6 +74,7 @@ impl Answer {
             Fault::QueueFull => Counter::QueueFull,
             Fault::Expired => Counter::Expired,
             Fault::TooManyConnections => Counter::TooManyConnections,
+            Fault::NoMemory => Counter::NoMemory,
             Fault::HeadTimeout | Fault::BodyTimeout => Counter::TooSlow,
             _ => Counter::Malformed,
         });
@@ -217,7 +219,8 @@ impl Connection {
         self.deferral = None;
         self.deadline = made + context.config.write_timeout;
         let outgoing = Outgoing::new(head, body, close);
-        self.phase = Phase::Flushing { outgoing, after, record, begun: made, sent_before: 0 };
+        let (begun, sent_before, claim) = (made, 0, None);
+        self.phase = Phase::Flushing { outgoing, after, record, begun, sent_before, claim };
     }
 }
 
@@ -286,6 +289,11 @@ fn answer<H: Handler>(
     context.recorder.served_in(end.saturating_duration_since(start));
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
+        // Many small ones do no harm before they are claimed; a large one must fit before it is sent.
+        Ok(response) if !fits(&response, context) => {
+            let response = Response::busy(Fault::NoMemory.explain());
+            (response.with_prepared(&context.common_fields), after)
+        }
         Ok(response) if after == After::Keep && context.is_draining() => {
             (response, After::Close(CloseReason::Completed))
         }
@@ -305,6 +313,14 @@ fn answer<H: Handler>(
     });
     let version = request.version;
     Ok(Answer { response, version, head_only, after, made: end, timing, record: None })
+}
+
+/// True where there is memory to hold a response for as long as its reader takes. It is claimed in
+/// earnest when the reader turns out to take long.
+fn fits(response: &Response, context: &Context) -> bool {
+    let held = response.body().held();
+    let memory = &context.config.memory;
+    held <= config::SMALL_FILE || memory.claim(MemoryUse::Responses, held).is_some()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

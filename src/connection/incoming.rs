@@ -30,7 +30,9 @@ impl Connection {
                 Ok(0) => return self.ended_early(context),
                 Ok(count) => {
                     context.recorder.count_many(Counter::BytesReceived, count as u64);
-                    self.input.push(&buffer[..count]);
+                    if self.input.push(&buffer[..count], &context.config.memory).is_err() {
+                        return self.out_of_memory(context);
+                    }
                     // A short read has emptied the socket; after two full ones, others get
                     // their turn (empty lines can come without end).
                     self.is_drained = count < buffer.len();
@@ -90,6 +92,14 @@ impl Connection {
         context.config.header_timeout.saturating_sub(left)
     }
 
+    /// What has come cannot be held: the client may try again when others hold less.
+    fn out_of_memory(&mut self, context: &mut Context) -> Flow {
+        self.answer_fault(Fault::NoMemory, Instant::now(), context);
+        // The refusal needs nothing of what has come.
+        self.input.clear();
+        Flow::Again
+    }
+
     /// The peer has ended its side while a request was awaited or under way.
     fn ended_early(&mut self, context: &mut Context) -> Flow {
         if self.is_idle() {
@@ -134,7 +144,9 @@ impl Connection {
                     // A slow client pays for its time by what it sends.
                     let earned = count as f64 / context.config.min_rate.max(1) as f64;
                     self.deadline += Duration::from_secs_f64(earned);
-                    self.input.push(&buffer[..count]);
+                    if self.input.push(&buffer[..count], &context.config.memory).is_err() {
+                        return self.out_of_memory(context);
+                    }
                 }
                 Err(error) => match read_failed(&error) {
                     Flow::Again => {}

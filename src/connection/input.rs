@@ -1,13 +1,20 @@
 //! The bytes that came on a connection and were not used yet.
 
 use crate::config;
+use crate::memory::{Claim, Memory, MemoryUse};
 
-/// A buffer whose front is used up and whose back grows.
+/// A buffer whose front is used up and whose back grows, within a budget.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
     start: usize,
+    /// For what it holds beyond [`config::KEPT_BYTES`], which are part of the connection's own.
+    claim: Option<Claim>,
 }
+
+/// There is no memory for what came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoMemory;
 
 impl Input {
     /// What has not been used.
@@ -20,13 +27,39 @@ impl Input {
         self.start == self.bytes.len()
     }
 
-    /// Appends what came.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// Appends what came, or nothing of it where the budget has no room for it.
+    pub(super) fn push(&mut self, bytes: &[u8], memory: &Memory) -> Result<(), NoMemory> {
         if self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.bytes.capacity() {
+            self.grow(needed, memory)?;
+        }
         self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Makes room for `needed` bytes in all: twice as many as before up to one read, so that what
+    /// trickles in is not copied for each byte, and no more than that beyond.
+    fn grow(&mut self, needed: usize, memory: &Memory) -> Result<(), NoMemory> {
+        let doubled = (2 * self.bytes.capacity()).min(config::READ_BYTES);
+        let capacity = needed.max(doubled).max(config::KEPT_BYTES);
+        if capacity > config::KEPT_BYTES {
+            let fits = match &mut self.claim {
+                Some(claim) => claim.resize(capacity as u64),
+                None => {
+                    self.claim = memory.claim(MemoryUse::Heads, capacity as u64);
+                    self.claim.is_some()
+                }
+            };
+            if !fits {
+                return Err(NoMemory);
+            }
+        }
+        // The system may refuse what the budget allows.
+        self.bytes.try_reserve_exact(capacity - self.bytes.len()).map_err(|_| NoMemory)
     }
 
     /// Uses up `count` bytes from the front.
@@ -49,6 +82,7 @@ impl Input {
         self.start = 0;
         if self.bytes.capacity() > config::KEPT_BYTES {
             self.bytes = Vec::new();
+            self.claim = None;
         } else {
             self.bytes.clear();
         }
@@ -61,12 +95,12 @@ mod tests {
 
     #[test]
     fn front_and_back() {
-        let mut input = Input::default();
-        input.push(b"head body next");
+        let (mut input, memory) = (Input::default(), Memory::new(1 << 20));
+        input.push(b"head body next", &memory).expect("room");
         input.consume_behind(5, 5);
         assert_eq!(input.as_slice(), b"head next");
         input.consume(5);
-        input.push(b"!");
+        input.push(b"!", &memory).expect("room");
         assert_eq!(input.as_slice(), b"next!");
         input.consume(5);
         assert!(input.is_empty());
@@ -74,9 +108,33 @@ mod tests {
 
     #[test]
     fn a_waiting_connection_holds_little() {
-        let mut input = Input::default();
-        input.push(&[0; config::KEPT_BYTES * 4]);
+        let (mut input, memory) = (Input::default(), Memory::new(1 << 20));
+        input.push(&[0; config::KEPT_BYTES * 4], &memory).expect("room");
+        assert_eq!(memory.held(), config::KEPT_BYTES as u64 * 4);
         input.consume(config::KEPT_BYTES * 4);
         assert!(input.bytes.capacity() <= config::KEPT_BYTES);
+        assert_eq!(memory.held(), 0);
+    }
+
+    /// Whatever the size of the pieces, what is claimed is what is held.
+    #[test]
+    fn what_is_held_is_claimed() {
+        for step in [1, 7, 500, 5000] {
+            let (mut input, memory) = (Input::default(), Memory::new(40_000));
+            let mut sent = 0;
+            while input.push(&vec![b'x'; step], &memory) == Ok(()) {
+                sent += step;
+                let held = if input.bytes.capacity() > config::KEPT_BYTES {
+                    input.bytes.capacity() as u64
+                } else {
+                    0
+                };
+                assert_eq!(memory.held(), held, "{step}");
+            }
+            assert_eq!(input.as_slice().len(), sent, "what did not fit is not there");
+            assert!(sent + 2 * step > 40_000 - config::READ_BYTES, "{sent}");
+            drop(input);
+            assert_eq!(memory.held(), 0);
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::head::HeadScanner;
 use crate::lane::{Wait, Waiting};
+use crate::memory::{Claim, MemoryUse};
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter};
 use crate::parking::{Interest, Parked, Socket};
 use exchange::Answer;
@@ -112,6 +113,8 @@ enum Phase {
         begun: Instant,
         /// Bytes that were sent when the current window began.
         sent_before: u64,
+        /// For what it holds while it waits for its reader.
+        claim: Option<Claim>,
     },
     /// This side has ended; what the peer still sends is dropped, up to a bound.
     Lingering { left: usize, reason: CloseReason },
@@ -305,6 +308,9 @@ impl Connection {
         loop {
             flow = match flow {
                 Flow::Again => self.step(context),
+                Flow::Wait(_) | Flow::Fetch if !self.claim_response(context) => {
+                    Flow::Close(CloseReason::NoMemory)
+                }
                 Flow::Wait(interest) => {
                     if self.is_partial() {
                         self.socket.acknowledge();
@@ -326,6 +332,21 @@ impl Connection {
             Phase::Flushing { .. } => self.flush(context),
             Phase::Lingering { .. } => self.linger(context),
         }
+    }
+
+    /// Claims what a response holds that waits for its reader; false where that does not fit. One
+    /// that is sent at once is in one thread's hands and needs no claim.
+    fn claim_response(&mut self, context: &Context) -> bool {
+        let Phase::Flushing { outgoing, record, claim: claim @ None, .. } = &mut self.phase else {
+            return true;
+        };
+        let held = outgoing.held() + record.as_deref().map_or(0, Record::held);
+        *claim = context.config.memory.claim(MemoryUse::Responses, held);
+        if claim.is_none() {
+            let trouble = "no memory to hold it for its reader";
+            account(outgoing, record.as_deref(), self.peer, trouble, context);
+        }
+        claim.is_some()
     }
 
     /// Its deadline has passed. What has come is read and what can be sent is sent before anybody

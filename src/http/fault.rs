@@ -45,6 +45,8 @@ pub enum Fault {
     Expired,
     /// The client's address has all the connections that it may have.
     TooManyConnections,
+    /// No memory for the request or its response.
+    NoMemory,
     /// A major version other than 1.
     Version,
 }
@@ -73,7 +75,7 @@ impl Fault {
             Self::Expectation => Status::EXPECTATION_FAILED,
             Self::Panic => Status::INTERNAL_SERVER_ERROR,
             Self::Method | Self::Coding => Status::NOT_IMPLEMENTED,
-            Self::QueueFull | Self::Expired | Self::TooManyConnections => {
+            Self::QueueFull | Self::Expired | Self::TooManyConnections | Self::NoMemory => {
                 Status::SERVICE_UNAVAILABLE
             }
             Self::Version => Status::VERSION_NOT_SUPPORTED,
@@ -106,6 +108,7 @@ impl Fault {
             Self::Coding => "This server does not know the request's transfer coding.",
             Self::QueueFull => "All workers are busy and the queue is full. Try again shortly.",
             Self::Expired => "The request waited too long for a worker. Try again shortly.",
+            Self::NoMemory => "The server holds as much as it may. Try again shortly.",
             Self::TooManyConnections => "Your address has as many connections as it may have.",
             Self::Version => "This server speaks HTTP/1.0 and HTTP/1.1.",
         }

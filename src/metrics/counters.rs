@@ -36,6 +36,8 @@ counted! {
         IdleTimeout "idle_timeout"
         /// The client took its response too slowly.
         WriteTimeout "write_timeout"
+        /// There was no memory to hold its response for a client that does not read.
+        NoMemory "no_memory"
         /// A file ended before its announced length, or could not be read.
         BodyFailed "body_failed"
         /// It was the longest idle one when a new client needed its place or its descriptor.
@@ -67,6 +69,8 @@ counted! {
         Expired "expired"
         /// Of those refused: their address had too many connections.
         TooManyConnections "too_many_connections"
+        /// Of those refused: there was no memory for the request or its response.
+        NoMemory "no_memory"
         /// Of those refused: some of the request had not come in time.
         TooSlow "too_slow"
         /// Of those refused: what came was no request that this server takes.

@@ -5,6 +5,7 @@ use super::counters::{CloseReason, ConnectionPhase, Counter};
 use super::distribution::Distribution;
 use super::times::{Gaps, Passage};
 use super::{SLOTS, class_slot, reason_slot};
+use crate::memory::MemoryState;
 use std::time::Duration;
 
 /// The measurements at one moment. They are read one after another while threads go on, so what
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub queue: QueueState,
     /// The kernel's queue, where the system tells of it.
     pub accept_queue: Option<AcceptQueue>,
+    /// What is held in memory for clients.
+    pub memory: MemoryState,
     pub(super) sums: [u64; SLOTS],
     pub(super) arrivals: Passage,
     pub(super) departures: Passage,
@@ -94,6 +97,7 @@ impl Snapshot {
             write: Distribution::default(),
             queue: QueueState::default(),
             accept_queue: None,
+            memory: MemoryState::default(),
             sums: [0; SLOTS],
             arrivals: Passage::default(),
             departures: Passage::default(),
