@@ -376,6 +376,17 @@ pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usi
     (jobs.max(workers).min(QUEUE_MOST), patience / 2)
 }
 
+/// The memory for clients on a machine, or in a container, with so much of it.
+pub fn memory_within(limit: Option<u64>) -> u64 {
+    let share = limit.map_or(MEMORY, |limit| limit / MEMORY_PARTS);
+    share.clamp(MEMORY_LEAST, MEMORY)
+}
+
+/// The files that are held where there is so much memory for clients: a quarter of it.
+pub fn cache_within(memory: u64) -> u64 {
+    (memory / 4).min(CACHE_BYTES)
+}
+
 /// The files that are held open where so many descriptors may be: a sixteenth.
 pub fn cached_within(descriptors: usize) -> usize {
     (descriptors / 16).min(CACHE_DESCRIPTORS_MOST)
@@ -413,6 +424,10 @@ mod tests {
         for (descriptors, connections) in rows {
             assert_eq!(connections_within(descriptors), connections, "{descriptors}");
         }
+        assert_eq!(memory_within(Some(1 << 30)), 256 << 20);
+        assert_eq!(memory_within(Some(100 << 20)), 25 << 20);
+        assert_eq!(memory_within(Some(1)), MEMORY_LEAST);
+        assert_eq!(memory_within(None), MEMORY);
         let rows = [(1 << 20, 1024), (20_000, 1024), (1024, 64), (40, 2), (15, 0), (0, 0)];
         for (descriptors, files) in rows {
             assert_eq!(cached_within(descriptors), files, "{descriptors}");

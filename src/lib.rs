@@ -63,6 +63,7 @@ pub mod theory;
 mod metrics;
 mod figures;
 mod descriptors;
+mod machine;
 mod listening;
 mod access_log;
 mod poller;
@@ -92,6 +93,7 @@ pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response, Stream}
 pub use http::request::{Method, Request};
 pub use http::status::Status;
 pub use lane::{Lane, Taken, Turn, Wait};
+pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
 pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
