@@ -5,10 +5,11 @@
 mod support;
 
 use cws::http::body::BodySkipper;
+use cws::http::conditional::{Precondition, Validators};
 use cws::http::fault::Fault;
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use cws::http::request::{NO_FIELDS, Request};
-use cws::{Config, ConnectionPhase, Counter, Server};
+use cws::{Config, ConnectionPhase, Counter, Response, Server, Status};
 use cws::{StaticFiles, config};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -139,6 +140,57 @@ fn with_the_next_request_behind_it() {
             check(case, &replies_to(server.addresses()[0], bytes), case.keeps);
         }
         check(case, &replies_to(server.addresses()[0], [both].into_iter()), case.keeps);
+    }
+}
+
+fn get_with(address: SocketAddr, target: &str, fields: &str) -> Reply {
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n\r\n");
+    let mut replies = replies_to(address, [request.into_bytes()].into_iter());
+    assert_eq!(replies.len(), 1, "{fields}");
+    replies.remove(0)
+}
+
+#[test]
+fn empty_elements_of_a_list_of_tags_say_nothing() {
+    let handler = |request: &Request<'_>| match Validators::new("tag", None).check(request) {
+        Precondition::Holds => Response::new(Status::NO_CONTENT),
+        Precondition::NotModified => Response::new(Status::NOT_MODIFIED),
+        Precondition::Failed => Response::new(Status::PRECONDITION_FAILED),
+    };
+    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let rows = [
+        ("If-None-Match: , \"tag\"", 304),
+        ("If-None-Match: ,,\"a\" , ,W/\"tag\",", 304),
+        ("If-None-Match: , \"other\"", 204),
+        ("If-None-Match: ,", 204),
+        ("If-Match: , \"tag\"", 204),
+        ("If-Match: ,\t, \"a\",,\"tag\",", 204),
+        ("If-Match: , \"other\"", 412),
+        ("If-Match: ,", 412),
+    ];
+    for (fields, status) in rows {
+        assert_eq!(get_with(server.addresses()[0], "/", fields).status, status, "{fields}");
+    }
+}
+
+#[test]
+fn empty_elements_of_other_lists_say_nothing() {
+    let site = Site::new();
+    site.put("testfile.gz", "compressed");
+    let server = start(&site);
+    let ask = |target, fields| get_with(server.addresses()[0], target, fields);
+    let coding = |fields| ask("/testfile", fields).field("Content-Encoding").map(str::to_owned);
+    assert_eq!(coding("Accept-Encoding: , gzip").as_deref(), Some("gzip"));
+    assert_eq!(coding("Accept-Encoding: ,,br;q=1,,gzip;q=0.5,").as_deref(), Some("gzip"));
+    assert_eq!(coding("Accept-Encoding: ,").as_deref(), None);
+    for range in ["Range: bytes=, 0-1", "Range: bytes=,,0-1, ,"] {
+        let reply = ask("/testfile", range);
+        assert_eq!((reply.status, &reply.body[..]), (206, &TESTFILE[..2]), "{range}");
+    }
+    for accept in ["Accept: , application/json", "Accept: ,application/json,, text/html;q=0.5,"] {
+        let reply = ask("/", accept);
+        assert_eq!(reply.field("Content-Type"), Some("application/json"), "{accept}");
     }
 }
 

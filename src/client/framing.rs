@@ -312,11 +312,15 @@ fn persists(is_http11: bool, fields: &[httparse::Header<'_>]) -> bool {
 }
 
 fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Result<State, Fault> {
-    if let Some(coding) = values(fields, "transfer-encoding").last() {
+    let mut lines = values(fields, "transfer-encoding").peekable();
+    if lines.peek().is_some() {
         // A coding overrides Content-Length. The close ends what is not in chunks, and what a
         // request of version 1.0 should not get: those bytes are passed on as they are.
-        let last = coding.rsplit(|&byte| byte == b',').next().unwrap_or_default();
-        let in_chunks = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        let codings =
+            lines.flat_map(|line| line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
+        // Empty elements are no codings (RFC 9110 section 5.6.1.2).
+        let last = codings.filter(|coding| !coding.is_empty()).last();
+        let in_chunks = last.is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
         if asked != Asked::Http11 || !in_chunks {
             return Ok(State::UntilClose { status: Some(status) });
         }

@@ -103,6 +103,8 @@ mod tests {
             (&[], &[Identity]),
             (&[""], &[Identity]),
             (&["gzip"], &[Gzip, Identity]),
+            (&[", gzip"], &[Gzip, Identity]),
+            (&[",", ",,br ,, gzip;q=0.5,"], &[Brotli, Gzip, Identity]),
             (&["x-gzip"], &[Gzip, Identity]),
             (&["gzip, deflate, br, zstd"], &[Brotli, Zstandard, Gzip, Identity]),
             (&["gzip;q=1.0, br;q=0.5"], &[Gzip, Brotli, Identity]),

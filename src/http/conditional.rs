@@ -76,28 +76,28 @@ impl Validators {
         if list == b"*" {
             return true;
         }
-        let mut rest = list.trim_ascii_start();
-        while !rest.is_empty() {
+        let mut found = false;
+        let mut rest = list;
+        loop {
+            // Any element of a list may be empty (RFC 9110, section 5.6.1.2).
+            while let [b',' | b' ' | b'\t', next @ ..] = rest {
+                rest = next;
+            }
+            if rest.is_empty() {
+                return found;
+            }
             let (is_weak, opaque) = match rest.strip_prefix(b"W/") {
                 Some(opaque) => (true, opaque),
                 None => (false, rest),
             };
             let Some(end) = tag_end(opaque) else { return false };
             let (tag, behind) = opaque.split_at(end);
-            if tag == self.etag.as_bytes() && !(is_weak && comparison == Comparison::Strong) {
-                return true;
-            }
+            found |= tag == self.etag.as_bytes() && !(is_weak && comparison == Comparison::Strong);
             rest = behind.trim_ascii_start();
-            if !rest.is_empty() {
-                let Some(next) = rest.strip_prefix(b",") else { return false };
-                // A list may have empty elements (RFC 9110, section 5.6.1.2).
-                rest = next.trim_ascii_start();
-                while let Some(next) = rest.strip_prefix(b",") {
-                    rest = next.trim_ascii_start();
-                }
+            if !matches!(rest, [] | [b',', ..]) {
+                return false;
             }
         }
-        false
     }
 }
 
@@ -156,6 +156,11 @@ mod tests {
             ("If-None-Match: W/\"tag\"\r\n", NotModified),
             ("If-None-Match: *\r\n", NotModified),
             ("If-None-Match: \"a\", , W/\"b\" ,\"tag\"\r\n", NotModified),
+            ("If-None-Match: , \"tag\"\r\n", NotModified),
+            ("If-None-Match: ,\t,,\"a\",,\"tag\" ,,\r\n", NotModified),
+            ("If-None-Match:\r\n", Holds),
+            ("If-None-Match: ,\r\n", Holds),
+            ("If-None-Match: \"tag\", nonsense\r\n", Holds),
             ("If-None-Match: \"a\"\r\nIf-None-Match: \"tag\"\r\n", NotModified),
             ("If-None-Match: \"other\"\r\n", Holds),
             ("If-None-Match: tag\r\n", Holds),
@@ -173,6 +178,10 @@ mod tests {
             ),
             ("If-Match: \"tag\"\r\n", Holds),
             ("If-Match: *\r\n", Holds),
+            ("If-Match: , \"tag\"\r\n", Holds),
+            ("If-Match: ,\"a\", ,\"tag\",\r\n", Holds),
+            ("If-Match: ,\r\n", Failed),
+            ("If-Match: \"tag\" nonsense\r\n", Failed),
             ("If-Match: W/\"tag\"\r\n", Failed),
             ("If-Match: \"other\"\r\n", Failed),
             ("If-Match: nonsense\r\n", Failed),

@@ -64,11 +64,12 @@ impl<'b> Found<'b> {
                 refuse_if(repeated || !is_authority(value), Fault::Host)
             }
             6 if is("expect") => {
-                self.expects_continue = true;
-                refuse_if(!value.eq_ignore_ascii_case(b"100-continue"), Fault::Expectation)
+                let met = |expectation: &[u8]| expectation.eq_ignore_ascii_case(b"100-continue");
+                self.expects_continue |= elements(value).any(met);
+                refuse_if(!elements(value).all(met), Fault::Expectation)
             }
             10 if is("connection") => {
-                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                for option in elements(value) {
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
@@ -94,18 +95,25 @@ impl<'b> Found<'b> {
         if self.length.is_some() || version == Version::Http10 {
             return Err(Fault::Framing);
         }
-        let coding = coding.to_ascii_lowercase();
-        match coding.strip_suffix(b"chunked") {
-            Some(b"") => Ok(BodyLength::Chunked),
-            Some(_) => Err(Fault::Coding),
-            // Without chunks at its end, the body has none.
-            None => Err(Fault::Framing),
+        // Empty elements say nothing, here as in every list: whoever keeps to the rule finds one
+        // coding in `, chunked`. Their order has a meaning, so it is strict.
+        let mut chunked = elements(coding).map(|name| name.eq_ignore_ascii_case(b"chunked"));
+        match (chunked.next_back(), chunked.next()) {
+            (Some(true), None) => Ok(BodyLength::Chunked),
+            (Some(true), Some(false)) if !chunked.any(|again| again) => Err(Fault::Coding),
+            // Without chunks at its end, the body has none; and none is chunked twice.
+            _ => Err(Fault::Framing),
         }
     }
 }
 
 fn refuse_if(wrong: bool, fault: Fault) -> Result<(), Fault> {
     if wrong { Err(fault) } else { Ok(()) }
+}
+
+/// The elements of a list that are not empty (RFC 9110, section 5.6.1.2), of tokens alone.
+fn elements(list: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 /// Digits and nothing else, within 64 bits.
@@ -142,7 +150,18 @@ mod tests {
             ("Content-Length:\r\n", Err(Fault::Framing)),
             ("Content-Length: 18446744073709551616\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: Chunked\r\n", Ok(Chunked)),
+            ("Transfer-Encoding: , chunked\r\n", Ok(Chunked)),
+            ("Transfer-Encoding: chunked,\r\n", Ok(Chunked)),
+            ("Transfer-Encoding: ,\t,chunked ,,\r\n", Ok(Chunked)),
+            ("Transfer-Encoding:\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: ,\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chunked, chunked\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: xchunked\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chunked;a=b\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: , chunked\r\nContent-Length: 5\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: ,\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: gzip, chunked\r\n", Err(Fault::Coding)),
+            ("Transfer-Encoding: gzip,, chunked,\r\n", Err(Fault::Coding)),
             ("Transfer-Encoding: chunked, gzip\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(Fault::Framing)),
@@ -163,6 +182,9 @@ mod tests {
             (Http11, "Host: h\r\n", true),
             (Http11, "Host: h\r\nconnection: close\r\n", false),
             (Http11, "Host: h\r\nConnection: keep-alive\r\nConnection: close\r\n", false),
+            (Http11, "Host: h\r\nConnection: , close\r\n", false),
+            (Http11, "Host: h\r\nConnection: ,\r\n", true),
+            (Http10, "Connection: ,keep-alive,\r\n", true),
             (Http10, "", false),
             (Http10, "Connection: foo, Keep-Alive\r\n", true),
             (Http10, "Connection: keep-alive, close\r\n", false),
@@ -182,6 +204,10 @@ mod tests {
             (Http11, "Host: a b\r\n", Err(Fault::Host)),
             (Http11, "Host: h\r\nExpect: magic\r\n", Err(Fault::Expectation)),
             (Http11, "Host: h\r\nExpect: 100-Continue\r\n", Ok(true)),
+            (Http11, "Host: h\r\nExpect: , 100-continue,\r\n", Ok(true)),
+            (Http11, "Host: h\r\nExpect: 100-continue, magic\r\n", Err(Fault::Expectation)),
+            (Http11, "Host: h\r\nExpect:\r\n", Ok(false)),
+            (Http11, "Host: h\r\nExpect: ,\r\n", Ok(false)),
             (Http10, "Expect: 100-continue\r\n", Ok(false)),
         ];
         for (version, fields, expected) in rows {

@@ -128,6 +128,7 @@ mod tests {
             ("bytes=0-9, 20-29 ,-5", parts(&[(0, 9), (20, 29), (95, 99)])),
             ("bytes=90-99,0-9", parts(&[(90, 99), (0, 9)])),
             ("bytes=0-9,,200-300", parts(&[(0, 9)])),
+            ("bytes=, 0-9,", parts(&[(0, 9)])),
             ("bytes=0-9,10-19", parts(&[(0, 9), (10, 19)])),
             ("bytes=100-", Selection::Unsatisfiable),
             ("bytes=-0", Selection::Unsatisfiable),

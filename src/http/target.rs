@@ -1,7 +1,8 @@
 //! A request target, decoded into a path that cannot lead upwards.
 
+use super::Version;
 use super::fault::Fault;
-use super::{Version, is_token_byte};
+use std::net::Ipv6Addr;
 
 /// A decoded path below some root: segments without `/`, without NUL, never empty, `.` or `..`.
 ///
@@ -129,6 +130,12 @@ impl<'b> Target<'b> {
             return Err(Fault::Target);
         }
         if method == b"CONNECT" {
+            // One host and one port that can be connected to (RFC 9110, section 9.3.6).
+            let (host, port) = split_authority(raw).ok_or(Fault::Target)?;
+            let port = port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            if host.is_empty() || !port.is_some_and(|port: u16| port > 0) {
+                return Err(Fault::Target);
+            }
             return Ok(Self::without_path(raw, Form::Authority));
         }
         if raw == b"*" && method == b"OPTIONS" {
@@ -140,7 +147,8 @@ impl<'b> Target<'b> {
         if let Some(after_scheme) = strip_scheme(raw) {
             let end = after_scheme.iter().position(|b| b"/?".contains(b));
             let (authority, rest) = after_scheme.split_at(end.unwrap_or(after_scheme.len()));
-            if !is_authority(authority) || authority.is_empty() {
+            // Without a host, such a target names nothing (RFC 9110, section 4.2.1).
+            if split_authority(authority).is_none_or(|(host, _)| host.is_empty()) {
                 return Err(Fault::Target);
             }
             return Self::with_path(raw, rest, Form::Absolute);
@@ -176,30 +184,79 @@ fn strip_scheme(raw: &[u8]) -> Option<&[u8]> {
 /// True for what may stand in `Host` (RFC 9110, section 7.2): a name or an address with an
 /// optional port, or nothing.
 pub fn is_authority(bytes: &[u8]) -> bool {
-    let (host, port) = match bytes {
+    split_authority(bytes).is_some()
+}
+
+/// The host, brackets included, and the digits of the port behind it (RFC 3986, section 3.2);
+/// none where the bytes are no such thing. User information is refused with them: a client must
+/// not send it (RFC 9110, section 4.2.4).
+fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let end = match bytes {
         [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            let inside = &rest[..end];
-            let literal = |b: &u8| b.is_ascii_alphanumeric() || b".:_-~%".contains(b);
-            if inside.is_empty() || !inside.iter().all(literal) {
-                return false;
+            let length = rest.iter().position(|&byte| byte == b']')?;
+            if !is_address(&rest[..length]) {
+                return None;
             }
-            (&b""[..], &rest[end + 1..])
+            length + 2
         }
-        _ => {
-            let end = bytes.iter().position(|&b| b == b':').unwrap_or(bytes.len());
-            bytes.split_at(end)
+        _ => name_length(bytes),
+    };
+    match bytes.split_at(end) {
+        (host, []) => Some((host, None)),
+        (host, [b':', digits @ ..]) if digits.len() <= 5 => {
+            digits.iter().all(u8::is_ascii_digit).then_some((host, Some(digits)))
         }
+        _ => None,
+    }
+}
+
+/// The length of the `reg-name` at the start.
+fn name_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = &bytes[at..];
+        at += rest.iter().position(|&byte| !is_name_byte(byte)).unwrap_or(rest.len());
+        match &bytes[at..] {
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
+            _ => return at,
+        }
+    }
+}
+
+/// True for `unreserved` and `sub-delims`, which stand for themselves in a name. Every request has
+/// a name, so this is a look at a table.
+fn is_name_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            table[byte as usize] = byte.is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut others: &[u8] = b"-._~!$&'()*+,;=";
+        while let [byte, rest @ ..] = others {
+            table[*byte as usize] = true;
+            others = rest;
+        }
+        table
     };
-    let name = |b: &u8| is_token_byte(*b) || b"(),;=".contains(b);
-    let port_good = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    host.iter().all(name) && port_good
+    TABLE[usize::from(byte)]
+}
+
+/// True for what may stand in brackets: an IPv6 address, or one of a later version.
+///
+/// A zone has no meaning but on the machine that named it, and is no longer part of a URI
+/// (RFC 9844 obsoletes RFC 6874), so no client has a reason to send one.
+fn is_address(inside: &[u8]) -> bool {
+    if let [b'v' | b'V', later @ ..] = inside {
+        let Some(dot) = later.iter().position(|&byte| byte == b'.') else { return false };
+        let (version, address) = (&later[..dot], &later[dot + 1..]);
+        return !version.is_empty()
+            && version.iter().all(u8::is_ascii_hexdigit)
+            && !address.is_empty()
+            && address.iter().all(|&byte| byte == b':' || is_name_byte(byte));
+    }
+    std::str::from_utf8(inside).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -256,12 +313,24 @@ mod tests {
             ("HTTP://h", "GET", Http11, Ok((Form::Absolute, ""))),
             ("http://h?q", "GET", Http11, Ok((Form::Absolute, ""))),
             ("http:///a", "GET", Http11, Err(Fault::Target)),
+            ("http://:80/a", "GET", Http11, Err(Fault::Target)),
+            ("http://[::1]:80/a", "GET", Http11, Ok((Form::Absolute, "a"))),
+            ("http://[zz]/", "GET", Http11, Err(Fault::Target)),
+            ("http://a^b/", "GET", Http11, Err(Fault::Target)),
             ("http://u@h/a", "GET", Http11, Err(Fault::Target)),
             ("testfile", "GET", Http10, Ok((Form::Relative, "testfile"))),
             ("testfile", "GET", Http11, Err(Fault::Target)),
             ("*", "OPTIONS", Http11, Ok((Form::Asterisk, ""))),
             ("*", "GET", Http11, Err(Fault::Target)),
             ("h:443", "CONNECT", Http11, Ok((Form::Authority, ""))),
+            ("[::1]:443", "CONNECT", Http11, Ok((Form::Authority, ""))),
+            ("h", "CONNECT", Http11, Err(Fault::Target)),
+            ("h:", "CONNECT", Http11, Err(Fault::Target)),
+            ("h:0", "CONNECT", Http11, Err(Fault::Target)),
+            ("h:65536", "CONNECT", Http11, Err(Fault::Target)),
+            (":443", "CONNECT", Http11, Err(Fault::Target)),
+            ("/a", "CONNECT", Http11, Err(Fault::Target)),
+            ("[zz]:443", "CONNECT", Http11, Err(Fault::Target)),
             ("/a#b", "GET", Http11, Err(Fault::Target)),
         ];
         for (raw, method, version, expected) in rows {
@@ -272,11 +341,27 @@ mod tests {
 
     #[test]
     fn authorities() {
-        for good in ["", "a", "a.b:80", "127.0.0.1:8080", "[::1]", "[::1]:80", "a_b-c", "a:"] {
-            assert!(is_authority(good.as_bytes()), "{good}");
+        let names = ["", "a", "a.b", "127.0.0.1", "a_b-c", "~!$&'()*+,;=", "%41%e2%98%83", "%00"];
+        let addresses = ["[::1]", "[2001:db8::A:1]", "[::ffff:1.2.3.4]", "[1:2:3:4:5:6:7::]"];
+        let later = ["[v1.a:b]", "[Vf.~,]"];
+        for host in [&names[..], &addresses, &later].concat() {
+            for port in ["", ":", ":80", ":65535"] {
+                let good = format!("{host}{port}");
+                assert!(is_authority(good.as_bytes()), "{good}");
+            }
         }
-        for bad in ["a b", "a/b", "a@b", "a:b", "a:80:80", "[::1", "[]", "[::1]a", "a\"b", "a,b c"]
-        {
+        let bad =
+            ["a b", "a/b", "a@b", "a:b", "a:80:80", "a\"b", "a,b c", "a:123456", "a:-1", "a\\"];
+        let bytes = ["a#b", "a^b", "a|b", "a`b", "a<b>", "a{b}", "a?b", "\u{e9}", "a]", "a[b]"];
+        let escapes = ["%", "a%", "a%4", "a%zz", "%4g", "%%41"];
+        let brackets =
+            ["[::1", "[]", "[::1]a", "[::1]]", "[zz]", "[ab..cd::1]", "[127.0.0.1]", "[a]"];
+        let addresses =
+            ["[1::2::3]", "[12345::]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[::1 ]"];
+        let zones = ["[fe80::1%25eth0]", "[fe80::1%eth0]", "[::1%]"];
+        let later = ["[v]", "[v1]", "[v1.]", "[v.a]", "[vg.a]", "[v1.a/b]", "[v1.%41]"];
+        let all = [&bad[..], &bytes, &escapes, &brackets, &addresses, &zones, &later].concat();
+        for bad in all {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
         }
     }

@@ -247,6 +247,12 @@ fn chunks_are_followed_where_the_request_was_of_version_1_1() {
             assert_eq!(of_http11(bytes.as_bytes(), piece), expected, "{body:?} by {piece}");
         }
     }
+    // Empty elements of the list are passed over, on a line of their own too.
+    for list in [", chunked", "chunked ,,", "gzip,,\tchunked,", "chunked\r\nTransfer-Encoding:"] {
+        let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {list}\r\n\r\n");
+        let (taken, end, persistent, _) = of_http11([&head, "0\r\n\r\n"].concat().as_bytes(), 7);
+        assert_eq!((taken, end, persistent), (head.len() + 5, Ok(Some(200)), true), "{list:?}");
+    }
     // What is no chunks at its end lasts until the close.
     let coded = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nxyz";
     assert_eq!(of_http11(coded, 9).1, Ok(Some(200)));
