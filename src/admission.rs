@@ -2,7 +2,7 @@
 
 use crate::parking::Waker;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +34,7 @@ pub struct Admission {
     waker: Waker,
 }
 
-/// Connections counted by address; touched once when one is opened and once when it is closed.
+/// Connections counted by client; touched once when one is opened and once when it is closed.
 #[derive(Debug)]
 struct PerClient {
     most: usize,
@@ -56,8 +56,20 @@ pub enum Share {
 #[derive(Debug)]
 pub struct Place {
     admission: Arc<Admission>,
-    /// The address it is counted under.
+    /// The client it is counted under.
     client: Option<IpAddr>,
+}
+
+/// What stands for a client: its IPv4 address, or the /64 of its IPv6 address. A /64 is one link's
+/// (RFC 4291, section 2.5.4), and whoever is on it chooses among its addresses (RFC 8981).
+pub fn client_key(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let prefix = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(prefix))
+        }
+    }
 }
 
 impl Admission {
@@ -70,13 +82,12 @@ impl Admission {
         Arc::new(Self { most, open: AtomicUsize::new(0), per_client, stage, waker })
     }
 
-    /// A place, if there is one. Only the acceptor calls this, so the bound is exact.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
-        if !self.has_room() {
-            return None;
-        }
+    /// Takes a place. Only the acceptor calls this, after [`Admission::has_room`] has told it that
+    /// there is one, so the bound is exact.
+    pub fn enter(self: &Arc<Self>) -> Place {
+        debug_assert!(self.has_room());
         self.open.fetch_add(1, SeqCst);
-        Some(Place { admission: Arc::clone(self), client: None })
+        Place { admission: Arc::clone(self), client: None }
     }
 
     /// Connections open now.
@@ -84,7 +95,7 @@ impl Admission {
         self.open.load(SeqCst)
     }
 
-    /// True where [`Admission::enter`] would find a place.
+    /// True where a place is free.
     pub fn has_room(&self) -> bool {
         self.open() < self.most
     }
@@ -102,11 +113,11 @@ impl Admission {
 }
 
 impl Place {
-    /// Counts the connection under its client's address, and tells whether that has too many.
-    /// One that is refused is counted too, as long as it is open.
-    pub fn count_client(&mut self, client: IpAddr) -> Share {
+    /// Counts the connection under its client, and tells whether that has too many. One that is
+    /// refused is counted too, as long as it is open.
+    pub fn count_client(&mut self, address: IpAddr) -> Share {
         let Some(per_client) = &self.admission.per_client else { return Share::Within };
-        let client = client.to_canonical();
+        let client = client_key(address);
         let mut open = lock(&per_client.open);
         let count = open.entry(client).or_insert(0);
         *count += 1;
@@ -142,4 +153,55 @@ impl Drop for Place {
 /// The map is whole at every moment, so a panic elsewhere cannot have spoiled it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parking::{Parked, Parking, Socket};
+
+    struct Nobody;
+
+    impl Parked for Nobody {
+        fn socket(&mut self) -> &mut Socket {
+            unreachable!("nobody is parked")
+        }
+    }
+
+    fn admission(per_client: usize) -> Arc<Admission> {
+        let parking: Parking<Nobody> = Parking::new(1).expect("a poller");
+        Admission::new(1000, Some(per_client), parking.waker())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_link_and_a_mapped_address_is_ipv4() {
+        for (address, client) in [
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2::", "2001:db8:1:2::"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(client_key(ip(address)), ip(client), "{address}");
+        }
+        assert_ne!(client_key(ip("2001:db8:1:2::1")), client_key(ip("2001:db8:1:3::1")));
+    }
+
+    #[test]
+    fn the_addresses_of_one_link_have_one_share() {
+        let admission = admission(2);
+        let mut places: Vec<_> = (0..30).map(|_| admission.enter()).collect();
+        let shares = places.iter_mut().enumerate().map(|(number, place)| {
+            place.count_client(ip(&format!("2001:db8::{}:{number}", number % 7)))
+        });
+        assert_eq!(shares.filter(|share| *share == Share::Within).count(), 2);
+        let mut other = admission.enter();
+        assert_eq!(other.count_client(ip("2001:db8:0:1::1")), Share::Within);
+        drop(places);
+        let mut again = admission.enter();
+        assert_eq!(again.count_client(ip("2001:db8::9")), Share::Within, "their places are free");
+    }
 }

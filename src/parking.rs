@@ -15,7 +15,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Slots that are allocated together, when the first of them is needed.
 const CHUNK: usize = 256;
@@ -46,8 +46,6 @@ impl Interest {
 pub trait Parked {
     /// Its socket.
     fn socket(&mut self) -> &mut Socket;
-    /// The moment at which it has waited too long.
-    fn deadline(&self) -> Instant;
 }
 
 /// A connection's non-blocking stream; once parked, it is known to the poller until it is dropped.
@@ -236,30 +234,18 @@ impl<T: Parked> Parking<T> {
         }
     }
 
-    /// Looks at every connection that is parked.
-    pub fn for_each(&self, mut look: impl FnMut(&T)) {
+    /// Looks at every connection that is parked; each comes with its key.
+    pub fn for_each(&self, mut look: impl FnMut(usize, &T)) {
         for key in 0..self.used.load(Relaxed) {
             let Some(slot) = self.slot(key) else { continue };
             if let Some(guest) = lock(slot).guest.as_deref() {
-                look(guest);
+                look(key, guest);
             }
         }
     }
 
-    /// Takes out the connection with the earliest deadline among those that `wanted` picks.
-    pub fn take_earliest(&self, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
-        let mut earliest: Option<(Instant, usize)> = None;
-        for key in 0..self.used.load(Relaxed) {
-            let Some(slot) = self.slot(key) else { continue };
-            let slot = lock(slot);
-            if let Some(guest) = slot.guest.as_deref()
-                && wanted(guest)
-                && earliest.is_none_or(|(deadline, _)| guest.deadline() < deadline)
-            {
-                earliest = Some((guest.deadline(), key));
-            }
-        }
-        let (_, key) = earliest?;
+    /// Takes out the connection of a key, if it is there and `wanted` picks it.
+    pub fn take_if(&self, key: usize, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
         lock(self.slot(key)?).guest.take_if(|guest| wanted(guest))
     }
 
@@ -282,10 +268,6 @@ mod tests {
     impl Parked for Guest {
         fn socket(&mut self) -> &mut Socket {
             &mut self.0
-        }
-
-        fn deadline(&self) -> Instant {
-            Instant::now()
         }
     }
 

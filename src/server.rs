@@ -70,7 +70,7 @@ impl Observer {
         let mut connections = [0; ConnectionPhase::ALL.len()];
         connections[ConnectionPhase::InService as usize] = busy.count();
         connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
-        self.parking.for_each(|connection| connections[connection.phase() as usize] += 1);
+        self.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
         snapshot.connections = connections;
         snapshot
     }

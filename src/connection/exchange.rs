@@ -1,5 +1,6 @@
 //! A worker's part of a connection: parse, delay, respond.
 
+use super::eviction::Taken;
 use super::outgoing::Outgoing;
 use super::vetting::Behind;
 use super::{After, Connection, Context, Dropped, Phase, Step};
@@ -209,7 +210,9 @@ impl Connection {
         }
         self.deadline = made + context.config.write_timeout;
         let outgoing = Outgoing::new(head, body, close);
-        self.phase = Phase::Flushing { outgoing, after, record, begun: made, sent_before: 0 };
+        let taken = Taken::nothing(made);
+        self.phase =
+            Phase::Flushing { outgoing, after, record, begun: made, sent_before: 0, taken };
     }
 }
 

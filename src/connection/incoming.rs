@@ -2,7 +2,7 @@
 //!
 //! A worker steps through here as well, on what is buffered; it never reads from the socket here.
 
-use super::{Connection, Context, Dropped, Flow, Phase, Role};
+use super::{Connection, Context, Dropped, Flow, Phase, Role, Step};
 use crate::config::{self, Config};
 use crate::http::fault::Fault;
 use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
@@ -53,6 +53,7 @@ impl Connection {
                 return None;
             }
             self.phase = Phase::Head(HeadScanner::default());
+            self.has_asked = true;
             begins_now = true;
         }
         let Phase::Head(scanner) = &mut self.phase else {
@@ -104,7 +105,7 @@ impl Connection {
     pub(super) fn drop_body(&mut self, context: &mut Context) -> Flow {
         let mut turn = config::LINGER_BYTES;
         loop {
-            let Phase::Body { head, version, skipper, then } = &mut self.phase else {
+            let Phase::Body { head, version, skipper, then, came } = &mut self.phase else {
                 return Flow::Again;
             };
             let head = *head;
@@ -131,9 +132,7 @@ impl Connection {
                     context.recorder.count_many(Counter::BytesReceived, count as u64);
                     self.is_drained = count < buffer.len();
                     turn = turn.saturating_sub(count);
-                    // A slow client pays for its time by what it sends.
-                    let earned = count as f64 / context.config.min_rate.max(1) as f64;
-                    self.deadline += Duration::from_secs_f64(earned);
+                    *came += count as u64;
                     self.input.push(&buffer[..count]);
                 }
                 Err(error) => match read_failed(&error) {
@@ -142,6 +141,22 @@ impl Connection {
                 },
             }
         }
+    }
+
+    /// A window of the body timeout has ended: goes on if enough of the body came in it.
+    pub(super) fn end_body_window(mut self: Box<Self>, context: &mut Context) -> Step {
+        let flow = self.drop_body(context);
+        let (Flow::Wait(_), Phase::Body { came, .. }) = (&flow, &mut self.phase) else {
+            return self.follow(flow, context);
+        };
+        let Config { min_rate, body_timeout, .. } = *context.config;
+        let least = (min_rate as f64 * body_timeout.as_secs_f64()) as u64;
+        if *came < least.max(1) {
+            return self.refuse_partial(context);
+        }
+        *came = 0;
+        self.deadline = Instant::now() + body_timeout;
+        self.follow(flow, context)
     }
 
     /// Drops what still comes, until the peer ends its side too.
