@@ -85,7 +85,7 @@ pub const TRAILER_BYTES: usize = 8 * 1024;
 /// Wait for a whole request head, counted from its first byte; bytes do not restart it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Wait for a request body, counted from its head; it grows by what comes at [`MIN_RATE`].
+/// Window in which a request body must come at [`MIN_RATE`] on the average, or end.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Wait for the next request on a connection.
@@ -212,6 +212,20 @@ pub const PIPELINE_TURN: usize = 16;
 /// one that has just been refused is about to read.
 pub const EVICTABLE_AFTER: Duration = Duration::from_millis(500);
 
+/// Time for which part of a request, or a connection that has brought nothing yet, keeps its place
+/// when all are taken: a request that comes in two packets is whole by then.
+pub const PARTIAL_GRACE: Duration = Duration::from_millis(20);
+
+/// Share of the write timeout for which a client that takes nothing of its response keeps its place
+/// when all are taken: two seconds by default, in which a lost segment is sent again.
+pub const UNTAKEN_SHARE: u32 = 16;
+
+/// Pause between two looks for who gives up a place, in which the first look's outcome is used.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Pause between two such looks in the time that the first one took.
+pub const LOOK_SHARE: u32 = 16;
+
 /// Bytes of an extensionless file that are looked at to tell text from other data.
 pub const SNIFF_BYTES: usize = 512;
 
@@ -243,6 +257,10 @@ pub const MARKS: u32 = 10;
 /// Connections to the admin address: a few browsers and scrapers.
 pub const ADMIN_CONNECTIONS: usize = 64;
 
+/// Write timeout of the admin address: its answers are small, and who takes nothing of them for a
+/// sixteenth of it gives way to who asks for health.
+pub const ADMIN_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Wait for the admin address' clients at the end: nobody's files are on their way there.
 pub const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -258,6 +276,8 @@ const _: () = assert!(KEPT_BYTES < READ_BYTES, "a parked connection keeps less t
 const _: () = assert!(SMALL_FILE <= SEND_PIECE as u64, "what is small is one piece");
 const _: () = assert!(QUEUE <= QUEUE_MOST);
 const _: () = assert!(MEMORY_LEAST / MEMORY_SPARE > READ_BYTES as u64, "a read fits what is spare");
+const _: () = assert!(LOOK_PAUSE.as_millis() < PARTIAL_GRACE.as_millis());
+const _: () = assert!(PARTIAL_GRACE.as_millis() < EVICTABLE_AFTER.as_millis());
 const _: () = assert!(SAMPLE_INTERVAL.as_millis() * MARKS as u128 <= NOW.as_millis());
 const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
 const _: () = assert!(CACHE_BYTES > 16 * (SMALL_FILE + CACHE_OVERHEAD), "many small files fit");
@@ -292,7 +312,7 @@ pub struct Config {
     pub queue_timeout: Duration,
     /// Open connections, at least 1.
     pub max_connections: usize,
-    /// Open connections from one address; none for no bound.
+    /// Open connections from one IPv4 address or one IPv6 /64; none for no bound.
     pub per_client: Option<usize>,
     /// Connections are accepted when their first bytes have come, and silent ones after about a
     /// second, where the system knows how to (Linux, `TCP_DEFER_ACCEPT`). It takes a quarter off
@@ -300,7 +320,7 @@ pub struct Config {
     pub defer_accept: bool,
     /// Absolute deadline for a request head, from its first byte.
     pub header_timeout: Duration,
-    /// Deadline for a request body, from its head; what comes at `min_rate` extends it.
+    /// Window in which a request body must come at `min_rate` on the average, or end.
     pub body_timeout: Duration,
     /// Absolute deadline for the next request on a connection.
     pub idle_timeout: Duration,

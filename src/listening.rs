@@ -1,10 +1,11 @@
-//! What the kernel does for a listener: it completes connections, and keeps them until they are
-//! accepted.
+//! What the kernel does for a listener and its connections: it completes them, keeps them until
+//! they are accepted, and knows what their peers have taken.
 
 use crate::config;
 use crate::metrics::AcceptQueue;
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 
 /// The kernel's queue of connections that are complete and wait to be accepted, where it tells: for
 /// a listening socket Linux puts the queue's length and bound into `TCP_INFO` (`tcp_get_info` in
@@ -40,6 +41,35 @@ pub fn accept_queue(listener: &TcpListener) -> Option<AcceptQueue> {
 #[cfg(not(target_os = "linux"))]
 pub fn accept_queue(_listener: &TcpListener) -> Option<AcceptQueue> {
     None
+}
+
+/// True where a connection waits to be accepted.
+pub fn has_client(listener: &TcpListener) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut looked_at = [PollFd::new(listener, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut looked_at, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// Bytes that the kernel has taken for a connection's peer, and that the peer has not (tcp(7),
+/// `SIOCOUTQ`).
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "no crate that is used here wraps this request")]
+pub fn unacknowledged(connection: impl AsFd) -> usize {
+    use std::os::fd::AsRawFd;
+
+    let mut bytes: libc::c_int = 0;
+    let descriptor = connection.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open while `connection` is borrowed; the kernel writes one `c_int`,
+    // which lives until the call returns.
+    let outcome = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut bytes) };
+    if outcome == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// Other systems do not tell; what the kernel takes counts as taken.
+#[cfg(not(target_os = "linux"))]
+pub fn unacknowledged(_connection: impl AsFd) -> usize {
+    0
 }
 
 /// Has the kernel keep a connection back until its first bytes have come, or no longer: so the

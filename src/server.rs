@@ -72,7 +72,7 @@ impl Observer {
         let mut connections = [0; ConnectionPhase::ALL.len()];
         connections[ConnectionPhase::InService as usize] = busy.count();
         connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
-        self.parking.for_each(|connection| connections[connection.phase() as usize] += 1);
+        self.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
         snapshot.connections = connections;
         snapshot.memory = self.config.memory.state();
         snapshot
@@ -164,7 +164,7 @@ impl Server {
 
         let parking =
             Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
-        let admission = Admission::new(config.max_connections, config.per_client, parking.waker());
+        let admission = Admission::new(&config, parking.waker());
         let metrics = Metrics::new(config.workers, config::FETCHERS);
         // Room for the jobs that wait, and for one that each idle worker is about to take.
         let (send_job, jobs) = bounded(config.queue.min(config.max_connections) + config.workers);

@@ -107,8 +107,9 @@ pub fn settle(
             }
         }
         Step::Close(connection, reason) => {
-            drop(connection);
+            // Counted first: the client may look at the books as soon as it sees the end.
             context.recorder.closed(reason);
+            connection.end(reason);
         }
     }
     None

@@ -6,6 +6,7 @@ use crate::config;
 use crate::connection::{Connection, Step};
 use crate::listening;
 use crate::metrics::CloseReason;
+use crate::parking::Interest;
 use crate::workers::settle;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,7 +50,7 @@ impl Acceptor {
         // Half a request is no request; its client gets a little time to complete it.
         if now > leaving_since + self.context.config.drain_delay + config::DRAIN_HEAD_TIMEOUT {
             for connection in self.take_all(Connection::is_partial) {
-                self.guarded(|acceptor| acceptor.expire(connection));
+                self.guarded(|acceptor| acceptor.refuse_partial(connection));
             }
         }
         self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
@@ -59,11 +60,34 @@ impl Acceptor {
     /// more, and gets it, with the word that the connection ends.
     fn dismiss_idle(&mut self, now: Instant) {
         let config = Arc::clone(&self.context.config);
-        for connection in self.take_all(|connection| connection.is_evictable(now, &config)) {
-            self.guarded(|acceptor| {
-                acceptor.dismiss(connection, CloseReason::Drained);
-            });
+        for connection in self.take_all(|connection| connection.is_idle_for_long(now, &config)) {
+            self.guarded(|acceptor| acceptor.dismiss(connection));
         }
+    }
+
+    /// Sends an idle connection away, unless one last read shows that it has a request by now.
+    fn dismiss(&mut self, idle: Box<Connection>) {
+        let was_idle = idle.is_idle();
+        let step = match idle.advance(&mut self.context) {
+            // A refusal that the last read brought about is still to be read by its client.
+            Step::Park(connection, Interest::Readable) if connection.is_idle() == was_idle => {
+                let reason = connection.close_reason().unwrap_or(CloseReason::Drained);
+                Step::Close(connection, reason)
+            }
+            step => step,
+        };
+        self.carry_out(step);
+    }
+
+    /// Refuses part of a request, unless one last read shows that it is whole by now.
+    fn refuse_partial(&mut self, connection: Box<Connection>) {
+        let step = match connection.advance(&mut self.context) {
+            Step::Park(connection, _) if connection.is_partial() => {
+                connection.refuse_partial(&mut self.context)
+            }
+            step => step,
+        };
+        self.carry_out(step);
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -75,7 +99,7 @@ impl Acceptor {
     pub(super) fn cut_what_is_left(mut self) {
         self.admission.enter_stage(Stage::Cut);
         for connection in self.take_all(Connection::is_dispensable) {
-            self.dismiss(connection, CloseReason::Drained);
+            self.dismiss(connection);
         }
         for connection in self.take_all(|_| true) {
             let reason = connection.close_reason().unwrap_or(CloseReason::Cut);

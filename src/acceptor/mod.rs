@@ -1,18 +1,20 @@
 //! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
 
 mod ending;
+mod room;
 
-use crate::admission::{Admission, Place, Share};
+use crate::admission::{Admission, Share};
 use crate::config;
 use crate::connection::{Connection, Context, Job, Step};
 use crate::descriptors::{self, Reserve};
 use crate::http::fault::Fault;
 use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
-use crate::parking::{Interest, Parking};
+use crate::parking::Parking;
 use crate::poller::{Readiness, ReadyKeys, Watched};
 use crate::workers::settle;
 use crossbeam_channel::Sender;
+use room::Candidates;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
@@ -36,6 +38,8 @@ pub struct Acceptor {
     reserve: Reserve,
     admission: Arc<Admission>,
     accepting: Accepting,
+    /// Who gives up a place when all are taken.
+    candidates: Candidates,
     /// How long accepting pauses when the system refuses the next time.
     pause: Duration,
     /// When the system refused for the last time.
@@ -53,8 +57,8 @@ pub struct Acceptor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Accepting {
     Yes,
-    /// All places are taken, and none of their holders is idle.
-    Full,
+    /// All places are taken, and all keep theirs; they are looked at again at this time.
+    Full(Instant),
     /// The system refused a descriptor or memory; it is asked again at this time.
     Paused(Instant),
 }
@@ -81,6 +85,7 @@ impl Acceptor {
             context,
             give_way,
             accepting: Accepting::Yes,
+            candidates: Candidates::new(Instant::now()),
             pause: config::ACCEPT_PAUSE,
             last_refusal: None,
             serves_slowly: true,
@@ -107,6 +112,7 @@ impl Acceptor {
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }
+            self.guarded(Self::relieve_memory);
             self.guarded(Self::sweep);
             self.guarded(Self::drain);
             self.let_workers_run();
@@ -139,17 +145,17 @@ impl Acceptor {
     /// Takes up to `left` connections of a listener, and reads what each has sent already; true
     /// when the kernel has no more of them.
     fn accept(&mut self, at: usize, left: &mut usize) -> bool {
-        let mut is_first = true;
         while *left > 0 {
-            // At the limit a place may cost an idle connection. Only the first client of a report
-            // is known to be there, so it alone gets one that way.
-            if !std::mem::replace(&mut is_first, false) && !self.admission.has_room() {
-                return false;
+            if !self.admission.has_room() {
+                // The new place costs somebody else's, so there must be a client for it.
+                if !listening::has_client(self.listeners[at].source()) {
+                    return true;
+                }
+                if !self.make_room() {
+                    self.set_accepting(Accepting::Full(self.candidates.next_look));
+                    return false;
+                }
             }
-            let Some(place) = self.find_place() else {
-                self.set_accepting(Accepting::Full);
-                return false;
-            };
             let listener = self.listeners[at].source();
             // Where it is short, the file that a client will want goes first.
             let spare = self.reserve.check(listener, self.admission.open());
@@ -161,12 +167,11 @@ impl Acceptor {
             match accepted {
                 Ok((stream, peer)) => {
                     *left -= 1;
-                    self.welcome(stream, peer, place);
+                    self.welcome(stream, peer);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return true,
                     _ if descriptors::is_shortage(&error) => {
-                        drop(place);
                         self.pause_accepting(&error);
                         return false;
                     }
@@ -194,15 +199,16 @@ impl Acceptor {
             );
         }
         (self.give_way)();
-        if self.evict() {
+        if self.make_room() {
             return;
         }
         self.set_accepting(Accepting::Paused(now + self.pause));
         self.pause = (self.pause * 2).min(config::ACCEPT_PAUSE_MOST);
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, mut place: Place) {
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         self.context.recorder.count(Counter::Accepted);
+        let mut place = self.admission.enter();
         let share = place.count_client(peer.ip());
         let connection = Connection::new(stream, peer, place, share, &self.context.config);
         let step = match share {
@@ -211,43 +217,6 @@ impl Acceptor {
             Share::Within | Share::Exceeded => connection.advance(&mut self.context),
         };
         self.carry_out(step);
-    }
-
-    /// A place for a new connection; the longest idle one's, if all are taken.
-    fn find_place(&mut self) -> Option<Place> {
-        if !self.admission.has_room() {
-            self.evict();
-        }
-        self.admission.enter()
-    }
-
-    /// Closes the connection that has been idle for longest, if one has been for a while.
-    fn evict(&mut self) -> bool {
-        let now = Instant::now();
-        let config = Arc::clone(&self.context.config);
-        let evictable = |connection: &Connection| connection.is_evictable(now, &config);
-        while let Some(idle) = self.parking.take_earliest(evictable) {
-            if self.dismiss(idle, CloseReason::Evicted) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Sends an idle connection away, unless one last read shows that it has a request by now.
-    fn dismiss(&mut self, idle: Box<Connection>, reason: CloseReason) -> bool {
-        let was_idle = idle.is_idle();
-        let step = match idle.advance(&mut self.context) {
-            // A refusal that the last read brought about is still to be read by its client.
-            Step::Park(connection, Interest::Readable) if connection.is_idle() == was_idle => {
-                let reason = connection.close_reason().unwrap_or(reason);
-                Step::Close(connection, reason)
-            }
-            step => step,
-        };
-        let is_gone = matches!(step, Step::Close(..));
-        self.carry_out(step);
-        is_gone
     }
 
     /// Reports of listeners are level-triggered, so they must be silenced while they go unheard.
@@ -316,8 +285,10 @@ impl Acceptor {
     fn sweep(&mut self) {
         let now = Instant::now();
         match self.accepting {
-            Accepting::Full if self.admission.has_room() => self.set_accepting(Accepting::Yes),
-            Accepting::Paused(until) if until <= now => self.set_accepting(Accepting::Yes),
+            Accepting::Full(_) if self.admission.has_room() => self.set_accepting(Accepting::Yes),
+            Accepting::Full(until) | Accepting::Paused(until) if until <= now => {
+                self.set_accepting(Accepting::Yes);
+            }
             _ => {}
         }
         if now < self.next_sweep {
@@ -332,10 +303,6 @@ impl Acceptor {
         let config = Arc::clone(&self.context.config);
         for connection in self.take_all(|connection| connection.wants_a_look(now, &config)) {
             self.guarded(|acceptor| acceptor.go_on(connection));
-        }
-        if self.accepting == Accepting::Full {
-            // An idle connection may have come up meanwhile that can make room.
-            self.set_accepting(Accepting::Yes);
         }
     }
 
@@ -357,8 +324,8 @@ impl Acceptor {
     /// When there is something to look at without an event.
     fn next_look(&self) -> Instant {
         match self.accepting {
-            Accepting::Paused(until) => until.min(self.next_sweep),
-            _ => self.next_sweep,
+            Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
+            Accepting::Yes => self.next_sweep,
         }
     }
 

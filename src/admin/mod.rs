@@ -45,6 +45,7 @@ impl Admin {
             workers: 1,
             max_connections: config::ADMIN_CONNECTIONS,
             access_log: AccessLog::Off,
+            write_timeout: config::ADMIN_WRITE_TIMEOUT,
             drain_timeout: config::ADMIN_DRAIN_TIMEOUT,
             http09: false,
             ..Config::default()

@@ -1,5 +1,6 @@
 //! A worker's part of a connection: parse, delay, respond.
 
+use super::eviction::Taken;
 use super::outgoing::Outgoing;
 use super::vetting::Behind;
 use super::{After, Connection, Context, Dropped, Phase, Step};
@@ -219,8 +220,9 @@ impl Connection {
         self.deferral = None;
         self.deadline = made + context.config.write_timeout;
         let outgoing = Outgoing::new(head, body, close);
-        let (begun, sent_before, claim) = (made, 0, None);
-        self.phase = Phase::Flushing { outgoing, after, record, begun, sent_before, claim };
+        let (begun, taken, sent_before) = (made, Taken::nothing(made), 0);
+        self.phase =
+            Phase::Flushing { outgoing, after, record, begun, sent_before, taken, claim: None };
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A worker steps through here as well, on what is buffered; it never reads from the socket here.
 
-use super::{Connection, Context, Dropped, Flow, Phase, Role};
+use super::{Connection, Context, Dropped, Flow, Phase, Role, Step};
 use crate::config::{self, Config};
 use crate::http::fault::Fault;
 use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
@@ -55,6 +55,7 @@ impl Connection {
                 return None;
             }
             self.phase = Phase::Head(HeadScanner::default());
+            self.has_asked = true;
             begins_now = true;
         }
         let Phase::Head(scanner) = &mut self.phase else {
@@ -114,7 +115,7 @@ impl Connection {
     pub(super) fn drop_body(&mut self, context: &mut Context) -> Flow {
         let mut turn = config::LINGER_BYTES;
         loop {
-            let Phase::Body { head, version, skipper, then } = &mut self.phase else {
+            let Phase::Body { head, version, skipper, then, came } = &mut self.phase else {
                 return Flow::Again;
             };
             let head = *head;
@@ -141,9 +142,7 @@ impl Connection {
                     context.recorder.count_many(Counter::BytesReceived, count as u64);
                     self.is_drained = count < buffer.len();
                     turn = turn.saturating_sub(count);
-                    // A slow client pays for its time by what it sends.
-                    let earned = count as f64 / context.config.min_rate.max(1) as f64;
-                    self.deadline += Duration::from_secs_f64(earned);
+                    *came += count as u64;
                     if self.input.push(&buffer[..count], &context.config.memory).is_err() {
                         return self.out_of_memory(context);
                     }
@@ -154,6 +153,18 @@ impl Connection {
                 },
             }
         }
+    }
+
+    /// A window of the body timeout has ended, and what has come was read: goes on if it is enough.
+    pub(super) fn end_body_window(mut self: Box<Self>, context: &mut Context) -> Step {
+        let Config { min_rate, body_timeout, .. } = *context.config;
+        let least = (min_rate as f64 * body_timeout.as_secs_f64()) as u64;
+        match &mut self.phase {
+            Phase::Body { came, .. } if *came >= least.max(1) => *came = 0,
+            _ => return self.refuse_partial(context),
+        }
+        self.deadline = Instant::now() + body_timeout;
+        Step::Park(self, Interest::Readable)
     }
 
     /// Drops what still comes, until the peer ends its side too.

@@ -27,6 +27,11 @@ impl Input {
         self.start == self.bytes.len()
     }
 
+    /// True where it holds more than each connection has.
+    pub(super) fn holds_memory(&self) -> bool {
+        self.claim.is_some()
+    }
+
     /// Appends what came, or nothing of it where the budget has no room for it.
     pub(super) fn push(&mut self, bytes: &[u8], memory: &Memory) -> Result<(), NoMemory> {
         if self.start > 0 {

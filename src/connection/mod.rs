@@ -8,6 +8,7 @@
 
 mod context;
 mod input;
+mod eviction;
 mod incoming;
 mod residency;
 mod outgoing;
@@ -25,6 +26,7 @@ use crate::lane::{Wait, Waiting};
 use crate::memory::{Claim, MemoryUse};
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter};
 use crate::parking::{Interest, Parked, Socket};
+use eviction::Taken;
 use exchange::Answer;
 use input::Input;
 use outgoing::{Failure, Outgoing, Progress};
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use context::{Context, Role, Shared};
+pub use eviction::Standing;
 
 /// What waits in the queue: a connection with a whole request head.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ pub struct Connection {
     input: Input,
     phase: Phase,
     deadline: Instant,
+    /// Some of a request has come on it.
+    has_asked: bool,
     /// It has been served before.
     is_known: bool,
     /// The last read took all that was there.
@@ -103,8 +108,8 @@ enum Phase {
     /// The input starts with a whole head of this length, and its body, if any, was dropped or
     /// not looked at yet: queued or in service.
     Ready { head: usize, version: Version, dropped: Dropped },
-    /// Behind the head comes a body to drop.
-    Body { head: usize, version: Version, skipper: BodySkipper, then: Dropped },
+    /// Behind the head comes a body to drop, of which so many bytes came in the current window.
+    Body { head: usize, version: Version, skipper: BodySkipper, then: Dropped, came: u64 },
     /// A response is on its way.
     Flushing {
         outgoing: Outgoing,
@@ -115,6 +120,7 @@ enum Phase {
         sent_before: u64,
         /// For what it holds while it waits for its reader.
         claim: Option<Claim>,
+        taken: Taken,
     },
     /// This side has ended; what the peer still sends is dropped, up to a bound.
     Lingering { left: usize, reason: CloseReason },
@@ -160,10 +166,6 @@ impl Parked for Connection {
     fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
-
-    fn deadline(&self) -> Instant {
-        self.deadline
-    }
 }
 
 impl Connection {
@@ -182,6 +184,7 @@ impl Connection {
             input: Input::default(),
             phase: Phase::Idle,
             deadline: Instant::now() + config.idle_timeout,
+            has_asked: false,
             is_known: false,
             is_drained: false,
             is_unseen: false,
@@ -264,17 +267,6 @@ impl Connection {
     /// True where nothing is owed to the client any more: between requests, or behind the last.
     pub fn is_dispensable(&self) -> bool {
         matches!(self.phase, Phase::Idle | Phase::Lingering { .. })
-    }
-
-    /// True where it can be closed to make room: it has been idle, or has lingered behind its last
-    /// response, for a while.
-    pub fn is_evictable(&self, now: Instant, config: &Config) -> bool {
-        let wait = match self.phase {
-            Phase::Idle => config.idle_timeout,
-            Phase::Lingering { .. } => config::LINGER_TIMEOUT,
-            _ => return false,
-        };
-        self.deadline + config::EVICTABLE_AFTER <= now + wait
     }
 
     /// True where it has waited too long.
@@ -367,7 +359,7 @@ impl Connection {
         let reason = match &self.phase {
             Phase::Idle => CloseReason::IdleTimeout,
             Phase::Head(_) => return self.refuse(Fault::HeadTimeout, context),
-            Phase::Body { .. } => return self.refuse(Fault::BodyTimeout, context),
+            Phase::Body { .. } => return self.end_body_window(context),
             Phase::Flushing { .. } => return self.end_window(interest, context),
             Phase::Ready { .. } => return self.refuse(Fault::Expired, context),
             Phase::Lingering { reason, .. } => *reason,
@@ -442,7 +434,7 @@ impl Connection {
 
     /// Sends what there is room for.
     fn flush(&mut self, context: &mut Context) -> Flow {
-        let Phase::Flushing { outgoing, after, record, begun, .. } = &mut self.phase else {
+        let Phase::Flushing { outgoing, after, record, begun, taken, .. } = &mut self.phase else {
             return Flow::Again;
         };
         let failure = match outgoing.write(&self.socket, context.means(), || context.may_go_on()) {
@@ -452,7 +444,10 @@ impl Connection {
                 account(outgoing, record.as_deref(), self.peer, "", context);
                 return self.end_response(after, now, context);
             }
-            Ok(Progress::Yielded | Progress::Blocked) => return Flow::Wait(Interest::Writable),
+            Ok(Progress::Yielded | Progress::Blocked) => {
+                taken.look(&self.socket, outgoing.sent());
+                return Flow::Wait(Interest::Writable);
+            }
             Ok(Progress::Elsewhere) => return Flow::Fetch,
             Err(failure) => failure,
         };
@@ -480,19 +475,29 @@ impl Connection {
             After::Close(reason) => (reason, false),
             After::Linger(reason) => (reason, true),
         };
-        // The response's last bytes go with it.
-        if self.socket.shutdown_write().is_err() {
-            return Flow::Close(reason);
-        }
         // Closing with unread bytes resets the connection, and the reset may overtake the
         // response; so may one that answers bytes still under way (RFC 9112, section 9.6).
         if !lingers && self.input.is_empty() && !self.has_unread_bytes() {
+            return Flow::Close(reason);
+        }
+        // The response's last bytes go with it.
+        if self.socket.shutdown_write().is_err() {
             return Flow::Close(reason);
         }
         self.input.clear();
         self.deadline = now + config::LINGER_TIMEOUT;
         self.phase = Phase::Lingering { left: config::LINGER_BYTES, reason };
         Flow::Again
+    }
+
+    /// Ends it for this reason, once that is counted. A response's last bytes go with the end of
+    /// this side, ahead of the reset that bytes which come right now would bring about.
+    pub fn end(self: Box<Self>, reason: CloseReason) {
+        if reason == CloseReason::Completed
+            && let Err(error) = self.socket.shutdown_write()
+        {
+            log::debug!("cannot end a connection in order: {error}");
+        }
     }
 
     fn has_unread_bytes(&self) -> bool {

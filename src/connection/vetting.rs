@@ -65,7 +65,7 @@ impl Connection {
     ) {
         let Phase::Ready { head, version, .. } = self.phase else { return };
         self.input.consume_behind(head, used);
-        self.phase = Phase::Body { head, version, skipper, then };
+        self.phase = Phase::Body { head, version, skipper, then, came: used as u64 };
         self.deadline = Instant::now() + context.config.body_timeout;
     }
 }

@@ -42,6 +42,9 @@ counted! {
         BodyFailed "body_failed"
         /// It was the longest idle one when a new client needed its place or its descriptor.
         Evicted "evicted"
+        /// It had brought part of a request, or had taken nothing of its response for a while, when
+        /// a new client needed its place or its descriptor.
+        Displaced "displaced"
         /// It was idle when the server stopped, and a last read found nothing.
         Drained "drained"
         /// It was busy when the drain deadline came.

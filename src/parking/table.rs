@@ -8,14 +8,12 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What can be parked.
 pub trait Parked {
     /// Its socket.
     fn socket(&mut self) -> &mut Socket;
-    /// The moment at which it has waited too long.
-    fn deadline(&self) -> Instant;
 }
 
 /// Wakes the thread that waits in [`Parking::wait`].
@@ -112,26 +110,15 @@ impl<T: Parked> Parking<T> {
         }
     }
 
-    /// Looks at every connection that is parked.
-    pub fn for_each(&self, mut look: impl FnMut(&T)) {
+    /// Looks at every connection that is parked; each comes with its key.
+    pub fn for_each(&self, mut look: impl FnMut(usize, &T)) {
         for key in 0..self.used.load(Relaxed) {
-            self.slot(key).and_then(|slot| slot.look(&mut look));
+            self.slot(key).and_then(|slot| slot.look(|guest| look(key, guest)));
         }
     }
 
-    /// Takes out the connection with the earliest deadline among those that `wanted` picks.
-    pub fn take_earliest(&self, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
-        let mut earliest: Option<(Instant, usize)> = None;
-        for key in 0..self.used.load(Relaxed) {
-            let Some(slot) = self.slot(key) else { continue };
-            let deadline = slot.look(|guest| wanted(guest).then(|| guest.deadline())).flatten();
-            if let Some(deadline) = deadline
-                && earliest.is_none_or(|(before, _)| deadline < before)
-            {
-                earliest = Some((deadline, key));
-            }
-        }
-        let (_, key) = earliest?;
+    /// Takes out the connection of a key, if it is there and `wanted` picks it.
+    pub fn take_if(&self, key: usize, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
         self.slot(key)?.take_if(wanted)
     }
 

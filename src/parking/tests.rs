@@ -4,17 +4,13 @@ use super::{Interest, Parked, Parking, Socket};
 use crate::poller::ReadyKeys;
 use std::io::{IoSlice, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Guest(Socket);
 
 impl Parked for Guest {
     fn socket(&mut self) -> &mut Socket {
         &mut self.0
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now()
     }
 }
 

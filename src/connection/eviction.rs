@@ -1,0 +1,132 @@
+//! Which connection gives up its place when all are taken, and how it ends.
+
+use super::{Connection, Context, Phase, Step, account};
+use crate::config::{self, Config};
+use crate::http::fault::Fault;
+use crate::listening;
+use crate::metrics::CloseReason;
+use crate::parking::Socket;
+use std::time::Instant;
+
+/// What a connection has brought, by which it keeps its place. Who has brought least comes first,
+/// and among those alike who has been so for longest. Where a request is whole, or its response is
+/// being taken, there is none: such a connection keeps its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing is owed to its client since then.
+    Idle(Instant),
+    /// A request head began then, or a connection that has brought nothing yet, and is not whole.
+    Head(Instant),
+    /// A body comes at so many bytes a second in a window that began then.
+    Body(u64, Instant),
+    /// A response of which the client has taken nothing since then.
+    Untaken(Instant),
+}
+
+/// How far a response was taken by its client, and since when it is no further.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    /// Bytes sent less those that the kernel holds, which may be some of an earlier response.
+    bytes: i64,
+    since: Instant,
+}
+
+impl Taken {
+    /// Nothing yet.
+    pub(super) fn nothing(now: Instant) -> Self {
+        Self { bytes: 0, since: now }
+    }
+
+    /// Looks how far it is, with `sent` bytes in the kernel's hands or beyond.
+    pub(super) fn look(&mut self, socket: &Socket, sent: u64) {
+        let bytes = sent as i64 - listening::unacknowledged(socket) as i64;
+        if bytes != self.bytes {
+            *self = Self { bytes, since: Instant::now() };
+        }
+    }
+}
+
+impl Connection {
+    /// What it has to say for its place; none where it keeps that in any case.
+    pub fn standing(&self, now: Instant, config: &Config) -> Option<Standing> {
+        let has_been = |since, grace| now.saturating_duration_since(since) >= grace;
+        let (standing, since, grace) = match &self.phase {
+            Phase::Idle => {
+                let since = self.deadline - config.idle_timeout;
+                if self.has_asked || has_been(since, config::EVICTABLE_AFTER) {
+                    (Standing::Idle(since), since, config::EVICTABLE_AFTER)
+                } else {
+                    (Standing::Head(since), since, config::PARTIAL_GRACE)
+                }
+            }
+            Phase::Lingering { .. } => {
+                let since = self.deadline - config::LINGER_TIMEOUT;
+                (Standing::Idle(since), since, config::EVICTABLE_AFTER)
+            }
+            Phase::Head(_) => {
+                let since = self.deadline - config.header_timeout;
+                (Standing::Head(since), since, config::PARTIAL_GRACE)
+            }
+            Phase::Body { came, .. } => {
+                let since = self.deadline - config.body_timeout;
+                let seconds = now.saturating_duration_since(since).as_secs_f64();
+                let rate = (*came as f64 / seconds) as u64;
+                (Standing::Body(rate, since), since, config::PARTIAL_GRACE)
+            }
+            // It waits for what another does, and has brought all of its request.
+            Phase::Ready { .. } if self.deferral.is_some() => return None,
+            // Parked until its client has read what came before it.
+            Phase::Ready { .. } => {
+                let since = self.deadline - config.write_timeout;
+                (Standing::Untaken(since), since, config.write_timeout / config::UNTAKEN_SHARE)
+            }
+            Phase::Flushing { taken, .. } => {
+                let since = taken.since;
+                (Standing::Untaken(since), since, config.write_timeout / config::UNTAKEN_SHARE)
+            }
+        };
+        has_been(since, grace).then_some(standing)
+    }
+
+    /// True where it holds more memory than each connection has.
+    pub fn holds_memory(&self) -> bool {
+        let of_response = matches!(self.phase, Phase::Flushing { claim: Some(_), .. });
+        of_response || self.input.holds_memory()
+    }
+
+    /// True where it has been idle, or has lingered behind its last response, for a while.
+    pub fn is_idle_for_long(&self, now: Instant, config: &Config) -> bool {
+        matches!(self.standing(now, config), Some(Standing::Idle(_)))
+    }
+
+    /// Ends it for a new client's sake, without a wait for its own: one that has sent part of a
+    /// request is told so, if there is room for the words.
+    pub fn give_up_place(self: Box<Self>, context: &mut Context) -> Step {
+        let reason = match self.phase {
+            Phase::Idle => CloseReason::Evicted,
+            Phase::Lingering { reason, .. } => reason,
+            _ => CloseReason::Displaced,
+        };
+        let connection = if self.is_partial() {
+            match self.refuse_partial(context) {
+                Step::Park(connection, _) => connection,
+                step => return step,
+            }
+        } else {
+            self
+        };
+        if let Phase::Flushing { outgoing, record, .. } = &connection.phase {
+            account(outgoing, record.as_deref(), connection.peer, "not taken in time", context);
+        }
+        Step::Close(connection, reason)
+    }
+
+    /// Answers part of a request: the rest of it did not come in time.
+    pub fn refuse_partial(self: Box<Self>, context: &mut Context) -> Step {
+        let fault = match self.phase {
+            Phase::Body { .. } => Fault::BodyTimeout,
+            _ => Fault::HeadTimeout,
+        };
+        self.refuse(fault, context)
+    }
+}

@@ -1,0 +1,180 @@
+//! Places that are held cheaply: when all are taken, who has brought least gives way.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::{Admin, CloseReason, Config, ConnectionPhase, Request, Response, Server};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use support::{Reply, connect, gated, get, wait_for};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const PLACES: usize = 50;
+/// No wait of the server's own ends within a test.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A server of one worker and few places that sends at `/large` what no socket buffers hold.
+fn start(config: Config) -> Server {
+    let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/large" => Response::ok("text/plain", large.clone()),
+        _ => Response::ok("text/plain", "small"),
+    };
+    let max_connections = PLACES.min(config.max_connections);
+    let config = Config { workers: 1, max_connections, idle_timeout: HOUR, ..config };
+    Server::start(config, handler).unwrap()
+}
+
+/// Sends what there is room for.
+fn send(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.set_nonblocking(true).unwrap();
+    match stream.write(bytes) {
+        Ok(_) => {}
+        Err(error) => assert_ne!(error.kind(), ErrorKind::InvalidInput, "{error}"),
+    }
+}
+
+/// Takes all places by clients that send `bytes` and nothing else, with a new one at every
+/// `pause`, while `then` runs.
+fn besiege(server: &Server, bytes: &[u8], pause: Duration, then: impl FnOnce()) {
+    let address = server.addresses()[0];
+    let besieger = || {
+        let mut stream = connect(address);
+        send(&mut stream, bytes);
+        stream
+    };
+    let mut held: Vec<_> = (0..PLACES).map(|_| besieger()).collect();
+    wait_for("all places to be taken", || (server.open_connections() == PLACES).then_some(()));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                held.push(besieger());
+                std::thread::sleep(pause);
+            }
+        });
+        then();
+        is_over.store(true, Ordering::SeqCst);
+    });
+}
+
+/// A new client's whole request is answered in far less than the wait that it would take
+/// otherwise.
+fn new_clients_are_served(address: SocketAddr, path: &str, times: usize) {
+    for _ in 0..times {
+        let start = Instant::now();
+        assert_eq!(get(address, path).status, 200);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn half_heads_give_way_to_a_whole_request() {
+    let server = start(Config { header_timeout: HOUR, ..Config::default() });
+    let address = server.addresses()[0];
+    besiege(&server, &GET[..10], Duration::from_millis(2), || {
+        new_clients_are_served(address, "/", 10);
+    });
+    assert!(server.snapshot().closed(CloseReason::Displaced) >= 1);
+}
+
+#[test]
+fn clients_that_say_nothing_give_way_to_a_whole_request() {
+    let server = start(Config::default());
+    let address = server.addresses()[0];
+    besiege(&server, b"", Duration::from_millis(2), || {
+        new_clients_are_served(address, "/", 10);
+    });
+    assert!(server.snapshot().closed(CloseReason::Evicted) >= 1);
+}
+
+#[test]
+fn bodies_that_do_not_come_give_way_to_a_whole_request() {
+    let server = start(Config { body_timeout: HOUR, ..Config::default() });
+    let address = server.addresses()[0];
+    let short = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfour";
+    besiege(&server, short, Duration::from_millis(2), || {
+        new_clients_are_served(address, "/", 10);
+    });
+    assert!(server.snapshot().closed(CloseReason::Displaced) >= 1);
+}
+
+#[test]
+fn clients_that_do_not_read_give_way_to_a_whole_request() {
+    let server = start(Config { write_timeout: Duration::from_secs(8), ..Config::default() });
+    let address = server.addresses()[0];
+    let large = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+    besiege(&server, large, Duration::from_millis(50), || {
+        new_clients_are_served(address, "/", 2);
+    });
+    assert!(server.snapshot().closed(CloseReason::Displaced) >= 1);
+}
+
+/// What has come is read before it is judged, so whoever completes a request is served; half a
+/// request is told why it was not.
+#[test]
+fn who_gives_way_is_told_and_who_completes_a_request_stays() {
+    let config = Config { header_timeout: HOUR, ..Config::default() };
+    let server = start(Config { max_connections: 2, ..config });
+    let address = server.addresses()[0];
+    let mut halves: Vec<_> = (0..2).map(|_| connect(address)).collect();
+    for stream in &mut halves {
+        stream.write_all(&GET[..10]).unwrap();
+    }
+    wait_for("two half heads", || {
+        (server.snapshot().connections(ConnectionPhase::ReadingHead) == 2).then_some(())
+    });
+    let start = Instant::now();
+    wait_for("the grace to pass", || {
+        (start.elapsed() > 2 * cws::config::PARTIAL_GRACE).then_some(())
+    });
+    halves[0].write_all(&GET[10..]).unwrap();
+    assert_eq!(get(address, "/").body, b"small");
+    assert_eq!(Reply::read(&mut halves[0]).body, b"small", "it was whole");
+    let mut last_words = Vec::new();
+    halves[1].read_to_end(&mut last_words).expect("a clean end, no reset");
+    assert!(last_words.starts_with(b"HTTP/1.1 408 "), "{}", last_words.escape_ascii());
+}
+
+/// Whole requests keep their places, however long they take: new connections wait in the kernel.
+#[test]
+fn whole_requests_keep_their_places_and_new_connections_wait_for_them() {
+    let (gate, handler) = gated();
+    let config = Config { workers: 1, max_connections: 2, ..Config::default() };
+    let server = Server::start(config, handler).unwrap();
+    let address = server.addresses()[0];
+    let mut clients: Vec<_> = (0..3).map(|_| connect(address)).collect();
+    for stream in &mut clients {
+        stream.write_all(GET).unwrap();
+    }
+    wait_for("two places to be taken", || (server.open_connections() == 2).then_some(()));
+    let start = Instant::now();
+    wait_for("a while", || (start.elapsed() > cws::config::EVICTABLE_AFTER).then_some(()));
+    for stream in &mut clients {
+        gate.wait();
+        assert_eq!(Reply::read(stream).body, b"done");
+    }
+    assert_eq!(server.snapshot().closed(CloseReason::Displaced), 0);
+}
+
+#[test]
+fn who_asks_for_health_gets_in() {
+    let server = start(Config::default());
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let admin = Admin::start(listen, server.observer()).unwrap();
+    let address = admin.addresses()[0];
+    let places = cws::config::ADMIN_CONNECTIONS;
+    let pages = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(4000);
+    for bytes in [&GET[..10], &pages, b""] {
+        let _held: Vec<_> = (0..2 * places)
+            .map(|_| {
+                let mut stream = connect(address);
+                send(&mut stream, bytes);
+                stream
+            })
+            .collect();
+        new_clients_are_served(address, "/healthz", 3);
+    }
+}
