@@ -239,6 +239,10 @@ pub const LISTING_PIECE: usize = 16 * 1024;
 /// Longest advice in `Retry-After`, in seconds: what is measured now says little of later.
 pub const RETRY_AFTER_MOST: u64 = 30;
 
+/// Bytes of log lines that may wait to be written: 16 thousand usual ones, or some 60 of the
+/// longest, whose every byte was escaped. More would outlast no reader that has stalled.
+pub const LOG_BYTES: usize = 4 * 1024 * 1024;
+
 /// Pause between two samples of what the admin page shows over time.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -215,3 +215,137 @@ fn a_log_that_cannot_be_opened_is_a_clear_error() {
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(line.contains("cannot log to /no/such/dir/log"), "{line}");
 }
+
+/// A FIFO, and its reader's end where it has one.
+fn fifo(path: &Path, is_read: bool) -> Option<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let done = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(done.unwrap().success());
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let open = || std::fs::File::options().read(true).custom_flags(nonblock).open(path).unwrap();
+    is_read.then(open)
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_is_a_clear_error_and_no_silent_wait() {
+    let site = Site::new();
+    let log = site.path().join("fifo");
+    fifo(&log, false);
+    let mut command = support::command(env!("CARGO_BIN_EXE_server"));
+    command.args(["--access-log-file", log.to_str().unwrap(), "0"]);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        wait_for("its end", || child.try_wait().unwrap())
+    }));
+    let _ = child.kill();
+    assert_eq!(ended.expect("an end by itself").code(), Some(1));
+    let line = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    let expected =
+        format!("server: cannot log to {}: nobody reads this FIFO (start its ", log.display());
+    assert!(line.starts_with(&expected) && line.lines().count() == 1, "{line}");
+}
+
+/// SIGHUP opens it again: while it is read, and when its reader has gone.
+#[test]
+fn a_fifo_that_is_read_gets_the_lines() {
+    let site = Site::new();
+    let log = site.path().join("fifo");
+    let mut reader = fifo(&log, true).unwrap();
+    let mut server = RealServer::start(&site, &["--access-log-file", log.to_str().unwrap()]);
+    let mut line = |path: &str| {
+        get(server.address(), path);
+        let mut text = Vec::new();
+        wait_for("a line", || {
+            let mut some = [0; 1024];
+            // Nothing to read yet is an error here.
+            let count = std::io::Read::read(&mut reader, &mut some).unwrap_or_default();
+            text.extend_from_slice(&some[..count]);
+            text.ends_with(b"\n").then_some(())
+        });
+        parse(std::str::from_utf8(&text).unwrap().trim_end()).request
+    };
+    assert_eq!(line("/one"), b"GET /one HTTP/1.1");
+    server.signal("HUP");
+    assert_eq!(line("/two"), b"GET /two HTTP/1.1");
+    drop(reader);
+    server.signal("HUP");
+    wait_for("the complaint", || {
+        let log = server.stderr();
+        log.contains(&"cannot reopen").then_some(())
+    });
+    assert_eq!(get(server.address(), "/testfile").status, 200);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// A file system of its own, unmounted when this is dropped; none where mounting is not allowed.
+#[cfg(target_os = "linux")]
+struct SmallDisk(std::path::PathBuf);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn mount(place: &Path, options: &str) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place);
+        let is_done = mount.output().is_ok_and(|output| output.status.success());
+        is_done.then(|| Self(place.to_owned()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// The disk fills up, and is emptied again: each line that is there is whole, and those that are
+/// not are counted.
+#[cfg(target_os = "linux")]
+#[test]
+#[allow(clippy::print_stderr)]
+fn a_full_disk_loses_whole_lines_and_counts_them() {
+    const SIZE: u64 = 64 * 1024;
+    let site = Site::new();
+    let place = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(place.path(), &format!("size={SIZE}")) else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    let (filler, log) = (place.path().join("filler"), place.path().join("log"));
+    std::fs::write(&filler, vec![0; SIZE as usize / 2]).unwrap();
+    let mut server = RealServer::start(&site, &["--access-log-file", log.to_str().unwrap()]);
+    let mut stream = connect(server.address());
+    let mut sent = 0;
+    let mut ask = |count: usize| {
+        for _ in 0..count {
+            // Odd lengths, so that the end of the disk lies within a line.
+            let padding = "x".repeat(sent % 7);
+            write!(stream, "GET /testfile?{sent}&{padding} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            Reply::read(&mut stream);
+            sent += 1;
+        }
+    };
+    ask(SIZE as usize / 2 / 60);
+    wait_for("a full disk", || {
+        ask(10);
+        (std::fs::metadata(&log).unwrap().len() == SIZE / 2).then_some(())
+    });
+    ask(20);
+    std::fs::remove_file(&filler).unwrap();
+    ask(50);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let text = std::fs::read_to_string(&log).unwrap();
+    let found: Vec<_> = text.lines().map(|line| parse(line).request).collect();
+    assert!(text.ends_with('\n') && found.len() > 50, "{} lines", found.len());
+    assert!(found.last().unwrap().starts_with(format!("GET /testfile?{}&", sent - 1).as_bytes()));
+    let told = server.stderr();
+    let lost: usize = told
+        .lines()
+        .filter_map(|line| line.strip_suffix(" lines were lost"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+        .sum();
+    assert!(lost > 0, "{told}");
+    assert_eq!(found.len() + lost, sent, "{told}");
+}

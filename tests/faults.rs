@@ -186,6 +186,38 @@ fn a_standard_error_that_nobody_reads_holds_nobody_up() {
     drop(reader);
 }
 
+/// Each request becomes a line of four times its length, and nobody reads the lines.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_error_that_nobody_reads_costs_little_memory() {
+    const REQUESTS: usize = 2000;
+    let site = Site::new();
+    let mut command = command(env!("CARGO_BIN_EXE_server"));
+    command.args(["--root", site.path().to_str().unwrap(), "--access-log", "combined", "0"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    let mut stream = connect(listening_address(&line));
+    let escaped = "\u{fffd}".repeat(2500);
+    let request = format!(
+        "GET /testfile HTTP/1.1\r\nHost: a\r\nUser-Agent: {escaped}\r\nReferer: {escaped}\r\n\r\n"
+    );
+    for _ in 0..REQUESTS {
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(support::Reply::read(&mut stream).status, 200);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(reader);
+    // All the lines together have 117 MiB; 4 MiB of them may wait.
+    assert!(peak < 48 * 1024, "{peak} KiB at the most");
+}
+
 /// Deadlines count on a clock that nobody can set; the other one is for dates.
 #[test]
 fn no_deadline_depends_on_the_wall_clock() {

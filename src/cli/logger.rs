@@ -26,10 +26,22 @@ impl Logging {
     /// Starts to log at `level`, which `RUST_LOG` may override.
     ///
     /// Access lines are diagnostics like others, unless `bare`: then they are written without
-    /// anything around them, to `file` or to standard error, whatever the level.
-    pub fn start(level: LevelFilter, bare: bool, file: Option<&Path>) -> io::Result<Self> {
-        let diagnostics = LogWriter::to_stderr()?;
-        let access = file.map(LogWriter::to_file).transpose()?;
+    /// anything around them, to `file` or to standard error, whatever the level. So many `bytes` of
+    /// lines may wait to be written, in all; more are dropped and counted.
+    ///
+    /// # Errors
+    ///
+    /// If `file` cannot be opened (`BrokenPipe` for a FIFO that nobody reads), or no thread started.
+    pub fn start(
+        level: LevelFilter,
+        bare: bool,
+        file: Option<&Path>,
+        bytes: usize,
+    ) -> io::Result<Self> {
+        // A file that is stuck must not take the room of the errors that tell of it.
+        let each = if file.is_some() { bytes / 2 } else { bytes };
+        let diagnostics = LogWriter::to_stderr(each)?;
+        let access = file.map(|file| LogWriter::to_file(file, each)).transpose()?;
         let mut builder = env_logger::Builder::new();
         builder.filter_level(level).parse_default_env();
         builder.target(Target::Pipe(Box::new(diagnostics.sink())));

@@ -2,6 +2,7 @@
 
 mod log_writer;
 mod logger;
+mod whole_lines;
 
 pub use log_writer::{LogSink, LogWriter};
 pub use logger::Logging;

@@ -319,8 +319,14 @@ fn start_log(args: &Args) -> Result<Logging, String> {
     let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
     let bare = args.access_log.is_some_and(|form| form != AccessLog::Brief);
     let file = args.access_log_file.as_deref();
-    Logging::start(level, bare, file).map_err(|error| match file {
-        Some(file) => format!("cannot log to {}: {error} (name another file)", file.display()),
+    Logging::start(level, bare, file, config::LOG_BYTES).map_err(|error| match file {
+        Some(file) => {
+            let todo = match error.kind() {
+                io::ErrorKind::BrokenPipe => "start its reader first, or name another file",
+                _ => "name another file",
+            };
+            format!("cannot log to {}: {error} ({todo})", file.display())
+        }
         None => format!("cannot start to log: {error} (try again)"),
     })
 }
