@@ -3,34 +3,59 @@
 use crate::handler::{Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
+use crate::lane::{Lane, Taken, Turn, Wait};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use crossbeam_channel::{Sender, bounded};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::thread;
 
 /// Credentials, good and bad, that are remembered.
 const REMEMBERED: usize = 4096;
 
-/// Longest wait for the verdict on the same credentials.
-const SAME_TIMEOUT: Duration = Duration::from_secs(2);
+/// Requests that may wait for the verdict on a password.
+const WAITING: usize = 1024;
+
+/// Bytes of a password that bcrypt looks at. It would ignore the others, and end at a NUL.
+const PASSWORD_BYTES: usize = 72;
 
 /// Lets through to another handler those who know a password.
 ///
 /// Passwords are kept as bcrypt hashes, which are made to be slow: a hundred milliseconds of a
-/// worker. So verdicts are remembered, under keyed digests and not under the credentials; and of
-/// those that are not known, one pair at a time is looked at, so that guessing takes one worker at
-/// the most. Meanwhile other unknown ones are told to come back (503): who guesses without end
-/// keeps new users out, and nobody who is in.
+/// processor. So verdicts are remembered, under keyed digests and not under the credentials; those
+/// that are not known are found one at a time, by a thread of their own, while the requests wait
+/// without a worker. Whoever guesses without end keeps new users waiting in line, and nobody whose
+/// password is remembered.
 pub struct BasicAuth<H> {
-    users: Vec<User>,
     inner: H,
+    verifier: Arc<Verifier>,
+    /// One verification at a time; a piece is a digest.
+    lane: Lane,
+    /// To the thread that verifies; made with the first request that needs it.
+    checks: OnceLock<Option<Sender<Check>>>,
+}
+
+/// The users, and what was found of credentials so far.
+struct Verifier {
+    users: Vec<User>,
     keys: [RandomState; 2],
-    remembered: RwLock<HashMap<[u64; 2], bool>>,
-    verifying: Mutex<Option<[u64; 2]>>,
-    verified: Condvar,
+    remembered: RwLock<HashMap<Digest, bool>>,
+}
+
+/// Two keyed hashes of 64 bits: nobody can make credentials that share both.
+type Digest = [u64; 2];
+
+/// Credentials to be verified.
+struct Check {
+    credentials: Vec<u8>,
+    digest: Digest,
+    /// Those who wait for this are told when it is dropped.
+    _turn: Turn,
 }
 
 /// A name, and the bcrypt hash of its password.
@@ -73,21 +98,8 @@ impl fmt::Debug for User {
 
 impl<H: fmt::Debug> fmt::Debug for BasicAuth<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { users, inner, .. } = self;
-        f.debug_struct("BasicAuth").field("users", users).field("inner", inner).finish()
-    }
-}
-
-/// The turn of one pair of credentials; the next one's begins when it is dropped.
-struct Turn<'a> {
-    verifying: &'a Mutex<Option<[u64; 2]>>,
-    verified: &'a Condvar,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *lock(self.verifying) = None;
-        self.verified.notify_all();
+        let Self { verifier, inner, .. } = self;
+        f.debug_struct("BasicAuth").field("users", &verifier.users).field("inner", inner).finish()
     }
 }
 
@@ -95,49 +107,80 @@ impl Drop for Turn<'_> {
 enum Verdict {
     Known,
     Unknown,
-    /// Another pair is being looked at.
+    /// It will be found.
+    Pending(Wait),
+    /// Too many wait for theirs.
     Busy,
 }
 
 impl<H: Handler> BasicAuth<H> {
     /// Lets `users` through to `inner`; everybody, if there are none.
     pub fn new(users: Vec<User>, inner: H) -> Self {
-        Self {
-            users,
-            inner,
-            keys: [RandomState::new(), RandomState::new()],
-            remembered: RwLock::default(),
-            verifying: Mutex::new(None),
-            verified: Condvar::new(),
-        }
+        let keys = [RandomState::new(), RandomState::new()];
+        let verifier = Arc::new(Verifier { users, keys, remembered: RwLock::default() });
+        Self { inner, verifier, lane: Lane::new(1, WAITING), checks: OnceLock::new() }
     }
 
     fn check(&self, request: &Request<'_>) -> Verdict {
         let Some(credentials) = request.field("Authorization").and_then(decode) else {
             return Verdict::Unknown;
         };
-        // Two keyed hashes of 64 bits: nobody can make credentials that share both.
-        let digest = self.keys.each_ref().map(|key| key.hash_one(&credentials));
-        let deadline = Instant::now() + SAME_TIMEOUT;
-        let mut verifying = lock(&self.verifying);
-        loop {
-            if let Some(verdict) = self.recall(digest) {
-                return verdict;
-            }
-            match *verifying {
-                None => break,
-                // A browser asks for many things at once, with the same password.
-                Some(other) if other == digest && Instant::now() < deadline => {
-                    let waited = self.verified.wait_timeout(verifying, SAME_TIMEOUT);
-                    verifying = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                Some(_) => return Verdict::Busy,
+        let digest = self.verifier.digest(&credentials);
+        if let Some(verdict) = self.verifier.recall(digest) {
+            return verdict;
+        }
+        let turn = match self.lane.enter(digest[0]) {
+            Ok(turn) => turn,
+            Err(Taken::Wait(wait)) => return Verdict::Pending(wait),
+            Err(Taken::Full) => return Verdict::Busy,
+        };
+        // It may have been found since the first look.
+        if let Some(verdict) = self.verifier.recall(digest) {
+            return verdict;
+        }
+        let checks = self.checks.get_or_init(|| start_verifying(Arc::clone(&self.verifier)));
+        let check = Check { credentials, digest, _turn: turn };
+        match checks.as_ref().map(|checks| checks.try_send(check)) {
+            Some(Ok(())) => Verdict::Pending(self.lane.wait_for(digest[0])),
+            Some(Err(_)) | None => Verdict::Busy,
+        }
+    }
+}
+
+/// Starts the thread that verifies, for as long as there is a sender.
+fn start_verifying(verifier: Arc<Verifier>) -> Option<Sender<Check>> {
+    // There is one turn at a time, and its check is taken before the turn ends.
+    let (checks, received) = bounded::<Check>(1);
+    let verify = move || {
+        for check in &received {
+            if catch_unwind(AssertUnwindSafe(|| verifier.settle(&check))).is_err() {
+                log::error!("checking a password panicked; it counts as not checked");
             }
         }
-        *verifying = Some(digest);
-        drop(verifying);
-        let _turn = Turn { verifying: &self.verifying, verified: &self.verified };
-        let is_good = self.verify(&credentials);
+    };
+    match thread::Builder::new().name("passwords".to_owned()).spawn(verify) {
+        Ok(_) => Some(checks),
+        Err(error) => {
+            log::error!("cannot start the thread that checks passwords: {error} (restart)");
+            None
+        }
+    }
+}
+
+impl Verifier {
+    fn digest(&self, credentials: &[u8]) -> Digest {
+        self.keys.each_ref().map(|key| key.hash_one(credentials))
+    }
+
+    fn recall(&self, digest: Digest) -> Option<Verdict> {
+        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+        let is_good = *remembered.get(&digest)?;
+        Some(if is_good { Verdict::Known } else { Verdict::Unknown })
+    }
+
+    /// Finds the verdict on credentials, and remembers it.
+    fn settle(&self, check: &Check) {
+        let is_good = self.verify(&check.credentials);
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED {
             // Wrong ones are many and go first.
@@ -146,14 +189,7 @@ impl<H: Handler> BasicAuth<H> {
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(digest, is_good);
-        if is_good { Verdict::Known } else { Verdict::Unknown }
-    }
-
-    fn recall(&self, digest: [u64; 2]) -> Option<Verdict> {
-        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
-        let is_good = *remembered.get(&digest)?;
-        Some(if is_good { Verdict::Known } else { Verdict::Unknown })
+        remembered.insert(check.digest, is_good);
     }
 
     /// Compares with the hash of the user; with another's where there is none, which takes the same
@@ -161,6 +197,9 @@ impl<H: Handler> BasicAuth<H> {
     fn verify(&self, credentials: &[u8]) -> bool {
         let mut parts = credentials.splitn(2, |&byte| byte == b':');
         let (Some(name), Some(password)) = (parts.next(), parts.next()) else { return false };
+        if password.len() > PASSWORD_BYTES || password.contains(&0) {
+            return false;
+        }
         let user = self.users.iter().find(|user| user.name.as_bytes() == name);
         let Some(compared) = user.or(self.users.first()) else { return false };
         let matches = bcrypt::verify(password, &compared.hash).unwrap_or_else(|error| {
@@ -169,11 +208,6 @@ impl<H: Handler> BasicAuth<H> {
         });
         matches && user.is_some()
     }
-}
-
-/// What is locked here is whole at every moment, so a panic elsewhere cannot have spoiled it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The name in an `Authorization` field, whether or not its password is right.
@@ -196,25 +230,33 @@ fn decode(field: &[u8]) -> Option<Vec<u8>> {
 impl<H: Handler> Handler for BasicAuth<H> {
     fn handle(&self, request: &Request<'_>) -> Response {
         // OPTIONS tells nothing of any file, and browsers ask it without credentials.
-        if self.users.is_empty() || request.method == Method::Options {
+        if self.verifier.users.is_empty() || request.method == Method::Options {
             return self.inner.handle(request);
         }
-        match self.check(request) {
-            Verdict::Known => self.inner.handle(request),
+        let response = match self.check(request) {
+            Verdict::Known => return self.inner.handle(request),
+            Verdict::Pending(wait) => return Response::deferred(wait),
             Verdict::Unknown => {
                 Response::error(Status::UNAUTHORIZED, "A name and a password are needed.")
                     .with_field("WWW-Authenticate", "Basic realm=\"files\", charset=\"UTF-8\"")
             }
             Verdict::Busy => {
-                let explanation = "Another password is being checked. Try again shortly.";
-                Response::error(Status::SERVICE_UNAVAILABLE, explanation)
-                    .with_field("Retry-After", "1")
+                Response::busy("Other passwords are being checked. Try again shortly.")
             }
-        }
+        };
+        response.with_prepared(&self.inner.common_fields())
     }
 
     fn give_way(&self) {
         self.inner.give_way();
+    }
+
+    fn tend(&self) {
+        self.inner.tend();
+    }
+
+    fn common_fields(&self) -> Bytes {
+        self.inner.common_fields()
     }
 }
 

@@ -173,6 +173,16 @@ pub const CACHE_TYPICAL: u64 = 4 * 1024;
 /// Bytes of a larger file sent by one system call: the grain at which senders take turns.
 pub const SEND_PIECE: usize = 256 * 1024;
 
+/// Distance between two looks at whether a file is in memory: the kernel reads ahead at least as
+/// much at a time.
+pub const PROBE_STRIDE: usize = 32 * 1024;
+
+/// Threads that wait for disks in the place of others: while one does, the next ones can.
+pub const FETCHERS: usize = 4;
+
+/// Pause between two looks at what is held and nobody asks for.
+pub const TEND_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Bytes that the kernel takes of a response ahead of what it can send: enough for a fast network
 /// while a sender gets its next turn (10 Gbit/s take a fifth of a millisecond for it).
 pub const UNSENT_BYTES: i32 = 256 * 1024;

@@ -1,9 +1,11 @@
 //! Request to response: the trait, the response it gives, and the back-end delay.
 
+use crate::config::SMALL_FILE;
 use crate::http::fault::Fault;
 use crate::http::request::Request;
 use crate::http::response::is_valid_field;
 use crate::http::status::Status;
+use crate::lane::Wait;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,6 +24,16 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The system is out of descriptors: lets go of those that are held for speed alone.
     fn give_way(&self) {}
+
+    /// Lets go of what nobody asks for any more. A thread that may wait calls it about once a
+    /// second.
+    fn tend(&self) {}
+
+    /// Header fields, each with its line end, for the responses that the server makes itself: its
+    /// refusals.
+    fn common_fields(&self) -> Bytes {
+        Bytes::new()
+    }
 }
 
 impl<F> Handler for F
@@ -43,6 +55,8 @@ pub struct Response {
     /// Fields that were serialised before, and that other responses share.
     prepared: Bytes,
     body: Body,
+    /// It is not the response yet: the handler is to be asked again when this is over.
+    wait: Option<Wait>,
 }
 
 /// Fields that the server sets itself: those that frame the message, `Date` and `Server`.
@@ -125,6 +139,19 @@ impl Body {
         }
     }
 
+    /// The bytes of memory that it holds: content in memory that is shared with others is theirs,
+    /// unless it is so small that a copy would be no matter.
+    pub(crate) fn held(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) if bytes.len() <= SMALL_FILE as usize || bytes.is_unique() => {
+                bytes.len() as u64
+            }
+            Self::Empty | Self::File(_) | Self::Bytes(_) => 0,
+            Self::Stream(_) => size_of::<Stream>() as u64,
+            Self::Sequence(parts) => parts.iter().map(Self::held).sum(),
+        }
+    }
+
     /// The number of bytes.
     pub fn length(&self) -> u64 {
         match self {
@@ -145,7 +172,8 @@ impl Response {
 
     /// A response without content that has fields which were serialised before.
     pub(crate) fn prepared(status: Status, fields: &Bytes) -> Self {
-        Self { status, fields: Vec::new(), prepared: fields.clone(), body: Body::Empty }
+        let (fields, prepared) = (Vec::new(), fields.clone());
+        Self { status, fields, prepared, body: Body::Empty, wait: None }
     }
 
     /// Sets the fields that were serialised before; they come behind the others.
@@ -178,6 +206,25 @@ impl Response {
     /// The page for a fault.
     pub fn fault(fault: Fault) -> Self {
         Self::error(fault.status(), fault.explain())
+    }
+
+    /// No response yet: the connection waits, without a worker, for what [`Lane::enter`] told to
+    /// wait for; then the handler is asked again.
+    ///
+    /// [`Lane::enter`]: crate::Lane::enter
+    pub fn deferred(wait: Wait) -> Self {
+        let response = Self::busy("The server is busy with what you asked for. Try again shortly.");
+        Self { wait: Some(wait), ..response }
+    }
+
+    /// A 503 that asks to come back in a second.
+    pub(crate) fn busy(explanation: &str) -> Self {
+        Self::error(Status::SERVICE_UNAVAILABLE, explanation).with_field("Retry-After", "1")
+    }
+
+    /// What it waits for, if it is no response yet.
+    pub(crate) fn take_wait(&mut self) -> Option<Wait> {
+        self.wait.take()
     }
 
     /// Adds a header field.
@@ -270,5 +317,13 @@ impl<H: Handler> Handler for Delay<H> {
 
     fn give_way(&self) {
         self.inner.give_way();
+    }
+
+    fn tend(&self) {
+        self.inner.tend();
+    }
+
+    fn common_fields(&self) -> Bytes {
+        self.inner.common_fields()
     }
 }

@@ -74,6 +74,7 @@ mod static_files;
 mod auth;
 mod connection;
 mod workers;
+mod fetchers;
 mod acceptor;
 mod server;
 mod admin;

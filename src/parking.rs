@@ -7,7 +7,9 @@
 //! leaves a note there, and who parks with such a note, or wants to know of what is there already,
 //! arms the interest anew, which checks readiness. So no wakeup is lost, and a connection that has
 //! been served goes back without a system call. An event for a slot that has changed hands is
-//! harmless: sockets do not block, and a read that finds nothing parks again.
+//! harmless: sockets do not block, and a read that finds nothing parks again. Who waits for
+//! something else than its peer is nudged, by any thread: a nudge arms the interest in anything,
+//! or leaves a note as well.
 
 use crate::poller::{Poller, Readiness, ReadyKeys, Trigger, Watched};
 use std::io::{self, IoSlice, Read, Write};
@@ -31,13 +33,17 @@ pub enum Interest {
     /// Room for bytes to the peer. A socket that has room is reported at once, which makes this
     /// also the way to hand a connection on without waiting.
     Writable,
+    /// A call of [`Parking::nudge`]. Errors and hang-ups are reported all the same.
+    #[allow(dead_code, reason = "for connections that wait for something else than their peer")]
+    Nudge,
 }
 
 impl Interest {
-    fn readiness(self) -> Readiness {
+    fn readiness(self) -> Option<Readiness> {
         match self {
-            Self::Readable | Self::News => Readiness::Readable,
-            Self::Writable => Readiness::Writable,
+            Self::Readable | Self::News => Some(Readiness::Readable),
+            Self::Writable => Some(Readiness::Writable),
+            Self::Nudge => None,
         }
     }
 }
@@ -63,6 +69,11 @@ impl Socket {
     /// Wraps a stream that does not block.
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, poller: None, reports_news: false }
+    }
+
+    /// The key of its reports, for [`Parking::nudge`]: its descriptor's number.
+    pub fn key(&self) -> usize {
+        self.stream.as_raw_fd() as usize
     }
 
     /// Reads what is there.
@@ -95,17 +106,22 @@ impl Socket {
         self.stream.take_error()?.map_or(Ok(()), Err)
     }
 
-    /// Has the poller report; `missed` says that a report came while nobody was there to take it.
-    fn arm(&mut self, poller: &Arc<Poller>, interest: Interest, missed: bool) -> io::Result<()> {
-        if interest == Interest::News && self.reports_news && !missed {
+    /// Has the poller report what it is parked for, and at once what `notes` tell of.
+    fn arm(&mut self, poller: &Arc<Poller>, interest: Interest, notes: Notes) -> io::Result<()> {
+        if interest == Interest::News && self.reports_news && notes == Notes::default() {
             return Ok(());
         }
-        self.reports_news = interest != Interest::Writable;
-        let (key, readiness) = (self.stream.as_raw_fd() as usize, interest.readiness());
+        let readiness = if notes.nudged { Some(Readiness::Either) } else { interest.readiness() };
+        self.watch(poller, readiness)
+    }
+
+    /// Has the poller report this readiness and no other, and look whether it is there.
+    fn watch(&mut self, poller: &Arc<Poller>, readiness: Option<Readiness>) -> io::Result<()> {
+        self.reports_news = readiness == Some(Readiness::Readable);
         if self.poller.is_some() {
-            return poller.modify(&self.stream, key, Some(readiness), Trigger::Edge);
+            return poller.modify(&self.stream, self.key(), readiness, Trigger::Edge);
         }
-        poller.add(&self.stream, key, readiness, Trigger::Edge)?;
+        poller.add(&self.stream, self.key(), readiness, Trigger::Edge)?;
         self.poller = Some(Arc::clone(poller));
         Ok(())
     }
@@ -147,8 +163,17 @@ type Slot<T> = Mutex<Bay<T>>;
 #[derive(Debug)]
 struct Bay<T> {
     guest: Option<Box<T>>,
-    /// An event came while it was empty.
+    /// For who parks here next; there are none while somebody is here.
+    notes: Notes,
+}
+
+/// What came while a slot was empty.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Notes {
+    /// An event, of what is still there or not.
     missed: bool,
+    /// A nudge, which is reported whatever is there.
+    nudged: bool,
 }
 
 /// Slots that are there once one of them was needed.
@@ -183,24 +208,20 @@ impl<T: Parked> Parking<T> {
 
     /// Takes over a connection until its peer is ready; gives it back if it cannot be watched.
     pub fn park(&self, mut guest: Box<T>, interest: Interest) -> Result<(), (Box<T>, io::Error)> {
-        let key = guest.socket().stream.as_raw_fd() as usize;
-        let Some(chunk) = self.chunks.get(key / CHUNK) else {
+        let key = guest.socket().key();
+        let Some(slot) = self.make_slot(key) else {
             let error = io::Error::other("its descriptor is above the limit known at start");
             return Err((guest, error));
         };
-        let fresh = guest.socket().poller.is_none();
-        let chunk = chunk.get_or_init(|| {
-            (0..CHUNK).map(|_| Mutex::new(Bay { guest: None, missed: false })).collect()
-        });
-        if fresh {
+        if guest.socket().poller.is_none() {
             self.used.fetch_max(key + 1, Relaxed);
         }
         // The event may be found before this returns: the finder then waits for the slot's lock,
         // which is held across one system call at the most, which does not block.
-        let mut slot = lock(&chunk[key % CHUNK]);
+        let mut slot = lock(slot);
         debug_assert!(slot.guest.is_none(), "a descriptor has one owner");
-        let missed = std::mem::take(&mut slot.missed);
-        match guest.socket().arm(&self.poller, interest, missed) {
+        let notes = std::mem::take(&mut slot.notes);
+        match guest.socket().arm(&self.poller, interest, notes) {
             Ok(()) => {
                 slot.guest = Some(guest);
                 Ok(())
@@ -209,6 +230,28 @@ impl<T: Parked> Parking<T> {
                 drop(slot);
                 Err((guest, error))
             }
+        }
+    }
+
+    /// Ends the wait of the connection parked under `key`: it is reported as soon as there is
+    /// anything to read or room to write, once. If nobody is parked there at this moment, whoever
+    /// parks there next is reported so. One that is nudged by mistake, because the descriptor's
+    /// number has changed hands, parks again as after any other event that tells it nothing.
+    #[allow(dead_code, reason = "for connections that wait for something else than their peer")]
+    pub fn nudge(&self, key: usize) {
+        // Nobody can be parked above the limit.
+        let Some(slot) = self.make_slot(key) else { return };
+        let mut slot = lock(slot);
+        let Some(guest) = &mut slot.guest else {
+            slot.notes.nudged = true;
+            return;
+        };
+        // What it was parked for must not be lost where there is no room.
+        if let Err(error) = guest.socket().watch(&self.poller, Some(Readiness::Either)) {
+            log::error!(
+                "cannot wake the connection of descriptor {key}: {error} (it waits until its \
+                 deadline)"
+            );
         }
     }
 
@@ -221,7 +264,7 @@ impl<T: Parked> Parking<T> {
     pub fn take(&self, key: usize) -> Option<Box<T>> {
         let mut slot = lock(self.slot(key)?);
         let guest = slot.guest.take();
-        slot.missed = guest.is_none();
+        slot.notes.missed = guest.is_none();
         guest
     }
 
@@ -261,6 +304,15 @@ impl<T: Parked> Parking<T> {
         }
         let (_, key) = earliest?;
         lock(self.slot(key)?).guest.take_if(|guest| wanted(guest))
+    }
+
+    /// The slot, allocated if need be; none above the limit known at start.
+    fn make_slot(&self, key: usize) -> Option<&Slot<T>> {
+        let chunk = self.chunks.get(key / CHUNK)?.get_or_init(|| {
+            let empty = || Mutex::new(Bay { guest: None, notes: Notes::default() });
+            (0..CHUNK).map(|_| empty()).collect()
+        });
+        Some(&chunk[key % CHUNK])
     }
 
     fn slot(&self, key: usize) -> Option<&Slot<T>> {
@@ -344,5 +396,82 @@ mod tests {
         assert!(next(&parking, LONG).is_none(), "the event finds nobody");
         park(&parking, guest, Interest::News);
         assert!(next(&parking, LONG).is_some(), "but it is not lost");
+    }
+
+    /// Nothing more is reported.
+    fn is_quiet(parking: &Parking<Guest>) -> bool {
+        next(parking, Duration::ZERO).is_none()
+    }
+
+    #[test]
+    fn a_nudge_ends_a_wait_of_any_kind_once() {
+        for interest in [Interest::Nudge, Interest::Readable, Interest::News] {
+            let (parking, guest, mut peer) = lot();
+            let key = guest.0.key();
+            park(&parking, guest, interest);
+            assert!(is_quiet(&parking), "{interest:?}");
+            parking.nudge(key);
+            let guest = next(&parking, LONG).expect("it was nudged");
+            park(&parking, guest, interest);
+            assert!(is_quiet(&parking), "{interest:?}: one nudge, one report");
+            // What it is parked for is armed again.
+            peer.write_all(b"1").expect("connected");
+            if interest == Interest::Nudge {
+                assert!(is_quiet(&parking), "it waits for nobody's bytes");
+                parking.nudge(key);
+            }
+            assert!(next(&parking, LONG).is_some(), "{interest:?}");
+        }
+    }
+
+    #[test]
+    fn a_nudge_that_finds_nobody_is_left_for_the_next_one() {
+        use Interest::{News, Nudge, Readable, Writable};
+        for interest in [Nudge, Readable, News, Writable] {
+            let (parking, guest, _peer) = lot();
+            let key = guest.0.key();
+            // Nobody has ever been there.
+            parking.nudge(key);
+            park(&parking, guest, interest);
+            let guest = next(&parking, LONG).expect("a note was left");
+            // A report that comes too late does not take the note away.
+            parking.nudge(key);
+            assert!(parking.take(key).is_none());
+            park(&parking, guest, interest);
+            let guest = next(&parking, LONG).expect("a note was left");
+            park(&parking, guest, Nudge);
+            assert!(is_quiet(&parking), "{interest:?}: the note is gone");
+        }
+        let (parking, _guest, _peer) = lot();
+        parking.nudge(usize::MAX);
+    }
+
+    #[test]
+    fn who_waits_for_a_nudge_hears_of_a_reset_and_of_nothing_else() {
+        let (parking, guest, mut peer) = lot();
+        peer.write_all(b"1").expect("connected");
+        park(&parking, guest, Interest::Nudge);
+        assert!(is_quiet(&parking), "bytes that were there");
+        peer.write_all(b"2").expect("connected");
+        assert!(is_quiet(&parking), "bytes that came");
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("a socket");
+        drop(peer);
+        let guest = next(&parking, LONG).expect("a reset");
+        assert!(guest.0.take_error().is_err());
+    }
+
+    #[test]
+    fn a_nudge_of_another_who_has_no_room_costs_it_no_report() {
+        let (parking, guest, mut peer) = lot();
+        let key = guest.0.key();
+        while guest.0.write(&[IoSlice::new(&[0; 1 << 16])]).is_ok() {}
+        park(&parking, guest, Interest::Readable);
+        parking.nudge(key);
+        peer.write_all(b"1").expect("connected");
+        let guest = next(&parking, LONG).expect("a byte");
+        assert_eq!(guest.0.read(&mut [0; 8]).expect("a byte"), 1);
+        park(&parking, guest, Interest::News);
+        peer.write_all(b"2").expect("connected");
+        assert!(next(&parking, LONG).is_some(), "its interest was armed again");
     }
 }

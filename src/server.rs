@@ -3,14 +3,15 @@
 use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
-use crate::connection::{Connection, Context, Job, Role};
+use crate::connection::{Connection, Context, Job, Role, Shared};
 use crate::descriptors;
+use crate::fetchers::Fetcher;
 use crate::handler::Handler;
 use crate::listening;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
 use crate::parking::Parking;
 use crate::workers::Worker;
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
 use std::fmt;
@@ -33,7 +34,8 @@ pub struct Server {
     // workers.
     acceptor: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
-    workers_alive: Receiver<Infallible>,
+    fetchers: Vec<JoinHandle<()>>,
+    all_alive: Receiver<Infallible>,
 }
 
 /// Tells a server to stop, from any thread.
@@ -162,35 +164,47 @@ impl Server {
         let parking =
             Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(config.max_connections, config.per_client, parking.waker());
-        let metrics = Metrics::new(config.workers);
+        let metrics = Metrics::new(config.workers, config::FETCHERS);
         // Room for the jobs that wait, and for one that each idle worker is about to take.
         let (send_job, jobs) = bounded(config.queue.min(config.max_connections) + config.workers);
-        let (alive, workers_alive) = bounded(0);
+        let (send_errand, errands) = unbounded();
+        let (alive, all_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));
-        let context = |thread, role| {
-            let recorder = metrics.recorder(thread);
-            let (config, admission) = (Arc::clone(&config), Arc::clone(&admission));
-            Context::new(config, admission, recorder, jobs.clone(), role)
+        let shared = Shared {
+            config: Arc::clone(&config),
+            admission: Arc::clone(&admission),
+            queue: jobs.clone(),
+            parking: Arc::clone(&parking),
+            errands: errands.clone(),
+            common_fields: handler.common_fields(),
         };
+        let context = |thread, role| Context::new(shared.clone(), metrics.recorder(thread), role);
 
-        // Should a thread not start, dropping the sender ends those that did.
-        let role = Role::Acceptor(vec![0; config::READ_BYTES]);
+        // Should a thread not start, dropping the senders ends those that did.
+        let role = Role::Acceptor(vec![0; config::READ_BYTES], send_errand.clone());
         let holder = Arc::clone(&handler);
         let give_way = Box::new(move || holder.give_way());
-        let context_of_acceptor = context(0, role);
-        let acceptor =
-            Acceptor::new(listeners, Arc::clone(&parking), send_job, context_of_acceptor, give_way)
-                .map_err(StartError::System)?;
+        let acceptor = Acceptor::new(listeners, send_job, context(0, role), give_way)
+            .map_err(StartError::System)?;
         let mut workers = Vec::with_capacity(config.workers);
         for number in 1..=config.workers {
             let worker = Worker {
-                parking: Arc::clone(&parking),
                 handler: Arc::clone(&handler),
-                context: context(number, Role::Worker(number)),
+                context: context(number, Role::Worker(number, send_errand.clone())),
                 turn: None,
                 alive: alive.clone(),
             };
             workers.push(worker.start(number).map_err(StartError::System)?);
+        }
+        let mut fetchers = Vec::with_capacity(config::FETCHERS);
+        for number in 1..=config::FETCHERS {
+            let fetcher = Fetcher {
+                errands: errands.clone(),
+                tended: (number == 1).then(|| Arc::clone(&handler)),
+                context: context(config.workers + number, Role::Fetcher),
+                alive: alive.clone(),
+            };
+            fetchers.push(fetcher.start(number).map_err(StartError::System)?);
         }
         let acceptor = Some(acceptor.start().map_err(StartError::System)?);
         Ok(Self {
@@ -199,7 +213,8 @@ impl Server {
             started: Instant::now(),
             acceptor,
             workers,
-            workers_alive,
+            fetchers,
+            all_alive,
         })
     }
 
@@ -261,12 +276,12 @@ impl Server {
         }
         // Workers end as soon as they are idle; one in a handler is not waited for for ever.
         let patience = self.observer.config.drain_timeout.min(config::SWEEP_INTERVAL);
-        match self.workers_alive.recv_timeout(patience) {
+        match self.all_alive.recv_timeout(patience) {
             Err(RecvTimeoutError::Timeout) => log::warn!("a handler still runs; it is left behind"),
             Err(RecvTimeoutError::Disconnected) => {
-                for worker in self.workers.drain(..) {
-                    if worker.join().is_err() {
-                        log::error!("a worker panicked");
+                for thread in self.workers.drain(..).chain(self.fetchers.drain(..)) {
+                    if thread.join().is_err() {
+                        log::error!("a thread of the pool panicked");
                     }
                 }
             }

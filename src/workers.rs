@@ -16,8 +16,6 @@ use std::time::Instant;
 /// What a worker thread owns while it lives.
 #[derive(Debug)]
 pub struct Worker<H> {
-    /// Where connections go that wait for their peers.
-    pub parking: Arc<Parking<Connection>>,
     /// What answers.
     pub handler: Arc<H>,
     /// What stepping a connection needs.
@@ -61,13 +59,15 @@ impl<H: Handler> Worker<H> {
                 connection.serve(turn, &*self.handler, &mut self.context)
             };
             let step = match step {
-                // Nobody looks into the table any more.
-                Step::Park(connection, _) if self.context.admission.stage() == Stage::Cut => {
+                // Nobody looks into the table any more, nor goes on an errand.
+                Step::Park(connection, _) | Step::Fetch(connection)
+                    if self.context.admission.stage() == Stage::Cut =>
+                {
                     Step::Close(connection, CloseReason::Cut)
                 }
                 step => step,
             };
-            settle(step, &self.parking, &self.context);
+            settle(step, &self.context.parking, &self.context);
             now = Instant::now();
             if let Some(turn) = self.turn.take() {
                 self.context.recorder.let_go(turn, now);
@@ -99,6 +99,11 @@ pub fn settle(
             if let Err((_closed, error)) = parking.park(connection, interest) {
                 log::error!("cannot watch a connection: {error}; it is closed");
                 context.recorder.closed(CloseReason::Unwatchable);
+            }
+        }
+        Step::Fetch(connection) => {
+            if let Err(_closed) = context.send_errand(connection) {
+                context.recorder.closed(CloseReason::Cut);
             }
         }
         Step::Close(connection, reason) => {

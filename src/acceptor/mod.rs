@@ -63,7 +63,6 @@ impl Acceptor {
     /// An acceptor for `listeners`, which must not block.
     pub fn new(
         listeners: Vec<TcpListener>,
-        parking: Arc<Parking<Connection>>,
         jobs: Sender<Job>,
         context: Context,
         give_way: Box<dyn Fn() + Send>,
@@ -71,6 +70,7 @@ impl Acceptor {
         if context.config.defer_accept {
             listeners.iter().for_each(|listener| listening::defer_accept(listener, true));
         }
+        let parking = Arc::clone(&context.parking);
         let watched = listeners.into_iter().map(|listener| parking.watch_listener(listener));
         Ok(Self {
             listeners: watched.collect::<io::Result<_>>()?,

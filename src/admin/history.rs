@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn no_more_than_a_minute_is_kept() {
-        let metrics = Metrics::new(1);
+        let metrics = Metrics::new(1, 0);
         let at = |seconds: f64| {
             let mut snapshot = metrics.snapshot(0);
             snapshot.at = Duration::from_secs_f64(seconds);

@@ -1,64 +1,123 @@
 //! What a thread that steps connections brings along, and who it is.
 
-use super::Job;
+use super::outgoing::Means;
+use super::{Connection, Errand, Job};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
 use crate::http::response::DateCache;
 use crate::metrics::Recorder;
-use crossbeam_channel::Receiver;
+use crate::parking::Parking;
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// What the threads that step connections bring along: one for the acceptor, one a worker.
+/// What all threads of a server share that step connections.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The bounds and waits.
+    pub config: Arc<Config>,
+    /// Who is let in.
+    pub admission: Arc<Admission>,
+    /// The waiting jobs: how many they are decides who may go on.
+    pub queue: Receiver<Job>,
+    /// Where connections wait.
+    pub parking: Arc<Parking<Connection>>,
+    /// What waits for a disk or a stream.
+    pub errands: Receiver<Errand>,
+    /// Fields of the responses that no handler made.
+    pub common_fields: Bytes,
+}
+
+/// What one thread brings along that steps connections.
 #[derive(Debug)]
 pub struct Context {
     /// The bounds and waits.
     pub config: Arc<Config>,
     /// Who is let in.
     pub admission: Arc<Admission>,
-    /// Where this thread counts.
-    pub recorder: Recorder,
     /// The waiting jobs: how many they are decides who may go on.
     pub queue: Receiver<Job>,
+    /// Where connections wait.
+    pub parking: Arc<Parking<Connection>>,
+    /// Fields of the responses that no handler made.
+    pub common_fields: Bytes,
+    /// Where this thread counts.
+    pub recorder: Recorder,
+    errands: Receiver<Errand>,
     pub(super) role: Role,
     /// The buffer for heads, when no response has it.
     pub(super) head: Vec<u8>,
     pub(super) date: DateCache,
 }
 
-/// Who steps: the acceptor reads, and sends in single pieces; a worker never reads what it might
-/// have to wait for, and sends as long as nobody else needs it.
+/// Who steps, and what that thread may wait for.
 #[derive(Debug)]
 pub enum Role {
-    /// The thread that waits for peers, with its buffer for reading.
-    Acceptor(Vec<u8>),
-    /// A thread that waits for jobs, with its number.
-    Worker(usize),
+    /// The thread that waits for peers, with its buffer for reading. It waits for nothing else, and
+    /// sends in single pieces.
+    Acceptor(Vec<u8>, Sender<Errand>),
+    /// A thread that waits for jobs, with its number. It never reads what it might have to wait
+    /// for, and sends as long as nobody else needs it.
+    Worker(usize, Sender<Errand>),
+    /// A thread that waits for disks and streams.
+    Fetcher,
 }
 
 impl Context {
     /// A context for one thread.
-    pub fn new(
-        config: Arc<Config>,
-        admission: Arc<Admission>,
-        recorder: Recorder,
-        queue: Receiver<Job>,
-        role: Role,
-    ) -> Self {
+    pub fn new(shared: Shared, recorder: Recorder, role: Role) -> Self {
+        let Shared { config, admission, queue, parking, errands, common_fields } = shared;
         let (head, date) = (Vec::new(), DateCache::default());
-        Self { config, admission, recorder, queue, role, head, date }
+        Self {
+            config,
+            admission,
+            queue,
+            parking,
+            common_fields,
+            recorder,
+            errands,
+            role,
+            head,
+            date,
+        }
     }
 
-    /// True where a worker may go on with its connection: nobody else waits for it.
+    /// Hands a connection over to those who may wait; gives it back where they have ended.
+    pub fn send_errand(&self, connection: Box<Connection>) -> Result<(), Box<Connection>> {
+        let errand = Errand { connection, since: Instant::now() };
+        match &self.role {
+            // Each connection is in it once at the most, so it needs no other bound.
+            Role::Acceptor(_, errands) | Role::Worker(_, errands) => {
+                errands.send(errand).map_err(|error| error.into_inner().connection)
+            }
+            Role::Fetcher => Err(errand.connection),
+        }
+    }
+
+    /// What this thread may do to have the next of a response.
+    pub(super) fn means(&self) -> Means {
+        match self.role {
+            Role::Acceptor(..) => Means { disk: false, streams: false },
+            Role::Worker(..) => Means { disk: false, streams: true },
+            Role::Fetcher => Means { disk: true, streams: true },
+        }
+    }
+
+    /// True where this thread may go on with its connection: nobody else waits for it.
     pub(super) fn may_go_on(&self) -> bool {
-        self.worker().is_some() && self.queue.is_empty()
+        match self.role {
+            Role::Acceptor(..) => false,
+            Role::Worker(..) => self.queue.is_empty(),
+            Role::Fetcher => self.errands.is_empty(),
+        }
     }
 
     /// The worker's number.
     pub(super) fn worker(&self) -> Option<usize> {
         match self.role {
-            Role::Acceptor(_) => None,
-            Role::Worker(number) => Some(number),
+            Role::Acceptor(..) | Role::Fetcher => None,
+            Role::Worker(number, _) => Some(number),
         }
     }
 

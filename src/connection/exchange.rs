@@ -12,6 +12,7 @@ use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::request::{Method, NO_FIELDS, Request, split_request_line};
 use crate::http::response::ResponseHead;
+use crate::lane::Wait;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::parking::Interest;
 use std::any::Any;
@@ -62,7 +63,7 @@ impl Answer {
         since: Instant,
         context: &Context,
     ) -> Self {
-        let mut response = Response::fault(fault);
+        let mut response = Response::fault(fault).with_prepared(&context.common_fields);
         if fault.is_passing() {
             response = response.with_field("Retry-After", &context.retry_after().to_string());
         }
@@ -113,6 +114,8 @@ enum Verdict {
     Answered(Answer, usize),
     /// A body comes first, to be dropped; so many bytes of it were behind the head.
     NeedsBody(BodySkipper, usize),
+    /// The handler waits for what another does.
+    Deferred(Wait),
     Refused(Fault),
 }
 
@@ -126,7 +129,7 @@ impl Connection {
         handler: &H,
         context: &mut Context,
     ) -> Step {
-        let waited = turn.taken.saturating_duration_since(turn.since);
+        let waited = turn.taken.saturating_duration_since(self.asked_since(turn.since));
         if waited > context.config.queue_timeout {
             self.answer_fault(Fault::Expired, turn.since, context);
             return self.advance(context);
@@ -173,6 +176,10 @@ impl Connection {
                 context.recorder.count(Counter::Fruitless);
                 self.drop_rest(skipper, used, Dropped::AfterQueue, context);
             }
+            Verdict::Deferred(wait) => {
+                context.recorder.count(Counter::Fruitless);
+                self.defer(wait, turn.since, context);
+            }
             Verdict::Refused(fault) => {
                 context.recorder.count(Counter::Fruitless);
                 self.answer_fault(fault, turn.since, context);
@@ -207,6 +214,7 @@ impl Connection {
             record.status = status;
             record.responded = made;
         }
+        self.deferral = None;
         self.deadline = made + context.config.write_timeout;
         let outgoing = Outgoing::new(head, body, close);
         self.phase = Phase::Flushing { outgoing, after, record, begun: made, sent_before: 0 };
@@ -242,7 +250,10 @@ fn examine<H: Handler>(
     if after == After::Keep && !request.framing.persistent {
         after = After::Close(CloseReason::Completed);
     }
-    let mut answer = answer(&request, after, turn, handler, context);
+    let mut answer = match answer(&request, after, turn, handler, context) {
+        Ok(answer) => answer,
+        Err(wait) => return Verdict::Deferred(wait),
+    };
     let may_fail = answer.response.body().may_fail();
     answer.record = record(head, turn.since, may_fail, context);
     if let Some(record) = &mut answer.record {
@@ -256,19 +267,22 @@ fn examine<H: Handler>(
     Verdict::Answered(answer, used)
 }
 
-/// Lets the handler answer, and keeps its panics from the worker.
+/// Lets the handler answer, and keeps its panics from the worker; or gives what it waits for.
 fn answer<H: Handler>(
     request: &Request<'_>,
     after: After,
     turn: Turn,
     handler: &H,
     context: &Context,
-) -> Answer {
+) -> Result<Answer, Wait> {
     let start = Instant::now();
     context.recorder.enter(Activity::Delay, start);
-    let handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
+    let mut handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
     let end = Instant::now();
     context.recorder.enter(Activity::Respond, end);
+    if let Some(wait) = handled.as_mut().ok().and_then(Response::take_wait) {
+        return Err(wait);
+    }
     context.recorder.served_in(end.saturating_duration_since(start));
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
@@ -280,7 +294,8 @@ fn answer<H: Handler>(
             context.recorder.count(Counter::Panics);
             let shown = request.target.raw.escape_ascii();
             log::error!("a handler panicked on {shown}: {}", panic_message(&*panic));
-            (Response::fault(Fault::Panic), After::Linger(CloseReason::Refused))
+            let response = Response::fault(Fault::Panic).with_prepared(&context.common_fields);
+            (response, After::Linger(CloseReason::Refused))
         }
     };
     let head_only = request.method == Method::Head;
@@ -288,7 +303,8 @@ fn answer<H: Handler>(
         queue: turn.taken.saturating_duration_since(turn.since),
         delay: end.saturating_duration_since(start),
     });
-    Answer { response, version: request.version, head_only, after, made: end, timing, record: None }
+    let version = request.version;
+    Ok(Answer { response, version, head_only, after, made: end, timing, record: None })
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -19,7 +19,7 @@ impl Connection {
             if let Some(flow) = self.scan(context) {
                 return flow;
             }
-            let Role::Acceptor(buffer) = &mut context.role else {
+            let Role::Acceptor(buffer, _) = &mut context.role else {
                 return Flow::Wait(self.interest_in_more());
             };
             if !more {
@@ -119,7 +119,7 @@ impl Connection {
                 self.phase = Phase::Ready { head, version: *version, dropped: *then };
                 return Flow::Dispatch;
             }
-            let Role::Acceptor(buffer) = &mut context.role else {
+            let Role::Acceptor(buffer, _) = &mut context.role else {
                 return Flow::Wait(Interest::Readable);
             };
             if turn == 0 {
@@ -149,7 +149,7 @@ impl Connection {
         let Phase::Lingering { left, reason } = &mut self.phase else {
             return Flow::Again;
         };
-        let Role::Acceptor(buffer) = &mut context.role else {
+        let Role::Acceptor(buffer, _) = &mut context.role else {
             return Flow::Wait(Interest::Readable);
         };
         loop {

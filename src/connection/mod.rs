@@ -9,6 +9,7 @@
 mod context;
 mod input;
 mod incoming;
+mod residency;
 mod outgoing;
 mod vetting;
 mod exchange;
@@ -20,15 +21,17 @@ use crate::http::Version;
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::head::HeadScanner;
+use crate::lane::{Wait, Waiting};
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter};
 use crate::parking::{Interest, Parked, Socket};
 use exchange::Answer;
 use input::Input;
 use outgoing::{Failure, Outgoing, Progress};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
-pub use context::{Context, Role};
+pub use context::{Context, Role, Shared};
 
 /// What waits in the queue: a connection with a whole request head.
 #[derive(Debug)]
@@ -39,6 +42,15 @@ pub struct Job {
     pub since: Instant,
 }
 
+/// A connection whose response goes on with what takes time to be had.
+#[derive(Debug)]
+pub struct Errand {
+    /// The connection.
+    pub connection: Box<Connection>,
+    /// When it was handed over.
+    pub since: Instant,
+}
+
 /// Where a connection goes next.
 #[derive(Debug)]
 pub enum Step {
@@ -46,6 +58,8 @@ pub enum Step {
     Dispatch(Box<Connection>),
     /// To the table, until its peer is ready.
     Park(Box<Connection>, Interest),
+    /// To a thread that may wait for what it needs next.
+    Fetch(Box<Connection>),
     /// Away.
     Close(Box<Connection>, CloseReason),
 }
@@ -65,8 +79,18 @@ pub struct Connection {
     is_drained: bool,
     /// It was parked without a look at what is there: see [`Connection::wants_a_look`].
     is_unseen: bool,
+    /// Its handler is to be asked again when this is over.
+    deferral: Option<Deferral>,
     // Last, so that the socket is closed before its place is given away.
     _place: Place,
+}
+
+/// A request whose handler waits for what another does.
+#[derive(Debug)]
+struct Deferral {
+    waiting: Waiting,
+    /// When the request was queued first.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -123,6 +147,8 @@ enum Flow {
     Wait(Interest),
     /// A worker must act.
     Dispatch,
+    /// A thread that may wait must act.
+    Fetch,
     /// It is over.
     Close(CloseReason),
 }
@@ -156,6 +182,7 @@ impl Connection {
             is_known: false,
             is_drained: false,
             is_unseen: false,
+            deferral: None,
             _place: place,
         })
     }
@@ -183,9 +210,39 @@ impl Connection {
         self.share != Share::Within
     }
 
-    /// True where its request has been in the queue before, and came back without its body.
+    /// True where its request has been in the queue before, and came back without its body, or
+    /// after a wait.
     pub fn was_admitted(&self) -> bool {
-        matches!(self.phase, Phase::Ready { dropped: Dropped::AfterQueue, .. })
+        let came_back = matches!(self.phase, Phase::Ready { dropped: Dropped::AfterQueue, .. });
+        came_back || self.deferral.is_some()
+    }
+
+    /// When the request that is buffered was queued first; `since` is when it was queued last.
+    fn asked_since(&self, since: Instant) -> Instant {
+        self.deferral.as_ref().map_or(since, |deferral| deferral.since)
+    }
+
+    /// Parks it from here on until `wait` is over, for as long as a request may wait in all.
+    fn defer(&mut self, wait: Wait, since: Instant, context: &Context) {
+        let since = self.asked_since(since);
+        let (key, parking) = (self.socket.key(), Arc::clone(&context.parking));
+        let waiting = wait.join(move || parking.nudge(key));
+        self.deferral = Some(Deferral { waiting, since });
+        self.deadline = since + context.config.queue_timeout;
+    }
+
+    /// A request whose head is whole goes to a worker, unless it waits for what another does.
+    fn dispatch(&self) -> Flow {
+        match &self.deferral {
+            Some(deferral) if !deferral.waiting.is_over() => {
+                // A client that has gone is reported again and again.
+                if self.is_broken() {
+                    return Flow::Close(CloseReason::PeerGone);
+                }
+                Flow::Wait(Interest::Nudge)
+            }
+            _ => Flow::Dispatch,
+        }
     }
 
     /// True where some of a request has come, and not all.
@@ -255,6 +312,7 @@ impl Connection {
                     return Step::Park(self, interest);
                 }
                 Flow::Dispatch => return Step::Dispatch(self),
+                Flow::Fetch => return Step::Fetch(self),
                 Flow::Close(reason) => return Step::Close(self, reason),
             };
         }
@@ -263,37 +321,45 @@ impl Connection {
     fn step(&mut self, context: &mut Context) -> Flow {
         match self.phase {
             Phase::Idle | Phase::Head(_) => self.read_head(context),
-            Phase::Ready { .. } => Flow::Dispatch,
+            Phase::Ready { .. } => self.dispatch(),
             Phase::Body { .. } => self.drop_body(context),
             Phase::Flushing { .. } => self.flush(context),
             Phase::Lingering { .. } => self.linger(context),
         }
     }
 
-    /// Its deadline has passed: says so where a response makes sense, and ends.
+    /// Its deadline has passed. What has come is read and what can be sent is sent before anybody
+    /// is judged: it may be this process that was late. Then says so where a response makes sense,
+    /// and ends.
     pub fn expire(self: Box<Self>, context: &mut Context) -> Step {
+        let deadline = self.deadline;
+        match self.advance(context) {
+            Step::Park(connection, interest) if connection.deadline <= deadline => {
+                connection.judge(interest, context)
+            }
+            step => step,
+        }
+    }
+
+    /// What has not moved on by its deadline ends.
+    fn judge(self: Box<Self>, interest: Interest, context: &mut Context) -> Step {
         let reason = match &self.phase {
             Phase::Idle => CloseReason::IdleTimeout,
             Phase::Head(_) => return self.refuse(Fault::HeadTimeout, context),
             Phase::Body { .. } => return self.refuse(Fault::BodyTimeout, context),
-            Phase::Flushing { .. } => return self.end_window(context),
-            // A request that waits for its turn is parked until its client has read what came
-            // before it.
-            Phase::Ready { .. } => CloseReason::WriteTimeout,
+            Phase::Flushing { .. } => return self.end_window(interest, context),
+            Phase::Ready { .. } => return self.refuse(Fault::Expired, context),
             Phase::Lingering { reason, .. } => *reason,
         };
         Step::Close(self, reason)
     }
 
-    /// A window of the write timeout has ended: goes on if the client took enough in it.
-    fn end_window(mut self: Box<Self>, context: &mut Context) -> Step {
-        // A full socket reports room again when a good part of it is free, which at a low rate
-        // can take longer than the window: so what has become free is filled before counting.
-        let flow = self.flush(context);
-        let (Flow::Wait(_), Phase::Flushing { outgoing, record, sent_before, .. }) =
-            (&flow, &mut self.phase)
-        else {
-            return self.follow(flow, context);
+    /// A window of the write timeout has ended: goes on if the client took enough in it. A full
+    /// socket reports room again when a good part of it is free, which at a low rate can take
+    /// longer than the window; so what had become free was filled before this counts.
+    fn end_window(mut self: Box<Self>, interest: Interest, context: &mut Context) -> Step {
+        let Phase::Flushing { outgoing, record, sent_before, .. } = &mut self.phase else {
+            return Step::Park(self, interest);
         };
         let Config { min_rate, write_timeout, .. } = *context.config;
         let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
@@ -304,7 +370,7 @@ impl Connection {
         }
         *sent_before = outgoing.sent();
         self.deadline = Instant::now() + write_timeout;
-        self.follow(flow, context)
+        Step::Park(self, interest)
     }
 
     /// True where the peer has reset the connection. One that has ended its side in order may
@@ -337,12 +403,28 @@ impl Connection {
         }
     }
 
+    /// Goes on with what had to be waited for. The time that this takes is not the client's.
+    pub fn fetch(mut self: Box<Self>, since: Instant, context: &mut Context) -> Step {
+        let flow = self.flush(context);
+        if let Phase::Flushing { .. } = self.phase {
+            self.deadline += since.elapsed();
+        }
+        match self.follow(flow, context) {
+            // The socket has room, so the acceptor finds it at once, and queues it.
+            Step::Dispatch(mut connection) => {
+                connection.deadline = Instant::now() + context.config.write_timeout;
+                Step::Park(connection, Interest::Writable)
+            }
+            step => step,
+        }
+    }
+
     /// Sends what there is room for.
     fn flush(&mut self, context: &mut Context) -> Flow {
         let Phase::Flushing { outgoing, after, record, begun, .. } = &mut self.phase else {
             return Flow::Again;
         };
-        let failure = match outgoing.write(&self.socket, || context.may_go_on()) {
+        let failure = match outgoing.write(&self.socket, context.means(), || context.may_go_on()) {
             Ok(Progress::Done) => {
                 let (after, now) = (*after, Instant::now());
                 context.recorder.written(now.saturating_duration_since(*begun));
@@ -350,6 +432,7 @@ impl Connection {
                 return self.end_response(after, now, context);
             }
             Ok(Progress::Yielded | Progress::Blocked) => return Flow::Wait(Interest::Writable),
+            Ok(Progress::Elsewhere) => return Flow::Fetch,
             Err(failure) => failure,
         };
         let (reason, error) = match &failure {

@@ -1,5 +1,6 @@
 //! A response on its way: what is left of it, and the writing of as much as there is room for.
 
+use super::residency;
 use crate::config;
 use crate::handler::{Body, FileSlice};
 use crate::parking::Socket;
@@ -31,6 +32,25 @@ pub(super) enum Progress {
     Blocked,
     /// There is room for more, but it is another's turn.
     Yielded,
+    /// The next of it takes time to be had, which this thread may not spend.
+    Elsewhere,
+}
+
+/// What a thread may do to have the next of a response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means {
+    /// Wait for a disk.
+    pub(super) disk: bool,
+    /// Run a handler's stream.
+    pub(super) streams: bool,
+}
+
+/// What comes next.
+enum Next {
+    Content,
+    Nothing,
+    /// A stream's next piece.
+    ToBeMade,
 }
 
 /// Why a response cannot be finished.
@@ -71,13 +91,27 @@ impl Outgoing {
         };
     }
 
-    /// Goes on to the next part with content; false where there is none.
-    fn has_content(&mut self) -> bool {
+    /// Goes on to the next part with content, if that is at hand or may be made.
+    fn next(&mut self, means: Means) -> Next {
         while self.body.length() == 0 {
-            let Some(next) = self.behind.pop_front() else { return false };
-            self.set_body(next);
+            match self.behind.pop_front() {
+                None => return Next::Nothing,
+                Some(stream @ Body::Stream(_)) if !means.streams && stream.length() > 0 => {
+                    self.behind.push_front(stream);
+                    return Next::ToBeMade;
+                }
+                Some(next) => self.set_body(next),
+            }
         }
-        true
+        Next::Content
+    }
+
+    /// The bytes of memory that it holds until it is sent.
+    pub(super) fn held(&self) -> u64 {
+        let parts = self.behind.iter().map(Body::held).sum::<u64>();
+        (self.head.capacity() + self.behind.capacity() * size_of::<Body>()) as u64
+            + self.body.held()
+            + parts
     }
 
     /// The bytes of content that the kernel has taken so far.
@@ -95,18 +129,32 @@ impl Outgoing {
         self.head
     }
 
-    /// Writes until all is sent, the socket is full, or `go_on` says after a piece to stop.
+    /// Writes until all is sent, the socket is full, the next of it is not at hand, or `go_on` says
+    /// after a piece to stop.
     pub(super) fn write(
         &mut self,
         socket: &Socket,
+        means: Means,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<Progress, Failure> {
         let mut had_turn = false;
-        while self.has_content() || self.head_sent < self.head.len() {
+        loop {
+            match self.next(means) {
+                Next::Nothing if self.head_sent == self.head.len() => return Ok(Progress::Done),
+                Next::ToBeMade if self.head_sent == self.head.len() => {
+                    return Ok(Progress::Elsewhere);
+                }
+                _ => {}
+            }
             if had_turn && !go_on() {
                 return Ok(Progress::Yielded);
             }
             let is_content = self.head_sent == self.head.len();
+            if let (Body::File(slice), true, false) = (&self.body, is_content, means.disk)
+                && !residency::is_in_memory(slice, config::SEND_PIECE as u64)
+            {
+                return Ok(Progress::Elsewhere);
+            }
             match self.write_piece(socket) {
                 Ok(Piece::Whole) => had_turn = is_content,
                 // A short write means a full socket; asking again would only say so.
@@ -118,7 +166,6 @@ impl Outgoing {
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(Progress::Done)
     }
 
     /// One system call's worth of what comes next.
@@ -271,6 +318,8 @@ mod tests {
         (Arc::new(file), content)
     }
 
+    const ALL: Means = Means { disk: true, streams: true };
+
     type Sender = fn(&Socket, &mut FileSlice) -> Result<(usize, usize), Failure>;
 
     /// Both ways of sending give the same bytes; a peer that reads late blocks, then gets the rest.
@@ -320,7 +369,7 @@ mod tests {
         let length = content.len() as u64;
         let slice = FileSlice { file, offset: 0, length };
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false);
-        let progress = outgoing.write(&socket, || false).expect("room for a head");
+        let progress = outgoing.write(&socket, ALL, || false).expect("room for a head");
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < length, "the head takes no turn of its own");
         assert!(outgoing.body.length() >= length - config::SEND_PIECE as u64, "one piece");
@@ -339,11 +388,11 @@ mod tests {
         let (socket, mut reader) = pair();
         let stream = Stream::new(999_999, pieces(&made));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream), false);
-        assert_eq!(outgoing.write(&socket, || false).expect("room"), Progress::Yielded);
+        assert_eq!(outgoing.write(&socket, ALL, || false).expect("room"), Progress::Yielded);
         assert!(made.load(Relaxed) <= 3, "one with the head, one for the turn, and the next");
         let mut received = Vec::new();
         loop {
-            let progress = outgoing.write(&socket, || true).expect("a reader");
+            let progress = outgoing.write(&socket, ALL, || true).expect("a reader");
             if progress == Progress::Done {
                 break;
             }
@@ -359,7 +408,7 @@ mod tests {
         let (socket, _reader) = pair();
         let short = Stream::new(5000, pieces(&made).take(2));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short), false);
-        assert!(matches!(outgoing.write(&socket, || true), Err(Failure::Content(_))));
+        assert!(matches!(outgoing.write(&socket, ALL, || true), Err(Failure::Content(_))));
         assert_eq!(outgoing.content_sent(), 2000);
     }
 
@@ -374,7 +423,7 @@ mod tests {
         let body = Body::Sequence([slice(10, 5), bytes(""), inner, bytes("end")].into());
         let length = body.length();
         let mut outgoing = Outgoing::new(b"head".to_vec(), body, false);
-        assert_eq!(outgoing.write(&socket, || true).expect("room"), Progress::Done);
+        assert_eq!(outgoing.write(&socket, ALL, || true).expect("room"), Progress::Done);
         assert_eq!(outgoing.sent(), 4 + length);
         drop(socket);
         let mut received = Vec::new();

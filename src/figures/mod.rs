@@ -207,7 +207,7 @@ mod tests {
 
     /// Half a minute of a pool of two, each of whose services takes 50 ms, at 30 a second.
     fn a_steady_story() -> Figures {
-        let metrics = Metrics::new(2);
+        let metrics = Metrics::new(2, 0);
         let [acceptor, one, two] = [0, 1, 2].map(|thread| metrics.recorder(thread));
         let before = metrics.snapshot(0);
         let start = Instant::now();
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn nothing_happened() {
-        let snapshot = Metrics::new(2).snapshot(0);
+        let snapshot = Metrics::new(2, 0).snapshot(0);
         let figures = Figures::between(&snapshot, &snapshot);
         assert_eq!((figures.offered, figures.utilisation.total()), (0.0, 0.0));
         assert_eq!((figures.capacity, figures.headroom()), (None, None));

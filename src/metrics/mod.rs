@@ -59,8 +59,9 @@ struct Shard {
 /// The measurements of one server.
 #[derive(Debug)]
 pub struct Metrics {
-    /// The acceptor's first, then the workers'.
+    /// The acceptor's first, then the workers', then those of the others.
     shards: Box<[Shard]>,
+    workers: usize,
     /// The kernel's accept queue when it was last looked at, and its bound.
     accept_queue: [AtomicU64; 2],
     started: Instant,
@@ -78,16 +79,17 @@ pub struct Turn {
 }
 
 impl Metrics {
-    /// Measurements by an acceptor and so many workers.
-    pub fn new(workers: usize) -> Arc<Self> {
+    /// Measurements by an acceptor, so many workers, and so many others.
+    pub fn new(workers: usize, others: usize) -> Arc<Self> {
         let shard = || Shard {
             counters: [const { AtomicU64::new(0) }; SLOTS],
             service_nanos: AtomicU64::new(0),
             activity: ActivityClock::new(),
             times: Mutex::default(),
         };
-        let shards = (0..=workers).map(|_| shard()).collect();
-        Arc::new(Self { shards, accept_queue: Default::default(), started: Instant::now() })
+        let shards = (0..=workers + others).map(|_| shard()).collect();
+        let (accept_queue, started) = (Default::default(), Instant::now());
+        Arc::new(Self { shards, workers, accept_queue, started })
     }
 
     /// The recorder of thread number `thread`, the acceptor being 0; each is for one thread alone.
@@ -109,7 +111,7 @@ impl Metrics {
             lock(&shard.times).add_to(&mut snapshot, waiting, at);
         }
         snapshot.head.record_zeros(snapshot.sums[WHOLE_HEADS]);
-        snapshot.workers = self.shards[1..].iter().map(|shard| shard.activity.read(at)).collect();
+        snapshot.workers = self.workers().iter().map(|shard| shard.activity.read(at)).collect();
         snapshot.queue.waiting = waiting;
         let [waiting, most] = self.accept_queue.each_ref().map(|of| of.load(Relaxed) as usize);
         snapshot.accept_queue = (most > 0).then_some(AcceptQueue { waiting, most });
@@ -118,8 +120,12 @@ impl Metrics {
 
     /// The workers that have no job.
     pub fn idle_workers(&self) -> usize {
-        let workers = self.shards[1..].iter();
+        let workers = self.workers().iter();
         workers.filter(|shard| shard.activity.activity() == Activity::Idle).count()
+    }
+
+    fn workers(&self) -> &[Shard] {
+        &self.shards[1..=self.workers]
     }
 
     /// Nanoseconds from the start to `moment`.
@@ -194,7 +200,7 @@ impl Recorder {
     /// Notes the time that a response took to be written: at once, or with the end of the turn
     /// that a worker has.
     pub fn written(&self, time: Duration) {
-        if self.thread == ACCEPTOR {
+        if self.thread == ACCEPTOR || self.thread > self.metrics.workers {
             lock(&self.shard().times).write.record(time);
         } else if let Some(before) = self.written.replace(Some(time)) {
             lock(&self.shard().times).write.record(before);
@@ -247,7 +253,7 @@ impl Recorder {
             times.activity != Activity::Idle && times.lasting >= long
         };
         self.mean_service().is_none_or(|mean| mean >= long)
-            || self.metrics.shards[1..].iter().any(under_way)
+            || self.metrics.workers().iter().any(under_way)
     }
 
     /// Notes how many connections the kernel holds, and how many it would.
@@ -283,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_mean_service_time_follows_the_latest() {
-        let metrics = Metrics::new(2);
+        let metrics = Metrics::new(2, 0);
         let [acceptor, one, two] = [0, 1, 2].map(|thread| metrics.recorder(thread));
         assert_eq!(acceptor.mean_service(), None);
         let millis = Duration::from_millis;
@@ -299,7 +305,7 @@ mod tests {
 
     #[test]
     fn shards_add_up() {
-        let metrics = Metrics::new(1);
+        let metrics = Metrics::new(1, 0);
         let [one, two] = [0, 1].map(|thread| metrics.recorder(thread));
         one.count(Counter::Accepted);
         two.count(Counter::Accepted);
@@ -318,7 +324,7 @@ mod tests {
     /// are those of anybody who watched, and Little's law is exact once the system is empty.
     #[test]
     fn a_small_story_is_told_right() {
-        let metrics = Metrics::new(1);
+        let metrics = Metrics::new(1, 0);
         let [acceptor, worker] = [0, 1].map(|thread| metrics.recorder(thread));
         let start = metrics.started;
         let before = metrics.snapshot(0);

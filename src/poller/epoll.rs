@@ -53,10 +53,10 @@ impl Poller {
         &self,
         source: &(impl AsFd + AsRawFd),
         key: usize,
-        readiness: Readiness,
+        readiness: Option<Readiness>,
         trigger: Trigger,
     ) -> io::Result<()> {
-        let flags = flags(Some(readiness), trigger);
+        let flags = flags(readiness, trigger);
         Ok(epoll::add(&self.epoll, source, EventData::new_u64(key as u64), flags)?)
     }
 
@@ -120,6 +120,7 @@ fn flags(readiness: Option<Readiness>, trigger: Trigger) -> EventFlags {
         None => EventFlags::empty(),
         Some(Readiness::Readable) => EventFlags::IN,
         Some(Readiness::Writable) => EventFlags::OUT,
+        Some(Readiness::Either) => EventFlags::IN | EventFlags::OUT,
     };
     match trigger {
         Trigger::Edge => readiness | EventFlags::ET,

@@ -26,6 +26,8 @@ pub enum Readiness {
     Readable,
     /// There is room for bytes.
     Writable,
+    /// One of these.
+    Either,
 }
 
 /// How often a source is reported.
@@ -53,7 +55,7 @@ impl<S: AsFd + AsRawFd> Watched<S> {
         readiness: Readiness,
         poller: &Arc<Poller>,
     ) -> io::Result<Self> {
-        poller.add(&source, key, readiness, Trigger::Level)?;
+        poller.add(&source, key, Some(readiness), Trigger::Level)?;
         Ok(Self { source, key, poller: Arc::clone(poller) })
     }
 
@@ -113,8 +115,8 @@ mod tests {
                     let poller = Poller::new().expect("a poller");
                     let ((mut a, edge), (mut b, mut level)) = (pair(), pair());
                     let readable = Readiness::Readable;
-                    poller.add(&edge, 3, readable, Trigger::Edge).expect("added");
-                    poller.add(&level, 5, readable, Trigger::Level).expect("added");
+                    poller.add(&edge, 3, Some(readable), Trigger::Edge).expect("added");
+                    poller.add(&level, 5, Some(readable), Trigger::Level).expect("added");
                     assert_eq!(keys(&poller, Duration::ZERO), NONE);
                     a.write_all(b"x").expect("connected");
                     b.write_all(b"x").expect("connected");
@@ -129,6 +131,9 @@ mod tests {
                     let writable = Some(Readiness::Writable);
                     poller.modify(&edge, 4, writable, Trigger::Edge).expect("modified");
                     poller.modify(&level, 5, Some(readable), Trigger::Level).expect("modified");
+                    assert_eq!(keys(&poller, LONG), [4, 5]);
+                    let either = Some(Readiness::Either);
+                    poller.modify(&edge, 4, either, Trigger::Edge).expect("modified");
                     assert_eq!(keys(&poller, LONG), [4, 5]);
                     level.read_exact(&mut [0]).expect("a byte");
                     poller.delete(&edge).expect("deleted");

@@ -29,10 +29,10 @@ impl Poller {
         &self,
         source: &(impl AsFd + AsRawFd),
         key: usize,
-        readiness: Readiness,
+        readiness: Option<Readiness>,
         trigger: Trigger,
     ) -> io::Result<()> {
-        let event = event(key, Some(readiness));
+        let event = event(key, readiness);
         // SAFETY: the descriptor must be deleted from the poller before it is closed. All who add
         // one own it, hold a handle on the poller, and delete in `drop`.
         unsafe { self.0.add_with_mode(source, event, mode(trigger)) }
@@ -75,6 +75,7 @@ fn event(key: usize, readiness: Option<Readiness>) -> Event {
         None => Event::none(key),
         Some(Readiness::Readable) => Event::readable(key),
         Some(Readiness::Writable) => Event::writable(key),
+        Some(Readiness::Either) => Event::all(key),
     }
 }
 
