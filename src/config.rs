@@ -153,6 +153,10 @@ pub const KEPT_BYTES: usize = 512;
 /// Files up to this size are read and sent with the head in one system call.
 pub const SMALL_FILE: u64 = 16 * 1024;
 
+/// Bytes of a file that has another size than it tells, as those of `/proc` and `/sys` have, up to
+/// which it is read to its end: those that are read by people are shorter.
+pub const UNSIZED_FILE: u64 = 1024 * 1024;
+
 /// Readings of a small file that changes meanwhile, before it is sent as large ones are.
 pub const STEADY_READS: usize = 4;
 
@@ -160,7 +164,8 @@ pub const STEADY_READS: usize = 4;
 pub const CACHE_FRESH: Duration = Duration::from_secs(1);
 
 /// Time after a change within which another one might not show in a file's times: the coarsest
-/// file systems count them in steps of two seconds.
+/// file systems count them in steps of two seconds. It is also the time for which a file must have
+/// been still before a tag or a date is given for its state.
 pub const CACHE_SETTLE: Duration = Duration::from_secs(2);
 
 /// Bytes of files that are held: enough for the whole of most sites, and little of a machine.
@@ -285,6 +290,7 @@ const _: () = assert!(PARTIAL_GRACE.as_millis() < EVICTABLE_AFTER.as_millis());
 const _: () = assert!(SAMPLE_INTERVAL.as_millis() * MARKS as u128 <= NOW.as_millis());
 const _: () = assert!(CHUNK_LINE_BYTES <= TRAILER_BYTES);
 const _: () = assert!(CACHE_BYTES > 16 * (SMALL_FILE + CACHE_OVERHEAD), "many small files fit");
+const _: () = assert!(SMALL_FILE <= UNSIZED_FILE);
 const _: () = assert!(SNIFF_BYTES as u64 <= SMALL_FILE, "a look never exceeds a small file");
 
 /// The form of the access log's lines.

@@ -3,7 +3,7 @@
 use crate::config;
 use bytes::Bytes;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -14,7 +14,12 @@ pub struct Held {
     content: Content,
     stamp: Stamp,
     modified: Option<SystemTime>,
+    /// Another change would show in its times.
     is_settled: bool,
+    /// It was still for so long that a tag or a date may name this state.
+    is_still: bool,
+    /// Its size was that of its content; otherwise the content is made when it is read.
+    is_sized: bool,
     description: OnceLock<Description>,
 }
 
@@ -67,17 +72,34 @@ impl Stamp {
 
     /// True where a change after `now` would show in the times.
     fn is_settled(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let grain = config::CACHE_SETTLE.as_nanos() as i128;
-        self.modified.max(self.changed) + grain <= now.as_nanos() as i128
+        is_over(self.modified.max(self.changed), now)
     }
+
+    /// True where nobody was writing at `now`. The kernel sets the time of a file before it copies
+    /// what is written, so content is in flux under a time that it keeps afterwards; whatever was
+    /// given for it then would name the new content later. A write that takes longer than
+    /// [`config::CACHE_SETTLE`] is not noticed by this.
+    ///
+    /// The time of the inode need not be looked at: no write leaves that of the content alone, and
+    /// who sets it back, as `rsync` and `tar` do, has done with writing. One in the future says
+    /// nothing of when that was.
+    fn is_still(&self, now: SystemTime) -> bool {
+        is_over(self.modified, now)
+    }
+}
+
+/// True where a change at `time` was long enough before `now`.
+fn is_over(time: i128, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    time + config::CACHE_SETTLE.as_nanos() as i128 <= now.as_nanos() as i128
 }
 
 impl Held {
     /// Takes up a file that was just opened.
     ///
     /// A small one is read until two looks at its times agree, so that what is in memory is one
-    /// state of it. One that does not hold still is sent from where it is, as a large one.
+    /// state of it. One that does not hold still is sent from where it is, as a large one. One that
+    /// has another size than it tells, as those of `/proc` and `/sys` do, is read to its end.
     pub fn load(file: File, metadata: &Metadata) -> io::Result<Self> {
         let now = SystemTime::now();
         let mut stamp = Stamp::of(metadata);
@@ -86,10 +108,15 @@ impl Held {
             if stamp.length > config::SMALL_FILE {
                 break;
             }
-            let content = read_up_to(&file, stamp.length)?;
+            let content = read_at(&file, 0, stamp.length)?;
+            let ends = content.len() as u64 == stamp.length && is_end(&file, stamp.length)?;
             let metadata = file.metadata()?;
             let after = Stamp::of(&metadata);
-            if after == stamp && content.len() as u64 == stamp.length {
+            if !ends && after.length == stamp.length {
+                let content = Content::Memory(read_unsized(&file)?.into());
+                return Ok(Self { is_sized: false, ..Self::new(content, after, None, now) });
+            }
+            if after == stamp && ends {
                 return Ok(Self::new(Content::Memory(content.into()), stamp, modified, now));
             }
             (stamp, modified) = (after, metadata.modified().ok());
@@ -99,15 +126,21 @@ impl Held {
     }
 
     fn new(content: Content, stamp: Stamp, modified: Option<SystemTime>, now: SystemTime) -> Self {
-        let is_settled = stamp.is_settled(now);
-        Self { content, stamp, modified, is_settled, description: OnceLock::new() }
+        let (is_settled, is_still) = (stamp.is_settled(now), stamp.is_still(now));
+        let description = OnceLock::new();
+        Self { content, stamp, modified, is_settled, is_still, is_sized: true, description }
     }
 
     /// True where a file with this metadata is this state, beyond doubt: one that was changed just
     /// before it was held might have been changed again within the same tick of the file system's
     /// clock.
     pub fn is_state_of(&self, metadata: &Metadata) -> bool {
-        self.is_settled && self.stamp == Stamp::of(metadata)
+        self.is_settled && self.is_sized && self.stamp == Stamp::of(metadata)
+    }
+
+    /// True where it may serve other requests; what is made when it is read may not.
+    pub fn may_be_kept(&self) -> bool {
+        self.is_sized
     }
 
     /// True where what is held is still what it was held for. What is in memory always is; an open
@@ -137,11 +170,31 @@ impl Held {
         self.modified
     }
 
-    /// An opaque tag: which file, of which length, changed when. It is strong as long as a file
-    /// that is changed in place gets a new time.
-    pub fn tag(&self) -> String {
-        let Stamp { inode, length, modified, .. } = self.stamp;
-        format!("{inode:x}-{length:x}-{modified:x}")
+    /// An opaque tag for this state, and when it began; none while it may not last.
+    ///
+    /// It is made of length and time of change, which copies of a tree have in common (`rsync -a`,
+    /// `tar`, layers of images), so that the servers which share its load agree. An inode is of one
+    /// machine. What that costs: a file that is put in the place of another of the same length and
+    /// the same time to the nanosecond is taken for it, as it would be with a date.
+    pub fn validators(&self) -> Option<(String, Option<SystemTime>)> {
+        let Stamp { length, modified, .. } = self.stamp;
+        let is_named = self.is_still && self.is_sized;
+        is_named.then(|| (format!("{length:x}-{modified:x}"), self.modified))
+    }
+
+    /// Bytes of this state, in memory; none where the file has left it, or cannot be read.
+    pub fn read(&self, first: u64, length: u64) -> Option<Bytes> {
+        match &self.content {
+            Content::Memory(bytes) => {
+                let end = usize::try_from(first.checked_add(length)?).ok()?;
+                (end <= bytes.len()).then(|| bytes.slice(first as usize..end))
+            }
+            Content::File { file, .. } => {
+                // Writing sets the time first: what is read under the old one is the old content.
+                let part = read_at(file, first, length).ok()?;
+                (part.len() as u64 == length && self.is_whole()).then(|| part.into())
+            }
+        }
     }
 
     /// The first bytes, as far as they say what it is.
@@ -150,7 +203,7 @@ impl Held {
             Content::Memory(bytes) => bytes.slice(..bytes.len().min(config::SNIFF_BYTES)),
             Content::File { file, length } => {
                 let most = (*length).min(config::SNIFF_BYTES as u64);
-                read_up_to(file, most).unwrap_or_default().into()
+                read_at(file, 0, most).unwrap_or_default().into()
             }
         }
     }
@@ -176,20 +229,56 @@ impl Content {
     }
 }
 
-/// The first `length` bytes of a file, or as many as it has by now.
-fn read_up_to(file: &File, length: u64) -> io::Result<Vec<u8>> {
-    let mut content = vec![0; length as usize];
+/// `length` bytes of a file, or as many as it has by now.
+fn read_at(file: &File, first: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut content = zeroes(length as usize)?;
     let mut filled = 0;
     while filled < content.len() {
-        match file.read_at(&mut content[filled..], filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match read_once(file, &mut content[filled..], first + filled as u64)? {
+            0 => break,
+            read => filled += read,
         }
     }
     content.truncate(filled);
     Ok(content)
+}
+
+fn is_end(file: &File, at: u64) -> io::Result<bool> {
+    Ok(read_once(file, &mut [0], at)? == 0)
+}
+
+/// All of a file whose size says nothing, if it is not too long.
+fn read_unsized(file: &File) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    loop {
+        let more = read_at(file, content.len() as u64, config::SMALL_FILE)?;
+        if (content.len() + more.len()) as u64 > config::UNSIZED_FILE {
+            let reason = "its size is not known before it is read, and it is too long for that";
+            return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
+        }
+        content.try_reserve(more.len()).map_err(|_| ErrorKind::OutOfMemory)?;
+        content.extend_from_slice(&more);
+        if (more.len() as u64) < config::SMALL_FILE {
+            return Ok(content);
+        }
+    }
+}
+
+fn read_once(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(into, at) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// So many bytes of memory, if there are.
+fn zeroes(count: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(count).map_err(|_| ErrorKind::OutOfMemory)?;
+    bytes.resize(count, 0);
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -242,5 +331,46 @@ mod tests {
         assert!(!at(Duration::ZERO));
         assert!(at(config::CACHE_SETTLE));
         assert!(!held(&path).is_state_of(&metadata), "just written");
+    }
+
+    fn set_modified(path: &std::path::Path, time: SystemTime) {
+        let file = File::options().write(true).open(path).expect("a file");
+        file.set_modified(time).expect("set");
+    }
+
+    #[test]
+    fn only_what_was_still_for_long_has_validators() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        for length in [1, 50_000] {
+            std::fs::write(&path, vec![b'x'; length]).expect("written");
+            assert_eq!(held(&path).validators(), None, "just written");
+            let now = SystemTime::now();
+            set_modified(&path, now - config::CACHE_SETTLE);
+            let first = held(&path).validators().expect("still");
+            set_modified(&path, now + Duration::from_secs(3600));
+            assert_eq!(held(&path).validators(), None, "nobody knows when that was");
+            // A copy with the same time has the same tag; its inode is another.
+            let copy = dir.path().join("copy");
+            std::fs::copy(&path, &copy).expect("copied");
+            set_modified(&copy, now - config::CACHE_SETTLE);
+            assert_eq!(held(&copy).validators().expect("still"), first);
+        }
+    }
+
+    #[test]
+    fn parts_are_of_the_state_that_is_held_or_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        for length in [1000, 50_000] {
+            std::fs::write(&path, vec![b'a'; length]).expect("written");
+            let held = held(&path);
+            let end = length as u64 - 10;
+            assert_eq!(held.read(end, 10).as_deref(), Some(&[b'a'; 10][..]));
+            assert_eq!(held.read(end, 11), None, "beyond the end");
+            std::fs::write(&path, vec![b'b'; length]).expect("written");
+            let expected = (!held.is_open()).then_some(&[b'a'; 10][..]);
+            assert_eq!(held.read(end, 10).as_deref(), expected, "{length}");
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 /// What tells one state of a representation from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validators {
-    /// A strong entity tag, with its quotes.
-    pub etag: String,
+    /// A strong entity tag, with its quotes; none while the representation may be changing.
+    pub etag: Option<String>,
     /// The time of the last change, in whole seconds as fields carry it.
     pub modified: Option<SystemTime>,
 }
@@ -26,7 +26,13 @@ pub enum Precondition {
 impl Validators {
     /// Validators for a state with this tag (without quotes) and time of change.
     pub fn new(tag: &str, modified: Option<SystemTime>) -> Self {
-        Self { etag: format!("\"{tag}\""), modified: modified.map(to_seconds) }
+        Self { etag: Some(format!("\"{tag}\"")), modified: modified.map(to_seconds) }
+    }
+
+    /// Those of a representation that may be changing just now: none. No state of it is known to
+    /// be the one that a client has or asks for, so nothing but `*` matches.
+    pub fn in_flux() -> Self {
+        Self { etag: None, modified: None }
     }
 
     /// Evaluates the preconditions in the order of RFC 9110, section 13.2.2.
@@ -40,7 +46,7 @@ impl Validators {
                 return Precondition::Failed;
             }
         } else if let Some(date) = date_field(request, "If-Unmodified-Since")
-            && self.modified.is_some_and(|modified| modified > date)
+            && (self.etag.is_none() || self.modified.is_some_and(|modified| modified > date))
         {
             return Precondition::Failed;
         }
@@ -66,7 +72,7 @@ impl Validators {
     pub fn allow_range(&self, request: &Request<'_>, now: SystemTime) -> bool {
         let Some(value) = request.field("If-Range") else { return true };
         if value.starts_with(b"\"") || value.starts_with(b"W/") {
-            return value == self.etag.as_bytes();
+            return self.etag.as_ref().is_some_and(|etag| value == etag.as_bytes());
         }
         let is_exact = |date: SystemTime| date + Duration::from_secs(1) < now;
         parse_date(value).is_some_and(|date| self.modified == Some(date) && is_exact(date))
@@ -92,7 +98,8 @@ impl Validators {
             };
             let Some(end) = tag_end(opaque) else { return false };
             let (tag, behind) = opaque.split_at(end);
-            found |= tag == self.etag.as_bytes() && !(is_weak && comparison == Comparison::Strong);
+            let is_it = self.etag.as_ref().is_some_and(|etag| tag == etag.as_bytes());
+            found |= is_it && !(is_weak && comparison == Comparison::Strong);
             rest = behind.trim_ascii_start();
             if !matches!(rest, [] | [b',', ..]) {
                 return false;
@@ -197,6 +204,32 @@ mod tests {
         }
         let put = with("PUT", "If-None-Match: *\r\n", |request| validators().check(request));
         assert_eq!(put, Failed, "only reading can be answered by 304");
+    }
+
+    #[test]
+    fn nothing_matches_what_is_in_flux() {
+        let rows = [
+            ("If-None-Match: \"tag\"\r\n", Holds),
+            ("If-None-Match: W/\"tag\"\r\n", Holds),
+            ("If-None-Match: \"\"\r\n", Holds),
+            ("If-None-Match: *\r\n", NotModified),
+            ("If-Modified-Since: Sun, 06 Nov 2094 08:49:37 GMT\r\n", Holds),
+            ("If-Match: \"tag\"\r\n", Failed),
+            ("If-Match: *\r\n", Holds),
+            ("If-Unmodified-Since: Sun, 06 Nov 2094 08:49:37 GMT\r\n", Failed),
+        ];
+        for (fields, expected) in rows {
+            let got = with("GET", fields, |request| Validators::in_flux().check(request));
+            assert_eq!(got, expected, "{fields:?}");
+        }
+        for (value, expected) in
+            [("\"tag\"", false), ("\"\"", false), ("Sun, 06 Nov 1994 08:49:37 GMT", false)]
+        {
+            let allows = |request: &Request<'_>| {
+                Validators::in_flux().allow_range(request, SystemTime::now())
+            };
+            assert_eq!(with("GET", &format!("If-Range: {value}\r\n"), allows), expected);
+        }
     }
 
     #[test]

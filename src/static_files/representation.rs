@@ -1,6 +1,7 @@
 //! One file as a response: its validators, its coding, the parts that are asked for.
 
 use super::StaticFiles;
+use crate::config;
 use crate::files::cache::Entry;
 use crate::files::held::{Content, Description, Held};
 use crate::handler::{Body, FileSlice, Response};
@@ -49,7 +50,7 @@ impl StaticFiles {
             return whole().with_body(whole_body(content));
         }
         let now = SystemTime::now();
-        let validators = validators(chosen, now);
+        let validators = validators(chosen);
         let add = |response| self.add_facts(response, &validators);
         match validators.check(request) {
             Precondition::Holds => {}
@@ -65,8 +66,14 @@ impl StaticFiles {
         match range.map_or(Selection::Whole, |range| select(range, content.length())) {
             Selection::Whole => whole().with_body(whole_body(content)),
             Selection::Parts(parts) => {
+                let media_type = &description.media_type;
+                let Some(bodies) = part_bodies(chosen, &parts) else {
+                    // It is being changed: no part of it goes with any other.
+                    let fields = self.fields(media_type, &Validators::in_flux(), coding);
+                    return Response::prepared(Status::OK, &fields).with_body(whole_body(content));
+                };
                 let response = self.response(Status::PARTIAL_CONTENT);
-                let response = add(partial(response, content, &description.media_type, &parts))
+                let response = add(partial(response, content.length(), media_type, &parts, bodies))
                     .with_field("Accept-Ranges", "bytes");
                 match coding {
                     Coding::Identity => response,
@@ -94,21 +101,26 @@ impl StaticFiles {
             // The type is that of what is inside, whatever its coding.
             let name = entry.path().segments().last().unwrap_or_default();
             let media_type = self.site.media_types.of(name, || entry.held().start()).into_owned();
-            // A file with a time in the future is described anew whenever it is checked.
-            let validators = validators(chosen, SystemTime::now());
-            let response = Response::new(Status::OK).with_field("Content-Type", &media_type);
-            let mut response =
-                self.add_facts(response, &validators).with_field("Accept-Ranges", "bytes");
-            if coding != Coding::Identity {
-                response = response.with_field("Content-Encoding", coding.token());
-            }
-            let fields = Bytes::from([response.fields(), &self.common].concat());
+            let fields = self.fields(&media_type, &validators(chosen), coding);
             Description { media_type, fields }
         })
     }
 
-    fn add_facts(&self, response: Response, validators: &Validators) -> Response {
-        let mut response = response.with_field("ETag", &validators.etag);
+    /// The fields of a response that carries the whole of a file.
+    fn fields(&self, media_type: &str, validators: &Validators, coding: Coding) -> Bytes {
+        let response = Response::new(Status::OK).with_field("Content-Type", media_type);
+        let mut response =
+            self.add_facts(response, validators).with_field("Accept-Ranges", "bytes");
+        if coding != Coding::Identity {
+            response = response.with_field("Content-Encoding", coding.token());
+        }
+        Bytes::from([response.fields(), &self.common].concat())
+    }
+
+    fn add_facts(&self, mut response: Response, validators: &Validators) -> Response {
+        if let Some(etag) = &validators.etag {
+            response = response.with_field("ETag", etag);
+        }
         if let Some(modified) = validators.modified {
             response = response.with_field("Last-Modified", &httpdate::fmt_http_date(modified));
         }
@@ -123,10 +135,9 @@ impl StaticFiles {
     }
 }
 
-/// A date later than the response's own (RFC 9110, section 8.8.2.1) validates nothing.
-fn validators(held: &Held, now: SystemTime) -> Validators {
-    let modified = held.modified().filter(|&modified| modified <= now);
-    Validators::new(&held.tag(), modified)
+fn validators(held: &Held) -> Validators {
+    let named = held.validators();
+    named.map_or_else(Validators::in_flux, |(tag, modified)| Validators::new(&tag, modified))
 }
 
 /// All of a file.
@@ -149,26 +160,43 @@ fn part_body(content: &Content, part: Part) -> Body {
     }
 }
 
+/// The bytes of each part; none where the file is no more what its validators name. Those that are
+/// small are read now, so that they are of one state; a file that is sent from where it is may be
+/// written meanwhile.
+fn part_bodies(held: &Held, parts: &[Part]) -> Option<Vec<Body>> {
+    let length = parts.iter().map(Part::length).fold(0, u64::saturating_add);
+    if length > config::SMALL_FILE || held.validators().is_none() {
+        return Some(parts.iter().map(|part| part_body(held.content(), *part)).collect());
+    }
+    let read = |part: &Part| held.read(part.first, part.length()).map(Body::Bytes);
+    parts.iter().map(read).collect()
+}
+
 /// One part as it is; several as `multipart/byteranges` (RFC 9110, section 14.6).
-fn partial(response: Response, content: &Content, media_type: &str, parts: &[Part]) -> Response {
-    let whole = content.length();
+fn partial(
+    response: Response,
+    whole: u64,
+    media_type: &str,
+    parts: &[Part],
+    mut bodies: Vec<Body>,
+) -> Response {
     let range = |part: &Part| format!("bytes {}-{}/{whole}", part.first, part.last);
     if let [part] = parts {
         return response
             .with_field("Content-Type", media_type)
             .with_field("Content-Range", &range(part))
-            .with_body(part_body(content, *part));
+            .with_body(bodies.pop().unwrap_or_default());
     }
     // Long enough not to be in the content by chance.
     let boundary = format!("{:032x}", fastrand::u128(..));
     let mut body = VecDeque::new();
-    for part in parts {
+    for (part, content) in parts.iter().zip(bodies) {
         let range = range(part);
         let head = format!(
             "\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {range}\r\n\r\n"
         );
         body.push_back(Body::Bytes(head.into()));
-        body.push_back(part_body(content, *part));
+        body.push_back(content);
     }
     body.push_back(Body::Bytes(format!("\r\n--{boundary}--\r\n").into()));
     response

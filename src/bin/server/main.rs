@@ -1,6 +1,7 @@
 //! The `server` command: arguments to configuration, then start.
 
 mod admin;
+mod memory;
 mod site;
 
 use clap::Parser;
@@ -9,6 +10,7 @@ use cws::{
     AccessLog, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, User, config,
 };
 use log::{LevelFilter, info, warn};
+use memory::Shares;
 use site::SiteArgs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -67,6 +69,11 @@ struct Args {
     /// Connections that may be open from one address [default: any number]
     #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = at_least_one)]
     per_client: Option<usize>,
+    /// Memory that clients can make the server hold, like 64M or 1GiB: connections, requests,
+    /// responses, listings, held files and log lines [default: a quarter of the machine's, 256MiB at
+    /// most]
+    #[arg(long, env = "CWS_MEMORY", value_name = "SIZE", value_parser = site::size)]
+    memory: Option<u64>,
     /// Accept each connection at once, instead of when its first bytes have come
     #[arg(long, env = "CWS_NO_DEFER_ACCEPT", value_parser = flag())]
     no_defer_accept: bool,
@@ -146,8 +153,9 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return cws::cli::usage("server", &error),
     };
-    let outcome = start_log(&args).and_then(|log| {
-        let outcome = run(&args, &log);
+    let outcome = Shares::new(args.memory, args.site.cache_bytes()).and_then(|shares| {
+        let log = start_log(&args, shares.log)?;
+        let outcome = run(&args, &shares, &log);
         log.finish();
         outcome
     });
@@ -159,11 +167,12 @@ fn main() -> ExitCode {
 }
 
 /// Serves until told to stop; gives the number of connections that were cut.
-fn run(args: &Args, log: &Logging) -> Result<u64, String> {
+fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
     let signals = cws::cli::signals(log.reopener())
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let config = configure(args)?;
-    let handler = Delay::new(args.delay.unwrap_or_default(), files(args)?);
+    let config = configure(args, shares)?;
+    let files = files(args, shares, config.workers)?;
+    let handler = Delay::new(args.delay.unwrap_or_default(), files);
     let server = Server::start(config, handler).map_err(|error| error.to_string())?;
     let observer = server.observer();
     for address in server.addresses() {
@@ -183,11 +192,13 @@ fn run(args: &Args, log: &Logging) -> Result<u64, String> {
 }
 
 /// What answers: the files, for those who may read them.
-fn files(args: &Args) -> Result<BasicAuth<StaticFiles>, String> {
+fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<StaticFiles>, String> {
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
     let files = files.with_site(args.site.site()?);
-    let files = files.with_cache(args.site.cache(cws::descriptor_limit()));
+    let files = files.with_cache(site::cache(shares.cache, cws::descriptor_limit()));
+    let files = files;
+    let _ = workers;
     if let Some(page) = files.missing_error_page() {
         return Err(format!(
             "cannot use the error page {page}: no such file in the root (create it)"
@@ -211,8 +222,12 @@ fn tell_start(args: &Args, config: &Config) {
             format!(", delay {}: at most {} requests/s", show(delay), round(most))
         }
     };
+    let memory = memory::show(config.memory.most());
     let plural = if workers == 1 { "" } else { "s" };
-    info!("serving {}: {workers} worker{plural}{capacity}; queue {queue}", root.display());
+    info!(
+        "serving {}: {workers} worker{plural}{capacity}; queue {queue}; memory {memory}",
+        root.display()
+    );
     if args.site.follow_symlinks {
         warn!("links are followed OUT of {}: whoever can make one decides", root.display());
     }
@@ -244,11 +259,11 @@ fn announce(line: &str) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-fn configure(args: &Args) -> Result<Config, String> {
+fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
     // The admin address has clients of its own.
     let others = if args.admin.is_some() { config::ADMIN_CONNECTIONS } else { 0 };
     let limit = cws::raise_descriptor_limit().saturating_sub(others);
-    let held = args.site.cache(limit).map_or(0, |limits| limits.descriptors);
+    let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
     let delay = args.delay.unwrap_or_default();
@@ -279,6 +294,7 @@ fn configure(args: &Args) -> Result<Config, String> {
         idle_timeout: args.idle_timeout,
         write_timeout: args.write_timeout,
         drain_timeout: args.drain_timeout,
+        memory: shares.memory.clone(),
         ..default
     })
 }
@@ -315,11 +331,11 @@ fn flag() -> impl clap::builder::TypedValueParser<Value = bool> {
 }
 
 /// `RUST_LOG` wins over `--quiet`, which wins over the default.
-fn start_log(args: &Args) -> Result<Logging, String> {
+fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
     let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
     let bare = args.access_log.is_some_and(|form| form != AccessLog::Brief);
     let file = args.access_log_file.as_deref();
-    Logging::start(level, bare, file, config::LOG_BYTES).map_err(|error| match file {
+    Logging::start(level, bare, file, bytes).map_err(|error| match file {
         Some(file) => {
             let todo = match error.kind() {
                 io::ErrorKind::BrokenPipe => "start its reader first, or name another file",

@@ -22,11 +22,10 @@ pub(crate) struct SiteArgs {
     /// Do not serve file.br, file.zst and file.gz in the place of file
     #[arg(long, env = "CWS_NO_PRECOMPRESSED", value_parser = super::flag())]
     no_precompressed: bool,
-    /// Memory for files that are asked for often, like 64M or 1GiB; a change is noticed within a
-    /// second
-    #[arg(long, env = "CWS_CACHE", value_name = "SIZE", default_value = "64MiB",
-          value_parser = size)]
-    cache: u64,
+    /// Memory for files that are asked for often, a part of --memory; a change is noticed within a
+    /// second [default: a quarter of it, 64MiB at most]
+    #[arg(long, env = "CWS_CACHE", value_name = "SIZE", value_parser = size)]
+    cache: Option<u64>,
     /// Hold no files: open each for every request
     #[arg(long, env = "CWS_NO_CACHE", value_parser = super::flag())]
     no_cache: bool,
@@ -68,17 +67,21 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let size: Result<bytesize::ByteSize, _> = text.parse();
     size.map(|size| size.as_u64()).map_err(|_| "write it like 500K, 64M or 1GiB".to_owned())
 }
 
+/// What may be held of files: so many bytes, where so many descriptors may be open.
+pub(crate) fn cache(bytes: u64, descriptors: usize) -> Option<CacheLimits> {
+    let limits = CacheLimits { bytes, descriptors: config::cached_within(descriptors) };
+    (bytes > 0).then_some(limits)
+}
+
 impl SiteArgs {
-    /// What may be held of files, where so many descriptors may be open.
-    pub(crate) fn cache(&self, descriptors: usize) -> Option<CacheLimits> {
-        let limits =
-            CacheLimits { bytes: self.cache, descriptors: config::cached_within(descriptors) };
-        (!self.no_cache && self.cache > 0).then_some(limits)
+    /// Bytes of files that are to be held, if that was said.
+    pub(crate) fn cache_bytes(&self) -> Option<u64> {
+        if self.no_cache { Some(0) } else { self.cache }
     }
 
     /// The site that the options describe.
