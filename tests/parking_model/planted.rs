@@ -1,0 +1,12 @@
+//! The model with slots that can be made to err; all else is as it is.
+
+use crate::primitives;
+
+#[path = "scenario.rs"]
+pub mod scenario;
+#[path = "planted_slot.rs"]
+pub mod slot;
+#[path = "../../src/parking/socket.rs"]
+mod socket;
+#[path = "../../src/parking/table.rs"]
+mod table;

@@ -1,0 +1,338 @@
+//! Threads that meet at the parking: peers, an acceptor, workers and one that nudges.
+//!
+//! The server's side follows the rules of `src/connection`: who finds nothing to read parks, a
+//! worker parks without another look if its last read was a short one, and whoever is reported
+//! looks for itself. A wakeup that is lost leaves the acceptor waiting and its peer too, which is
+//! a deadlock; a connection that is dropped without having been closed is lost.
+
+use super::socket::{Interest, Socket};
+use super::table::{Parked, Parking};
+use crate::kernel::{File, Numbers};
+use crate::plan::{Act, Plan};
+use crate::poller::{ReadyKeys, Watched};
+use crate::primitives::{TcpListener, TcpStream};
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::Arc;
+use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use shuttle::sync::mpsc::{Receiver, Sender, channel};
+use shuttle::thread::{self, JoinHandle};
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Bytes that one read takes.
+const BUFFER: usize = 3;
+
+/// Runs a plan once.
+pub fn run(plan: Plan) {
+    let numbers = Numbers::new();
+    let listener = TcpListener::new(&numbers);
+    let address = listener.address();
+    let parking = Arc::new(Parking::<Guest>::new(16).expect("a poller"));
+    let listener = parking.watch_listener(listener).expect("a poller");
+    let connections = plan.peers.iter().map(|peer| peer.len()).sum();
+    let world = World { plan, parking, open: Arc::new(AtomicUsize::new(connections)) };
+    let mut threads = Vec::new();
+    for scripts in plan.peers {
+        let address = Arc::clone(&address);
+        threads.push(thread::spawn(move || scripts.iter().for_each(|s| meet(&address, s, plan))));
+    }
+    if plan.strays > 0 {
+        let world = world.clone();
+        threads.push(thread::spawn(move || world.stray()));
+    }
+    let (errand, errands) = channel();
+    threads.push(world.start_nudger(errands));
+    let mut jobs = Vec::new();
+    for _ in 0..plan.workers {
+        let (job, queue) = channel();
+        jobs.push(job);
+        threads.push(world.start_worker(queue, errand.clone()));
+    }
+    drop(errand);
+    Acceptor { world: world.clone(), listener, jobs, accepted: 0 }.run();
+    threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
+    world.parking.for_each(|_| panic!("a connection is left"));
+}
+
+/// A peer's connection, from beginning to end.
+fn meet(address: &Arc<File>, script: &[Act], plan: Plan) {
+    let connection = address.connect(plan.room);
+    for act in script {
+        match *act {
+            Act::Send(count) => connection.send(count),
+            Act::End => connection.end(),
+            Act::Reset => connection.reset(),
+            Act::Receive(count) => {
+                if !(0..count).all(|_| connection.receive()) {
+                    assert!(plan.sweeps, "an answer is missing");
+                    return;
+                }
+            }
+        }
+    }
+    connection.wait_for_close();
+}
+
+/// A connection of the server.
+struct Guest {
+    socket: Socket,
+    accepted: u64,
+    /// Requests that were read and not served.
+    requests: usize,
+    /// Answers that are to be written.
+    unsent: usize,
+    /// What its request waits for.
+    errand: Option<Arc<AtomicBool>>,
+    is_drained: bool,
+    /// A worker has parked it before.
+    is_known: bool,
+    is_closed: bool,
+}
+
+enum Flow {
+    Park(Interest),
+    /// It has a request.
+    Serve,
+    /// It has nothing to do.
+    Idle,
+    Close,
+}
+
+impl Parked for Guest {
+    fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    fn deadline(&self) -> Instant {
+        *START + Duration::from_secs(self.accepted)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        assert!(self.is_closed || std::thread::panicking(), "a connection is lost");
+    }
+}
+
+impl Guest {
+    fn new(stream: TcpStream, accepted: u64) -> Box<Self> {
+        Box::new(Self {
+            socket: Socket::new(stream),
+            accepted,
+            requests: 0,
+            unsent: 0,
+            errand: None,
+            is_drained: false,
+            is_known: false,
+            is_closed: false,
+        })
+    }
+
+    /// Writes what it can.
+    fn answer(&mut self) -> Flow {
+        if let Some(errand) = &self.errand {
+            if !errand.load(SeqCst) {
+                let is_reset = self.socket.take_error().is_err();
+                return if is_reset { Flow::Close } else { Flow::Park(Interest::Nudge) };
+            }
+            self.errand = None;
+            self.unsent += 1;
+        }
+        while self.unsent > 0 {
+            match self.socket.write(&[IoSlice::new(b"!")]) {
+                Ok(_) => self.unsent -= 1,
+                Err(error) => return or_close(&error, Interest::Writable),
+            }
+        }
+        if self.requests > 0 { Flow::Serve } else { Flow::Idle }
+    }
+
+    /// Goes on until it would block or has a request.
+    fn advance(&mut self) -> Flow {
+        match self.answer() {
+            Flow::Idle => {}
+            flow => return flow,
+        }
+        match self.socket.read(&mut [0; BUFFER]) {
+            Ok(0) => Flow::Close,
+            Ok(count) => {
+                self.requests = count;
+                self.is_drained = count < BUFFER;
+                Flow::Serve
+            }
+            Err(error) => {
+                self.is_drained = true;
+                or_close(&error, if coin() { Interest::News } else { Interest::Readable })
+            }
+        }
+    }
+
+    /// Serves a request, and writes what it can.
+    fn serve(&mut self, plan: Plan, errands: &Sender<Errand>) -> Flow {
+        self.requests -= 1;
+        if plan.errands && coin() {
+            let done = Arc::new(AtomicBool::new(false));
+            self.errand = Some(Arc::clone(&done));
+            let errand = Errand { done, key: self.socket.key() };
+            errands.send(errand).expect("the nudger goes last");
+        } else {
+            self.unsent += 1;
+        }
+        if coin() {
+            // Somebody else's turn.
+            return Flow::Park(Interest::Writable);
+        }
+        match self.answer() {
+            Flow::Idle => {
+                let was_known = std::mem::replace(&mut self.is_known, true);
+                let is_unseen = was_known && self.is_drained;
+                Flow::Park(if is_unseen { Interest::News } else { Interest::Readable })
+            }
+            flow => flow,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.requests == 0 && self.unsent == 0 && self.errand.is_none()
+    }
+}
+
+fn or_close(error: &io::Error, interest: Interest) -> Flow {
+    match error.kind() {
+        ErrorKind::WouldBlock => Flow::Park(interest),
+        _ => Flow::Close,
+    }
+}
+
+fn coin() -> bool {
+    thread_rng().gen_bool(0.5)
+}
+
+/// What the nudger does before it nudges.
+struct Errand {
+    done: Arc<AtomicBool>,
+    key: usize,
+}
+
+#[derive(Clone)]
+struct World {
+    plan: Plan,
+    parking: Arc<Parking<Guest>>,
+    /// Connections that are still to be closed.
+    open: Arc<AtomicUsize>,
+}
+
+impl World {
+    fn park(&self, guest: Box<Guest>, interest: Interest) {
+        let parked = self.parking.park(guest, interest);
+        parked.map_err(|(_, error)| error).expect("there are slots enough");
+    }
+
+    fn close(&self, mut guest: Box<Guest>) {
+        guest.is_closed = true;
+        drop(guest);
+        if self.open.fetch_sub(1, SeqCst) == 1 {
+            self.parking.waker().wake();
+        }
+    }
+
+    fn start_worker(&self, jobs: Receiver<Box<Guest>>, errands: Sender<Errand>) -> JoinHandle<()> {
+        let world = self.clone();
+        thread::spawn(move || {
+            while let Ok(mut guest) = jobs.recv() {
+                loop {
+                    match guest.serve(world.plan, &errands) {
+                        Flow::Serve => continue,
+                        Flow::Park(interest) => world.park(guest, interest),
+                        Flow::Idle | Flow::Close => world.close(guest),
+                    }
+                    break;
+                }
+            }
+        })
+    }
+
+    fn start_nudger(&self, errands: Receiver<Errand>) -> JoinHandle<()> {
+        let world = self.clone();
+        thread::spawn(move || {
+            while let Ok(Errand { done, key }) = errands.recv() {
+                done.store(true, SeqCst);
+                world.parking.nudge(key);
+            }
+        })
+    }
+
+    fn stray(&self) {
+        for _ in 0..self.plan.strays {
+            self.parking.nudge(thread_rng().gen_range(1..4));
+        }
+    }
+}
+
+struct Acceptor {
+    world: World,
+    listener: Watched<TcpListener>,
+    jobs: Vec<Sender<Box<Guest>>>,
+    accepted: u64,
+}
+
+impl Acceptor {
+    fn run(mut self) {
+        let mut ready = ReadyKeys::with_capacity(self.world.plan.batch);
+        while self.world.open.load(SeqCst) > 0 {
+            self.world.parking.wait(&mut ready, Duration::MAX).expect("a poller");
+            for key in ready.iter() {
+                if key == self.listener.key() {
+                    self.accept();
+                } else if let Some(guest) = self.world.parking.take(key) {
+                    self.go_on(guest);
+                }
+            }
+            if self.world.plan.sweeps && coin() {
+                self.sweep();
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Some(stream) = self.listener.source().accept() {
+            self.accepted += 1;
+            self.go_on(Guest::new(stream, self.accepted));
+        }
+    }
+
+    fn go_on(&self, mut guest: Box<Guest>) {
+        let flow = guest.advance();
+        self.carry_out(guest, flow);
+    }
+
+    fn carry_out(&self, guest: Box<Guest>, flow: Flow) {
+        match flow {
+            Flow::Park(interest) => self.world.park(guest, interest),
+            Flow::Serve => {
+                let job = &self.jobs[thread_rng().gen_range(0..self.jobs.len())];
+                job.send(guest).unwrap_or_else(|_| panic!("workers go last"));
+            }
+            Flow::Idle | Flow::Close => self.world.close(guest),
+        }
+    }
+
+    /// Closes the connection that has been idle for longest, or looks at all of them.
+    fn sweep(&self) {
+        let parking = &self.world.parking;
+        if coin() {
+            let mut taken = Vec::new();
+            parking.take_all(|_| coin(), |guest| taken.push(guest));
+            taken.into_iter().for_each(|guest| self.go_on(guest));
+        } else if let Some(mut guest) = parking.take_earliest(Guest::is_idle) {
+            let flow = match guest.advance() {
+                Flow::Park(_) if guest.is_idle() => Flow::Close,
+                flow => flow,
+            };
+            self.carry_out(guest, flow);
+        }
+    }
+}

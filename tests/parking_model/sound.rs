@@ -1,0 +1,12 @@
+//! The model with parking as it is.
+
+use crate::primitives;
+
+#[path = "scenario.rs"]
+pub mod scenario;
+#[path = "../../src/parking/slot.rs"]
+mod slot;
+#[path = "../../src/parking/socket.rs"]
+mod socket;
+#[path = "../../src/parking/table.rs"]
+mod table;
