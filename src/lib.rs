@@ -14,6 +14,10 @@
 //!                       sweeps deadlines                               park        park the rest
 //!                          ^                                              v           v
 //!                          +-------------- PARKING: poller + table of parked connections
+//!                                                         ^           |
+//!                                                    a piece sent   not in memory
+//!                                                         |           v
+//!                                                       FETCHERS, who wait for disks
 //! ```
 //!
 //! A job is a connection with a whole request head. The queue therefore holds requests and
@@ -54,8 +58,17 @@
 //!   time, and a response by what was taken of it.
 //! - No place is held by waiting alone: when all are taken, who has brought least gives way to a new
 //!   client. Whole requests, and responses that are being taken, keep their places.
-//! - The acceptor blocks nowhere but in its wait for events; the one exception is the disk, when it
-//!   sends the rest of a large file whose pages are not in memory.
+//! - The acceptor blocks nowhere but in its wait for events. It waits for no disk, and runs nothing
+//!   of a handler's: the pieces of a file that are not in memory, and those of a stream, are sent by
+//!   fetchers, a few threads that may wait. A worker leaves cold pieces to them, too.
+//! - No deadline, eviction or end closes a connection without a last look at what has come and what
+//!   can go: it may be this process that was late.
+//! - Long work that many ask for has a lane: so many workers at the most are at it, and who waits
+//!   for its turn, or for another's result, is parked and holds none. Passwords have a thread of
+//!   their own.
+//! - Whatever clients can make the server hold is claimed from one budget in bytes, or it is refused
+//!   and counted.
+//! - When places or memory run out, who has brought least goes first.
 
 mod memory;
 mod lane;

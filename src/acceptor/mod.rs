@@ -24,8 +24,7 @@ use std::time::{Duration, Instant};
 
 /// What the acceptor thread owns while it lives.
 ///
-/// It blocks nowhere but in [`Parking::wait`] (and, sending the rest of a large file whose pages
-/// are not in memory, on the disk), and it holds the only sender of the channel: when it
+/// It blocks nowhere but in [`Parking::wait`], and it holds the only sender of the channel: when it
 /// ends, the channel disconnects, and the workers end when they have taken what is left.
 pub struct Acceptor {
     listeners: Vec<Watched<TcpListener>>,
