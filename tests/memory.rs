@@ -1,0 +1,185 @@
+//! What clients can make a server hold is bounded in bytes; who is polite is served all the same.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cws::{Config, Lane, Memory, MemoryUse, Request, Response, Server, Taken, config};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use support::{Reply, connect, get, wait_for};
+
+const MIB: usize = 1 << 20;
+
+/// A server of one worker that may hold 4 MiB, and what it holds.
+fn start(config: Config) -> (Server, Memory) {
+    let memory = Memory::new(config::MEMORY_LEAST);
+    let shared = bytes::Bytes::from(vec![b'x'; 32 * MIB]);
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/huge" => Response::ok("text/plain", vec![b'x'; 8 * MIB]),
+        b"/large" => Response::ok("text/plain", vec![b'x'; MIB]),
+        b"/shared" => Response::ok("text/plain", shared.clone()),
+        _ => Response::ok("text/plain", "small"),
+    };
+    let config = Config { workers: 1, memory: memory.clone(), ..config };
+    (Server::start(config, handler).unwrap(), memory)
+}
+
+/// A connection whose kernel buffers hold little of what comes.
+fn deaf(server: &Server, path: &str) -> TcpStream {
+    let stream = connect(server.addresses()[0]);
+    socket2::SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
+    write!(&stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream
+}
+
+#[test]
+fn a_response_that_does_not_fit_is_refused() {
+    let (server, memory) = start(Config::default());
+    let address = server.addresses()[0];
+    assert_eq!(get(address, "/huge").status, 503);
+    assert_eq!(memory.refused(), 1);
+    assert_eq!(get(address, "/large").body.len(), MIB);
+    assert_eq!(get(address, "/shared").body.len(), 32 * MIB, "it is nobody's own");
+    wait_for("all to be given back", || (memory.held() == 0).then_some(()));
+}
+
+#[test]
+fn responses_that_nobody_reads_are_held_within_the_bound() {
+    let (server, memory) = start(Config::default());
+    let address = server.addresses()[0];
+    let readers: Vec<_> = (0..20).map(|_| deaf(&server, "/large")).collect();
+    wait_for("some to be refused", || (memory.refused() > 10).then_some(()));
+    assert!(memory.held_for(MemoryUse::Responses) >= 2 * MIB as u64);
+    assert!(memory.held() <= memory.most());
+    assert_eq!(get(address, "/").body, b"small");
+    assert_eq!(server.snapshot().memory.refused, memory.refused());
+    drop(readers);
+    wait_for("all to be given back", || (memory.held() == 0).then_some(()));
+}
+
+/// Half heads fill the memory twice over; whoever sends a whole one is heard.
+#[test]
+fn half_heads_are_held_within_the_bound() {
+    let (server, memory) = start(Config::default());
+    let address = server.addresses()[0];
+    let half = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 15_000]].concat();
+    let mut halves = Vec::new();
+    for _ in 0..2 * config::MEMORY_LEAST as usize / half.len() {
+        let mut stream = connect(address);
+        stream.write_all(&half).unwrap();
+        halves.push(stream);
+        assert!(memory.held() <= memory.most());
+    }
+    let is_heard = || server.snapshot().connections(cws::ConnectionPhase::ReadingHead) > 0;
+    wait_for("some to be held", || is_heard().then_some(()));
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(8000));
+    for _ in 0..20 {
+        let mut polite = connect(address);
+        polite.write_all(large.as_bytes()).unwrap();
+        assert_eq!(Reply::read(&mut polite).body, b"small");
+    }
+    assert!(memory.held_for(MemoryUse::Heads) > 0 && memory.held() <= memory.most());
+    drop(halves);
+    wait_for("all to be given back", || (memory.held() == 0).then_some(()));
+}
+
+/// With memory for some hundred connections, those that say nothing make room.
+#[test]
+fn connections_are_bounded_by_memory_too() {
+    let config = Config { max_connections: 100_000, ..Config::default() };
+    let (server, memory) = start(config);
+    let left = 100 * config::CONNECTION_BYTES;
+    let _taken = memory.claim(MemoryUse::Files, memory.most() - left).unwrap();
+    let silent: Vec<_> = (0..300).map(|_| connect(server.addresses()[0])).collect();
+    for _ in 0..5 {
+        assert_eq!(get(server.addresses()[0], "/").body, b"small");
+    }
+    assert!(server.open_connections() <= 100, "{}", server.open_connections());
+    assert!(memory.held() <= memory.most());
+    drop(silent);
+}
+
+/// A handler that waits for another's work holds no worker, and is asked again when that is done.
+#[test]
+fn a_deferred_request_waits_without_a_worker() {
+    let lane = Arc::new(Lane::new(1, 8));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let turn = lane.enter(7).unwrap();
+    let handler = {
+        let (lane, asked) = (Arc::clone(&lane), Arc::clone(&asked));
+        move |request: &Request<'_>| {
+            if request.target.raw == b"/" {
+                return Response::ok("text/plain", "at once");
+            }
+            asked.fetch_add(1, SeqCst);
+            match lane.enter(7) {
+                Ok(_turn) => Response::ok("text/plain", "done"),
+                Err(Taken::Wait(wait)) => Response::deferred(wait),
+                Err(Taken::Full) => Response::ok("text/plain", "full"),
+            }
+        }
+    };
+    let patience = Duration::from_secs(2);
+    let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
+    let server = Server::start(config, handler).unwrap();
+    let address = server.addresses()[0];
+    let mut waiting: Vec<_> = (0..8).map(|_| connect(address)).collect();
+    for stream in &mut waiting {
+        // The next request is behind it, and is answered behind it.
+        write!(stream, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+    }
+    wait_for("all to wait", || (asked.load(SeqCst) >= 8).then_some(()));
+    assert_eq!(get(address, "/").body, b"at once");
+    assert_eq!(get(address, "/wait").body, b"full");
+    drop(turn);
+    for stream in &mut waiting {
+        assert_eq!(Reply::read(stream).body, b"done");
+        assert_eq!(Reply::read(stream).body, b"at once");
+    }
+    // Its patience is that of any request in the queue.
+    let turn = lane.enter(7).unwrap();
+    assert_eq!(get(address, "/wait").status, 503, "it has waited too long");
+    // Who ends meanwhile is forgotten, and holds up nobody.
+    let before = asked.load(SeqCst);
+    let gone = connect(address);
+    write!(&gone, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for("it to wait", || (asked.load(SeqCst) > before).then_some(()));
+    socket2::SockRef::from(&gone).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(gone);
+    wait_for("it to be gone", || (server.open_connections() == 0).then_some(()));
+    drop(turn);
+    assert_eq!(get(address, "/wait").body, b"done");
+    server.shutdown();
+}
+
+#[test]
+fn the_end_waits_for_who_waits() {
+    let lane = Arc::new(Lane::new(1, 8));
+    let turn = lane.enter(7).unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let handler = {
+        let asked = Arc::clone(&asked);
+        move |_: &Request<'_>| {
+            asked.fetch_add(1, SeqCst);
+            match lane.enter(7) {
+                Err(Taken::Wait(wait)) => Response::deferred(wait),
+                _ => Response::ok("text/plain", "done"),
+            }
+        }
+    };
+    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let mut stream = connect(server.addresses()[0]);
+    write!(stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for("it to wait", || (asked.load(SeqCst) > 0).then_some(()));
+    server.stopper().stop();
+    wait_for("the stop to be seen", || (!server.is_ready()).then_some(()));
+    drop(turn);
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    assert_eq!(Reply::all(&bytes, false)[0].body, b"done");
+    assert_eq!(server.join().cut, 0);
+}
