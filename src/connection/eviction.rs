@@ -1,6 +1,7 @@
 //! Which connection gives up its place when all are taken, and how it ends.
 
-use super::{Connection, Context, Phase, Step, account};
+use super::flushing::account;
+use super::{Connection, Context, Phase, Step};
 use crate::config::{self, Config};
 use crate::http::fault::Fault;
 use crate::listening;

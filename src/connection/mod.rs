@@ -12,26 +12,28 @@ mod eviction;
 mod incoming;
 mod residency;
 mod outgoing;
+mod flushing;
+mod deadlines;
+mod deferral;
 mod vetting;
 mod exchange;
 
-use crate::access_log::{self, Record};
+use crate::access_log::Record;
 use crate::admission::{Place, Share};
-use crate::config::{self, AccessLog, Config};
+use crate::config::{self, Config};
 use crate::http::Version;
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::head::HeadScanner;
-use crate::lane::{Wait, Waiting};
-use crate::memory::{Claim, MemoryUse};
-use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter};
+use crate::memory::Claim;
+use crate::metrics::{Activity, CloseReason, ConnectionPhase};
 use crate::parking::{Interest, Parked, Socket};
+use deferral::Deferral;
 use eviction::Taken;
 use exchange::Answer;
 use input::Input;
-use outgoing::{Failure, Outgoing, Progress};
+use outgoing::Outgoing;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Instant;
 
 pub use context::{Context, Role, Shared};
@@ -89,14 +91,6 @@ pub struct Connection {
     deferral: Option<Deferral>,
     // Last, so that the socket is closed before its place is given away.
     _place: Place,
-}
-
-/// A request whose handler waits for what another does.
-#[derive(Debug)]
-struct Deferral {
-    waiting: Waiting,
-    /// When the request was queued first.
-    since: Instant,
 }
 
 #[derive(Debug)]
@@ -223,34 +217,6 @@ impl Connection {
         came_back || self.deferral.is_some()
     }
 
-    /// When the request that is buffered was queued first; `since` is when it was queued last.
-    fn asked_since(&self, since: Instant) -> Instant {
-        self.deferral.as_ref().map_or(since, |deferral| deferral.since)
-    }
-
-    /// Parks it from here on until `wait` is over, for as long as a request may wait in all.
-    fn defer(&mut self, wait: Wait, since: Instant, context: &Context) {
-        let since = self.asked_since(since);
-        let (key, parking) = (self.socket.key(), Arc::clone(&context.parking));
-        let waiting = wait.join(move || parking.nudge(key));
-        self.deferral = Some(Deferral { waiting, since });
-        self.deadline = since + context.config.queue_timeout;
-    }
-
-    /// A request whose head is whole goes to a worker, unless it waits for what another does.
-    fn dispatch(&self) -> Flow {
-        match &self.deferral {
-            Some(deferral) if !deferral.waiting.is_over() => {
-                // A client that has gone is reported again and again.
-                if self.is_broken() {
-                    return Flow::Close(CloseReason::PeerGone);
-                }
-                Flow::Wait(Interest::Nudge)
-            }
-            _ => Flow::Dispatch,
-        }
-    }
-
     /// True where some of a request has come, and not all.
     pub fn is_partial(&self) -> bool {
         matches!(self.phase, Phase::Head(_) | Phase::Body { .. })
@@ -326,66 +292,6 @@ impl Connection {
         }
     }
 
-    /// Claims what a response holds that waits for its reader; false where that does not fit. One
-    /// that is sent at once is in one thread's hands and needs no claim.
-    fn claim_response(&mut self, context: &Context) -> bool {
-        let Phase::Flushing { outgoing, record, claim: claim @ None, .. } = &mut self.phase else {
-            return true;
-        };
-        let held = outgoing.held() + record.as_deref().map_or(0, Record::held);
-        *claim = context.config.memory.claim(MemoryUse::Responses, held);
-        if claim.is_none() {
-            let trouble = "no memory to hold it for its reader";
-            account(outgoing, record.as_deref(), self.peer, trouble, context);
-        }
-        claim.is_some()
-    }
-
-    /// Its deadline has passed. What has come is read and what can be sent is sent before anybody
-    /// is judged: it may be this process that was late. Then says so where a response makes sense,
-    /// and ends.
-    pub fn expire(self: Box<Self>, context: &mut Context) -> Step {
-        let deadline = self.deadline;
-        match self.advance(context) {
-            Step::Park(connection, interest) if connection.deadline <= deadline => {
-                connection.judge(interest, context)
-            }
-            step => step,
-        }
-    }
-
-    /// What has not moved on by its deadline ends.
-    fn judge(self: Box<Self>, interest: Interest, context: &mut Context) -> Step {
-        let reason = match &self.phase {
-            Phase::Idle => CloseReason::IdleTimeout,
-            Phase::Head(_) => return self.refuse(Fault::HeadTimeout, context),
-            Phase::Body { .. } => return self.end_body_window(context),
-            Phase::Flushing { .. } => return self.end_window(interest, context),
-            Phase::Ready { .. } => return self.refuse(Fault::Expired, context),
-            Phase::Lingering { reason, .. } => *reason,
-        };
-        Step::Close(self, reason)
-    }
-
-    /// A window of the write timeout has ended: goes on if the client took enough in it. A full
-    /// socket reports room again when a good part of it is free, which at a low rate can take
-    /// longer than the window; so what had become free was filled before this counts.
-    fn end_window(mut self: Box<Self>, interest: Interest, context: &mut Context) -> Step {
-        let Phase::Flushing { outgoing, record, sent_before, .. } = &mut self.phase else {
-            return Step::Park(self, interest);
-        };
-        let Config { min_rate, write_timeout, .. } = *context.config;
-        let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
-        if outgoing.sent() - *sent_before < least.max(1) {
-            let record = record.as_deref();
-            account(outgoing, record, self.peer, "not taken in time", context);
-            return Step::Close(self, CloseReason::WriteTimeout);
-        }
-        *sent_before = outgoing.sent();
-        self.deadline = Instant::now() + write_timeout;
-        Step::Park(self, interest)
-    }
-
     /// True where the peer has reset the connection. One that has ended its side in order may
     /// still read: nothing tells a peer that has gone from one that will say no more.
     pub fn is_broken(&self) -> bool {
@@ -414,110 +320,5 @@ impl Connection {
             Phase::Ready { version, .. } | Phase::Body { version, .. } => *version,
             _ => Version::Http11,
         }
-    }
-
-    /// Goes on with what had to be waited for. The time that this takes is not the client's.
-    pub fn fetch(mut self: Box<Self>, since: Instant, context: &mut Context) -> Step {
-        let flow = self.flush(context);
-        if let Phase::Flushing { .. } = self.phase {
-            self.deadline += since.elapsed();
-        }
-        match self.follow(flow, context) {
-            // The socket has room, so the acceptor finds it at once, and queues it.
-            Step::Dispatch(mut connection) => {
-                connection.deadline = Instant::now() + context.config.write_timeout;
-                Step::Park(connection, Interest::Writable)
-            }
-            step => step,
-        }
-    }
-
-    /// Sends what there is room for.
-    fn flush(&mut self, context: &mut Context) -> Flow {
-        let Phase::Flushing { outgoing, after, record, begun, taken, .. } = &mut self.phase else {
-            return Flow::Again;
-        };
-        let failure = match outgoing.write(&self.socket, context.means(), || context.may_go_on()) {
-            Ok(Progress::Done) => {
-                let (after, now) = (*after, Instant::now());
-                context.recorder.written(now.saturating_duration_since(*begun));
-                account(outgoing, record.as_deref(), self.peer, "", context);
-                return self.end_response(after, now, context);
-            }
-            Ok(Progress::Yielded | Progress::Blocked) => {
-                taken.look(&self.socket, outgoing.sent());
-                return Flow::Wait(Interest::Writable);
-            }
-            Ok(Progress::Elsewhere) => return Flow::Fetch,
-            Err(failure) => failure,
-        };
-        let (reason, error) = match &failure {
-            Failure::Peer(error) => (CloseReason::PeerGone, error),
-            Failure::Content(error) => (CloseReason::BodyFailed, error),
-        };
-        if let (Some(record), CloseReason::BodyFailed) = (&record, reason) {
-            log::error!("cannot read what \"{}\" asks for: {error}", record.shown());
-        }
-        account(outgoing, record.as_deref(), self.peer, &error.to_string(), context);
-        Flow::Close(reason)
-    }
-
-    /// A response is written: the next request, or the end.
-    fn end_response(&mut self, after: After, now: Instant, context: &mut Context) -> Flow {
-        if let Phase::Flushing { outgoing, .. } = std::mem::replace(&mut self.phase, Phase::Idle) {
-            context.head = outgoing.into_buffer();
-        }
-        let (reason, lingers) = match after {
-            After::Keep => {
-                self.deadline = now + context.config.idle_timeout;
-                return Flow::Again;
-            }
-            After::Close(reason) => (reason, false),
-            After::Linger(reason) => (reason, true),
-        };
-        // Closing with unread bytes resets the connection, and the reset may overtake the
-        // response; so may one that answers bytes still under way (RFC 9112, section 9.6).
-        if !lingers && self.input.is_empty() && !self.has_unread_bytes() {
-            return Flow::Close(reason);
-        }
-        // The response's last bytes go with it.
-        if self.socket.shutdown_write().is_err() {
-            return Flow::Close(reason);
-        }
-        self.input.clear();
-        self.deadline = now + config::LINGER_TIMEOUT;
-        self.phase = Phase::Lingering { left: config::LINGER_BYTES, reason };
-        Flow::Again
-    }
-
-    /// Ends it for this reason, once that is counted. A response's last bytes go with the end of
-    /// this side, ahead of the reset that bytes which come right now would bring about.
-    pub fn end(self: Box<Self>, reason: CloseReason) {
-        if reason == CloseReason::Completed
-            && let Err(error) = self.socket.shutdown_write()
-        {
-            log::debug!("cannot end a connection in order: {error}");
-        }
-    }
-
-    fn has_unread_bytes(&self) -> bool {
-        matches!(self.socket.read(&mut [0; 64]), Ok(1..))
-    }
-}
-
-/// Counts what was sent of a response that has ended, and writes its line in the form that is
-/// wanted.
-fn account(
-    outgoing: &Outgoing,
-    record: Option<&Record>,
-    peer: SocketAddr,
-    trouble: &str,
-    context: &Context,
-) {
-    context.recorder.count_many(Counter::BytesSent, outgoing.sent());
-    let sent = outgoing.content_sent();
-    let form = context.config.access_log;
-    if let (Some(record), true) = (record, form != AccessLog::Off) {
-        log::info!(target: access_log::TARGET, "{}", record.line(form, peer, sent, trouble));
     }
 }
