@@ -135,7 +135,15 @@ impl fmt::Display for StartError {
                     ),
                     ErrorKind::PermissionDenied => (
                         "permission denied".to_owned(),
-                        "ports below 1024 are for privileged users: choose a higher one",
+                        match address.port() {
+                            1..1024 => {
+                                "ports below 1024 are for privileged users: choose a higher one"
+                            }
+                            _ => {
+                                "a security policy forbids it, such as SELinux, AppArmor, Landlock \
+                                 or seccomp: have it allow this port, or choose another"
+                            }
+                        },
                     ),
                     ErrorKind::AddrNotAvailable => (
                         "this machine has no such address".to_owned(),
@@ -395,4 +403,29 @@ fn listen_on(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
     listening::acknowledge_with_answer(&listener);
     listening::bound_unsent(&listener);
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_address_is_explained_by_what_can_deny_it() {
+        let said = |port| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            StartError::Listen(address, ErrorKind::PermissionDenied.into()).to_string()
+        };
+        for port in [1, 80, 1023] {
+            let expected = format!(
+                "cannot listen on 127.0.0.1:{port}: permission denied \
+                 (ports below 1024 are for privileged users: choose a higher one)"
+            );
+            assert_eq!(said(port), expected);
+        }
+        for port in [0, 1024, 8080, 65535] {
+            let line = said(port);
+            assert!(line.contains("a security policy forbids it, such as SELinux"), "{line}");
+            assert!(!line.contains("1024 are"), "{line}");
+        }
+    }
 }

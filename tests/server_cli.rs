@@ -164,6 +164,7 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["--max-connections", "0"], "--max-connections"),
         (&["--auth", "ann:secret"], "htpasswd"),
         (&["--index", "a/b"], "--index"),
+        (&["--admin-host", "stats.example:80"], "--admin-host"),
         (&["65536"], "65536"),
         (&["80", "81"], "81"),
     ] {
@@ -171,6 +172,44 @@ fn wrong_usage_is_one_line_and_code_2() {
         let line = one_line(&output);
         assert!(line.contains(word), "{line}");
         assert_eq!(output.status.code(), Some(2), "{line}");
+    }
+}
+
+/// By the option and by the environment.
+#[test]
+fn an_unusable_user_is_refused_without_the_secret() {
+    let hash = "$2y$04$abcdefghijklmnopqrstuu5s0bVnIpGyLEpMv1JSBYdWIyPFyVOOm";
+    // Each with what must not be said.
+    let rows = [
+        ("s3cret", &["s3cret"][..]),
+        (":s3cret", &["s3cret"]),
+        ("ann:", &[]),
+        ("ann:s3cret", &["s3cret"]),
+        ("ann:s3c:ret", &["s3c", "ret"]),
+        ("ann:two words", &["two", "words"]),
+        ("ann:$apr1$pepper$0123456789abcdefghijkl", &["apr1", "pepper", "0123"]),
+        ("ann:$2y$04$tooshort", &["2y", "tooshort"]),
+        ("ann:s3cret,bob:hidden", &["s3cret", "hidden"]),
+        (&format!("ann:{hash},bob:hidden"), &[hash, "hidden"]),
+        (&format!("ann:hidden,bob:{hash}"), &[hash, "hidden"]),
+    ];
+    for (value, secrets) in rows {
+        let by_option = run(&["--auth", value, "0"]);
+        let by_equals = run(&[&format!("--auth={value}"), "0"]);
+        let by_environment = server().arg("0").env("CWS_AUTH", value).output().unwrap();
+        for output in [by_option, by_equals, by_environment] {
+            let line = one_line(&output);
+            assert!(line.starts_with("server: invalid value for --auth or CWS_AUTH: "), "{line}");
+            assert!(line.contains("make it with: htpasswd -nB NAME"), "{line}");
+            assert!(secrets.iter().all(|secret| !line.contains(secret)), "{line}");
+            assert_eq!(output.status.code(), Some(2), "{line}");
+        }
+    }
+    let bytes = std::os::unix::ffi::OsStrExt::from_bytes(b"ann:s3cret\xff");
+    let bytes: &std::ffi::OsStr = bytes;
+    for command in [server().arg("--auth").arg(bytes), server().env("CWS_AUTH", bytes)] {
+        let line = one_line(&command.output().unwrap());
+        assert!(!line.contains("s3cret") && line.contains("--auth"), "{line}");
     }
 }
 

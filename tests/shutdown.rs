@@ -3,8 +3,10 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 use support::{RealServer, Reply, Site, TESTFILE, connect, wait_for};
 
 const GET: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -159,31 +161,123 @@ fn nothing_that_was_sent_in_time_is_lost() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &["--workers", "4", "--delay", "5ms"]);
     let address = server.address();
-    let (sent, lost) = std::thread::scope(|scope| {
+    let tally = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..32).map(|_| scope.spawn(|| until_the_end(address))).collect();
         wait_for("some load", || (server.stderr().matches(" 200 ").count() > 200).then_some(()));
         server.signal("TERM");
-        let outcomes = clients.into_iter().map(|client| client.join().unwrap());
-        outcomes.fold((0, 0), |(sent, lost), (s, l)| (sent + s, lost + l))
+        let tallies = clients.into_iter().map(|client| client.join().unwrap());
+        tallies.fold(Tally::default(), |sum, tally| Tally {
+            sent: sum.sent + tally.sent,
+            answered: sum.answered + tally.answered,
+            lost: sum.lost + tally.lost,
+        })
     });
     assert_eq!(server.wait().code(), Some(0));
-    assert!(sent > 200);
-    assert_eq!(lost, 0, "of {sent}");
+    assert!(tally.sent > 200);
+    assert_eq!(tally, Tally { answered: tally.sent, lost: 0, ..tally });
 }
 
-/// Asks again and again on one connection until it is told that it ends; gives the requests sent,
-/// and those of them that got no answer although the server had not said that it would close.
-fn until_the_end(address: std::net::SocketAddr) -> (u32, u32) {
+/// What became of requests.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    sent: u32,
+    /// Those that got a whole answer, with what was asked for.
+    answered: u32,
+    /// Those that did not, although the server had not said that it would close.
+    lost: u32,
+}
+
+/// Asks again and again on one connection until it is told that it ends, or until it ends by
+/// itself.
+fn until_the_end(address: SocketAddr) -> Tally {
     let mut stream = connect(address);
-    let mut sent = 0;
+    let mut tally = Tally::default();
     loop {
-        ask(&mut stream);
-        sent += 1;
-        let reply = Reply::read(&mut stream);
-        assert_eq!(reply.body, TESTFILE);
+        tally.sent += 1;
+        // A connection that ends unannounced may do so before the request is written.
+        let reply = stream.write_all(GET).ok().and_then(|()| whole_reply(&mut stream));
+        let Some(reply) = reply else {
+            tally.lost += 1;
+            return tally;
+        };
+        assert_eq!((reply.status, reply.body.as_slice()), (200, TESTFILE));
+        tally.answered += 1;
         if reply.field("Connection") == Some("close") {
             let end = stream.read(&mut [0]).expect("a clean end, no reset");
-            return (sent, u32::from(end != 0));
+            assert_eq!(end, 0, "nothing behind the last answer");
+            return tally;
         }
+    }
+}
+
+/// One response; none if the connection ends, however it does, before that is whole.
+fn whole_reply(stream: &mut TcpStream) -> Option<Reply> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some((reply, rest)) = Reply::first(&bytes, false) {
+            assert!(rest.is_empty(), "one answer to one request");
+            return Some(reply);
+        }
+        let mut some = [0; 1024];
+        match stream.read(&mut some) {
+            Ok(0) => return None,
+            Ok(count) => bytes.extend_from_slice(&some[..count]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("an answer that does not come: {error}"),
+        }
+    }
+}
+
+/// How a server that loses requests ends a connection.
+#[derive(Debug, Clone, Copy)]
+enum Rogue {
+    /// It resets it when a request has come.
+    Resets,
+    /// It closes it when a request has come.
+    Closes,
+    /// It closes it within an answer.
+    CutsShort,
+    /// It closes it between two requests, without a word.
+    ClosesUnannounced,
+    /// It says in an answer that it closes, and does.
+    Announces,
+}
+
+/// Answers two requests, and ends the third in its way.
+fn rogue(listener: &TcpListener, way: Rogue) {
+    const KEPT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, test!\n";
+    let (mut stream, _) = listener.accept().unwrap();
+    let hear = |stream: &mut TcpStream| stream.read_exact(&mut [0; GET.len()]).unwrap();
+    for _ in 0..2 {
+        hear(&mut stream);
+        stream.write_all(KEPT.as_bytes()).unwrap();
+    }
+    if !matches!(way, Rogue::ClosesUnannounced) {
+        hear(&mut stream);
+    }
+    match way {
+        Rogue::Resets => SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+        Rogue::Closes | Rogue::ClosesUnannounced => {}
+        Rogue::CutsShort => stream.write_all(&KEPT.as_bytes()[..KEPT.len() - 1]).unwrap(),
+        Rogue::Announces => {
+            let last = KEPT.replacen("Content", "Connection: close\r\nContent", 1);
+            stream.write_all(last.as_bytes()).unwrap();
+        }
+    }
+}
+
+/// The instrument of the test above sees what it looks for.
+#[test]
+fn a_lost_request_is_counted_however_it_is_lost() {
+    use Rogue::{Announces, Closes, ClosesUnannounced, CutsShort, Resets};
+    for way in [Resets, Closes, CutsShort, ClosesUnannounced, Announces] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tally = std::thread::scope(|scope| {
+            scope.spawn(|| rogue(&listener, way));
+            until_the_end(address)
+        });
+        let (answered, lost) = if matches!(way, Announces) { (3, 0) } else { (2, 1) };
+        assert_eq!(tally, Tally { sent: 3, answered, lost }, "{way:?}");
     }
 }

@@ -33,9 +33,76 @@ fn module_of(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The part of a source without its unit tests.
-fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap()
+/// The lines of a source that are compiled outside of its unit tests, with their numbers.
+///
+/// An item for tests alone ends on its own line, or on the first one that is not further in than
+/// it and closes it; rustfmt sees to that.
+fn without_tests(text: &str) -> Vec<(usize, &str)> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut kept = Vec::new();
+    let mut lines = text.lines().enumerate().map(|(number, line)| (number + 1, line));
+    while let Some((number, line)) = lines.next() {
+        let code = line.trim();
+        if !code.starts_with("#[cfg(test)]") && !code.starts_with("#[cfg(all(test,") {
+            kept.push((number, line));
+            continue;
+        }
+        let depth = indent(line);
+        let is_attribute = |line: &str| line.trim_start().starts_with("#[");
+        let Some((_, item)) = lines.find(|(_, line)| !is_attribute(line)) else { break };
+        let is_end = |line: &str| line.ends_with(['}', ';', ',']);
+        if !is_end(item) {
+            lines.find(|(_, line)| indent(line) <= depth && !line.is_empty() && is_end(line));
+        }
+    }
+    kept
+}
+
+#[test]
+fn tests_alone_are_left_out() {
+    let source = "\
+one
+    #[cfg(test)]
+    pub fn for_tests(
+        &self,
+    ) {
+        println!();
+
+    }
+two
+#[cfg(test)]
+mod elsewhere;
+#[cfg(all(test, target_os = \"linux\"))]
+#[allow(dead_code)]
+const FEW: [u8; 2] = [
+    1,
+];
+three
+#[cfg(test)]
+use one::{line, only};
+four
+#[cfg(test)]
+mod tests {
+    fn inner() {}
+}
+five";
+    let kept = without_tests(source);
+    let lines: Vec<_> = source.lines().collect();
+    assert!(kept.iter().all(|&(number, line)| lines[number - 1] == line));
+    let kept: Vec<_> = kept.iter().map(|&(_, line)| line).collect();
+    assert_eq!(kept, ["one", "two", "three", "four", "five"]);
+}
+
+/// No source hides behind its first test: what follows it is looked at.
+#[test]
+fn of_each_source_little_but_its_test_module_is_left_out() {
+    for (path, text) in sources("src") {
+        let kept = without_tests(&text);
+        let module = text.lines().position(|line| line == "mod tests {");
+        let before = module.unwrap_or(text.lines().count());
+        let looked_at = kept.iter().filter(|&&(number, _)| number <= before).count();
+        assert!(looked_at * 10 >= before * 9, "{}: {looked_at} of {before}", path.display());
+    }
 }
 
 /// Every `crate::` path names a module that `lib.rs` declares on an earlier line.
@@ -93,8 +160,9 @@ fn the_protocol_core_does_no_io() {
     for (path, text) in sources("src/http") {
         for word in ["std::net", "std::fs", "std::thread", "Instant", "SystemTime::now", "std::os"]
         {
-            let found = without_tests(&text).contains(word);
-            assert!(!found, "{} uses {word}", path.display());
+            for (number, line) in without_tests(&text) {
+                assert!(!line.contains(word), "{}:{number} uses {word}", path.display());
+            }
         }
     }
 }
@@ -125,7 +193,7 @@ fn files_functions_and_lines_are_short() {
         let shown = path.display();
         let in_src = path.components().any(|part| part.as_os_str() == "src");
         if in_src {
-            let lines = without_tests(&text).lines().count();
+            let lines = without_tests(&text).len();
             assert!(lines <= LONGEST_FILE, "{shown} has {lines} lines");
         }
         let mut start = None;
@@ -156,10 +224,10 @@ fn files_functions_and_lines_are_short() {
 fn the_library_prints_nothing_and_leaves_nothing_undone() {
     for (path, text) in sources("src") {
         for word in ["println!", "eprintln!", "dbg!", "todo!", "unimplemented!", ".unwrap()"] {
-            for (number, line) in without_tests(&text).lines().enumerate() {
+            for (number, line) in without_tests(&text) {
                 let comment = line.trim_start().starts_with("//");
                 let found = !comment && line.contains(word);
-                assert!(!found, "{}:{}: {line}", path.display(), number + 1);
+                assert!(!found, "{}:{number}: {line}", path.display());
             }
         }
     }

@@ -31,7 +31,8 @@ impl Logging {
     ///
     /// # Errors
     ///
-    /// If `file` cannot be opened (`BrokenPipe` for a FIFO that nobody reads), or no thread started.
+    /// If `file` cannot be opened (`BrokenPipe` for a FIFO that nobody reads), or no thread can be
+    /// started.
     pub fn start(
         level: LevelFilter,
         bare: bool,

@@ -1,6 +1,9 @@
 //! The options of `server` that say how files are served.
 
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use cws::{CacheLimits, Site, User, config};
+use std::ffi::OsStr;
 
 /// How the files are served.
 #[derive(Debug, clap::Args)]
@@ -49,7 +52,7 @@ pub(crate) struct SiteArgs {
     /// User who may read, with the bcrypt hash of the password, as `htpasswd -nB NAME` prints it;
     /// repeat for more
     #[arg(long, env = "CWS_AUTH", value_name = "NAME:HASH", value_delimiter = ',',
-          value_parser = User::parse, hide_env_values = true)]
+          value_parser = UserParser, hide_env_values = true)]
     pub(crate) auth: Vec<User>,
     /// Serve the top index for unknown paths without an extension, for single-page applications
     #[arg(long, env = "CWS_SPA", value_parser = super::flag())]
@@ -58,6 +61,27 @@ pub(crate) struct SiteArgs {
 
 /// The statuses that a site answers with itself; others are the server's.
 const PAGES: [u16; 8] = [403, 404, 405, 406, 412, 416, 500, 503];
+
+/// Reads users. Unlike those of clap, its errors do not repeat the value, which is a secret.
+#[derive(Debug, Clone)]
+struct UserParser;
+
+impl TypedValueParser for UserParser {
+    type Value = User;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<User, clap::Error> {
+        let text = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
+        text.and_then(User::parse).map_err(|reason| {
+            let message = format!("invalid value for --auth or CWS_AUTH: {reason}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
+}
 
 fn name(text: &str) -> Result<String, String> {
     match text {

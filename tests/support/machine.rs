@@ -1,0 +1,111 @@
+//! Whether the machine could do what a program asked of it: an instrument beside the program.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The share of all processors' time that others may take before they count as a disturbance.
+const OTHERS_MOST: f64 = 0.1;
+
+/// What a thread that wants almost no time may lack it for: beyond it, the machine stood still.
+const STILL_MOST: Duration = Duration::from_millis(30);
+
+/// Processes whose time is not others': those that are measured.
+static OWN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Watches the machine from its start until it is asked.
+pub struct Watch {
+    begin: Option<Times>,
+    stop: Arc<AtomicBool>,
+    metronome: JoinHandle<Duration>,
+}
+
+/// Processor time so far, in the kernel's ticks.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// What there was.
+    all: u64,
+    /// What somebody used.
+    used: u64,
+    /// What this process and those it measures used.
+    own: u64,
+}
+
+/// Counts a process that is measured as such.
+pub fn count_as_own(process: u32) {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner).push(process);
+}
+
+impl Watch {
+    pub fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let metronome = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || longest_standstill(&stop)
+        });
+        Self { begin: Times::now(), stop, metronome }
+    }
+
+    /// What kept the machine from doing what it was asked to, if anything did.
+    pub fn disturbance(self) -> Option<String> {
+        let end = Times::now();
+        self.stop.store(true, SeqCst);
+        let still = self.metronome.join().unwrap();
+        let others = self.begin.zip(end).map_or(0.0, |(begin, end)| end.others_since(begin));
+        if others > OTHERS_MOST {
+            return Some(format!("others took {:.0} % of the processors", 100.0 * others));
+        }
+        (still > STILL_MOST).then(|| format!("the machine stood still for {still:.0?}"))
+    }
+}
+
+/// By how much a sleep was longer than it should have been, at the most.
+fn longest_standstill(stop: &AtomicBool) -> Duration {
+    const BEAT: Duration = Duration::from_millis(2);
+    let mut longest = Duration::ZERO;
+    while !stop.load(SeqCst) {
+        let before = Instant::now();
+        std::thread::sleep(BEAT);
+        longest = longest.max(before.elapsed().saturating_sub(BEAT));
+    }
+    longest
+}
+
+impl Times {
+    /// None where the system does not tell.
+    fn now() -> Option<Self> {
+        let machine = std::fs::read_to_string("/proc/stat").ok()?;
+        let fields = machine.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        let ticks: Vec<u64> = fields.map_while(|ticks| ticks.parse().ok()).collect();
+        // User, nice, system, idle, waiting for a disk, interrupts, soft ones, stolen by the host.
+        // Interrupts are the work of whoever is measured as much as of others, so they are nobody's.
+        let [user, nice, system, idle, disk, hard, soft, stolen, ..] = ticks[..] else {
+            return None;
+        };
+        let used = user + nice + system + stolen;
+        let mut own = ticks_of("/proc/self/stat", true)?;
+        for process in OWN.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // One that has ended is among those that this process has waited for.
+            own += ticks_of(&format!("/proc/{process}/stat"), false).unwrap_or_default();
+        }
+        Some(Self { all: used + idle + disk + hard + soft, used, own })
+    }
+
+    /// The share of the time since then that others used.
+    fn others_since(self, begin: Self) -> f64 {
+        let all = self.all.saturating_sub(begin.all).max(1);
+        let own = self.own.saturating_sub(begin.own);
+        self.used.saturating_sub(begin.used).saturating_sub(own) as f64 / all as f64
+    }
+}
+
+/// The time of a process, and of those it has waited for where asked.
+fn ticks_of(path: &str, with_children: bool) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    // The name stands in brackets, and may have some in it (proc_pid_stat(5)).
+    let (_, fields) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let counted = if with_children { 11..15 } else { 11..13 };
+    fields.get(counted)?.iter().map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
