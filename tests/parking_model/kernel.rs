@@ -184,6 +184,14 @@ impl File {
         true
     }
 
+    /// Waits for a byte, or until the server has closed it.
+    pub fn wait_for_answer(&self) {
+        let mut state = lock(&self.state);
+        while state.outbox == 0 && !state.closed {
+            state = self.changed.wait(state).expect("nobody panics with it");
+        }
+    }
+
     /// Waits until the server has closed it.
     pub fn wait_for_close(&self) {
         let mut state = lock(&self.state);

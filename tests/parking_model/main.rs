@@ -9,6 +9,8 @@
 #![allow(clippy::duplicate_mod, reason = "parking is compiled once for each kind of slot")]
 #![allow(clippy::new_without_default, reason = "so are the originals")]
 
+#[cfg(target_os = "linux")]
+mod fidelity;
 mod kernel;
 mod plan;
 mod planted;
@@ -54,7 +56,7 @@ const NUDGED: Plan = Plan {
 const ASTRAY: Plan = Plan {
     peers: &[
         &[&[Send(2), Receive(2), Send(1), Receive(1), End], &[Send(1), Receive(1), End]],
-        &[&[Send(1), End, Receive(1)]],
+        &[&[Send(1), Leave, End]],
     ],
     strays: 4,
     ..PLAIN

@@ -10,6 +10,8 @@ pub enum Act {
     Send(usize),
     /// Waits for so many answers, of a byte each.
     Receive(usize),
+    /// Waits for an answer, and leaves it in the way of the next one.
+    Leave,
     /// Says no more.
     End,
     Reset,

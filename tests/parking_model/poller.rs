@@ -119,8 +119,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Waits without a timeout: what is found by one alone counts as lost.
-    pub fn wait(&self, ready: &mut ReadyKeys, _timeout: Duration) -> io::Result<()> {
+    /// Waits for ever, or not at all: what is found by a timeout alone counts as lost.
+    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
         let ReadyKeys(keys, most) = ready;
         keys.clear();
         let mut state = lock(&self.0.state);
@@ -140,7 +140,7 @@ impl Poller {
                 }
             }
             let wakeup = std::mem::take(&mut state.wakeup);
-            if wakeup || !keys.is_empty() {
+            if wakeup || !keys.is_empty() || timeout.is_zero() {
                 return Ok(());
             }
             state = self.0.changed.wait(state).expect("nobody panics with it");

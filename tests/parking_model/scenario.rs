@@ -63,6 +63,7 @@ fn meet(address: &Arc<File>, script: &[Act], plan: Plan) {
     for act in script {
         match *act {
             Act::Send(count) => connection.send(count),
+            Act::Leave => connection.wait_for_answer(),
             Act::End => connection.end(),
             Act::Reset => connection.reset(),
             Act::Receive(count) => {
