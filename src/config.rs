@@ -134,7 +134,7 @@ pub const DRAIN_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for which listeners stay, once the server is told to stop, where the kernel keeps back
 /// connections that have not spoken yet: closing would reset them, and their requests may be under
-/// way.
+/// way. Where it keeps none back, [`DRAIN_INTERVAL`] is enough for handshakes that are half way.
 pub const DRAIN_DEFERRED: Duration = Duration::from_millis(250);
 
 /// Readiness events taken from the poller at once.

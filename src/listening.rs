@@ -85,6 +85,43 @@ pub fn defer_accept(listener: &TcpListener, deferred: bool) {
     let _ = (listener, deferred);
 }
 
+/// Has no new connection begin, from now on; those that have begun go on, and wait to be accepted.
+/// False where the system cannot do that.
+///
+/// The kernel drops the segments that open connections, so their clients ask again, after a second
+/// (RFC 6298, section 2), and are refused then, when nobody listens. A connection that is complete
+/// when its listener is closed would be reset instead, and its request lost.
+#[cfg(target_os = "linux")]
+pub fn begin_no_more(listener: &TcpListener) -> bool {
+    use socket2::{SockFilter, SockRef};
+    // Classic BPF (`linux/bpf_common.h`); for a TCP socket the packet begins with the TCP header,
+    // whose byte 13 has the flags (RFC 9293, section 3.1).
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    let filter = [
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    let attached = SockRef::from(listener).attach_filter(&filter);
+    if let Err(error) = &attached {
+        log::debug!("cannot keep connections from beginning: {error}");
+    }
+    attached.is_ok()
+}
+
+/// Other systems have other filters.
+#[cfg(not(target_os = "linux"))]
+pub fn begin_no_more(_listener: &TcpListener) -> bool {
+    false
+}
+
 /// Has connections take no more than [`config::UNSENT_BYTES`] ahead of what can go out.
 ///
 /// What the kernel holds beyond that is of no use: it costs memory for each client that is slow to
@@ -172,6 +209,40 @@ mod tests {
         assert_eq!(waiting(), 2);
         late.write_all(b"x").expect("connected");
         assert_eq!(waiting(), 3);
+    }
+
+    #[test]
+    fn what_has_begun_goes_on_and_nothing_else_begins() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let mut early = TcpStream::connect(address).expect("listening");
+        assert!(begin_no_more(&listener));
+        let wait = std::time::Duration::from_millis(50);
+        let late = TcpStream::connect_timeout(&address, wait).expect_err("nothing begins");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut, "it may ask again");
+        assert!(has_client(&listener));
+        let (mut accepted, _) = listener.accept().expect("it had begun");
+        assert!(!has_client(&listener));
+        early.write_all(b"x").expect("connected");
+        io::Read::read_exact(&mut accepted, &mut [0]).expect("what was sent comes");
+        drop(listener);
+        let late = TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(late.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn what_the_peer_has_not_taken_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut client =
+            TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        let (mut connection, _) = listener.accept().expect("one waits");
+        assert_eq!(unacknowledged(&connection), 0);
+        connection.set_nonblocking(true).expect("a socket");
+        while connection.write(&[0; 64 << 10]).is_ok() {}
+        let left = unacknowledged(&connection);
+        assert!(left > 0);
+        io::Read::read_exact(&mut client, &mut vec![0; 1 << 20]).expect("more than that came");
+        assert!(unacknowledged(&connection) < left);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use crate::connection::{Connection, Step};
 use crate::listening;
 use crate::metrics::CloseReason;
 use crate::parking::Interest;
+use crate::poller::Watched;
 use crate::workers::settle;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Acceptor {
     /// Winds up, once told to: serves on for the drain delay, takes in what the kernel holds
@@ -27,20 +28,17 @@ impl Acceptor {
         if self.drain_deadline.is_none() {
             self.drain_deadline = Some(now + self.context.config.drain_timeout);
             self.admission.enter_stage(Stage::Draining);
-            if self.context.config.defer_accept {
-                self.listeners.iter().for_each(|of| listening::defer_accept(of.source(), false));
-            }
+            self.last_connections = now + self.begin_no_more();
         }
-        // What the kernel holds already was sent in time, and what it keeps back gets a little time
-        // to speak. Where there is no place for it yet, its listener stays for another look; but
-        // nobody gets to fill the backlog again and again.
-        let keeps_back = self.context.config.defer_accept
-            && now < leaving_since + self.context.config.drain_delay + config::DRAIN_DEFERRED;
+        // What the kernel holds already was sent in time, and what has begun gets a little time to
+        // be complete. Where there is no place for it yet, its listener stays for another look; but
+        // nobody gets to fill the backlog again and again, where that is not closed.
+        let more_may_come = now < self.last_connections;
         for at in (0..self.listeners.len()).rev() {
             let mut left = self.drain_accepts;
             let is_empty = self.accept(at, &mut left);
             self.drain_accepts = left;
-            if is_empty && !keeps_back || left == 0 {
+            if is_empty && !more_may_come || left == 0 {
                 self.listeners.remove(at);
             }
         }
@@ -54,6 +52,23 @@ impl Acceptor {
             }
         }
         self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
+    }
+
+    /// Keeps further connections from beginning, and gives the time within which those that have
+    /// begun are complete.
+    fn begin_no_more(&self) -> Duration {
+        let is_deferred = self.context.config.defer_accept;
+        let mut grace = Duration::ZERO;
+        for listener in self.listeners.iter().map(Watched::source) {
+            if is_deferred {
+                listening::defer_accept(listener, false);
+                grace = config::DRAIN_DEFERRED;
+            }
+            if listening::begin_no_more(listener) {
+                grace = grace.max(config::DRAIN_INTERVAL);
+            }
+        }
+        grace
     }
 
     /// Closes what has been idle for a while; who has just been served may be about to ask for

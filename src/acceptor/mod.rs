@@ -48,6 +48,8 @@ pub struct Acceptor {
     next_sweep: Instant,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
+    /// Until then connections that have begun are waited for.
+    last_connections: Instant,
     /// Connections that may still be accepted while draining.
     drain_accepts: usize,
 }
@@ -91,6 +93,7 @@ impl Acceptor {
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
             leaving_since: None,
             drain_deadline: None,
+            last_connections: Instant::now(),
             drain_accepts: config::BACKLOG as usize,
         })
     }
