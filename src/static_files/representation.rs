@@ -73,8 +73,7 @@ impl StaticFiles {
                     return Response::prepared(Status::OK, &fields).with_body(whole_body(content));
                 };
                 let response = self.response(Status::PARTIAL_CONTENT);
-                let response =
-                    add(partial(response, content.length(), media_type, &parts, bodies))
+                let response = add(partial(response, content.length(), media_type, &parts, bodies))
                     .with_field("Accept-Ranges", "bytes");
                 match coding {
                     Coding::Identity => response,
@@ -110,7 +109,8 @@ impl StaticFiles {
     /// The fields of a response that carries the whole of a file.
     fn fields(&self, media_type: &str, validators: &Validators, coding: Coding) -> Bytes {
         let response = Response::new(Status::OK).with_field("Content-Type", media_type);
-        let mut response = self.add_facts(response, validators).with_field("Accept-Ranges", "bytes");
+        let mut response =
+            self.add_facts(response, validators).with_field("Accept-Ranges", "bytes");
         if coding != Coding::Identity {
             response = response.with_field("Content-Encoding", coding.token());
         }
