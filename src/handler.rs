@@ -57,6 +57,8 @@ pub struct Response {
     body: Body,
     /// It is not the response yet: the handler is to be asked again when this is over.
     wait: Option<Wait>,
+    /// It is not told how long the content would be.
+    is_of_unknown_length: bool,
 }
 
 /// Fields that the server sets itself: those that frame the message, `Date` and `Server`.
@@ -173,7 +175,8 @@ impl Response {
     /// A response without content that has fields which were serialised before.
     pub(crate) fn prepared(status: Status, fields: &Bytes) -> Self {
         let (fields, prepared) = (Vec::new(), fields.clone());
-        Self { status, fields, prepared, body: Body::Empty, wait: None }
+        let (body, wait, is_of_unknown_length) = (Body::Empty, None, false);
+        Self { status, fields, prepared, body, wait, is_of_unknown_length }
     }
 
     /// Sets the fields that were serialised before; they come behind the others.
@@ -241,6 +244,16 @@ impl Response {
             self.fields.extend_from_slice(part.as_bytes());
         }
         self
+    }
+
+    /// Has it say nothing of the length of its content: for HEAD, where that is dear to find out.
+    pub(crate) fn without_length(self) -> Self {
+        Self { is_of_unknown_length: true, ..self }
+    }
+
+    /// True where its length is not to be told.
+    pub(crate) fn is_of_unknown_length(&self) -> bool {
+        self.is_of_unknown_length
     }
 
     /// Sets the content.

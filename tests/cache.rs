@@ -3,16 +3,18 @@
 
 mod support;
 
-use cws::{CacheLimits, Config, Server, StaticFiles};
+use cws::{CacheLimits, Config, Server, StaticFiles, config};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::{RealServer, Reply, Site, command, connect, exchange, get, wait_for};
 
 /// More than is held in memory.
@@ -97,6 +99,151 @@ fn a_large_file_that_was_truncated_gets_a_new_head_at_once() {
     assert_ne!(reply.field("ETag"), Some(etag.as_str()));
 }
 
+/// What a request for the last bytes of `/file` is answered with.
+struct Tail {
+    status: u16,
+    etag: Option<String>,
+    body: Vec<u8>,
+}
+
+/// Asks for the last bytes, unless they are those of a state that is known.
+fn tail(stream: &mut TcpStream, known: Option<&str>) -> Tail {
+    let condition = known.map(|tag| format!("If-None-Match: {tag}\r\n")).unwrap_or_default();
+    let range = format!("Range: bytes=-{TAIL}\r\n");
+    write!(stream, "GET /file HTTP/1.1\r\nHost: a\r\n{range}{condition}\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let (reply, _) = Reply::first(&head, true).unwrap();
+    let length = match reply.field("Content-Length") {
+        Some(length) if reply.status != 304 => length.parse().unwrap(),
+        _ => 0,
+    };
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    // Of the whole the end is compared.
+    body.drain(..length.saturating_sub(TAIL));
+    let etag = reply.field("ETag").map(str::to_owned);
+    Tail { status: reply.status, etag, body }
+}
+
+const TAIL: usize = 100;
+
+/// The kernel sets the time of a file before it copies what is written into it: what is read
+/// between has the new time and the old content.
+#[test]
+fn no_tag_names_two_contents_while_a_file_is_written_in_place() {
+    let site = Site::new();
+    let path = site.put("file", vec![b'a'; 8 << 20]);
+    let server = start(&site);
+    let address = server.addresses()[0];
+    let (is_over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let seen = Mutex::new(HashMap::<String, Vec<u8>>::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut stream = connect(address);
+                let mut known = None;
+                while !is_over.load(Relaxed) {
+                    let Tail { status, etag, body } = tail(&mut stream, known.as_deref());
+                    asked.fetch_add(1, Relaxed);
+                    assert!(matches!(status, 200 | 206 | 304), "{status}");
+                    if status != 304 {
+                        known = etag.clone();
+                    }
+                    if let Some(etag) = etag {
+                        let mut seen = seen.lock().unwrap();
+                        let before = seen.entry(etag.clone()).or_insert_with(|| body.clone());
+                        assert!(*before == body, "{etag} names two contents");
+                    }
+                }
+            });
+        }
+        let few_more = || {
+            let enough = asked.load(Relaxed) + 6;
+            wait_for("answers", || (asked.load(Relaxed) >= enough).then_some(()));
+        };
+        for number in 0..12 {
+            few_more();
+            let mut file = File::options().write(true).open(&path).unwrap();
+            file.write_all(&vec![b'b' + number; 8 << 20]).unwrap();
+            few_more();
+            // Now it is over, and was long ago.
+            let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000 + u64::from(number));
+            file.set_modified(long_ago).unwrap();
+        }
+        few_more();
+        is_over.store(true, Relaxed);
+    });
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.len() >= 8, "states between have tags: {}", seen.len());
+    let mut stream = connect(address);
+    for (etag, body) in seen {
+        let now = tail(&mut stream, Some(&etag));
+        assert_eq!(now.status == 304, body[0] == b'b' + 11, "{etag} is the old one");
+    }
+}
+
+#[test]
+fn a_file_gets_its_validators_when_it_has_been_still() {
+    let site = Site::new();
+    for length in [100, LARGE] {
+        let path = site.put_now("file", vec![b'a'; length]);
+        let server = start(&site);
+        let address = server.addresses()[0];
+        let ask = |fields: &str| {
+            let request =
+                format!("GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
+            Reply::all(&exchange(address, request.as_bytes()), false).remove(0)
+        };
+        // In the second of its change, a minute ahead, so that time does not settle it meanwhile.
+        let ahead = SystemTime::now() + Duration::from_secs(60);
+        File::options().write(true).open(&path).unwrap().set_modified(ahead).unwrap();
+        let date = httpdate::fmt_http_date(ahead);
+        for (fields, status, bytes) in [
+            ("".to_owned(), 200, length),
+            ("Range: bytes=0-9\r\n".to_owned(), 206, 10),
+            (format!("If-Modified-Since: {date}\r\n"), 200, length),
+            (format!("Range: bytes=0-9\r\nIf-Range: {date}\r\n"), 200, length),
+            ("If-Match: *\r\n".to_owned(), 200, length),
+        ] {
+            let reply = ask(&fields);
+            assert_eq!((reply.status, reply.body.len()), (status, bytes), "{fields:?}");
+            assert_eq!((reply.field("ETag"), reply.field("Last-Modified")), (None, None));
+        }
+        assert_eq!(ask(&format!("If-Unmodified-Since: {date}\r\n")).status, 412);
+        assert_eq!(ask("If-Match: \"tag\"\r\n").status, 412);
+        // Nearly long enough ago.
+        let ago = SystemTime::now() - config::CACHE_SETTLE + Duration::from_millis(300);
+        File::options().write(true).open(&path).unwrap().set_modified(ago).unwrap();
+        let etag = wait_for("a tag", || ask("").field("ETag").map(str::to_owned));
+        assert!(SystemTime::now() >= ago + config::CACHE_SETTLE, "not before");
+        let request = format!("GET /file HTTP/1.1\r\nHost: a\r\nIf-None-Match: {etag}\r\n\r\n");
+        assert!(exchange(address, request.as_bytes()).starts_with(b"HTTP/1.1 304"));
+        let part = ask(&format!("Range: bytes=0-9\r\nIf-Range: {etag}\r\n"));
+        assert_eq!((part.status, part.field("ETag")), (206, Some(etag.as_str())));
+    }
+}
+
+/// Servers that share a site's load have copies of it.
+#[test]
+fn copies_have_the_same_tags() {
+    let sites = [Site::new(), Site::new()];
+    let modified = UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
+    let tags = sites.each_ref().map(|site| {
+        for name in ["b", "a"] {
+            let path = site.put(name, "content");
+            File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        let server = start(site);
+        get(server.addresses()[0], "/a").field("ETag").unwrap().to_owned()
+    });
+    assert_eq!(tags[0], tags[1]);
+}
+
 #[test]
 fn an_index_and_a_neighbour_that_appear_are_seen() {
     let site = Site::new();
@@ -171,7 +318,6 @@ fn no_version_is_mixed_with_another_while_files_are_replaced() {
                     let mut tags: HashMap<String, Vec<u8>> = HashMap::new();
                     let mut stream = connect(address);
                     while !is_over.load(Relaxed) {
-                        use std::io::Write;
                         stream.write_all(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
                         let reply = Reply::read(&mut stream);
                         assert_eq!(reply.status, 200);
@@ -219,6 +365,34 @@ fn open_files_are_bounded() {
     }
     let open = open_files("self", &site).len();
     assert!((1..=4).contains(&open), "{open} are open");
+}
+
+/// The space of a file is free again when it has gone, though nobody asks for it any more.
+#[test]
+fn files_that_have_gone_are_not_kept_open() {
+    let site = Site::new();
+    let names = ["removed", "replaced", "moved", "stays"];
+    for name in names {
+        site.put(name, vec![b'x'; LARGE]);
+    }
+    site.put("moved.gz", vec![b'x'; LARGE]);
+    let server = start(&site);
+    for name in names {
+        let request = format!(
+            "GET /{name} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+        );
+        exchange(server.addresses()[0], request.as_bytes());
+    }
+    assert_eq!(open_files("self", &site).len(), 5);
+    let path = |name: &str| site.path().join(name);
+    fs::remove_file(path("removed")).unwrap();
+    fs::rename(site.put("new", "new"), path("replaced")).unwrap();
+    fs::rename(path("moved"), path("elsewhere")).unwrap();
+    let left = wait_for("three to be let go of", || {
+        let open = open_files("self", &site);
+        (open.len() <= 1).then_some(open)
+    });
+    assert_eq!(left, [path("stays")], "what is in its place stays open");
 }
 
 #[test]

@@ -4,10 +4,14 @@
 mod support;
 
 use cws::{Config, Server, StaticFiles};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use support::{Reply, Site, TESTFILE, exchange, get};
 
 const SECRET: &[u8] = b"a secret outside of the root";
@@ -100,6 +104,66 @@ fn no_target_leads_out() {
     }
     // One worker survived them all, the FIFO and the device too.
     assert_eq!(get(address, "/testfile").body, TESTFILE);
+}
+
+/// Whoever opens a FIFO to write waits for a reader. One that only looks would break it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_fifo_is_not_even_opened() {
+    let site = hostile_site();
+    let fifo = site.path().join("root/fifo");
+    symlink("fifo", site.path().join("root/link")).unwrap();
+    symlink("fifo", site.path().join("root/dir/index.html")).unwrap();
+    let server = start(&site, false);
+    let opened = Arc::new(AtomicBool::new(false));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let writer = std::thread::spawn({
+        let (fifo, opened) = (fifo.clone(), Arc::clone(&opened));
+        move || {
+            sender.send(rustix::thread::gettid().as_raw_nonzero()).unwrap();
+            let mut file = File::options().write(true).open(fifo).unwrap();
+            opened.store(true, SeqCst);
+            file.write_all(b"for a reader")
+        }
+    });
+    let stat = format!("/proc/self/task/{}/stat", receiver.recv().unwrap());
+    support::wait_for("the writer to wait", || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        let state = stat.rsplit(") ").next().unwrap().as_bytes()[0];
+        (state == b'S').then_some(())
+    });
+    for _ in 0..10 {
+        for path in ["/fifo", "/link", "/dir/"] {
+            let status = get(server.addresses()[0], path).status;
+            assert!(matches!(status, 200 | 403), "{path}: {status}");
+        }
+    }
+    assert_eq!(get(server.addresses()[0], "/fifo").status, 403);
+    assert!(!opened.load(SeqCst), "it waits for its reader as before");
+    let mut content = String::new();
+    File::open(&fifo).unwrap().read_to_string(&mut content).unwrap();
+    assert_eq!(content, "for a reader");
+    writer.join().unwrap().expect("a reader");
+}
+
+/// What is served is the directory that was opened at start, whatever has its name by now.
+#[test]
+fn a_replaced_root_is_not_served() {
+    for follows in [false, true] {
+        let site = hostile_site();
+        let root = site.path().join("root");
+        let files = StaticFiles::new(&root).unwrap();
+        let files = if follows { files.following_links() } else { files };
+        let server = Server::start(Config { workers: 1, ..Config::default() }, files).unwrap();
+        std::fs::rename(&root, site.path().join("moved")).unwrap();
+        site.put("root/testfile", SECRET);
+        site.put("root/secret", SECRET);
+        let address = server.addresses()[0];
+        assert_eq!(get(address, "/testfile").body, TESTFILE, "follows: {follows}");
+        assert_eq!(get(address, "/secret").status, 404, "follows: {follows}");
+        let listing = String::from_utf8(get(address, "/").body).unwrap();
+        assert!(listing.contains(">dir<") && !listing.contains(">secret<"), "follows: {follows}");
+    }
 }
 
 #[test]

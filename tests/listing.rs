@@ -3,10 +3,12 @@
 
 mod support;
 
+use cws::{Config, Memory, MemoryUse, Server, StaticFiles, config};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
+use std::time::Instant;
 use support::{RealServer, Reply, Site, connect, exchange, get, wait_for};
 
 const ENTRIES: usize = 20_000;
@@ -67,15 +69,127 @@ fn head_tells_what_get_sends() {
     for target in ["/many/", "/many/?format=json", "/"] {
         let request =
             |method| format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let cold = Reply::all(&ask(&server, &request("HEAD")), true).remove(0);
+        assert_eq!(cold.field("Content-Length"), None, "nobody reads the directory for it");
         let got = Reply::all(&ask(&server, &request("GET")), false).remove(0);
-        let head = Reply::all(&ask(&server, &request("HEAD")), true).remove(0);
-        assert_eq!(head.field("Content-Length"), Some(got.body.len().to_string().as_str()));
-        let without_date = |reply: &Reply| {
-            let fields = reply.fields.iter().filter(|(name, _)| name != "Date");
+        // The length is told where it is known, which it is for a second.
+        let head = wait_for("the length", || {
+            let got = get(server.address(), target);
+            let head = Reply::all(&ask(&server, &request("HEAD")), true).remove(0);
+            let length = head.field("Content-Length").map(str::to_owned);
+            length.is_some_and(|length| length == got.body.len().to_string()).then_some(head)
+        });
+        let fields = |reply: &Reply| {
+            let own = |name: &str| ["Date", "Content-Length"].contains(&name);
+            let fields = reply.fields.iter().filter(|(name, _)| !own(name));
             fields.cloned().collect::<Vec<_>>()
         };
-        assert_eq!(without_date(&head), without_date(&got), "{target}");
+        assert_eq!(fields(&head), fields(&got), "{target}");
+        assert_eq!(fields(&cold), fields(&got), "{target}");
     }
+}
+
+/// A connection goes on behind an answer that tells no length.
+#[test]
+fn head_without_a_length_ends_with_its_head() {
+    let server = RealServer::start(site(), &["--workers", "1"]);
+    let two = "HEAD /many/ HTTP/1.1\r\nHost: a\r\n\r\n\
+               HEAD /testfile HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let replies = Reply::all(&ask(&server, two), true);
+    assert_eq!(replies.len(), 2);
+    assert_eq!(replies[0].field("Content-Length"), None);
+    assert_eq!(replies[1].field("Content-Length"), Some("13"));
+}
+
+/// A server of its own for the directory of many files.
+fn start(memory: &Memory) -> Server {
+    let files = StaticFiles::new(site().path()).unwrap();
+    let files = files.with_memory(memory.clone()).with_workers(4);
+    Server::start(Config { workers: 4, ..Config::default() }, files).unwrap()
+}
+
+fn listed(memory: &Memory) -> u64 {
+    memory.held_for(MemoryUse::Listings)
+}
+
+#[test]
+fn all_readers_of_a_directory_share_its_entries() {
+    let memory = Memory::new(100 << 20);
+    let server = start(&memory);
+    let address = server.addresses()[0];
+    assert_eq!(get(address, "/many/").status, 200);
+    let once = listed(&memory);
+    assert!(once > ENTRIES as u64 * 20, "they are counted: {once}");
+    wait_for("an unused listing to be let go of", || (listed(&memory) == 0).then_some(()));
+    // All at once, in orders that have to be made.
+    let readers: Vec<_> = std::thread::scope(|scope| {
+        let queries = ["", "?order=desc", "?sort=size", "?sort=time&order=desc"];
+        let readers: Vec<_> = (0..16)
+            .map(|number| scope.spawn(move || start_reading(address, queries[number % 4])))
+            .collect();
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    assert!(listed(&memory) < once + once / 2, "{} of {once} bytes", listed(&memory));
+    // One that asks later finds the directory unchanged, and takes no more.
+    let unused = listed(&memory);
+    let later = Instant::now() + config::CACHE_FRESH;
+    wait_for("the next second", || (Instant::now() > later).then_some(()));
+    let last = start_reading(address, "");
+    assert!(listed(&memory) <= unused, "{} instead of {unused} bytes", listed(&memory));
+    assert_eq!(memory.refused(), 0);
+    drop((readers, last));
+    wait_for("the memory", || (listed(&memory) == 0).then_some(()));
+}
+
+#[test]
+fn a_directory_that_does_not_fit_is_refused_and_counted() {
+    let memory = Memory::new(64 << 10);
+    let server = start(&memory);
+    let address = server.addresses()[0];
+    for count in 1..4 {
+        let reply = get(address, "/many/");
+        assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+        assert_eq!(memory.refused(), count);
+        assert_eq!(listed(&memory), 0, "nothing is left of it");
+    }
+    assert_eq!(get(address, "/").status, 200, "a small one fits");
+    // What is held for speed alone makes room for others.
+    let few = Memory::new(4 << 10);
+    let site = Site::new();
+    for number in 0..20 {
+        site.put(&format!("dir{number}/file"), "x");
+    }
+    let files = StaticFiles::new(site.path()).unwrap().with_memory(few.clone());
+    let server = Server::start(Config::default(), files).unwrap();
+    for number in 0..20 {
+        assert_eq!(get(server.addresses()[0], &format!("/dir{number}/")).status, 200);
+    }
+    assert!(listed(&few) > 0 && few.held() <= few.most());
+}
+
+#[test]
+fn a_listing_is_of_now_or_of_a_second_ago() {
+    let site = Site::new();
+    site.put("dir/a", "1");
+    let memory = Memory::new(1 << 20);
+    let files = StaticFiles::new(site.path()).unwrap().with_memory(memory);
+    let server = Server::start(Config::default(), files).unwrap();
+    let listing = || get(server.addresses()[0], "/dir/").body;
+    for name in ["b", "c", "d"] {
+        assert!(!names(&listing()).contains(&name.to_owned()));
+        site.put(&format!("dir/{name}"), "1");
+        // Within the tick of the clock that files have a change may not show.
+        let seen = || names(&listing()).contains(&name.to_owned()).then_some(());
+        wait_for("a new name", seen);
+        fs::remove_file(site.path().join("dir/a")).ok();
+    }
+    let changed = Instant::now();
+    site.put("dir/b", "x".repeat(5000));
+    let size = || String::from_utf8(listing()).unwrap().contains("4.9 KiB").then_some(());
+    wait_for("a new size", size);
+    assert!(changed.elapsed() < 3 * config::CACHE_FRESH, "files do not show in a directory's time");
+    fs::remove_dir_all(site.path().join("dir")).unwrap();
+    wait_for("its end", || (get(server.addresses()[0], "/dir/").status == 404).then_some(()));
 }
 
 fn resident_bytes(process: u32) -> usize {
@@ -85,12 +199,15 @@ fn resident_bytes(process: u32) -> usize {
 }
 
 /// Takes a listing as far as its first bytes, into a small window.
-fn start_reading(server: &RealServer) -> TcpStream {
-    let mut stream = connect(server.address());
+fn start_reading(address: SocketAddr, query: &str) -> TcpStream {
+    let mut stream = connect(address);
     let small = socket2::SockRef::from(&stream).set_recv_buffer_size(64 * 1024);
     small.unwrap();
-    stream.write_all(b"GET /many/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
-    stream.read_exact(&mut [0; 100]).unwrap();
+    let request = format!("GET /many/{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut start = [0; 100];
+    stream.read_exact(&mut start).unwrap();
+    assert!(start.starts_with(b"HTTP/1.1 200"), "{}", start.escape_ascii());
     stream
 }
 
@@ -100,7 +217,7 @@ fn slow_readers_hold_neither_a_worker_nor_the_page() {
     let server = RealServer::start(site(), &["--workers", "1"]);
     let whole = get(server.address(), "/many/").body.len();
     let before = resident_bytes(server.pid());
-    let mut readers: Vec<_> = (0..READERS).map(|_| start_reading(&server)).collect();
+    let mut readers: Vec<_> = (0..READERS).map(|_| start_reading(server.address(), "")).collect();
     assert_eq!(get(server.address(), "/testfile").status, 200, "the worker is free");
     let each = (resident_bytes(server.pid()).saturating_sub(before)) / READERS;
     assert!(each < whole / 2, "{each} bytes a reader, of {whole} of the page");

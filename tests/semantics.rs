@@ -315,6 +315,55 @@ fn index_names() {
 }
 
 #[test]
+fn an_index_that_may_not_be_served_gives_way_to_the_next_one() {
+    let files = support::Site::new();
+    files.put("good/index.htm", "htm");
+    files.put("bad/file", "x");
+    for folder in ["good", "bad"] {
+        let link = files.path().join(folder).join("index.html");
+        std::os::unix::fs::symlink("/etc/passwd", link).unwrap();
+    }
+    let server = start(&files);
+    let reply = get(server.addresses()[0], "/good/");
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"htm"[..]));
+    assert_eq!(get(server.addresses()[0], "/bad/").status, 403, "and no listing");
+}
+
+const GUARDS: [&str; 3] = ["Content-Security-Policy", "X-Frame-Options", "Referrer-Policy"];
+
+#[test]
+fn listings_are_guarded() {
+    let files = support::Site::new();
+    files.put("dir/file", "x");
+    let server = start(&files);
+    let address = server.addresses()[0];
+    for target in ["/dir/", "/dir/?format=json", "/"] {
+        for method in ["GET", "HEAD"] {
+            let reply = ask(address, method, target, "");
+            let policy = reply.field(GUARDS[0]).unwrap();
+            for directive in ["default-src", "base-uri", "form-action", "frame-ancestors"] {
+                assert!(policy.contains(&format!("{directive} 'none'")), "{target}: {policy}");
+            }
+            assert!(!policy.contains("unsafe"), "{policy}");
+            assert_eq!(reply.field(GUARDS[1]), Some("DENY"));
+            assert_eq!(reply.field(GUARDS[2]), Some("no-referrer"));
+        }
+    }
+    for path in ["/dir/file", "/nosuch", "/dir"] {
+        let reply = get(address, path);
+        assert!(GUARDS.iter().all(|name| reply.field(name).is_none()), "{path} is the site's own");
+    }
+    // What the site says itself is said once.
+    let mut site = Site::default();
+    for name in GUARDS {
+        site.add_field(&name.to_lowercase(), "own").unwrap();
+    }
+    let server = start_with(&files, site);
+    let reply = get(server.addresses()[0], "/dir/");
+    assert!(GUARDS.iter().all(|name| reply.field(name) == Some("own")), "{reply:?}");
+}
+
+#[test]
 fn listings() {
     let files = support::Site::new();
     files.put("dir/b.txt", "12345");

@@ -194,13 +194,14 @@ impl Connection {
     pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
         let Answer { response, version, head_only, after, made, timing, mut record } = answer;
         let status = response.status();
+        let tells_length = !(head_only && response.is_of_unknown_length());
         let (mut fields, prepared, body) = response.into_parts();
         if let Some(timing) = timing {
             timing.write_field(made, &mut fields);
         }
         let mut head = std::mem::take(&mut context.head);
         head.clear();
-        let content_length = body.length();
+        let content_length = tells_length.then(|| body.length());
         let (close, server_field) = (after != After::Keep, context.config.server_field);
         ResponseHead {
             version,

@@ -46,10 +46,10 @@ pub struct Description {
     pub fields: Bytes,
 }
 
-/// What tells one state of a file from another: which file, how long, changed when. The time of
+/// What tells one state of a file or a directory from another: which one, how long, changed when. The time of
 /// the last change of its inode cannot be set back as that of its content can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     length: u64,
@@ -58,7 +58,8 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    /// That of what this was said of.
+    pub fn of(metadata: &Metadata) -> Self {
         let nanos =
             |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
@@ -136,6 +137,12 @@ impl Held {
     /// clock.
     pub fn is_state_of(&self, metadata: &Metadata) -> bool {
         self.is_settled && self.is_sized && self.stamp == Stamp::of(metadata)
+    }
+
+    /// True where this metadata is of the file that it was taken from, changed or not.
+    pub fn is_file_of(&self, metadata: &Metadata) -> bool {
+        let Stamp { device, inode, .. } = Stamp::of(metadata);
+        (device, inode) == (self.stamp.device, self.stamp.inode)
     }
 
     /// True where it may serve other requests; what is made when it is read may not.

@@ -1,6 +1,7 @@
 //! Files beneath a root, and what they are.
 
+pub mod held;
+pub mod entries;
 pub mod root;
 pub mod media_type;
-pub mod held;
 pub mod cache;

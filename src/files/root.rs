@@ -1,17 +1,21 @@
 //! Opening files beneath a root directory, or not at all.
 
+use super::entries::{Entries, NoRoom};
+use super::held::Stamp;
 use crate::http::target::DecodedPath;
+use crate::memory::Memory;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
-use rustix::fs::OFlags;
-use std::cmp::Ordering;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs as unix;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// A directory whose contents may be served; nothing outside it can be reached through it.
 ///
@@ -37,60 +41,18 @@ pub enum Found {
     Directory,
 }
 
-/// One name in a directory, without the name: there may be many, and they may be held for long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Where its name is among the names of [`Entries`].
-    name_start: u32,
-    name_length: u16,
-    /// It is a directory; otherwise it is a regular file.
-    pub is_directory: bool,
-    /// Its size in bytes.
-    pub size: u64,
-    /// When it was last changed, in nanoseconds since 1970; none where that is out of reach.
-    pub modified: Option<i64>,
+/// A directory that is open to be read.
+#[derive(Debug)]
+pub struct Directory {
+    file: File,
+    relative: PathBuf,
+    stamp: Stamp,
 }
 
-/// What a directory has.
-#[derive(Debug, Clone, Default)]
-pub struct Entries {
-    /// All names, of any bytes, one behind the other.
-    names: Vec<u8>,
-    entries: Vec<Entry>,
-    /// There are more than were asked for.
-    pub truncated: bool,
-}
-
-impl Entries {
-    /// The entries.
-    pub fn as_slice(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// The name of one of them.
-    pub fn name(&self, entry: &Entry) -> &[u8] {
-        let start = entry.name_start as usize;
-        &self.names[start..start + usize::from(entry.name_length)]
-    }
-
-    /// Adds one; a name that is longer than any file system has is left out.
-    pub fn push(&mut self, name: &[u8], is_directory: bool, size: u64, modified: Option<i64>) {
-        let start = u32::try_from(self.names.len());
-        if let (Ok(name_start), Ok(name_length)) = (start, u16::try_from(name.len())) {
-            self.names.extend_from_slice(name);
-            self.entries.push(Entry { name_start, name_length, is_directory, size, modified });
-        }
-    }
-
-    /// Sorts them by an order that may look at their names.
-    pub fn sort_by(&mut self, order: impl Fn((&[u8], &Entry), (&[u8], &Entry)) -> Ordering) {
-        let mut entries = std::mem::take(&mut self.entries);
-        entries
-            .sort_unstable_by(|one, other| order((self.name(one), one), (self.name(other), other)));
-        self.entries = entries;
-        // They may be held for as long as their reader takes.
-        self.entries.shrink_to_fit();
-        self.names.shrink_to_fit();
+impl Directory {
+    /// What tells this state of it from others; not what becomes of the files in it.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
     }
 }
 
@@ -101,6 +63,10 @@ pub enum NotServed {
     NotFound,
     /// It may not be read, leads out of the root, or is no file (a FIFO, a device, a socket).
     Forbidden,
+    /// It has another size than it tells, and is too long to be read before it is sent.
+    Unsized,
+    /// What it takes is in use for others.
+    Busy,
     /// The system is out of descriptors or memory for now.
     Exhausted(io::Error),
     /// Reading failed.
@@ -147,70 +113,111 @@ impl Root {
         self.open_beneath(&joined)
     }
 
-    /// What is in the directory that `path` names, in no order: the files and directories whose
-    /// names are `wanted`, `most` at most. Links are what they lead to, and what cannot be served
-    /// is left out.
-    pub fn list(
-        &self,
-        path: &DecodedPath,
-        most: usize,
-        wanted: impl Fn(&[u8]) -> bool,
-    ) -> Result<Entries, NotServed> {
+    /// Opens the directory that `path` names.
+    pub fn open_directory(&self, path: &DecodedPath) -> Result<Directory, NotServed> {
         let relative = if path.as_bytes().is_empty() { b"." } else { path.as_bytes() };
-        let relative = Path::new(OsStr::from_bytes(relative));
-        let dir = self.open_dir(relative).map_err(NotServed::from_open)?;
+        let relative = PathBuf::from(OsStr::from_bytes(relative));
+        let file = self.open_name(&relative, OFlags::DIRECTORY).map_err(NotServed::from_open)?;
+        let metadata = file.metadata().map_err(NotServed::Failed)?;
         // One that was removed is empty, and not there.
-        if dir.dir_metadata().map_err(NotServed::Failed)?.nlink() == 0 {
+        if unix::MetadataExt::nlink(&metadata) == 0 {
             return Err(NotServed::NotFound);
         }
-        let mut found = Entries::default();
-        for entry in dir.entries().map_err(NotServed::Failed)? {
-            let name = entry.map_err(NotServed::Failed)?.file_name();
-            if !wanted(name.as_bytes()) {
+        Ok(Directory { file, relative, stamp: Stamp::of(&metadata) })
+    }
+
+    /// What is in a directory: the files and directories whose names are `wanted`, `most` at most.
+    /// Links are what they lead to, and what cannot be served is left out.
+    pub fn read_directory(
+        &self,
+        directory: Directory,
+        most: usize,
+        memory: &Memory,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Entries, NotServed> {
+        let no_room = |NoRoom| NotServed::Busy;
+        let Directory { file, relative, .. } = directory;
+        let failed = |error: Errno| NotServed::Failed(error.into());
+        // Its path is held twice: to find it, and to show it.
+        let of_path = 2 * relative.as_os_str().len() as u64;
+        let mut found = Entries::within(memory, of_path).map_err(no_room)?;
+        let mut entries = rustix::fs::Dir::new(file).map_err(failed)?;
+        while let Some(entry) = entries.read() {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") || !wanted(name.to_bytes()) {
                 continue;
             }
-            if found.entries.len() == most {
+            if found.as_slice().len() == most {
                 found.truncated = true;
                 break;
             }
-            // What vanished meanwhile, or leads out, is not there.
-            let linked = || self.metadata(&relative.join(&name));
-            let Some(metadata) = dir.metadata(&name).ok().or_else(linked) else { continue };
-            if metadata.is_file() || metadata.is_dir() {
-                let since_epoch = metadata.modified().ok().and_then(|modified| {
-                    modified.into_std().duration_since(SystemTime::UNIX_EPOCH).ok()
-                });
-                let modified = since_epoch.and_then(|time| i64::try_from(time.as_nanos()).ok());
-                found.push(name.as_bytes(), metadata.is_dir(), metadata.len(), modified);
+            // A link is resolved beneath the root, which is dear; anything else is in this very
+            // directory. What vanished meanwhile, or leads out, is not there.
+            let seen = match entry.file_type() {
+                FileType::RegularFile | FileType::Directory | FileType::Unknown => {
+                    let at = entries.fd().map_err(failed)?;
+                    statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Seen::of(&stat)).ok()
+                }
+                FileType::Symlink => Some(Seen::link()),
+                _ => None,
+            };
+            let linked = || self.look(&relative.join(OsStr::from_bytes(name.to_bytes()))).ok();
+            let seen = seen.and_then(|seen| match seen.kind {
+                FileType::Symlink => linked(),
+                _ => Some(seen),
+            });
+            if let Some(Seen { kind, size, modified }) = seen
+                && matches!(kind, FileType::RegularFile | FileType::Directory)
+            {
+                let is_directory = kind == FileType::Directory;
+                found.push(name.to_bytes(), is_directory, size, modified).map_err(no_room)?;
             }
         }
+        found.finish();
         Ok(found)
     }
 
-    fn open_dir(&self, relative: &Path) -> io::Result<Dir> {
+    /// Opens what a name is, in the way that `flags` say beside reading.
+    fn open_name(&self, relative: &Path, flags: OFlags) -> io::Result<File> {
         if self.follows_links {
-            return Dir::open_ambient_dir(self.path.join(relative), ambient_authority());
+            // Relative to the root that was opened, whatever has its name by now.
+            let flags = flags | OFlags::CLOEXEC;
+            let open = || rustix::fs::openat(&self.dir, relative, flags, Mode::empty());
+            return Ok(File::from(rustix::io::retry_on_intr(open)?));
         }
-        match self.dir.open_dir(relative) {
+        let mut options = OpenOptions::new();
+        OpenOptionsExt::custom_flags(options.read(true), flags.bits() as i32);
+        let opened = match self.dir.open_with(relative, &options) {
             Err(error) if is_escape(&error) => {
-                self.dir.open_dir(self.resolve_link(relative, error)?)
+                self.dir.open_with(self.resolve_link(relative, error)?, &options)
             }
             opened => opened,
-        }
+        };
+        opened.map(cap_std::fs::File::into_std)
     }
 
-    /// The metadata of what a link leads to.
-    fn metadata(&self, relative: &Path) -> Option<Metadata> {
+    /// What a name leads to, without opening it.
+    fn look(&self, relative: &Path) -> io::Result<Seen> {
+        #[cfg(target_os = "linux")]
+        let seen = Seen::of(&rustix::fs::fstat(self.open_name(relative, OFlags::PATH)?)?);
+        #[cfg(not(target_os = "linux"))]
+        let seen = self.look_by_name(relative)?;
+        Ok(seen)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn look_by_name(&self, relative: &Path) -> io::Result<Seen> {
         if self.follows_links {
-            let metadata = fs::metadata(self.path.join(relative)).ok()?;
-            return Some(Metadata::from_just_metadata(metadata));
+            return Ok(Seen::of(&statat(&self.dir, relative, AtFlags::empty())?));
         }
-        match self.dir.metadata(relative) {
+        let metadata = match self.dir.metadata(relative) {
             Err(error) if is_escape(&error) => {
-                self.dir.metadata(self.resolve_link(relative, error).ok()?).ok()
+                self.dir.metadata(self.resolve_link(relative, error)?)
             }
-            metadata => metadata.ok(),
-        }
+            metadata => metadata,
+        }?;
+        Ok(Seen::of_metadata(&metadata))
     }
 
     /// The name that what a link leads to has beneath the root. Where it leads out, the error is
@@ -224,26 +231,30 @@ impl Root {
         }
     }
 
+    /// Opens a file, and nothing else: opening a FIFO would let its writer begin, who would have
+    /// lost his reader a moment later.
     fn open_beneath(&self, relative: &[u8]) -> Result<Found, NotServed> {
         let relative = Path::new(OsStr::from_bytes(relative));
-        // Opening a FIFO or a terminal must neither block nor take it over.
-        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-        let opened = if self.follows_links {
-            let mut options = fs::OpenOptions::new();
-            unix::OpenOptionsExt::custom_flags(options.read(true), flags);
-            options.open(self.path.join(relative))
-        } else {
-            let mut options = OpenOptions::new();
-            OpenOptionsExt::custom_flags(options.read(true), flags);
-            match self.dir.open_with(relative, &options) {
-                Err(error) if is_escape(&error) => self
-                    .resolve_link(relative, error)
-                    .and_then(|beneath| self.dir.open_with(beneath, &options)),
-                opened => opened,
-            }
-            .map(cap_std::fs::File::into_std)
+        // What was looked at is opened, and no other that has its name by then.
+        #[cfg(target_os = "linux")]
+        let (seen, reopen) = {
+            let place = self.open_name(relative, OFlags::PATH).map_err(NotServed::from_open)?;
+            let stat = rustix::fs::fstat(&place).map_err(|e| NotServed::Failed(e.into()))?;
+            (Seen::of(&stat), move |flags| reopen(&place, flags))
         };
-        let file = opened.map_err(NotServed::from_open)?;
+        #[cfg(not(target_os = "linux"))]
+        let (seen, reopen) = (self.look(relative).map_err(NotServed::from_open)?, |_| {
+            Err(io::Error::from(ErrorKind::Unsupported))
+        });
+        match seen.kind {
+            FileType::RegularFile => {}
+            FileType::Directory => return Ok(Found::Directory),
+            _ => return Err(NotServed::Forbidden),
+        }
+        // Should it be a FIFO or a terminal by now, that must neither block nor take it over.
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        let by_name = |_| self.open_name(relative, flags);
+        let file = reopen(flags).or_else(by_name).map_err(NotServed::from_open)?;
         let metadata = file.metadata().map_err(NotServed::Failed)?;
         match metadata.file_type() {
             kind if kind.is_file() => Ok(Found::File(file, metadata)),
@@ -253,14 +264,73 @@ impl Root {
     }
 }
 
+/// Opens what a descriptor stands for, which was opened only to look at it. It takes `/proc`;
+/// where that is missing this is an error.
+#[cfg(target_os = "linux")]
+fn reopen(place: &File, flags: OFlags) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    unix::OpenOptionsExt::custom_flags(options.read(true), flags.bits() as i32);
+    options.open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+}
+
+/// What can be said of a name without opening it.
+struct Seen {
+    kind: FileType,
+    size: u64,
+    /// In nanoseconds since 1970; none where that is out of reach.
+    modified: Option<i64>,
+}
+
+impl Seen {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ from system to system")]
+    fn of(stat: &rustix::fs::Stat) -> Self {
+        let seconds = stat.st_mtime as i64;
+        let nanos = seconds.checked_mul(1_000_000_000);
+        let nanos = nanos.and_then(|nanos| nanos.checked_add(stat.st_mtime_nsec as i64));
+        Self {
+            kind: FileType::from_raw_mode(stat.st_mode),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: nanos.filter(|&nanos| nanos >= 0),
+        }
+    }
+
+    /// A link of which nothing else is known.
+    fn link() -> Self {
+        Self { kind: FileType::Symlink, size: 0, modified: None }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of_metadata(metadata: &cap_std::fs::Metadata) -> Self {
+        let kind = match metadata.file_type() {
+            kind if kind.is_file() => FileType::RegularFile,
+            kind if kind.is_dir() => FileType::Directory,
+            _ => FileType::Unknown,
+        };
+        let modified = metadata.modified().ok().map(cap_std::time::SystemTime::into_std);
+        let since = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified = since.and_then(|time| i64::try_from(time.as_nanos()).ok());
+        Self { kind, size: metadata.len(), modified }
+    }
+}
+
 /// True where the resolution of a name led out of the root.
 fn is_escape(error: &io::Error) -> bool {
     error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }
 
 impl NotServed {
+    /// Why reading what was opened failed.
+    pub fn from_read(error: io::Error) -> Self {
+        match error.kind() {
+            // It is no file that has an end: what reads it waits for more.
+            ErrorKind::WouldBlock => Self::Forbidden,
+            ErrorKind::FileTooLarge => Self::Unsized,
+            ErrorKind::OutOfMemory => Self::Exhausted(error),
+            _ => Self::Failed(error),
+        }
+    }
+
     fn from_open(error: io::Error) -> Self {
-        use rustix::io::Errno;
         match Errno::from_io_error(&error) {
             Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Self::NotFound,
             // A socket cannot be opened; a loop of links leads nowhere.

@@ -14,8 +14,9 @@ pub struct ResponseHead<'a> {
     pub status: Status,
     /// Serialised header fields, each with its line end.
     pub fields: [&'a [u8]; 2],
-    /// The length of the content, where the status allows content.
-    pub content_length: u64,
+    /// The length of the content, where the status allows content; in an answer to HEAD it may be
+    /// left out.
+    pub content_length: Option<u64>,
     /// The connection ends after this response.
     pub close: bool,
     /// `Server` is said.
@@ -40,9 +41,9 @@ impl ResponseHead<'_> {
         push(into, [b"\r\nDate: ", date]);
         into.extend_from_slice(b"\r\n");
         push(into, self.fields);
-        if !self.status.forbids_content() {
+        if let Some(length) = self.content_length.filter(|_| !self.status.forbids_content()) {
             into.extend_from_slice(b"Content-Length: ");
-            push_decimal(into, self.content_length);
+            push_decimal(into, length);
             into.extend_from_slice(b"\r\n");
         }
         into.extend_from_slice(match (self.close, self.version) {
@@ -116,7 +117,7 @@ mod tests {
             version,
             status,
             fields: [b"A: ", b"b\r\n"],
-            content_length: 1234567890,
+            content_length: Some(1234567890),
             close,
             server_field: true,
         }

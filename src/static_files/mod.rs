@@ -15,7 +15,9 @@ use crate::http::coding::Coding;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Target};
+use crate::memory::Memory;
 use bytes::Bytes;
+use listing::Listings;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use representation::whole_body;
 use std::io;
@@ -51,8 +53,11 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 pub struct StaticFiles {
     files: Files,
     site: Site,
+    listings: Listings,
     /// The fields that every response of the site gets.
     common: Bytes,
+    /// The fields that every listing gets, the common ones among them.
+    of_listings: Bytes,
     not_found: Prepared,
 }
 
@@ -79,15 +84,17 @@ impl StaticFiles {
     /// within the default [`CacheLimits`].
     pub fn new(root: &Path) -> io::Result<Self> {
         let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
+        let listings = Listings::new(Memory::new(config::LISTING_BYTES), num_cpus::get());
         let site = Site::default();
-        let common = site.common_fields();
+        let (common, of_listings) = (site.common_fields(), site.listing_fields(&listing::GUARDS));
         let not_found = Prepared::not_found(&common);
-        Ok(Self { files, site, common, not_found })
+        Ok(Self { files, site, listings, common, of_listings, not_found })
     }
 
     /// Serves them in another manner.
     pub fn with_site(mut self, site: Site) -> Self {
         self.common = site.common_fields();
+        self.of_listings = site.listing_fields(&listing::GUARDS);
         self.not_found = Prepared::not_found(&self.common);
         self.site = site;
         self
@@ -96,6 +103,20 @@ impl StaticFiles {
     /// Holds files within other limits, or none at all.
     pub fn with_cache(mut self, limits: Option<CacheLimits>) -> Self {
         self.files = self.files.with_cache(limits);
+        self
+    }
+
+    /// Holds the entries of directories within this budget, instead of one of
+    /// [`config::LISTING_BYTES`] of their own.
+    pub fn with_memory(mut self, memory: Memory) -> Self {
+        self.listings = self.listings.with_memory(memory);
+        self
+    }
+
+    /// Has at most half of so many workers read directories, instead of half as many as there are
+    /// processors; one may in any case.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.listings = self.listings.with_workers(workers);
         self
     }
 
@@ -159,9 +180,7 @@ impl StaticFiles {
         if !self.site.listing {
             return Err(NotServed::Forbidden);
         }
-        let wanted = |name: &[u8]| self.site.hidden || !name.starts_with(b".");
-        let entries = self.files.root().list(path, config::LISTING_ENTRIES, wanted)?;
-        Ok(self.complete(listing::response(request, path, entries)))
+        self.listing(request, path)
     }
 
     /// The first index that a directory has.
@@ -194,16 +213,28 @@ impl StaticFiles {
             NotServed::Forbidden => {
                 self.error(Status::FORBIDDEN, "This server may not serve what you asked for.")
             }
+            NotServed::Unsized => {
+                let explanation = "The size of this file is not known before it is read, and it \
+                                   is too long to be read first.";
+                self.error(Status::FORBIDDEN, explanation)
+            }
+            NotServed::Busy => {
+                log::debug!("cannot list {shown}: no room for more");
+                self.busy("The server is busy with other directories. Try again shortly.")
+            }
             NotServed::Exhausted(error) => {
                 log::warn!("cannot open {shown}: {error}");
-                let explanation = "The server is out of resources. Try again shortly.";
-                self.error(Status::SERVICE_UNAVAILABLE, explanation).with_field("Retry-After", "1")
+                self.busy("The server is out of resources. Try again shortly.")
             }
             NotServed::Failed(error) => {
                 log::error!("cannot read {shown}: {error}");
                 self.error(Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
             }
         }
+    }
+
+    fn busy(&self, explanation: &str) -> Response {
+        self.error(Status::SERVICE_UNAVAILABLE, explanation).with_field("Retry-After", "1")
     }
 
     /// The site's own page for a status, or the one that explains it.
@@ -243,6 +274,15 @@ impl Handler for StaticFiles {
 
     fn give_way(&self) {
         self.files.give_way();
+    }
+
+    fn tend(&self) {
+        self.files.tend();
+        self.listings.tend();
+    }
+
+    fn common_fields(&self) -> Bytes {
+        self.common.clone()
     }
 }
 

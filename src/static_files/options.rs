@@ -106,10 +106,25 @@ impl Site {
         Ok(())
     }
 
+    /// True where the site has a say about this field itself.
+    fn sets(&self, name: &str) -> bool {
+        self.fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+
+    /// The fields that every listing gets, each with its line end: the common ones, and those of
+    /// `guards` that the site does not set itself.
+    pub(super) fn listing_fields(&self, guards: &[(&str, &str)]) -> Bytes {
+        let guards = guards.iter().filter(|(name, _)| !self.sets(name));
+        let response = guards.fold(Response::new(Status::OK), |response, (name, value)| {
+            response.with_field(name, value)
+        });
+        Bytes::from([response.fields(), &self.common_fields()].concat())
+    }
+
     /// The fields that every response of the site gets, each with its line end.
     pub(super) fn common_fields(&self) -> Bytes {
         let mut response = Response::new(Status::OK);
-        let sets = |name: &str| self.fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let sets = |name| self.sets(name);
         // Types are told, not guessed; browsers that guess can be made to run text.
         if !sets("X-Content-Type-Options") {
             response = response.with_field("X-Content-Type-Options", "nosniff");

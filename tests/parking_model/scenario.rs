@@ -54,7 +54,7 @@ pub fn run(plan: Plan) {
     drop(errand);
     Acceptor { world: world.clone(), listener, jobs, accepted: 0 }.run();
     threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
-    world.parking.for_each(|_| panic!("a connection is left"));
+    world.parking.for_each(|_, _| panic!("a connection is left"));
 }
 
 /// A peer's connection, from beginning to end.
@@ -105,10 +105,6 @@ enum Flow {
 impl Parked for Guest {
     fn socket(&mut self) -> &mut Socket {
         &mut self.socket
-    }
-
-    fn deadline(&self) -> Instant {
-        *START + Duration::from_secs(self.accepted)
     }
 }
 
@@ -321,14 +317,21 @@ impl Acceptor {
         }
     }
 
-    /// Closes the connection that has been idle for longest, or looks at all of them.
+    /// Closes the connection that has been idle for longest, or looks at all of them. As in the
+    /// acceptor, who was found may be another by the time it is taken.
     fn sweep(&self) {
         let parking = &self.world.parking;
         if coin() {
             let mut taken = Vec::new();
             parking.take_all(|_| coin(), |guest| taken.push(guest));
             taken.into_iter().for_each(|guest| self.go_on(guest));
-        } else if let Some(mut guest) = parking.take_earliest(Guest::is_idle) {
+            return;
+        }
+        let mut found = Vec::new();
+        parking
+            .for_each(|key, guest| found.extend(guest.is_idle().then_some((guest.accepted, key))));
+        let Some(&(_, key)) = found.iter().min() else { return };
+        if let Some(mut guest) = parking.take_if(key, Guest::is_idle) {
             let flow = match guest.advance() {
                 Flow::Park(_) if guest.is_idle() => Flow::Close,
                 flow => flow,

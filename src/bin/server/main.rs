@@ -197,8 +197,7 @@ fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<Stati
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
     let files = files.with_site(args.site.site()?);
     let files = files.with_cache(site::cache(shares.cache, cws::descriptor_limit()));
-    let files = files;
-    let _ = workers;
+    let files = files.with_memory(shares.memory.clone()).with_workers(workers);
     if let Some(page) = files.missing_error_page() {
         return Err(format!(
             "cannot use the error page {page}: no such file in the root (create it)"

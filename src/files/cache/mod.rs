@@ -121,7 +121,8 @@ impl Files {
         self.look_up(asked, || self.root.find(path).map(|found| (path.clone(), found)))
     }
 
-    /// The first of `names` that is a file in the directory that `path` names, if one is.
+    /// The first of `names` that is a file which may be served in the directory that `path` names,
+    /// if one is. Where there are only others it is forbidden.
     pub fn find_index(
         &self,
         path: &DecodedPath,
@@ -129,14 +130,16 @@ impl Files {
     ) -> Result<Option<Arc<Entry>>, NotServed> {
         let asked = Asked { path: path.as_bytes(), of_index: true };
         let found = self.look_up(asked, || {
+            let mut outcome = Ok((path.clone(), Found::Directory));
             for name in names {
                 match self.root.find_in(path, name) {
                     Ok(Found::Directory) | Err(NotServed::NotFound) => {}
                     Ok(file) => return Ok((path.child(name), file)),
+                    Err(NotServed::Forbidden) => outcome = Err(NotServed::Forbidden),
                     Err(other) => return Err(other),
                 }
             }
-            Ok((path.clone(), Found::Directory))
+            outcome
         })?;
         Ok(match found {
             Lookup::File(entry) => Some(entry),
@@ -153,7 +156,9 @@ impl Files {
             Neighbour::There(_) | Neighbour::Unknown => {}
         }
         let found = self.look_beside(&entry.path, coding, None);
-        if let Some(shelf) = &self.cache {
+        if let Some(shelf) = &self.cache
+            && entry.held.may_be_kept()
+        {
             let mut neighbours = entry.neighbours.clone();
             neighbours[at] = found.clone();
             let (key, path) = (entry.key.clone(), entry.path.clone());
@@ -176,6 +181,34 @@ impl Files {
                 }
             }
         }
+    }
+
+    /// Lets go of files that are held open and have gone, or have become others, since somebody
+    /// asked for them last: their space is their owner's. What is asked for is looked at then.
+    pub fn tend(&self) {
+        let Some(shelf) = &self.cache else { return };
+        let now = Instant::now();
+        for (key, entry) in shelf.entries.iter() {
+            if entry.holds_descriptors() && !entry.is_fresh(now) && !self.is_in_place(&entry) {
+                shelf.entries.remove(&Asked { path: &key.path, of_index: key.of_index });
+            }
+        }
+    }
+
+    /// True where the files that an entry holds open are still what their names lead to.
+    fn is_in_place(&self, entry: &Entry) -> bool {
+        let leads_to = |held: &Held, found: Result<Found, NotServed>| {
+            !held.is_open()
+                || matches!(found, Ok(Found::File(_, metadata)) if held.is_file_of(&metadata))
+        };
+        let beside = Coding::PRECOMPRESSED.iter().zip(&entry.neighbours);
+        leads_to(&entry.held, self.root.find(&entry.path))
+            && beside.into_iter().all(|(coding, neighbour)| match neighbour {
+                Neighbour::There(held) => {
+                    leads_to(held, self.root.find_beside(&entry.path, coding.suffix()))
+                }
+                Neighbour::Unknown | Neighbour::Absent => true,
+            })
     }
 
     /// What is held under `asked`, or what `look` finds.
@@ -201,14 +234,15 @@ impl Files {
             Found::File(file, metadata) => {
                 let held = match known.map(|entry| &entry.held) {
                     Some(held) if held.is_state_of(&metadata) => Arc::clone(held),
-                    _ => Arc::new(Held::load(file, &metadata).map_err(NotServed::Failed)?),
+                    _ => Arc::new(Held::load(file, &metadata).map_err(NotServed::from_read)?),
                 };
                 Ok(Lookup::File(self.take_up(asked, path, now, held, known)))
             }
             Found::Directory => Ok(Lookup::Directory),
         });
         if let Some(shelf) = &self.cache {
-            if known.is_some() && !matches!(outcome, Ok(Lookup::File(_))) {
+            let is_held = |entry: &Entry| entry.held.may_be_kept();
+            if known.is_some() && !matches!(&outcome, Ok(Lookup::File(entry)) if is_held(entry)) {
                 shelf.entries.remove(&asked);
             }
             if matches!(outcome, Err(NotServed::NotFound)) {
@@ -242,8 +276,8 @@ impl Files {
         };
         let entry = Entry { key, path, checked, held, neighbours, weight: 0 };
         match &self.cache {
-            Some(shelf) => shelf.put(entry),
-            None => Arc::new(entry),
+            Some(shelf) if entry.held.may_be_kept() => shelf.put(entry),
+            _ => Arc::new(entry),
         }
     }
 
@@ -262,7 +296,8 @@ impl Files {
             return Neighbour::There(Arc::clone(held));
         }
         match Held::load(file, &metadata) {
-            Ok(held) => Neighbour::There(Arc::new(held)),
+            Ok(held) if held.may_be_kept() => Neighbour::There(Arc::new(held)),
+            Ok(_made_when_read) => Neighbour::Absent,
             Err(error) => {
                 log::warn!("cannot read a file's {} form: {error}", coding.token());
                 Neighbour::Absent

@@ -1,0 +1,154 @@
+//! What a directory has: names, kinds, sizes and times, in memory that was claimed for them.
+
+use crate::config;
+use crate::memory::{Claim, Memory, MemoryUse};
+
+/// One name in a directory, without the name: there may be many, and they may be held for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Where its name is among the names of [`Entries`].
+    name_start: u32,
+    name_length: u16,
+    /// It is a directory; otherwise it is a regular file.
+    pub is_directory: bool,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last changed, in nanoseconds since 1970; none where that is out of reach.
+    pub modified: Option<i64>,
+}
+
+/// What a directory has.
+#[derive(Debug)]
+pub struct Entries {
+    /// All names, of any bytes, one behind the other.
+    names: Vec<u8>,
+    entries: Vec<Entry>,
+    /// There are more than were asked for.
+    pub truncated: bool,
+    claim: Claim,
+    /// The part of the claim that is not for entries.
+    beside: u64,
+}
+
+/// There is no memory for more, or none may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
+
+impl Entries {
+    /// None yet; what they take is claimed from `memory` as they come, and as much as is said for
+    /// what is held beside them.
+    pub fn within(memory: &Memory, beside: u64) -> Result<Self, NoRoom> {
+        let beside = beside + config::LISTING_OVERHEAD;
+        let claim = memory.claim(MemoryUse::Listings, beside).ok_or(NoRoom)?;
+        Ok(Self { names: Vec::new(), entries: Vec::new(), truncated: false, claim, beside })
+    }
+
+    /// The entries.
+    pub fn as_slice(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The name of one of them.
+    pub fn name(&self, entry: &Entry) -> &[u8] {
+        let start = entry.name_start as usize;
+        &self.names[start..start + usize::from(entry.name_length)]
+    }
+
+    /// Adds one; a name that is longer than any file system has is left out.
+    pub fn push(
+        &mut self,
+        name: &[u8],
+        is_directory: bool,
+        size: u64,
+        modified: Option<i64>,
+    ) -> Result<(), NoRoom> {
+        let start = u32::try_from(self.names.len());
+        if let (Ok(name_start), Ok(name_length)) = (start, u16::try_from(name.len())) {
+            make_room(&mut self.names, name.len(), &mut self.claim)?;
+            make_room(&mut self.entries, 1, &mut self.claim)?;
+            self.names.extend_from_slice(name);
+            self.entries.push(Entry { name_start, name_length, is_directory, size, modified });
+        }
+        Ok(())
+    }
+
+    /// Puts directories first, and each kind in the order of the names; gives back what the growing
+    /// took too much.
+    pub fn finish(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by(|one, other| {
+            let of_kind = other.is_directory.cmp(&one.is_directory);
+            of_kind.then_with(|| self.name(one).cmp(self.name(other)))
+        });
+        self.entries = entries;
+        self.entries.shrink_to_fit();
+        self.names.shrink_to_fit();
+        let taken = self.names.capacity() + self.entries.capacity() * size_of::<Entry>();
+        self.claim.resize(self.beside + taken as u64);
+    }
+
+    /// True where the directory had the same in both: what clients see of it is the same.
+    pub fn are_same(&self, others: &Self) -> bool {
+        self.truncated == others.truncated
+            && self.entries.len() == others.entries.len()
+            && self.entries.iter().zip(&others.entries).all(|(one, other)| {
+                let facts = |entry: &Entry| (entry.is_directory, entry.size, entry.modified);
+                facts(one) == facts(other) && self.name(one) == others.name(other)
+            })
+    }
+}
+
+/// Makes room for `more` items, and for as many again as there are.
+fn make_room<T>(items: &mut Vec<T>, more: usize, claim: &mut Claim) -> Result<(), NoRoom> {
+    if items.capacity() - items.len() >= more {
+        return Ok(());
+    }
+    let additional = more.max(items.len()).max(1024 / size_of::<T>().max(1));
+    let grown = items.len() + additional - items.capacity();
+    if !claim.resize(claim.bytes() + (grown * size_of::<T>()) as u64) {
+        return Err(NoRoom);
+    }
+    items.try_reserve_exact(additional).map_err(|_| NoRoom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_they_take_is_claimed_as_they_come_and_given_back() {
+        let memory = Memory::new(1 << 20);
+        let mut entries = Entries::within(&memory, 0).expect("room");
+        let name = [b'n'; 246];
+        let count = (0..).take_while(|_| entries.push(&name, false, 1, None).is_ok()).count();
+        let held = |entries: &Entries| {
+            entries.names.capacity() + entries.entries.capacity() * size_of::<Entry>()
+        };
+        assert!(count > 1500, "{count} names fit");
+        assert!(held(&entries) as u64 <= memory.held() && memory.held() <= memory.most());
+        assert!(memory.refused() == 1 && entries.as_slice().len() == count);
+        entries.finish();
+        assert_eq!(memory.held(), held(&entries) as u64 + config::LISTING_OVERHEAD);
+        assert!(memory.held() < (count as u64 + 100) * 300, "nothing is kept for more");
+        drop(entries);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn the_same_is_the_same_whatever_the_order_it_came_in() {
+        let memory = Memory::new(1 << 20);
+        let made = |names: [&str; 3], size| {
+            let mut entries = Entries::within(&memory, 0).expect("room");
+            for name in names {
+                entries.push(name.as_bytes(), name == "dir", size, Some(1)).expect("room");
+            }
+            entries.finish();
+            entries
+        };
+        let one = made(["b", "a", "dir"], 1);
+        assert_eq!(one.as_slice().iter().map(|entry| one.name(entry)).next(), Some(&b"dir"[..]));
+        assert!(one.are_same(&made(["dir", "a", "b"], 1)));
+        assert!(!one.are_same(&made(["dir", "a", "b"], 2)));
+        assert!(!one.are_same(&made(["dir", "a", "c"], 1)));
+    }
+}

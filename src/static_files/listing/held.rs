@@ -1,0 +1,351 @@
+//! The entries of directories, held for a second: read once for all who ask meanwhile.
+
+use super::page::{put_end, put_row, put_start};
+use super::{Key, View};
+use crate::config;
+use crate::files::entries::{Entries, Entry};
+use crate::files::held::Stamp;
+use crate::files::root::{Directory, NotServed, Root};
+use crate::http::target::DecodedPath;
+use crate::lane::{Lane, Taken};
+use crate::memory::{Claim, Memory, MemoryUse};
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// A directory as it was read, and what its pages have in common. It lives as long as its last
+/// reader, and so does the claim on its memory.
+#[derive(Debug)]
+pub(super) struct Listing {
+    path: DecodedPath,
+    entries: Entries,
+    /// The number of those in front that are directories.
+    directories: usize,
+    /// The entries by size and by time. By name they are in order.
+    orders: [OnceLock<Order>; 2],
+    /// The bytes of all rows, as HTML and as JSON.
+    rows: [OnceLock<u64>; 2],
+}
+
+/// An order of entries, and the claim on its memory.
+#[derive(Debug)]
+struct Order(Vec<u32>, #[allow(dead_code, reason = "it is held, and given back")] Claim);
+
+impl Listing {
+    pub(super) fn new(path: &DecodedPath, entries: Entries) -> Self {
+        let directories = entries.as_slice().partition_point(|entry| entry.is_directory);
+        let (orders, rows) = Default::default();
+        Self { path: path.clone(), entries, directories, orders, rows }
+    }
+
+    pub(super) fn path(&self) -> &DecodedPath {
+        &self.path
+    }
+
+    pub(super) fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// The entry in the given place of a view that was prepared.
+    pub(super) fn entry(&self, place: usize, view: View) -> Option<&Entry> {
+        let entries = self.entries.as_slice();
+        // Directories come first in any view; within each kind the order is reversed.
+        let place = match place {
+            at if at >= entries.len() => return None,
+            at if !view.descending => at,
+            at if at < self.directories => self.directories - 1 - at,
+            at => self.directories + entries.len() - 1 - at,
+        };
+        match self.order(view.key) {
+            None => entries.get(place),
+            Some(order) => entries.get(*order.get()?.0.get(place)? as usize),
+        }
+    }
+
+    /// The bytes of a page that was prepared.
+    pub(super) fn length(&self, view: View) -> u64 {
+        let mut count = Count(0);
+        // Counting cannot fail.
+        let _ = put_start(&mut count, &self.path, view);
+        let _ = put_end(&mut count, self, view);
+        count.0 + self.rows[usize::from(view.json)].get().copied().unwrap_or_default()
+    }
+
+    fn order(&self, key: Key) -> Option<&OnceLock<Order>> {
+        match key {
+            Key::Name => None,
+            Key::Size => Some(&self.orders[0]),
+            Key::Time => Some(&self.orders[1]),
+        }
+    }
+
+    fn is_ready(&self, view: View) -> bool {
+        let has_order = self.order(view.key).is_none_or(|order| order.get().is_some());
+        has_order && self.rows[usize::from(view.json)].get().is_some()
+    }
+
+    /// Finds out what pages of this view need: it takes time for many entries.
+    pub(super) fn prepare(&self, view: View, memory: &Memory) -> Result<(), NotServed> {
+        if let Some(slot) = self.order(view.key)
+            && slot.get().is_none()
+        {
+            let order = self.sorted(view.key, memory).ok_or(NotServed::Busy)?;
+            let _ = slot.set(order);
+        }
+        self.rows[usize::from(view.json)].get_or_init(|| {
+            let mut count = Count(0);
+            for (place, entry) in self.entries.as_slice().iter().enumerate() {
+                let _ = put_row(&mut count, self, entry, place, view);
+            }
+            count.0
+        });
+        Ok(())
+    }
+
+    fn sorted(&self, key: Key, memory: &Memory) -> Option<Order> {
+        let entries = self.entries.as_slice();
+        let bytes = entries.len() * size_of::<u32>();
+        let claim = memory.claim(MemoryUse::Listings, bytes as u64)?;
+        let mut order = Vec::new();
+        order.try_reserve_exact(entries.len()).ok()?;
+        order.extend(0..u32::try_from(entries.len()).ok()?);
+        order.sort_unstable_by_key(|&at| {
+            let entry = &entries[at as usize];
+            let by_key = match key {
+                Key::Name => 0,
+                Key::Size => entry.size,
+                Key::Time => entry.modified.map_or(0, |nanos| nanos.unsigned_abs() + 1),
+            };
+            (!entry.is_directory, by_key, at)
+        });
+        Some(Order(order, claim))
+    }
+}
+
+/// Counts the bytes that are written into it.
+struct Count(u64);
+
+impl fmt::Write for Count {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len() as u64;
+        Ok(())
+    }
+}
+
+/// The directories that were read in the last second, and those that are still being sent.
+///
+/// What is held of one is good for as long as the directory is unchanged, and for no more than
+/// [`config::CACHE_FRESH`]: its own times do not show what becomes of the files in it. If it is
+/// found the same by then, the memory of the old reading stays in use, and its readers share it.
+#[derive(Debug)]
+pub(crate) struct Listings {
+    memory: Memory,
+    lane: Lane,
+    hasher: RandomState,
+    held: Mutex<HashMap<Box<[u8]>, Reading>>,
+}
+
+/// What was read, from which state of the directory, and when.
+#[derive(Debug, Clone)]
+struct Reading {
+    listing: Arc<Listing>,
+    stamp: Stamp,
+    begun: Instant,
+}
+
+impl Listings {
+    /// None yet. They take bytes of `memory`, and half of the `workers` at a time.
+    pub(crate) fn new(memory: Memory, workers: usize) -> Self {
+        let (lane, hasher) = (lane(workers), RandomState::new());
+        Self { memory, lane, hasher, held: Mutex::default() }
+    }
+
+    pub(crate) fn with_memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
+    pub(crate) fn with_workers(self, workers: usize) -> Self {
+        Self { lane: lane(workers), ..self }
+    }
+
+    /// The listing of a directory in this state, if nothing need be done for it.
+    pub(super) fn ready(
+        &self,
+        path: &DecodedPath,
+        stamp: Stamp,
+        view: View,
+    ) -> Option<Arc<Listing>> {
+        let listing = self.fresh(path, stamp)?;
+        listing.is_ready(view).then_some(listing)
+    }
+
+    /// Does what there is to do for the listing, or says who is at it.
+    pub(super) fn make_ready(
+        &self,
+        root: &Root,
+        path: &DecodedPath,
+        directory: Directory,
+        view: View,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Result<Arc<Listing>, Taken>, NotServed> {
+        let turn = match self.lane.enter(self.hasher.hash_one(path.as_bytes())) {
+            Ok(turn) => turn,
+            Err(taken) => return Ok(Err(taken)),
+        };
+        // Another may have done it just before.
+        let listing = match self.fresh(path, directory.stamp()) {
+            Some(listing) => listing,
+            None => self.read(root, path, directory, wanted)?,
+        };
+        listing.prepare(view, &self.memory)?;
+        drop(turn);
+        Ok(Ok(listing))
+    }
+
+    /// Lets go of what is too old to be of use, unless somebody is being sent it: then it takes no
+    /// memory of its own, and the next reading may find it unchanged.
+    pub(crate) fn tend(&self) {
+        self.let_go(|reading| reading.begun.elapsed() >= config::CACHE_FRESH);
+    }
+
+    fn fresh(&self, path: &DecodedPath, stamp: Stamp) -> Option<Arc<Listing>> {
+        let held = self.lock();
+        let reading = held.get(path.as_bytes())?;
+        let is_fresh = reading.stamp == stamp && reading.begun.elapsed() < config::CACHE_FRESH;
+        is_fresh.then(|| Arc::clone(&reading.listing))
+    }
+
+    fn read(
+        &self,
+        root: &Root,
+        path: &DecodedPath,
+        directory: Directory,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Arc<Listing>, NotServed> {
+        let (stamp, begun) = (directory.stamp(), Instant::now());
+        let most = config::LISTING_ENTRIES;
+        let read = root.read_directory(directory, most, &self.memory, &wanted);
+        let entries = match read {
+            // What is held for speed alone gives way, the fresh ones too.
+            Err(NotServed::Busy) if self.let_go(|_| true) => {
+                root.read_directory(root.open_directory(path)?, most, &self.memory, &wanted)?
+            }
+            read => read?,
+        };
+        let before = self.lock().get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
+        let listing = match before {
+            Some(listing) if listing.entries.are_same(&entries) => listing,
+            _ => Arc::new(Listing::new(path, entries)),
+        };
+        let reading = Reading { listing: Arc::clone(&listing), stamp, begun };
+        let replaced = self.lock().insert(path.as_bytes().into(), reading);
+        // Unlocked: there may be megabytes to be given back.
+        drop(replaced);
+        Ok(listing)
+    }
+
+    /// Lets go of those that nobody is being sent and that are `enough`; true where there were any.
+    fn let_go(&self, enough: impl Fn(&Reading) -> bool) -> bool {
+        let is_spare =
+            |reading: &Reading| Arc::strong_count(&reading.listing) == 1 && enough(reading);
+        let mut held = self.lock();
+        let spare: Vec<_> = held.extract_if(|_, reading| is_spare(reading)).collect();
+        drop(held);
+        !spare.is_empty()
+    }
+
+    /// What is held is whole at every moment, so a panic elsewhere cannot have spoiled it.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Reading>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lane(workers: usize) -> Lane {
+    Lane::new((workers / 2).max(1), config::LANE_WAITING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CACHE_FRESH;
+
+    const VIEW: View = View { key: Key::Name, descending: false, json: false };
+
+    fn ask(listings: &Listings, root: &Root, view: View) -> Result<Arc<Listing>, Taken> {
+        let path = DecodedPath::decode(b"/").expect("a path");
+        let directory = root.open_directory(&path).expect("a directory");
+        if let Some(listing) = listings.ready(&path, directory.stamp(), view) {
+            return Ok(listing);
+        }
+        listings.make_ready(root, &path, directory, view, |_| true).expect("room")
+    }
+
+    fn age(listings: &Listings) {
+        for reading in listings.lock().values_mut() {
+            reading.begun = reading.begun.checked_sub(CACHE_FRESH).expect("uptime");
+        }
+    }
+
+    fn site() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("file"), "x").expect("written");
+        let root = Root::open(dir.path()).expect("a root");
+        (dir, root)
+    }
+
+    #[test]
+    fn a_directory_is_read_again_when_it_has_changed_or_a_second_later() {
+        let (dir, root) = site();
+        let listings = Listings::new(Memory::new(1 << 20), 2);
+        let first = ask(&listings, &root, VIEW).expect("a turn");
+        let again = ask(&listings, &root, VIEW).expect("a turn");
+        assert!(Arc::ptr_eq(&first, &again));
+        // A file's change does not show in its directory.
+        std::fs::write(dir.path().join("file"), "longer").expect("written");
+        let held = ask(&listings, &root, VIEW).expect("a turn");
+        assert!(Arc::ptr_eq(&first, &held));
+        age(&listings);
+        let read = ask(&listings, &root, VIEW).expect("a turn");
+        assert_eq!(read.entries().as_slice()[0].size, 6);
+        // What was found the same is the same in memory.
+        age(&listings);
+        let same = ask(&listings, &root, VIEW).expect("a turn");
+        assert!(Arc::ptr_eq(&read, &same) && !Arc::ptr_eq(&first, &same));
+    }
+
+    #[test]
+    fn one_reads_for_all_and_prepares_what_they_want_to_see() {
+        let (_dir, root) = site();
+        let listings = Listings::new(Memory::new(1 << 20), 2);
+        let piece = listings.hasher.hash_one(&b""[..]);
+        let turn = listings.lane.enter(piece).expect("free");
+        assert!(matches!(ask(&listings, &root, VIEW), Err(Taken::Wait(_))));
+        drop(turn);
+        ask(&listings, &root, VIEW).expect("a turn");
+        // Nothing is left to be done for this view, but for another one.
+        let _turn = listings.lane.enter(piece).expect("free");
+        ask(&listings, &root, VIEW).expect("it is ready");
+        let other = View { key: Key::Size, ..VIEW };
+        assert!(matches!(ask(&listings, &root, other), Err(Taken::Wait(_))));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_or_is_sent_is_let_go_of() {
+        let (_dir, root) = site();
+        let memory = Memory::new(1 << 20);
+        let listings = Listings::new(memory.clone(), 2);
+        let listing = ask(&listings, &root, VIEW).expect("a turn");
+        age(&listings);
+        listings.tend();
+        assert_eq!(listings.lock().len(), 1, "it is being sent");
+        drop(listing);
+        let held = memory.held();
+        listings.tend();
+        assert!(listings.lock().is_empty() && held > 0 && memory.held() == 0);
+        ask(&listings, &root, VIEW).expect("a turn");
+        listings.tend();
+        assert_eq!(listings.lock().len(), 1, "it is of use");
+    }
+}
