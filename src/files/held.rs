@@ -79,6 +79,7 @@ impl Held {
     /// A small one is read until two looks at its times agree, so that what is in memory is one
     /// state of it. One that does not hold still is sent from where it is, as a large one.
     pub fn load(file: File, metadata: &Metadata) -> io::Result<Self> {
+        #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
         let now = SystemTime::now();
         let mut stamp = Stamp::of(metadata);
         let mut modified = metadata.modified().ok();
@@ -238,6 +239,7 @@ mod tests {
         std::fs::write(&path, "x").expect("written");
         let metadata = std::fs::metadata(&path).expect("there");
         let stamp = Stamp::of(&metadata);
+        #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
         let at = |ago: Duration| stamp.is_settled(SystemTime::now() + ago);
         assert!(!at(Duration::ZERO));
         assert!(at(config::CACHE_SETTLE));

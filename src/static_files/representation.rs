@@ -48,6 +48,7 @@ impl StaticFiles {
         if !request.is_conditional() {
             return whole().with_body(whole_body(content));
         }
+        #[allow(clippy::disallowed_methods, reason = "compared with dates")]
         let now = SystemTime::now();
         let validators = validators(chosen, now);
         let add = |response| self.add_facts(response, &validators);
@@ -95,6 +96,7 @@ impl StaticFiles {
             let name = entry.path().segments().last().unwrap_or_default();
             let media_type = self.site.media_types.of(name, || entry.held().start()).into_owned();
             // A file with a time in the future is described anew whenever it is checked.
+            #[allow(clippy::disallowed_methods, reason = "compared with dates")]
             let validators = validators(chosen, SystemTime::now());
             let response = Response::new(Status::OK).with_field("Content-Type", &media_type);
             let mut response =
