@@ -50,6 +50,7 @@ impl Record {
             referer: None,
             user_agent: None,
             status: Status::OK,
+            #[allow(clippy::disallowed_methods, reason = "the date in a line")]
             time: SystemTime::now(),
             since,
             queued: now.saturating_duration_since(since),

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{RealServer, Reply, Site, connect, exchange, gated, get, is_installed, wait_for};
+use support::{RealServer, Reply, Site, connect, exchange, gated, get, installed, wait_for};
 
 fn loopback() -> Vec<SocketAddr> {
     vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]
@@ -239,12 +239,12 @@ fn it_is_only_to_look_at() {
     let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
     let (_held, admin) = watched(&server);
     let post =
-        b"POST /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        b"POST /readyz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let reply = Reply::all(&exchange(admin, post), false).remove(0);
     assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET, HEAD")));
     let nothing = get(admin, "/etc/passwd");
     assert_eq!(nothing.status, 404);
-    let head = exchange(admin, b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let head = exchange(admin, b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let head = Reply::all(&head, true).remove(0);
     assert_eq!((head.status, head.body.len()), (200, 0));
     let page = get(admin, "/");
@@ -253,6 +253,54 @@ fn it_is_only_to_look_at() {
     assert!(!text.contains("/* style */") && !text.contains("/* script */"));
     let text = text.replace("http://www.w3.org/2000/svg", "");
     assert!(!text.contains("http://") && !text.contains("https://"), "it asks nobody else");
+}
+
+/// What a page of another site gets whose name was turned to the admin address.
+#[test]
+fn it_answers_to_no_strange_name_but_about_health() {
+    let site = Site::new();
+    let mut own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    own.truncate(own.trim_end().len());
+    // Also where it is bound to all addresses.
+    for admin in ["0", "0.0.0.0:0"] {
+        let options = ["--admin", admin, "--admin-host", "stats.example,b.example", "--quiet"];
+        let server = RealServer::start(&site, &options);
+        let mut admin = server.admin();
+        admin.set_ip(Ipv4Addr::LOCALHOST.into());
+        let ask = |path: &str, host: &str| {
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            Reply::all(&exchange(admin, request.as_bytes()), false).remove(0)
+        };
+        for path in ["/", "/metrics", "/stats.json", "/nothing"] {
+            for host in ["evil.example", "evil.example:9090", "localhost.evil.example"] {
+                let reply = ask(path, host);
+                let text = String::from_utf8(reply.body).unwrap();
+                assert_eq!(reply.status, 421, "{path} of {host}");
+                assert!(text.contains("421 Misdirected Request"), "{text}");
+                assert!(text.contains("--admin-host NAME"), "{text}");
+                assert!(!text.contains("cws_") && !text.contains("workers"), "{text}");
+            }
+            let good = ["127.0.0.1", "192.0.2.7:80", "[::1]:9090", "localhost:1", "a.localhost"];
+            for host in good.into_iter().chain(["stats.example", "B.example:80", &own]) {
+                let expected = if path == "/nothing" { 404 } else { 200 };
+                assert_eq!(ask(path, host).status, expected, "{path} of {host}");
+            }
+        }
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(ask(path, "kubelet.example").status, 200, "{path}");
+        }
+        let nameless = exchange(admin, b"GET /stats.json HTTP/1.0\r\n\r\n");
+        assert!(nameless.starts_with(b"HTTP/1.0 200"), "{}", nameless.escape_ascii());
+    }
+    let mut command = support::command(env!("CARGO_BIN_EXE_server"));
+    command.args(["--root", site.path().to_str().unwrap(), "--admin", "0", "0"]);
+    let server = RealServer::spawn({
+        command.env("CWS_ADMIN_HOST", "c.example,d.example");
+        command
+    });
+    let request = b"GET /metrics HTTP/1.1\r\nHost: d.example\r\nConnection: close\r\n\r\n";
+    assert!(exchange(server.admin(), request).starts_with(b"HTTP/1.1 200"));
 }
 
 #[test]
@@ -301,15 +349,11 @@ fn an_admin_address_that_cannot_be_had_is_a_clear_error() {
 
 #[test]
 fn prometheus_own_tool_finds_nothing_to_mend() {
-    // It comes with all of Prometheus, which is much to install for one check.
-    if !is_installed("promtool") {
-        return;
-    }
+    let Some(mut promtool) = installed("promtool") else { return };
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
     let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
     let (_held, admin) = watched(&server);
     get(server.addresses()[0], "/");
-    let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped());
     let output = feed(promtool, &get(admin, "/metrics").body);
     assert_eq!(output, "", "promtool has nothing to say");

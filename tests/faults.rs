@@ -9,7 +9,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::sync::Arc;
-use support::{RealServer, Site, TESTFILE, command, connect, get, listening_address, wait_for};
+use std::time::Duration;
+use support::{
+    RealServer, Reply, Site, TESTFILE, command, connect, get, listening_address, wait_for,
+};
 
 /// Panics once more while it is dropped, outside of all that guards a handler.
 struct Bomb;
@@ -206,7 +209,7 @@ fn a_standard_error_that_nobody_reads_costs_little_memory() {
     );
     for _ in 0..REQUESTS {
         stream.write_all(request.as_bytes()).unwrap();
-        assert_eq!(support::Reply::read(&mut stream).status, 200);
+        assert_eq!(Reply::read(&mut stream).status, 200);
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -218,25 +221,75 @@ fn a_standard_error_that_nobody_reads_costs_little_memory() {
     assert!(peak < 48 * 1024, "{peak} KiB at the most");
 }
 
-/// Deadlines count on a clock that nobody can set; the other one is for dates.
+/// What lets a program see another clock than the system's, where it is installed.
+#[cfg(target_os = "linux")]
+fn clock_changer() -> Option<std::path::PathBuf> {
+    support::installed("faketime")?;
+    let folders = std::fs::read_dir("/usr/lib").unwrap();
+    let library = |folder: std::path::PathBuf| folder.join("faketime/libfaketimeMT.so.1");
+    let mut libraries = folders.map(|folder| library(folder.unwrap().path()));
+    Some(libraries.find(|library| library.exists()).expect("faketime has a library"))
+}
+
+/// Deadlines count on a clock that nobody can set; the other one is for dates. Of two servers one
+/// is patient with the idle and the other one with half heads, and each shows by what it ends that
+/// it has looked at its deadlines since the clock was set.
+#[cfg(target_os = "linux")]
 #[test]
 fn no_deadline_depends_on_the_wall_clock() {
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let may = ["access_log.rs", "exchange.rs", "held.rs", "representation.rs", "stats.rs"];
-    let mut folders = vec![source];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if !may.contains(&path.file_name().unwrap().to_str().unwrap()) {
-                let text = std::fs::read_to_string(&path).unwrap();
-                assert!(
-                    !text.contains("SystemTime::now"),
-                    "{} asks the wall clock",
-                    path.display()
-                );
-            }
+    const HOUR: Duration = Duration::from_secs(3600);
+    const REQUEST: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
+    let Some(library) = clock_changer() else { return };
+    let site = Site::new();
+    let offset = site.path().join(".offset");
+    let set_clock = |by: &str| {
+        // In one step, as it is read again and again.
+        let new = site.path().join(".new");
+        std::fs::write(&new, by).unwrap();
+        std::fs::rename(new, &offset).unwrap();
+    };
+    set_clock("+0");
+    let start = |timeouts: [&str; 4]| {
+        let mut command = command(env!("CARGO_BIN_EXE_server"));
+        command.args(["--root", site.path().to_str().unwrap(), "0"]).args(timeouts);
+        command.env("LD_PRELOAD", &library).env("FAKETIME_TIMESTAMP_FILE", &offset);
+        command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+        command.envs([("DONT_FAKE_MONOTONIC", "1"), ("NO_FAKE_STAT", "1")]);
+        RealServer::spawn(command)
+    };
+    let open = |server: &RealServer, bytes: &[u8]| {
+        let mut stream = connect(server.address());
+        stream.write_all(bytes).unwrap();
+        stream
+    };
+    let to_idle = start(["--idle-timeout", "1h", "--header-timeout", "100ms"]);
+    let to_heads = start(["--idle-timeout", "100ms", "--header-timeout", "1h"]);
+    let date = |server: &RealServer| {
+        let reply = get(server.address(), "/testfile");
+        httpdate::parse_http_date(reply.field("Date").unwrap()).unwrap()
+    };
+    let begun = date(&to_idle);
+    let mut idle = open(&to_idle, REQUEST);
+    assert_eq!(Reply::read(&mut idle).status, 200);
+    let mut half = open(&to_heads, &REQUEST[..10]);
+    for (clock, hours) in [("+5h", 5), ("-5h", -5), ("+0", 0)] {
+        set_clock(clock);
+        for server in [&to_idle, &to_heads] {
+            wait_for("the step of the clock", || {
+                let noon = date(server) + 12 * HOUR;
+                let passed = noon.duration_since(begun).unwrap().as_secs() / 60;
+                // To half an hour.
+                passed.abs_diff((12 * 60 + hours * 60) as u64).lt(&30).then_some(())
+            });
         }
+        let mut ended = open(&to_idle, &REQUEST[..10]);
+        assert_eq!(Reply::read(&mut ended).status, 408, "the clock at {clock}");
+        idle.write_all(REQUEST).unwrap();
+        assert_eq!(Reply::read(&mut idle).status, 200, "idle, the clock at {clock}");
+        let mut ended = open(&to_heads, REQUEST);
+        assert_eq!(Reply::read(&mut ended).status, 200);
+        assert_eq!(ended.read(&mut [0]).unwrap(), 0, "the clock at {clock}");
     }
+    half.write_all(&REQUEST[10..]).unwrap();
+    assert_eq!(Reply::read(&mut half).status, 200, "half a head");
 }

@@ -1,5 +1,6 @@
 //! What a client gets: content, fields, persistence, pipelines, redirects.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "dates are compared with the clock")]
 
 mod support;
 

@@ -15,6 +15,7 @@ pub fn describe(contenders: &[Contender]) -> Vec<String> {
     let driver = driver.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let driver = driver.unwrap_or_default();
     let driver = driver.split(" [").next().unwrap_or_default().trim().to_owned();
+    #[allow(clippy::disallowed_methods, reason = "the date of the run")]
     let now = humantime::format_rfc3339_seconds(SystemTime::now());
     let mut lines = vec![format!(
         "{} x {model}, kernel {}, {now}; driven by {driver} with one thread, over loopback",

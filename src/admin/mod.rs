@@ -4,6 +4,7 @@
 //! that it tells of is saturated, and until that one has ended.
 
 mod history;
+mod hosts;
 mod metrics_text;
 mod page;
 mod stats;
@@ -15,6 +16,7 @@ use crate::http::status::Status;
 use crate::server::{Observer, Server, StartError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use history::History;
+use hosts::Hosts;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +24,11 @@ use std::thread::{self, JoinHandle};
 
 /// What the admin address answers to.
 const ALLOW: &str = "GET, HEAD";
+
+/// What is said to who asks for another machine's name.
+const STRANGE_NAME: &str = "This page answers to no such host name, so that no other site can read \
+it through a browser. Ask for it by its IP address, as localhost, or by this machine's name; for \
+another name start the server with --admin-host NAME.";
 
 /// The running admin side of a server. Dropping it ends it.
 #[derive(Debug)]
@@ -33,8 +40,18 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves the figures of a server on `listen`.
+    /// Serves the figures of a server on `listen`, to those who ask for an address, `localhost` or
+    /// this machine's name.
     pub fn start(listen: Vec<SocketAddr>, observed: Observer) -> Result<Self, StartError> {
+        Self::start_named(listen, &[], observed)
+    }
+
+    /// The same, also to those who ask for one of `names`: host names without a port.
+    pub fn start_named(
+        listen: Vec<SocketAddr>,
+        names: &[String],
+        observed: Observer,
+    ) -> Result<Self, StartError> {
         let watch = Arc::new(Watch {
             history: Mutex::new(History::new(&observed.snapshot())),
             observed,
@@ -50,7 +67,8 @@ impl Admin {
             http09: false,
             ..Config::default()
         };
-        let server = Server::start(config, Routes(Arc::clone(&watch)))?;
+        let server =
+            Server::start(config, Routes { watch: Arc::clone(&watch), hosts: Hosts::new(names) })?;
         let (stop, stopped) = bounded(0);
         let sampler = thread::Builder::new()
             .name("sampler".to_owned())
@@ -101,16 +119,25 @@ impl Watch {
 
 /// Each path and its answer.
 #[derive(Debug)]
-struct Routes(Arc<Watch>);
+struct Routes {
+    watch: Arc<Watch>,
+    hosts: Hosts,
+}
 
 impl Handler for Routes {
     fn handle(&self, request: &Request<'_>) -> Response {
+        let path = request.target.path.as_bytes();
+        // Health tells nothing, and who looks after it sends what name it likes.
+        let is_health = matches!(path, b"healthz" | b"readyz");
+        if !is_health && !self.hosts.admit(request) {
+            return Response::error(Status::MISDIRECTED_REQUEST, STRANGE_NAME);
+        }
         if !matches!(request.method, Method::Get | Method::Head) {
             return Response::error(Status::METHOD_NOT_ALLOWED, "Here is only to look at.")
                 .with_field("Allow", ALLOW);
         }
-        let Self(watch) = self;
-        let response = match request.target.path.as_bytes() {
+        let watch = &self.watch;
+        let response = match path {
             b"" => page::response(),
             b"metrics" => metrics_text::response(watch),
             b"stats.json" => stats::response(watch),

@@ -203,6 +203,8 @@ impl Connection {
         head.clear();
         let content_length = tells_length.then(|| body.length());
         let (close, server_field) = (after != After::Keep, context.config.server_field);
+        #[allow(clippy::disallowed_methods, reason = "the date of the response")]
+        let now = SystemTime::now();
         ResponseHead {
             version,
             status,
@@ -211,7 +213,7 @@ impl Connection {
             close,
             server_field,
         }
-        .write_to(context.date.text(SystemTime::now()), &mut head);
+        .write_to(context.date.text(now), &mut head);
         let body = if head_only || status.forbids_content() { Body::Empty } else { body };
         context.recorder.responded(status);
         if let Some(record) = &mut record {

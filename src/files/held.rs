@@ -102,6 +102,7 @@ impl Held {
     /// state of it. One that does not hold still is sent from where it is, as a large one. One that
     /// has another size than it tells, as those of `/proc` and `/sys` do, is read to its end.
     pub fn load(file: File, metadata: &Metadata) -> io::Result<Self> {
+        #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
         let now = SystemTime::now();
         let mut stamp = Stamp::of(metadata);
         let mut modified = metadata.modified().ok();
@@ -334,6 +335,7 @@ mod tests {
         std::fs::write(&path, "x").expect("written");
         let metadata = std::fs::metadata(&path).expect("there");
         let stamp = Stamp::of(&metadata);
+        #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
         let at = |ago: Duration| stamp.is_settled(SystemTime::now() + ago);
         assert!(!at(Duration::ZERO));
         assert!(at(config::CACHE_SETTLE));

@@ -49,6 +49,7 @@ impl StaticFiles {
         if !request.is_conditional() {
             return whole().with_body(whole_body(content));
         }
+        #[allow(clippy::disallowed_methods, reason = "compared with dates")]
         let now = SystemTime::now();
         let validators = validators(chosen);
         let add = |response| self.add_facts(response, &validators);

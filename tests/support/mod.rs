@@ -7,6 +7,7 @@
 )]
 
 pub mod browser;
+pub mod machine;
 pub mod wire_cases;
 
 use cws::{Request, Response};
@@ -228,7 +229,7 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 
 /// A GET on a connection of its own, in HTTP/1.1.
 pub fn get(address: SocketAddr, path: &str) -> Reply {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let bytes = exchange(address, request.as_bytes());
     let mut replies = Reply::all(&bytes, false);
     assert_eq!(replies.len(), 1, "one reply to {path}");

@@ -18,9 +18,22 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// A host name without a port.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_name) {
+        return Err("write the name alone, like stats.example".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// Serves the figures of the observed server there, and says where.
-pub(crate) fn start(address: SocketAddr, observed: Observer) -> Result<Admin, String> {
-    let admin = Admin::start(vec![address], observed)
+pub(crate) fn start(
+    address: SocketAddr,
+    names: &[String],
+    observed: Observer,
+) -> Result<Admin, String> {
+    let admin = Admin::start_named(vec![address], names, observed)
         .map_err(|error| format!("cannot start the admin page: {error}"))?;
     for address in admin.addresses() {
         super::announce(&format!("admin page on http://{address}/"));

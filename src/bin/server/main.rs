@@ -119,6 +119,11 @@ struct Args {
     /// Serve metrics, health and the live page there; a port alone is on the loopback address
     #[arg(long, env = "CWS_ADMIN", value_name = "ADDR:PORT", value_parser = admin::address)]
     admin: Option<SocketAddr>,
+    /// Host name that the admin address answers to, beside addresses, localhost and this machine's
+    /// name; repeat for more
+    #[arg(long, env = "CWS_ADMIN_HOST", value_name = "NAME", value_delimiter = ',',
+          value_parser = admin::host)]
+    admin_host: Vec<String>,
     /// Log a line of figures every so often
     #[arg(long, env = "CWS_STATS_INTERVAL", value_name = "DURATION", value_parser = timeout)]
     stats_interval: Option<Duration>,
@@ -180,7 +185,8 @@ fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
     }
     tell_start(args, observer.config());
     // It answers until the server has ended, and says that it is about to.
-    let admin = args.admin.map(|address| admin::start(address, observer.clone())).transpose()?;
+    let start_admin = |address| admin::start(address, &args.admin_host, observer.clone());
+    let admin = args.admin.map(start_admin).transpose()?;
     admin::report_until(&signals, args.stats_interval, &observer);
     server.stopper().stop();
     let most = show(observer.config().drain_timeout);
