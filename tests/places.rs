@@ -55,9 +55,19 @@ fn besiege(server: &Server, bytes: &[u8], pause: Duration, then: impl FnOnce()) 
                 std::thread::sleep(pause);
             }
         });
+        // Dropped at the end of what runs meanwhile, or where that fails.
+        let _end = AtEnd(|| is_over.store(true, Ordering::SeqCst));
         then();
-        is_over.store(true, Ordering::SeqCst);
     });
+}
+
+/// Does something when it is dropped.
+struct AtEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// A new client's whole request is answered in far less than the wait that it would take

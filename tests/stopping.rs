@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{PATIENCE, RealServer, Site, TESTFILE, wait_for};
@@ -71,7 +71,7 @@ fn acceptor_of(server: &RealServer) -> PathBuf {
 }
 
 /// The processor's time that a thread has had; none once it has ended.
-fn time_on_processor(thread: &PathBuf) -> Option<Duration> {
+fn time_on_processor(thread: &Path) -> Option<Duration> {
     let figures = fs::read_to_string(thread.join("schedstat")).ok()?;
     Some(Duration::from_nanos(figures.split(' ').next()?.parse().ok()?))
 }
@@ -94,5 +94,5 @@ fn a_stop_without_connections_costs_no_processor() {
     });
     assert_eq!(server.wait().code(), Some(0));
     let spent = last - before;
-    assert!(spent < cws::config::DRAIN_DEFERRED / 10, "{spent:?}");
+    assert!(spent < cws::config::DRAIN_DEFERRED / 25, "{spent:?}");
 }
