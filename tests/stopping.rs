@@ -44,14 +44,14 @@ fn ask_until_refused(address: SocketAddr, answers: &AtomicUsize) -> Vec<String> 
 #[test]
 fn a_storm_of_connects_loses_nothing() {
     let site = Site::new();
-    for options in [&[][..], &["--no-defer-accept"], &[], &["--no-defer-accept"]] {
+    for options in [&[][..], &[], &["--no-defer-accept"], &["--no-defer-accept"]] {
         let mut server = RealServer::start(&site, &[&["--quiet"], options].concat());
         let address = server.address();
         let answers = AtomicUsize::new(0);
         let lost: Vec<_> = std::thread::scope(|scope| {
             let clients: Vec<_> =
-                (0..32).map(|_| scope.spawn(|| ask_until_refused(address, &answers))).collect();
-            wait_for("a storm", || (answers.load(Ordering::SeqCst) > 500).then_some(()));
+                (0..64).map(|_| scope.spawn(|| ask_until_refused(address, &answers))).collect();
+            wait_for("a storm", || (answers.load(Ordering::SeqCst) > 2000).then_some(()));
             server.signal("TERM");
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
         });
@@ -60,14 +60,15 @@ fn a_storm_of_connects_loses_nothing() {
     }
 }
 
-/// The folder of the acceptor's thread.
+/// The folder of the acceptor's thread, once that has its name.
 fn acceptor_of(server: &RealServer) -> PathBuf {
-    let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let mut threads = threads.map(|thread| thread.unwrap().path());
     let is_acceptor = |thread: &PathBuf| {
         fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim_end() == "acceptor")
     };
-    threads.find(is_acceptor).expect("an acceptor")
+    wait_for("the acceptor", || {
+        let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+        threads.map(|thread| thread.unwrap().path()).find(is_acceptor)
+    })
 }
 
 /// The processor's time that a thread has had; none once it has ended.
