@@ -52,8 +52,8 @@
 //! - Measuring shares nothing: each thread writes its own shard of `metrics`, and readers add up.
 //! - No deadline is restarted by a byte: a body is judged by what came of it in each window of
 //!   time, and a response by what was taken of it.
-//! - No place is held by waiting alone: when all are taken, who has brought least gives way to a new
-//!   client. Whole requests, and responses that are being taken, keep their places.
+//! - No place is held by waiting alone: when all are taken, who has brought least gives way to a
+//!   new client. Whole requests, and responses that are being taken, keep their places.
 //! - The acceptor blocks nowhere but in its wait for events; the one exception is the disk, when it
 //!   sends the rest of a large file whose pages are not in memory.
 

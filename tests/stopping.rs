@@ -1,4 +1,4 @@
-//! The last connections of a server that is told to stop: none is lost, and none costs the processor.
+//! The last connections of a server that is told to stop: none is lost, and none costs a core.
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
