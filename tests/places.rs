@@ -192,3 +192,64 @@ fn who_asks_for_health_gets_in() {
         new_clients_are_served(address, "/healthz", 3);
     }
 }
+
+/// One client of each kind holds a place; as new ones come whose requests take long, they go in
+/// the order of what they have brought.
+#[test]
+fn who_has_brought_least_goes_first() {
+    let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    let (entered, entrances) = crossbeam_channel::unbounded();
+    let (release, released) = crossbeam_channel::bounded::<()>(0);
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/large" => Response::ok("text/plain", large.clone()),
+        b"/hold" => {
+            let _ = entered.send(());
+            let _ = released.recv();
+            Response::ok("text/plain", "held")
+        }
+        _ => Response::ok("text/plain", "small"),
+    };
+    let write_timeout = Duration::from_secs(8);
+    let config = Config { workers: 4, max_connections: 4, write_timeout, ..Config::default() };
+    let config = Config { header_timeout: HOUR, body_timeout: HOUR, idle_timeout: HOUR, ..config };
+    let server = Server::start(config, handler).unwrap();
+    let address = server.addresses()[0];
+    // The last one to go is the first one here: age does not decide between kinds.
+    let kinds: [&[u8]; 4] = [
+        b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfour",
+        &GET[..10],
+        GET,
+    ];
+    let phases = [
+        ConnectionPhase::Flushing,
+        ConnectionPhase::DiscardingBody,
+        ConnectionPhase::ReadingHead,
+        ConnectionPhase::Idle,
+    ];
+    let mut held = Vec::new();
+    for (bytes, phase) in kinds.iter().zip(phases) {
+        let mut stream = connect(address);
+        stream.write_all(bytes).unwrap();
+        wait_for("its phase", || (server.snapshot().connections(phase) == 1).then_some(()));
+        held.push(stream);
+    }
+    let start = Instant::now();
+    wait_for("all to be there for a while", || {
+        (start.elapsed() > cws::config::EVICTABLE_AFTER.max(write_timeout / 15)).then_some(())
+    });
+    let mut new = Vec::new();
+    for left in (0..4).rev() {
+        let mut stream = connect(address);
+        stream.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        entrances.recv_timeout(support::PATIENCE).unwrap();
+        let there = phases.map(|phase| server.snapshot().connections(phase));
+        let expected: [usize; 4] = std::array::from_fn(|kind| usize::from(kind < left));
+        assert_eq!(there, expected, "after {} new ones", 4 - left);
+        new.push(stream);
+    }
+    drop(release);
+    for stream in &mut new {
+        assert_eq!(Reply::read(stream).body, b"held");
+    }
+}
