@@ -7,6 +7,8 @@
 )]
 
 pub mod browser;
+#[cfg(target_os = "linux")]
+pub mod limits;
 pub mod wire_cases;
 
 use cws::{Request, Response};
