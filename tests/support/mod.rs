@@ -8,6 +8,8 @@
 
 pub mod browser;
 pub mod machine;
+#[cfg(target_os = "linux")]
+pub mod limits;
 pub mod wire_cases;
 
 use cws::{Request, Response};
