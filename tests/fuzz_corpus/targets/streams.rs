@@ -134,7 +134,7 @@ pub fn client(bytes: &[u8]) {
             assert_eq!(in_pieces, whole, "cut at {ends:?}");
         }
         let is_over = framing.verdict().is_some();
-        assert_eq!(*taken == bytes.len() || is_over, true);
+        assert!(*taken == bytes.len() || is_over);
         assert_eq!(follow(&mut new(), &[&bytes[..*taken]]).0, *taken);
         assert!(!persistent || matches!(end, Ok(Some(200..=999))), "only what is whole persists");
         assert!(head.len() <= cws::client::MAX_HEAD);
