@@ -8,10 +8,7 @@ use crate::primitives::TcpListener;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use shuttle::thread;
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+use std::time::Duration;
 
 /// What happens while it is parked, and what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +28,6 @@ struct Guest {
 impl Parked for Guest {
     fn socket(&mut self) -> &mut Socket {
         &mut self.socket
-    }
-
-    fn deadline(&self) -> Instant {
-        *START
     }
 }
 
