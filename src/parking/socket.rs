@@ -19,7 +19,6 @@ pub enum Interest {
     /// also the way to hand a connection on without waiting.
     Writable,
     /// A nudge: see `Parking::nudge`. Errors and hang-ups are reported all the same.
-    #[allow(dead_code, reason = "for connections that wait for something else than their peer")]
     Nudge,
 }
 
