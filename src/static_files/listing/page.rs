@@ -129,7 +129,7 @@ fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt:
     page.write_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n")?;
     page.write_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n")?;
     write!(page, "<title>Index of {shown}</title>\n<style>{STYLE}</style></head>\n")?;
-    write!(page, "<body><h1>Index of {}</h1>\n", breadcrumb(path))?;
+    writeln!(page, "<body><h1>Index of {}</h1>", breadcrumb(path))?;
     page.write_str("<table><thead><tr>")?;
     for (key, word, heading) in COLUMNS {
         let (order, aria) = match (key == view.key, view.descending) {
