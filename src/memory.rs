@@ -25,6 +25,12 @@ impl MemoryUse {
     pub const ALL: [Self; 6] =
         [Self::Connections, Self::Heads, Self::Responses, Self::Listings, Self::Files, Self::Log];
 
+    /// The part of a budget that this use may take: readers of directories that change may keep
+    /// what they read for long, and leave enough for those who ask for anything else.
+    fn most_within(self, budget: u64) -> u64 {
+        if self == Self::Listings { budget / 2 } else { budget }
+    }
+
     /// The word that metrics and pages use.
     pub fn label(self) -> &'static str {
         match self {
@@ -129,7 +135,12 @@ impl Memory {
             refused.fetch_add(1, Relaxed);
             return false;
         }
-        uses[of as usize].fetch_add(bytes, Relaxed);
+        let before = uses[of as usize].fetch_add(bytes, Relaxed);
+        if before.saturating_add(bytes) > of.most_within(*most) {
+            self.shrink(of, bytes);
+            refused.fetch_add(1, Relaxed);
+            return false;
+        }
         true
     }
 
@@ -184,6 +195,15 @@ mod tests {
         assert!(heads.resize(10) && memory.has_room(90) && !memory.has_room(u64::MAX));
         drop(heads);
         assert_eq!((memory.held(), memory.held_for(MemoryUse::Heads)), (0, 0));
+    }
+
+    #[test]
+    fn listings_leave_half_to_others() {
+        let memory = Memory::new(100);
+        let mut listings = memory.claim(MemoryUse::Listings, 50).expect("half");
+        assert!(!listings.resize(51) && memory.claim(MemoryUse::Listings, 1).is_none());
+        assert_eq!((memory.refused(), memory.held()), (2, 50));
+        let _heads = memory.claim(MemoryUse::Heads, 50).expect("the other half");
     }
 
     proptest! {

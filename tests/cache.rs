@@ -187,6 +187,7 @@ fn no_tag_names_two_contents_while_a_file_is_written_in_place() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
 fn a_file_gets_its_validators_when_it_has_been_still() {
     let site = Site::new();
     for length in [100, LARGE] {

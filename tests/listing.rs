@@ -154,7 +154,7 @@ fn a_directory_that_does_not_fit_is_refused_and_counted() {
     }
     assert_eq!(get(address, "/").status, 200, "a small one fits");
     // What is held for speed alone makes room for others.
-    let few = Memory::new(4 << 10);
+    let few = Memory::new(12 << 10);
     let site = Site::new();
     for number in 0..20 {
         site.put(&format!("dir{number}/file"), "x");

@@ -348,6 +348,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
     fn only_what_was_still_for_long_has_validators() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
