@@ -52,10 +52,10 @@ pub fn has_client(listener: &TcpListener) -> bool {
 }
 
 /// Bytes that the kernel has taken for a connection's peer, and that the peer has not (tcp(7),
-/// `SIOCOUTQ`).
+/// `SIOCOUTQ`); none where it does not tell.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "no crate that is used here wraps this request")]
-pub fn unacknowledged(connection: impl AsFd) -> usize {
+pub fn unacknowledged(connection: impl AsFd) -> Option<usize> {
     use std::os::fd::AsRawFd;
 
     let mut bytes: libc::c_int = 0;
@@ -63,13 +63,13 @@ pub fn unacknowledged(connection: impl AsFd) -> usize {
     // SAFETY: the descriptor is open while `connection` is borrowed; the kernel writes one `c_int`,
     // which lives until the call returns.
     let outcome = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut bytes) };
-    if outcome == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+    if outcome == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
-/// Other systems do not tell; what the kernel takes counts as taken.
+/// Other systems do not tell.
 #[cfg(not(target_os = "linux"))]
-pub fn unacknowledged(_connection: impl AsFd) -> usize {
-    0
+pub fn unacknowledged(_connection: impl AsFd) -> Option<usize> {
+    None
 }
 
 /// Has the kernel keep a connection back until its first bytes have come, or no longer: so the
@@ -236,11 +236,11 @@ mod tests {
         let mut client =
             TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
         let (mut connection, _) = listener.accept().expect("one waits");
-        assert_eq!(unacknowledged(&connection), 0);
+        assert_eq!(unacknowledged(&connection), Some(0));
         connection.set_nonblocking(true).expect("a socket");
         while connection.write(&[0; 64 << 10]).is_ok() {}
         let left = unacknowledged(&connection);
-        assert!(left > 0);
+        assert!(left > Some(0));
         io::Read::read_exact(&mut client, &mut vec![0; 1 << 20]).expect("more than that came");
         assert!(unacknowledged(&connection) < left);
     }

@@ -7,7 +7,7 @@ use crate::http::fault::Fault;
 use crate::listening;
 use crate::metrics::CloseReason;
 use crate::parking::Socket;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a connection has brought, by which it keeps its place. Who has brought least comes first,
 /// and among those alike who has been so for longest. Where a request is whole, or its response is
@@ -40,7 +40,7 @@ impl Taken {
 
     /// Looks how far it is, with `sent` bytes in the kernel's hands or beyond.
     pub(super) fn look(&mut self, socket: &Socket, sent: u64) {
-        let bytes = sent as i64 - listening::unacknowledged(socket) as i64;
+        let bytes = sent as i64 - listening::unacknowledged(socket).unwrap_or(0) as i64;
         if bytes != self.bytes {
             *self = Self { bytes, since: Instant::now() };
         }
@@ -51,9 +51,10 @@ impl Connection {
     /// What it has to say for its place; none where it keeps that in any case.
     pub fn standing(&self, now: Instant, config: &Config) -> Option<Standing> {
         let has_been = |since, grace| now.saturating_duration_since(since) >= grace;
+        let begun = |wait| self.deadline.checked_sub(wait).unwrap_or(now);
         let (standing, since, grace) = match &self.phase {
             Phase::Idle => {
-                let since = self.deadline - config.idle_timeout;
+                let since = begun(config.idle_timeout);
                 if self.has_asked || has_been(since, config::EVICTABLE_AFTER) {
                     (Standing::Idle(since), since, config::EVICTABLE_AFTER)
                 } else {
@@ -61,15 +62,15 @@ impl Connection {
                 }
             }
             Phase::Lingering { .. } => {
-                let since = self.deadline - config::LINGER_TIMEOUT;
+                let since = begun(config::LINGER_TIMEOUT);
                 (Standing::Idle(since), since, config::EVICTABLE_AFTER)
             }
             Phase::Head(_) => {
-                let since = self.deadline - config.header_timeout;
+                let since = begun(config.header_timeout);
                 (Standing::Head(since), since, config::PARTIAL_GRACE)
             }
             Phase::Body { came, .. } => {
-                let since = self.deadline - config.body_timeout;
+                let since = begun(config.body_timeout);
                 let seconds = now.saturating_duration_since(since).as_secs_f64();
                 let rate = (*came as f64 / seconds) as u64;
                 (Standing::Body(rate, since), since, config::PARTIAL_GRACE)
@@ -77,16 +78,15 @@ impl Connection {
             // It waits for what another does, and has brought all of its request.
             Phase::Ready { .. } if self.deferral.is_some() => return None,
             // Parked until its client has read what came before it.
-            Phase::Ready { .. } => {
-                let since = self.deadline - config.write_timeout;
-                (Standing::Untaken(since), since, config.write_timeout / config::UNTAKEN_SHARE)
-            }
-            Phase::Flushing { taken, .. } => {
-                let since = taken.since;
-                (Standing::Untaken(since), since, config.write_timeout / config::UNTAKEN_SHARE)
-            }
+            Phase::Ready { .. } => untaken(begun(config.write_timeout), config),
+            Phase::Flushing { taken, .. } => untaken(taken.since, config),
         };
-        has_been(since, grace).then_some(standing)
+        // Where the kernel holds nothing for the client, it is not the client that is waited for.
+        let is_ours = || {
+            matches!(standing, Standing::Untaken(_))
+                && listening::unacknowledged(&self.socket) == Some(0)
+        };
+        (has_been(since, grace) && !is_ours()).then_some(standing)
     }
 
     /// True where it holds more memory than each connection has.
@@ -130,4 +130,9 @@ impl Connection {
         };
         self.refuse(fault, context)
     }
+}
+
+/// The claim of a response of which nothing was taken since then, and how long it holds.
+fn untaken(since: Instant, config: &Config) -> (Standing, Instant, Duration) {
+    (Standing::Untaken(since), since, config.write_timeout / config::UNTAKEN_SHARE)
 }
