@@ -81,7 +81,8 @@ fn main() -> ExitCode {
         Err(error) => return cli::usage("client", &error),
     };
     match client::fetch(&args.fetch(), &mut io::stdout().lock()) {
-        Ok(Outcome::Complete { status: Some(400..) }) if args.fail => STATUS_FAILED.into(),
+        // A status below 100 is none, and as bad as a 5xx (RFC 9110, section 15).
+        Ok(Outcome::Complete { status: Some(..100 | 400..) }) if args.fail => STATUS_FAILED.into(),
         // A closed pipe is the reader's way to say "enough", so it is no failure either.
         Ok(Outcome::Complete { .. } | Outcome::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => cli::failure("client", &error.to_string()),

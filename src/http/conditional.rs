@@ -165,6 +165,7 @@ mod tests {
             ("If-None-Match: \"a\", , W/\"b\" ,\"tag\"\r\n", NotModified),
             ("If-None-Match: , \"tag\"\r\n", NotModified),
             ("If-None-Match: ,\t,,\"a\",,\"tag\" ,,\r\n", NotModified),
+            ("If-None-Match: \"tag\", \"b\"\r\n", NotModified),
             ("If-None-Match:\r\n", Holds),
             ("If-None-Match: ,\r\n", Holds),
             ("If-None-Match: \"tag\", nonsense\r\n", Holds),

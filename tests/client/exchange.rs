@@ -135,6 +135,7 @@ fn an_answer_that_does_not_wait_for_the_request_is_read() {
 fn fail_turns_a_status_of_400_or_more_into_exit_code_22() {
     for (response, code) in [
         (&b"HTTP/1.0 399 Odd\r\n\r\n"[..], 0),
+        (b"HTTP/1.0 099 None\r\n\r\n", 22),
         (b"HTTP/1.0 400 Bad Request\r\n\r\nbody", 22),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", 22),
         (b"no status", 0),

@@ -1,4 +1,4 @@
-//! The modules of `cws` that read what comes over the wire, from their own sources, and the targets.
+//! The modules of `cws` that read what comes over the wire, by themselves, and the targets.
 
 // The targets name the crate as others do.
 extern crate self as cws;

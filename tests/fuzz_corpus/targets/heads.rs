@@ -30,9 +30,10 @@ fn scan<'b>(
 
 /// The end of a head depends on its bytes alone, and what has an end the parser can judge.
 pub fn head(bytes: &[u8]) {
+    let ways = ways_to_cut(bytes);
     for limits in [LARGE, SMALL, HeadLimits { http09: false, ..LARGE }] {
         let (outcome, version) = scan([bytes], limits);
-        for ends in ways_to_cut(bytes) {
+        for ends in &ways {
             let in_pieces = scan(ends.iter().map(|&end| &bytes[..end]), limits);
             assert_eq!(in_pieces, (outcome, version), "cut at {ends:?}, {limits:?}");
         }
@@ -96,7 +97,7 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
-/// The elements of all fields of that name, in lower case, by the letter of RFC 9110, section 5.6.1.
+/// The elements of all fields of that name, in lower case, by the letter of RFC 9110 (5.6.1).
 fn list(request: &Request<'_>, name: &str) -> Vec<Vec<u8>> {
     let lines: Vec<&[u8]> = request.fields_named(name).collect();
     let elements = lines.join(&b',').to_ascii_lowercase();
@@ -157,6 +158,9 @@ fn check_against_httparse(bytes: &[u8], request: &Request<'_>) {
 /// No target leads out of the root, whatever it is made of.
 pub fn target(bytes: &[u8]) {
     assert_eq!(is_authority(bytes), authority(bytes).is_some(), "authority");
+    let decoded = DecodedPath::decode(bytes).ok();
+    let segments = decoded.as_ref().map(|path| path.segments().map(<[u8]>::to_vec).collect());
+    assert_eq!(segments, segments_of(bytes), "by the letter");
     for method in [Method::Get, Method::Options, Method::Connect] {
         let name = format!("{method:?}").to_ascii_uppercase();
         for version in [Version::Http09, Version::Http10, Version::Http11] {
@@ -206,6 +210,30 @@ fn check_path(path: &DecodedPath) {
     let encoded: Vec<String> = path.segments().map(encode).collect();
     let again = DecodedPath::decode(encoded.join("/").as_bytes()).expect("well encoded");
     assert_eq!(again.as_bytes(), joined);
+}
+
+/// The segments that a path leads through, by the letter of RFC 3986, section 5.2.4.
+fn segments_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut stack = Vec::new();
+    for segment in path.split(|&byte| byte == b'/') {
+        let mut parts = segment.split(|&byte| byte == b'%');
+        let mut name = parts.next().unwrap_or_default().to_vec();
+        for part in parts {
+            let (digits, rest) = part.split_at_checked(2)?;
+            let text = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
+            name.push(u8::from_str_radix(text, 16).ok()?);
+            name.extend_from_slice(rest);
+        }
+        if name.iter().any(|byte| b"/\0".contains(byte)) {
+            return None;
+        }
+        match &name[..] {
+            b"" | b"." => {}
+            b".." => drop(stack.pop()),
+            _ => stack.push(name),
+        }
+    }
+    Some(stack)
 }
 
 /// The host and the port by the letter of RFC 3986, section 3.2, the slow way.

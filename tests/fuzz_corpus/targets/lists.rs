@@ -167,15 +167,12 @@ pub fn coding(bytes: &[u8]) {
     for (at, coding) in found.iter().enumerate() {
         assert!(!found[at + 1..].contains(coding), "each once");
     }
-    let lower = bytes.to_ascii_lowercase();
-    let has = |word: &[u8]| lower.windows(word.len()).any(|bytes| bytes == word);
-    if !has(b"identity") && !has(b"*") {
-        assert_eq!(found.last(), Some(&Coding::Identity), "what needs no coding is acceptable");
-    }
-    for coding in Coding::PRECOMPRESSED {
-        let named = has(coding.token().as_bytes()) || has(b"*");
-        assert!(named || !found.contains(&coding), "nobody asked for {coding:?}");
-    }
+    // Best first, and what is left out is excluded or was not asked for.
+    let of = |coding: &Coding| quality_of(*coding, &fields);
+    assert!(found.iter().all(|coding| of(coding) > 0));
+    assert!(found.windows(2).all(|pair| of(&pair[0]) >= of(&pair[1])));
+    let left_out = ALL.iter().filter(|coding| !found.contains(coding));
+    assert!(left_out.map(of).all(|quality| quality == 0));
     // A list means the same with empty elements, on one line, and a line an element.
     let with_empty: Vec<Vec<u8>> = fields.iter().map(|field| padded(field)).collect();
     if !bytes.contains(&b'"') {
@@ -186,4 +183,21 @@ pub fn coding(bytes: &[u8]) {
     for (name, quality) in fields.iter().flat_map(|field| elements(field)) {
         assert!(quality <= 1000 && name == name.to_ascii_lowercase());
     }
+}
+
+const ALL: [Coding; 4] = [Coding::Brotli, Coding::Zstandard, Coding::Gzip, Coding::Identity];
+
+/// What the fields say of a coding, in thousandths: by its name, or by `*`, the last of each.
+fn quality_of(coding: Coding, fields: &[&[u8]]) -> u16 {
+    let by = |wanted: &[&[u8]]| {
+        let elements = fields.iter().flat_map(|field| elements(field));
+        elements.filter(|(name, _)| wanted.contains(&&name[..])).last().map(|(_, quality)| quality)
+    };
+    let (names, unless_said): (&[&[u8]], u16) = match coding {
+        Coding::Brotli => (&[b"br"], 0),
+        Coding::Zstandard => (&[b"zstd"], 0),
+        Coding::Gzip => (&[b"gzip", b"x-gzip"], 0),
+        Coding::Identity => (&[b"identity"], 1),
+    };
+    by(names).or_else(|| by(&[b"*"])).unwrap_or(unless_said)
 }
