@@ -56,8 +56,8 @@
 //! - Measuring shares nothing: each thread writes its own shard of `metrics`, and readers add up.
 //! - No deadline is restarted by a byte: a body is judged by what came of it in each window of
 //!   time, and a response by what was taken of it.
-//! - No place is held by waiting alone: when all are taken, who has brought least gives way to a new
-//!   client. Whole requests, and responses that are being taken, keep their places.
+//! - No place is held by waiting alone: when places or memory run out, who has brought least gives
+//!   way. Whole requests, and responses that are being taken, keep their places.
 //! - The acceptor blocks nowhere but in its wait for events. It waits for no disk, and runs nothing
 //!   of a handler's: the pieces of a file that are not in memory, and those of a stream, are sent by
 //!   fetchers, a few threads that may wait. A worker leaves cold pieces to them, too.
@@ -68,7 +68,6 @@
 //!   their own.
 //! - Whatever clients can make the server hold is claimed from one budget in bytes, or it is refused
 //!   and counted.
-//! - When places or memory run out, who has brought least goes first.
 
 mod memory;
 mod lane;

@@ -1,5 +1,6 @@
 //! Files that are held between requests: a change is seen within a second, and nothing is mixed.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
 
 mod support;
 

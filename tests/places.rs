@@ -4,7 +4,7 @@
 mod support;
 
 use cws::{Admin, CloseReason, Config, ConnectionPhase, Request, Response, Server};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -30,9 +30,13 @@ fn start(config: Config) -> Server {
 /// Sends what there is room for.
 fn send(stream: &mut TcpStream, bytes: &[u8]) {
     stream.set_nonblocking(true).unwrap();
-    match stream.write(bytes) {
-        Ok(_) => {}
-        Err(error) => assert_ne!(error.kind(), ErrorKind::InvalidInput, "{error}"),
+    let mut left = bytes;
+    while !left.is_empty() {
+        match stream.write(left) {
+            Ok(count) => left = &left[count..],
+            // It is full, or has had to give way already.
+            Err(_) => break,
+        }
     }
 }
 
@@ -55,9 +59,19 @@ fn besiege(server: &Server, bytes: &[u8], pause: Duration, then: impl FnOnce()) 
                 std::thread::sleep(pause);
             }
         });
+        // Dropped at the end of what runs meanwhile, or where that fails.
+        let _end = AtEnd(|| is_over.store(true, Ordering::SeqCst));
         then();
-        is_over.store(true, Ordering::SeqCst);
     });
+}
+
+/// Does something when it is dropped.
+struct AtEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// A new client's whole request is answered in far less than the wait that it would take
@@ -176,5 +190,66 @@ fn who_asks_for_health_gets_in() {
             })
             .collect();
         new_clients_are_served(address, "/healthz", 3);
+    }
+}
+
+/// One client of each kind holds a place; as new ones come whose requests take long, they go in
+/// the order of what they have brought.
+#[test]
+fn who_has_brought_least_goes_first() {
+    let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    let (entered, entrances) = crossbeam_channel::unbounded();
+    let (release, released) = crossbeam_channel::bounded::<()>(0);
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/large" => Response::ok("text/plain", large.clone()),
+        b"/hold" => {
+            let _ = entered.send(());
+            let _ = released.recv();
+            Response::ok("text/plain", "held")
+        }
+        _ => Response::ok("text/plain", "small"),
+    };
+    let write_timeout = Duration::from_secs(8);
+    let config = Config { workers: 4, max_connections: 4, write_timeout, ..Config::default() };
+    let config = Config { header_timeout: HOUR, body_timeout: HOUR, idle_timeout: HOUR, ..config };
+    let server = Server::start(config, handler).unwrap();
+    let address = server.addresses()[0];
+    // The last one to go is the first one here: age does not decide between kinds.
+    let kinds: [&[u8]; 4] = [
+        b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfour",
+        &GET[..10],
+        GET,
+    ];
+    let phases = [
+        ConnectionPhase::Flushing,
+        ConnectionPhase::DiscardingBody,
+        ConnectionPhase::ReadingHead,
+        ConnectionPhase::Idle,
+    ];
+    let mut held = Vec::new();
+    for (bytes, phase) in kinds.iter().zip(phases) {
+        let mut stream = connect(address);
+        stream.write_all(bytes).unwrap();
+        wait_for("its phase", || (server.snapshot().connections(phase) == 1).then_some(()));
+        held.push(stream);
+    }
+    let start = Instant::now();
+    wait_for("all to be there for a while", || {
+        (start.elapsed() > cws::config::EVICTABLE_AFTER.max(write_timeout / 15)).then_some(())
+    });
+    let mut new = Vec::new();
+    for left in (0..4).rev() {
+        let mut stream = connect(address);
+        stream.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        entrances.recv_timeout(support::PATIENCE).unwrap();
+        let there = phases.map(|phase| server.snapshot().connections(phase));
+        let expected: [usize; 4] = std::array::from_fn(|kind| usize::from(kind < left));
+        assert_eq!(there, expected, "after {} new ones", 4 - left);
+        new.push(stream);
+    }
+    drop(release);
+    for stream in &mut new {
+        assert_eq!(Reply::read(stream).body, b"held");
     }
 }

@@ -223,6 +223,7 @@ fn whole_reply(stream: &mut TcpStream) -> Option<Reply> {
             Ok(0) => return None,
             Ok(count) => bytes.extend_from_slice(&some[..count]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("an answer that does not come: {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The last connections of a server that is told to stop: none is lost, and none costs the processor.
+//! The last connections of a server that is told to stop: none is lost, and none costs a core.
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{PATIENCE, RealServer, Site, TESTFILE, wait_for};
@@ -44,14 +44,14 @@ fn ask_until_refused(address: SocketAddr, answers: &AtomicUsize) -> Vec<String> 
 #[test]
 fn a_storm_of_connects_loses_nothing() {
     let site = Site::new();
-    for options in [&[][..], &["--no-defer-accept"], &[], &["--no-defer-accept"]] {
+    for options in [&[][..], &[], &["--no-defer-accept"], &["--no-defer-accept"]] {
         let mut server = RealServer::start(&site, &[&["--quiet"], options].concat());
         let address = server.address();
         let answers = AtomicUsize::new(0);
         let lost: Vec<_> = std::thread::scope(|scope| {
             let clients: Vec<_> =
-                (0..32).map(|_| scope.spawn(|| ask_until_refused(address, &answers))).collect();
-            wait_for("a storm", || (answers.load(Ordering::SeqCst) > 500).then_some(()));
+                (0..64).map(|_| scope.spawn(|| ask_until_refused(address, &answers))).collect();
+            wait_for("a storm", || (answers.load(Ordering::SeqCst) > 2000).then_some(()));
             server.signal("TERM");
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
         });
@@ -60,18 +60,19 @@ fn a_storm_of_connects_loses_nothing() {
     }
 }
 
-/// The folder of the acceptor's thread.
+/// The folder of the acceptor's thread, once that has its name.
 fn acceptor_of(server: &RealServer) -> PathBuf {
-    let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let mut threads = threads.map(|thread| thread.unwrap().path());
     let is_acceptor = |thread: &PathBuf| {
         fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim_end() == "acceptor")
     };
-    threads.find(is_acceptor).expect("an acceptor")
+    wait_for("the acceptor", || {
+        let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+        threads.map(|thread| thread.unwrap().path()).find(is_acceptor)
+    })
 }
 
 /// The processor's time that a thread has had; none once it has ended.
-fn time_on_processor(thread: &PathBuf) -> Option<Duration> {
+fn time_on_processor(thread: &Path) -> Option<Duration> {
     let figures = fs::read_to_string(thread.join("schedstat")).ok()?;
     Some(Duration::from_nanos(figures.split(' ').next()?.parse().ok()?))
 }
@@ -94,5 +95,5 @@ fn a_stop_without_connections_costs_no_processor() {
     });
     assert_eq!(server.wait().code(), Some(0));
     let spent = last - before;
-    assert!(spent < cws::config::DRAIN_DEFERRED / 10, "{spent:?}");
+    assert!(spent < cws::config::DRAIN_DEFERRED / 25, "{spent:?}");
 }

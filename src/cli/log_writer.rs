@@ -213,6 +213,8 @@ fn write_all(waiting: &Receiver<Message>, backlog: &Backlog, target: Target) {
                 }
                 Message::End(done) => {
                     write_batch(&mut lines, backlog);
+                    // There may be no later time for it.
+                    tell(&mut lines, backlog);
                     drop(done);
                 }
             }
@@ -229,23 +231,28 @@ fn account(lines: &mut WholeLines<Target>, backlog: &Backlog, lost: u64) {
 
 /// Writes what has gathered, and tells of the lines that were lost before it.
 fn write_batch(lines: &mut WholeLines<Target>, backlog: &Backlog) {
-    let before = backlog.dropped.swap(0, Relaxed);
     let lost = lines.write_out();
     account(lines, backlog, lost);
-    if lost > 0 {
-        // Nobody can be told now.
-        backlog.dropped.fetch_add(before, Relaxed);
-    } else if before > 0 {
-        match lines.target() {
-            Target::Stderr => {
-                let notice = format!("({before} log lines were lost)\n");
-                backlog.bytes.fetch_add(notice.len(), Relaxed);
-                let untold = lines.push(notice.as_bytes()) + lines.write_out();
-                account(lines, backlog, if untold > 0 { before } else { 0 });
-            }
-            // A line of another form would only puzzle what reads the file.
-            Target::File(path, _) => log::warn!("{}: {before} lines were lost", path.display()),
+    if lost == 0 {
+        tell(lines, backlog);
+    }
+}
+
+/// Tells of the lines that were lost, if any were.
+fn tell(lines: &mut WholeLines<Target>, backlog: &Backlog) {
+    let lost = backlog.dropped.swap(0, Relaxed);
+    if lost == 0 {
+        return;
+    }
+    match lines.target() {
+        Target::Stderr => {
+            let notice = format!("({lost} log lines were lost)\n");
+            backlog.bytes.fetch_add(notice.len(), Relaxed);
+            let untold = lines.push(notice.as_bytes()) + lines.write_out();
+            account(lines, backlog, if untold > 0 { lost } else { 0 });
         }
+        // A line of another form would only puzzle what reads the file.
+        Target::File(path, _) => log::warn!("{}: {lost} lines were lost", path.display()),
     }
 }
 

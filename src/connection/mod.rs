@@ -10,7 +10,6 @@ mod context;
 mod input;
 mod eviction;
 mod incoming;
-mod residency;
 mod outgoing;
 mod flushing;
 mod deadlines;

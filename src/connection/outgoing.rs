@@ -1,7 +1,7 @@
 //! A response on its way: what is left of it, and the writing of as much as there is room for.
 
-use super::residency;
 use crate::config;
+use crate::files::residency::is_in_memory;
 use crate::handler::{Body, FileSlice};
 use crate::parking::Socket;
 use bytes::Buf;
@@ -151,7 +151,11 @@ impl Outgoing {
             }
             let is_content = self.head_sent == self.head.len();
             if let (Body::File(slice), true, false) = (&self.body, is_content, means.disk)
-                && !residency::is_in_memory(slice, config::SEND_PIECE as u64)
+                && !is_in_memory(
+                    &slice.file,
+                    slice.offset,
+                    slice.length.min(config::SEND_PIECE as u64),
+                )
             {
                 return Ok(Progress::Elsewhere);
             }

@@ -355,6 +355,7 @@ mod tests {
         for length in [1, 50_000] {
             std::fs::write(&path, vec![b'x'; length]).expect("written");
             assert_eq!(held(&path).validators(), None, "just written");
+            #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
             let now = SystemTime::now();
             set_modified(&path, now - config::CACHE_SETTLE);
             let first = held(&path).validators().expect("still");

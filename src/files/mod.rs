@@ -1,5 +1,6 @@
 //! Files beneath a root, and what they are.
 
+pub mod residency;
 pub mod held;
 pub mod entries;
 pub mod root;

@@ -3,6 +3,7 @@
 use super::entries::{Entries, NoRoom};
 use super::held::Stamp;
 use crate::http::target::DecodedPath;
+use crate::lane::Wait;
 use crate::memory::Memory;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -67,6 +68,8 @@ pub enum NotServed {
     Unsized,
     /// What it takes is in use for others.
     Busy,
+    /// It will be served, when what it waits for is over.
+    Pending(Wait),
     /// The system is out of descriptors or memory for now.
     Exhausted(io::Error),
     /// Reading failed.

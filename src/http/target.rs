@@ -133,7 +133,7 @@ impl<'b> Target<'b> {
             // One host and one port that can be connected to (RFC 9110, section 9.3.6).
             let (host, port) = split_authority(raw).ok_or(Fault::Target)?;
             let port = port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-            if host.is_empty() || !port.is_some_and(|port: u16| port > 0) {
+            if host.is_empty() || matches!(port, None | Some(0_u16)) {
                 return Err(Fault::Target);
             }
             return Ok(Self::without_path(raw, Form::Authority));

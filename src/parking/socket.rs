@@ -18,8 +18,7 @@ pub enum Interest {
     /// Room for bytes to the peer. A socket that has room is reported at once, which makes this
     /// also the way to hand a connection on without waiting.
     Writable,
-    /// A call of [`Parking::nudge`]. Errors and hang-ups are reported all the same.
-    #[allow(dead_code, reason = "for connections that wait for something else than their peer")]
+    /// A nudge: see `Parking::nudge`. Errors and hang-ups are reported all the same.
     Nudge,
 }
 
@@ -48,7 +47,7 @@ impl Socket {
         Self { stream, poller: None, reports_news: false }
     }
 
-    /// The key of its reports, for [`Parking::nudge`]: its descriptor's number.
+    /// The key of its reports, and of nudges (`Parking::nudge`): its descriptor's number.
     pub fn key(&self) -> usize {
         self.stream.as_raw_fd() as usize
     }

@@ -76,7 +76,6 @@ impl<T: Parked> Parking<T> {
     /// anything to read or room to write, once. If nobody is parked there at this moment, whoever
     /// parks there next is reported so. One that is nudged by mistake, because the descriptor's
     /// number has changed hands, parks again as after any other event that tells it nothing.
-    #[allow(dead_code, reason = "for connections that wait for something else than their peer")]
     pub fn nudge(&self, key: usize) {
         // Nobody can be parked above the limit.
         let Some(slot) = self.make_slot(key) else { return };

@@ -113,10 +113,11 @@ impl StaticFiles {
         self
     }
 
-    /// Has at most half of so many workers read directories, instead of half as many as there are
+    /// Has at most half of so many workers read directories, or wait for a disk, instead of half as many as there are
     /// processors; one may in any case.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.listings = self.listings.with_workers(workers);
+        self.files = self.files.with_workers(workers);
         self
     }
 
@@ -146,7 +147,7 @@ impl StaticFiles {
             Method::Get | Method::Head => self
                 .find(request)
                 .or_else(|reason| self.fall_back(request, reason))
-                .unwrap_or_else(|reason| self.refusal(&request.target, &reason)),
+                .unwrap_or_else(|reason| self.refusal(&request.target, reason)),
             Method::Options => self.complete(self.site.options_response(ALLOW)),
             _ => {
                 let explanation = "Files answer to GET, HEAD and OPTIONS alone.";
@@ -202,7 +203,7 @@ impl StaticFiles {
         Ok(self.negotiated(request, &index))
     }
 
-    fn refusal(&self, target: &Target<'_>, reason: &NotServed) -> Response {
+    fn refusal(&self, target: &Target<'_>, reason: NotServed) -> Response {
         let shown = target.raw.escape_ascii();
         match reason {
             NotServed::NotFound => self.own_page(Status::NOT_FOUND).unwrap_or_else(|| {
@@ -218,9 +219,10 @@ impl StaticFiles {
                                    is too long to be read first.";
                 self.error(Status::FORBIDDEN, explanation)
             }
+            NotServed::Pending(wait) => Response::deferred(wait),
             NotServed::Busy => {
-                log::debug!("cannot list {shown}: no room for more");
-                self.busy("The server is busy with other directories. Try again shortly.")
+                log::debug!("cannot serve {shown} now: no room for more");
+                self.busy("The server is busy with other files. Try again shortly.")
             }
             NotServed::Exhausted(error) => {
                 log::warn!("cannot open {shown}: {error}");

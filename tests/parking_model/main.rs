@@ -2,12 +2,12 @@
 //!
 //! The files of `src/parking` are compiled over locks, sockets and a poller of the model's own, so
 //! that `shuttle` decides at each of their steps which thread goes on. The orders tried are the
-//! same in each run; `CWS_MODEL_RUNS` is their number for each plan and scheduler. A failure
-//! prints its schedule, which `shuttle::replay` repeats. Orders of memory weaker than sequential
+//! same in each run; `CWS_MODEL_RUNS` is their number for each plan and scheduler. Small runs are
+//! tried in every order with a few interruptions (`CWS_MODEL_PREEMPTIONS`). A failure prints its
+//! schedule, which `shuttle::replay` repeats. Orders of memory weaker than sequential
 //! consistency are not modelled: but for the highest slot's number, the locks order everything.
 #![allow(dead_code, reason = "each variant of the model uses its own part")]
 #![allow(clippy::duplicate_mod, reason = "parking is compiled once for each kind of slot")]
-#![allow(clippy::new_without_default, reason = "so are the originals")]
 
 #[cfg(target_os = "linux")]
 mod fidelity;
@@ -15,12 +15,14 @@ mod kernel;
 mod plan;
 mod planted;
 mod poller;
+mod preemption;
 mod primitives;
 mod sound;
 
-use plan::{Act::*, PLAIN, Plan, explore};
+use plan::{Act::*, PLAIN, Plan, exhaust, explore};
 use planted::slot::{BUG, Bug};
 use shuttle::FailurePersistence;
+use sound::tiny::Event;
 use std::panic::{self, AssertUnwindSafe};
 
 /// A request after the other, and some at once; the second connection gets the first one's number.
@@ -104,20 +106,41 @@ fn who_is_taken_without_an_event_is_not_lost() {
     holds(SWEPT);
 }
 
-/// What the model says of a mistake in the slots, if anything.
-fn verdict(bug: Bug, plan: Plan) -> Option<String> {
+#[test]
+fn no_order_loses_what_comes_while_a_worker_parks() {
+    for event in [Event::Byte, Event::Nudge, Event::Room] {
+        let orders = exhaust(move || sound::tiny::run(event), FailurePersistence::Print);
+        assert!(orders > 100, "{event:?}: {orders} orders are not all");
+    }
+}
+
+/// What a search says of a mistake in the slots, if anything.
+fn verdict(bug: Bug, search: impl FnOnce()) -> Option<String> {
     BUG.set(bug);
-    let run = || explore(move || planted::scenario::run(plan), FailurePersistence::None);
-    let found = panic::catch_unwind(AssertUnwindSafe(run)).err()?;
-    let text = found.downcast_ref::<String>().cloned();
-    text.or_else(|| found.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .or(Some(String::new()))
+    let found = panic::catch_unwind(AssertUnwindSafe(search)).err()?;
+    Some(found.downcast_ref::<String>().expect("a word about it").clone())
+}
+
+fn is_found_at_random(bug: Bug, plan: Plan) -> Option<String> {
+    verdict(bug, || explore(move || planted::scenario::run(plan), FailurePersistence::None))
+}
+
+fn is_found_by_all_orders(bug: Bug, event: planted::tiny::Event) -> Option<String> {
+    verdict(bug, || {
+        exhaust(move || planted::tiny::run(event), FailurePersistence::None);
+    })
+}
+
+fn assert_lost(bug: Bug, verdict: Option<String>) {
+    let verdict = verdict.unwrap_or_else(|| panic!("{bug:?} was not found"));
+    assert!(verdict.contains("deadlock"), "{bug:?}: {verdict}");
 }
 
 #[test]
-fn the_model_finds_planted_bugs() {
+fn planted_bugs_are_found_at_random() {
     for plan in [KEPT, NUDGED] {
-        assert_eq!(verdict(Bug::None, plan), None, "the copy is as good as the original");
+        let verdict = is_found_at_random(Bug::None, plan);
+        assert_eq!(verdict, None, "the copy is as good as the original");
     }
     for (bug, plan) in [
         (Bug::EventLeavesNoNote, KEPT),
@@ -127,7 +150,26 @@ fn the_model_finds_planted_bugs() {
         (Bug::EventDropsNudge, NUDGED),
         (Bug::NudgeOnlyNotes, NUDGED),
     ] {
-        let verdict = verdict(bug, plan).unwrap_or_else(|| panic!("{bug:?} was not found"));
-        assert!(verdict.contains("deadlock"), "{bug:?}: {verdict}");
+        assert_lost(bug, is_found_at_random(bug, plan));
+    }
+}
+
+#[test]
+fn planted_bugs_are_found_by_all_orders() {
+    use planted::tiny::Event::{Byte, Nudge, Room};
+    for event in [Byte, Nudge, Room] {
+        let verdict = is_found_by_all_orders(Bug::None, event);
+        assert_eq!(verdict, None, "the copy is as good as the original");
+    }
+    for (bug, event) in [
+        (Bug::EventLeavesNoNote, Byte),
+        (Bug::ArmsUnlocked, Room),
+        (Bug::ArmsUnlocked, Nudge),
+        (Bug::NotesUnheeded, Byte),
+        (Bug::NotesUnheeded, Nudge),
+        (Bug::NudgeLeavesNoNote, Nudge),
+        (Bug::NudgeOnlyNotes, Nudge),
+    ] {
+        assert_lost(bug, is_found_by_all_orders(bug, event));
     }
 }

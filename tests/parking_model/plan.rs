@@ -1,5 +1,6 @@
 //! What a run of the model consists of, and how many interleavings of it are tried.
 
+use crate::preemption::FewPreemptions;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
@@ -42,6 +43,9 @@ pub const PLAIN: Plan =
 /// Interleavings of each plan and scheduler. More are tried with `CWS_MODEL_RUNS=1000000`.
 const RUNS: usize = 1000;
 
+/// Interruptions at most, where every order is tried. `CWS_MODEL_PREEMPTIONS` sets another number.
+const PREEMPTIONS: usize = 3;
+
 /// Longer than any run is, unless it never ends.
 const MOST_STEPS: usize = 20_000;
 
@@ -49,11 +53,23 @@ const MOST_STEPS: usize = 20_000;
 pub fn explore(run: impl Fn() + Send + Sync + Clone + 'static, persistence: FailurePersistence) {
     let runs = std::env::var("CWS_MODEL_RUNS").ok().and_then(|runs| runs.parse().ok());
     let runs = runs.unwrap_or(RUNS);
+    let config = config(persistence);
+    Runner::new(RandomScheduler::new_from_seed(1, runs), config.clone()).run(run.clone());
+    // Few changes of turns at chosen moments find what even chances seldom do.
+    Runner::new(PctScheduler::new_from_seed(2, 4, runs), config).run(run);
+}
+
+/// Tries out every order with a few interruptions, and tells how many there are.
+pub fn exhaust(run: impl Fn() + Send + Sync + 'static, persistence: FailurePersistence) -> usize {
+    let most = std::env::var("CWS_MODEL_PREEMPTIONS").ok().and_then(|most| most.parse().ok());
+    let scheduler = FewPreemptions::new(most.unwrap_or(PREEMPTIONS));
+    Runner::new(scheduler, config(persistence)).run(run)
+}
+
+fn config(persistence: FailurePersistence) -> Config {
     let mut config = Config::new();
     config.max_steps = MaxSteps::FailAfter(MOST_STEPS);
     config.failure_persistence = persistence;
     config.silence_warnings = true;
-    Runner::new(RandomScheduler::new_from_seed(1, runs), config.clone()).run(run.clone());
-    // Few changes of turns at chosen moments find what even chances seldom do.
-    Runner::new(PctScheduler::new_from_seed(2, 4, runs), config).run(run);
+    config
 }

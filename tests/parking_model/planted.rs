@@ -10,3 +10,5 @@ pub mod slot;
 mod socket;
 #[path = "../../src/parking/table.rs"]
 mod table;
+#[path = "tiny.rs"]
+pub mod tiny;

@@ -12,7 +12,7 @@ pub use std::net::Shutdown;
 /// Small, so that connections have chunks of their own as well as common ones.
 pub const CHUNK: usize = 2;
 
-/// The one of the standard library, with turns between threads.
+/// The one of the standard library, with turns between threads until it has its value.
 #[derive(Debug)]
 pub struct OnceLock<T> {
     value: std::sync::OnceLock<T>,
@@ -25,12 +25,14 @@ impl<T> OnceLock<T> {
     }
 
     pub fn get(&self) -> Option<&T> {
-        drop(self.turn.lock());
+        if self.value.get().is_none() {
+            drop(self.turn.lock());
+        }
         self.value.get()
     }
 
     pub fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
-        let _turn = self.turn.lock();
+        let _turn = self.value.get().is_none().then(|| self.turn.lock());
         self.value.get_or_init(init)
     }
 }

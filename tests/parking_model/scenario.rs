@@ -17,10 +17,7 @@ use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use shuttle::sync::mpsc::{Receiver, Sender, channel};
 use shuttle::thread::{self, JoinHandle};
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+use std::time::Duration;
 
 /// Bytes that one read takes.
 const BUFFER: usize = 3;

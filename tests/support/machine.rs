@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 /// The share of all processors' time that others may take before they count as a disturbance.
 const OTHERS_MOST: f64 = 0.1;
 
+/// The share that they may take within a [`WINDOW`]: a burst disturbs, too.
+const BURST_MOST: f64 = 0.25;
+
+/// The kernel counts in hundredths of a second, so a shorter one would tell little.
+const WINDOW: Duration = Duration::from_millis(250);
+
 /// What a thread that wants almost no time may lack it for: beyond it, the machine stood still.
 const STILL_MOST: Duration = Duration::from_millis(30);
 
@@ -16,9 +22,19 @@ static OWN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// Watches the machine from its start until it is asked.
 pub struct Watch {
-    begin: Option<Times>,
     stop: Arc<AtomicBool>,
-    metronome: JoinHandle<Duration>,
+    watcher: JoinHandle<Seen>,
+}
+
+/// What was seen of the machine.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The share of the processors that others took.
+    others: f64,
+    /// The largest share within a window.
+    burst: f64,
+    /// By how much a sleep was longer than it should have been, at the most.
+    standstill: Duration,
 }
 
 /// Processor time so far, in the kernel's ticks.
@@ -40,36 +56,50 @@ pub fn count_as_own(process: u32) {
 impl Watch {
     pub fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let metronome = std::thread::spawn({
+        let watcher = std::thread::spawn({
             let stop = Arc::clone(&stop);
-            move || longest_standstill(&stop)
+            move || watch_until(&stop)
         });
-        Self { begin: Times::now(), stop, metronome }
+        Self { stop, watcher }
     }
 
     /// What kept the machine from doing what it was asked to, if anything did.
     pub fn disturbance(self) -> Option<String> {
-        let end = Times::now();
         self.stop.store(true, SeqCst);
-        let still = self.metronome.join().unwrap();
-        let others = self.begin.zip(end).map_or(0.0, |(begin, end)| end.others_since(begin));
+        let Seen { others, burst, standstill } = self.watcher.join().unwrap();
+        let percent = |share: f64| format!("{:.0} % of the processors", 100.0 * share);
         if others > OTHERS_MOST {
-            return Some(format!("others took {:.0} % of the processors", 100.0 * others));
+            return Some(format!("others took {}", percent(others)));
         }
-        (still > STILL_MOST).then(|| format!("the machine stood still for {still:.0?}"))
+        if burst > BURST_MOST {
+            return Some(format!("others took {} for {WINDOW:?}", percent(burst)));
+        }
+        (standstill > STILL_MOST).then(|| format!("the machine stood still for {standstill:.0?}"))
     }
 }
 
-/// By how much a sleep was longer than it should have been, at the most.
-fn longest_standstill(stop: &AtomicBool) -> Duration {
+fn watch_until(stop: &AtomicBool) -> Seen {
     const BEAT: Duration = Duration::from_millis(2);
-    let mut longest = Duration::ZERO;
+    let mut seen = Seen::default();
+    let begin = Times::now();
+    let (mut before, mut since) = (begin, Instant::now());
     while !stop.load(SeqCst) {
-        let before = Instant::now();
+        let slept = Instant::now();
         std::thread::sleep(BEAT);
-        longest = longest.max(before.elapsed().saturating_sub(BEAT));
+        seen.standstill = seen.standstill.max(slept.elapsed().saturating_sub(BEAT));
+        if since.elapsed() >= WINDOW {
+            let now = Times::now();
+            seen.burst = seen.burst.max(others_between(before, now));
+            (before, since) = (now, Instant::now());
+        }
     }
-    longest
+    seen.others = others_between(begin, Times::now());
+    seen
+}
+
+/// The share that others used; none where the system does not tell.
+fn others_between(begin: Option<Times>, end: Option<Times>) -> f64 {
+    begin.zip(end).map_or(0.0, |(begin, end)| end.others_since(begin))
 }
 
 impl Times {
@@ -79,7 +109,7 @@ impl Times {
         let fields = machine.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
         let ticks: Vec<u64> = fields.map_while(|ticks| ticks.parse().ok()).collect();
         // User, nice, system, idle, waiting for a disk, interrupts, soft ones, stolen by the host.
-        // Interrupts are the work of whoever is measured as much as of others, so they are nobody's.
+        // Interrupts are as much the work of those that are measured, so they count as nobody's.
         let [user, nice, system, idle, disk, hard, soft, stolen, ..] = ticks[..] else {
             return None;
         };

@@ -8,6 +8,8 @@
 
 pub mod browser;
 pub mod machine;
+#[cfg(target_os = "linux")]
+pub mod limits;
 pub mod wire_cases;
 
 use cws::{Request, Response};
@@ -290,9 +292,13 @@ impl Reply {
                 return reply;
             }
             let mut byte = [0];
-            let count = stream.read(&mut byte).unwrap();
-            assert_eq!(count, 1, "the end after {:?}", bytes.escape_ascii().to_string());
-            bytes.push(byte[0]);
+            match stream.read(&mut byte) {
+                Ok(0) => panic!("the end after {:?}", bytes.escape_ascii().to_string()),
+                Ok(_) => bytes.push(byte[0]),
+                // A wait with a timeout ends so when this process is stopped and goes on.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => panic!("{error} after {:?}", bytes.escape_ascii().to_string()),
+            }
         }
     }
 

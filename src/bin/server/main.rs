@@ -66,7 +66,7 @@ struct Args {
     /// Connections that may be open [default: what the descriptor limit allows]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one)]
     max_connections: Option<usize>,
-    /// Connections that may be open from one address [default: any number]
+    /// Connections that may be open from one IPv4 address or IPv6 /64 [default: any number]
     #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = at_least_one)]
     per_client: Option<usize>,
     /// Memory that clients can make the server hold, like 64M or 1GiB: connections, requests,

@@ -5,9 +5,13 @@ mod shelf;
 use super::held::Held;
 use super::root::{Found, NotServed, Root};
 use crate::config;
+use crate::files::residency::is_in_memory;
 use crate::http::coding::Coding;
 use crate::http::target::DecodedPath;
+use crate::lane::{Lane, Taken};
 use shelf::{Asked, Key, Shelf};
+use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +26,9 @@ use std::time::Instant;
 pub struct Files {
     root: Root,
     cache: Option<Shelf>,
+    /// Who reads what is not in memory waits for a disk.
+    cold: Lane,
+    hasher: RandomState,
 }
 
 /// The bounds of a cache.
@@ -96,18 +103,28 @@ impl Entry {
 impl Files {
     /// The files beneath `root`, held within `limits` if there are any.
     pub fn new(root: Root, limits: Option<CacheLimits>) -> Self {
-        let cache = limits.filter(|limits| limits.bytes > 0).map(Shelf::new);
-        Self { root, cache }
+        let cache = Self::new_shelf(limits);
+        let cold = Lane::new((num_cpus::get() / 2).max(1), config::LANE_WAITING);
+        Self { root, cache, cold, hasher: RandomState::new() }
+    }
+
+    fn new_shelf(limits: Option<CacheLimits>) -> Option<Shelf> {
+        limits.filter(|limits| limits.bytes > 0).map(Shelf::new)
+    }
+
+    /// The same files, where at most half of so many workers wait for a disk; one may in any case.
+    pub fn with_workers(self, workers: usize) -> Self {
+        Self { cold: Lane::new((workers / 2).max(1), config::LANE_WAITING), ..self }
     }
 
     /// The same files, held within other limits.
     pub fn with_cache(self, limits: Option<CacheLimits>) -> Self {
-        Self::new(self.root, limits)
+        Self { cache: Self::new_shelf(limits), ..self }
     }
 
     /// The root, to be changed before it is in use.
     pub fn map_root(self, change: impl FnOnce(Root) -> Root) -> Self {
-        Self { root: change(self.root), cache: self.cache }
+        Self { root: change(self.root), ..self }
     }
 
     /// The root.
@@ -234,7 +251,7 @@ impl Files {
             Found::File(file, metadata) => {
                 let held = match known.map(|entry| &entry.held) {
                     Some(held) if held.is_state_of(&metadata) => Arc::clone(held),
-                    _ => Arc::new(Held::load(file, &metadata).map_err(NotServed::from_read)?),
+                    _ => Arc::new(self.load(asked, file, &metadata)?),
                 };
                 Ok(Lookup::File(self.take_up(asked, path, now, held, known)))
             }
@@ -250,6 +267,27 @@ impl Files {
             }
         }
         outcome
+    }
+
+    /// Takes up a file. The start of it is read here, and all of a small one; where that has to
+    /// come from a disk, so many may wait for it at a time, and each file is waited for once.
+    fn load(&self, asked: Asked<'_>, file: File, metadata: &Metadata) -> Result<Held, NotServed> {
+        let read = metadata.len().min(config::SMALL_FILE);
+        let turn = if is_in_memory(&file, 0, read) {
+            None
+        } else {
+            match self.cold.enter(self.hasher.hash_one(asked.path)) {
+                Ok(turn) => Some(turn),
+                Err(Taken::Wait(wait)) => return Err(NotServed::Pending(wait)),
+                Err(Taken::Full) => return Err(NotServed::Busy),
+            }
+        };
+        let held = Held::load(file, metadata).map_err(NotServed::from_read)?;
+        if turn.is_some() {
+            // So that whoever describes it finds its start in memory.
+            held.start();
+        }
+        Ok(held)
     }
 
     /// An entry for what was found, held from now on; of what was known before it takes over the

@@ -1,21 +1,19 @@
 //! Whether a stretch of a file is in memory, so that sending it waits for no disk.
 
 use crate::config;
-use crate::handler::FileSlice;
 use std::fs::File;
 
-/// True where the next `most` bytes of a slice can be sent without waiting for a disk, as far as
-/// the kernel tells.
+/// True where `length` bytes of a file can be read or sent without waiting for a disk, as far as the
+/// kernel tells.
 ///
 /// `preadv2(2)` with `RWF_NOWAIT` reads what is in memory and nothing else. One byte is asked for
 /// in each [`config::PROBE_STRIDE`], and the last one: files come into memory, and leave it, by
 /// stretches that are as long or longer.
 #[cfg(target_os = "linux")]
-pub(super) fn is_in_memory(slice: &FileSlice, most: u64) -> bool {
-    let length = slice.length.min(most);
+pub fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
     let Some(last) = length.checked_sub(1) else { return true };
-    let offsets = (0..last).step_by(config::PROBE_STRIDE).chain([last]);
-    offsets.map(|offset| slice.offset + offset).all(|offset| probe(&slice.file, offset))
+    let mut probes = (0..last).step_by(config::PROBE_STRIDE).chain([last]);
+    probes.all(|at| probe(file, offset + at))
 }
 
 #[cfg(target_os = "linux")]
@@ -43,8 +41,8 @@ fn lives_in_memory(file: &File) -> bool {
 
 /// Other systems do not tell.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn is_in_memory(_slice: &FileSlice, _most: u64) -> bool {
-    let _ = (config::PROBE_STRIDE, None::<File>);
+pub fn is_in_memory(_file: &File, _offset: u64, _length: u64) -> bool {
+    let _ = config::PROBE_STRIDE;
     true
 }
 
@@ -52,26 +50,22 @@ pub(super) fn is_in_memory(_slice: &FileSlice, _most: u64) -> bool {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::sync::Arc;
+    use std::os::unix::fs::FileExt;
 
     #[test]
     fn a_file_that_was_dropped_from_memory_is_not_there() {
         let mut file = tempfile::tempfile().expect("a temporary file");
         file.write_all(&vec![1; 1 << 20]).expect("written");
         file.sync_all().expect("a disk");
-        let slice = |file, offset, length| FileSlice { file, offset, length };
-        let file = Arc::new(file);
-        let whole = || slice(Arc::clone(&file), 0, 1 << 20);
-        assert!(is_in_memory(&whole(), 1 << 20), "just written");
-        assert!(is_in_memory(&slice(Arc::clone(&file), 1 << 20, 5), 5), "beyond the end");
-        assert!(is_in_memory(&slice(Arc::clone(&file), 5, 0), 5), "nothing");
+        assert!(is_in_memory(&file, 0, 1 << 20), "just written");
+        assert!(is_in_memory(&file, 1 << 20, 5), "beyond the end");
+        assert!(is_in_memory(&file, 5, 0), "nothing");
         if lives_in_memory(&file) {
             return;
         }
-        let advice = rustix::fs::Advice::DontNeed;
-        rustix::fs::fadvise(&*file, 0, None, advice).expect("a file");
-        assert!(!is_in_memory(&whole(), 1 << 20));
-        std::os::unix::fs::FileExt::read_at(&*file, &mut [0; 100], 0).expect("a file");
-        assert!(is_in_memory(&slice(Arc::clone(&file), 0, 100), 100), "read again");
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("a file");
+        assert!(!is_in_memory(&file, 0, 1 << 20));
+        file.read_at(&mut [0; 100], 0).expect("a file");
+        assert!(is_in_memory(&file, 0, 100), "read again");
     }
 }

@@ -1,0 +1,21 @@
+//! The modules of `cws` that read what comes over the wire, from their own sources, and the targets.
+
+// The targets name the crate as others do.
+extern crate self as cws;
+
+#[path = "../../src/config.rs"]
+pub mod config;
+#[path = "../../src/http/mod.rs"]
+pub mod http;
+#[path = "../../src/client/framing.rs"]
+mod response_framing;
+
+#[path = "../fuzz_corpus/targets/mod.rs"]
+pub mod targets;
+
+/// What the targets use of the client.
+pub mod client {
+    pub use super::response_framing::{Fault, MAX_HEAD, ResponseFraming};
+}
+
+pub use http::request::Method;

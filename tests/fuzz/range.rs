@@ -1,0 +1,4 @@
+//! The parts that a `Range` selects.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cws::targets::run("range", bytes));

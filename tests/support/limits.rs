@@ -1,0 +1,263 @@
+//! Limits for the real server: of memory and of its disk, by control groups gone when dropped.
+
+use super::{PATIENCE, RealServer, Reply, TESTFILE, command, connect, wait_for};
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Time between two requests of the polite client: it is never idle for long.
+const POLITE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A control group of either version, removed when dropped. Drop its processes first.
+#[derive(Debug)]
+pub struct Group {
+    folder: PathBuf,
+}
+
+/// A controller, and what is written to its files. The first must be accepted; the others may be
+/// unknown to the kernel, as the limit of swap is where there is none.
+type Settings<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+
+/// The two ways in which a kernel keeps its groups.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// A hierarchy for each controller.
+    One,
+    /// One for all of them.
+    Two,
+}
+
+impl Group {
+    /// A group whose processes may take so many bytes of memory; none where it cannot be had.
+    pub fn with_memory(bytes: u64) -> Option<Self> {
+        let bytes = &*bytes.to_string();
+        let one = [("memory.limit_in_bytes", bytes), ("memory.memsw.limit_in_bytes", bytes)];
+        let two = [("memory.max", bytes), ("memory.swap.max", "0")];
+        Self::with(Version::One, ("memory", &one))
+            .or_else(|| Self::with(Version::Two, ("memory", &two)))
+    }
+
+    /// A group whose processes read so many bytes a second from the disk that holds `path`; none
+    /// where it cannot be had.
+    pub fn with_slow_disk(path: &Path, rate: u64) -> Option<Self> {
+        let disk = disk_of(path)?;
+        let (one, two) = (format!("{disk} {rate}"), format!("{disk} rbps={rate}"));
+        Self::with(Version::One, ("blkio", &[("blkio.throttle.read_bps_device", &one)]))
+            .or_else(|| Self::with(Version::Two, ("io", &[("io.max", &two)])))
+    }
+
+    fn with(version: Version, (controller, settings): Settings<'_>) -> Option<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        parents(version, controller).into_iter().find_map(|parent| {
+            remove_orphans(&parent);
+            let number = NUMBER.fetch_add(1, Relaxed);
+            let folder = parent.join(format!("cws-test-{}-{number}", std::process::id()));
+            fs::create_dir(&folder).ok()?;
+            // From here on it is removed, whatever happens.
+            let group = Self { folder };
+            let set = |(file, value): &(&str, &str)| fs::write(group.folder.join(file), value);
+            let is_set: Vec<_> = settings.iter().map(|setting| set(setting).is_ok()).collect();
+            (is_set[0] && group.takes_processes()).then_some(group)
+        })
+    }
+
+    fn procs(&self) -> PathBuf {
+        self.folder.join("cgroup.procs")
+    }
+
+    fn takes_processes(&self) -> bool {
+        self.command("true").status().is_ok_and(|status| status.success())
+    }
+
+    /// The command, whose process enters the group before it becomes the program.
+    pub fn command(&self, program: &str) -> Command {
+        let mut entering = command("sh");
+        entering.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(self.procs()).arg(program);
+        entering
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // A process that was killed leaves its group when the kernel is done with it.
+        let deadline = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.folder).is_err() {
+            let is_late = Instant::now() >= deadline;
+            assert!(!is_late || thread::panicking(), "{} stays behind", self.folder.display());
+            if is_late {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Removes what test runs that were killed have left; a group with processes stays.
+fn remove_orphans(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("cws-test-").and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// Groups beneath which one with this controller may be made: this process' own, and the topmost.
+fn parents(version: Version, controller: &str) -> Vec<PathBuf> {
+    let mine = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // Version 2 has a line without names.
+    let name = if version == Version::One { controller } else { "" };
+    let own = mine.lines().find_map(|line| {
+        let (names, path) = line.split_once(':')?.1.split_once(':')?;
+        names.split(',').any(|known| known == name).then_some(path)
+    });
+    let mut found = Vec::new();
+    for line in fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines() {
+        let Some((mount, system)) = line.split_once(" - ") else { continue };
+        let (kind, options) = system.split_once(' ').unwrap_or_default();
+        let is_ours = match version {
+            Version::One => kind == "cgroup" && options.split([',', ' ']).any(|o| o == controller),
+            Version::Two => kind == "cgroup2",
+        };
+        if is_ours {
+            let mount: Vec<_> = mount.split(' ').collect();
+            let (root, point) = (mount[3], Path::new(mount[4]));
+            let beneath = own.and_then(|own| own.strip_prefix(root.trim_end_matches('/')));
+            found.extend(beneath.map(|path| point.join(path.trim_start_matches('/'))));
+            found.push(point.to_owned());
+        }
+    }
+    // There, a group gives its children some controllers, and not others.
+    let gives = |parent: &PathBuf| {
+        let given = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
+        given.split_whitespace().any(|known| known == controller)
+    };
+    found.retain(|parent| version == Version::One || gives(parent));
+    found
+}
+
+/// The whole disk, as `major:minor`, that a file lies on; none for file systems without one.
+pub fn disk_of(path: &Path) -> Option<String> {
+    let device = fs::metadata(path).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let folder = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let is_part = folder.join("partition").exists();
+    let whole = if is_part { folder.parent()? } else { &*folder };
+    Some(fs::read_to_string(whole.join("dev")).ok()?.trim().to_owned())
+}
+
+/// A limit of the real server's memory: by a group, or else by the kernel's limit of data.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    pub bytes: u64,
+    group: Option<Group>,
+}
+
+impl MemoryLimit {
+    pub fn new(bytes: u64) -> Self {
+        Self { bytes, group: Group::with_memory(bytes) }
+    }
+
+    /// The server's command, to be completed and given to [`Self::spawn`].
+    pub fn command(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_server");
+        self.group.as_ref().map_or_else(|| command(program), |group| group.command(program))
+    }
+
+    /// Starts it; the limit must live longer than the server.
+    pub fn spawn(&self, command: Command) -> RealServer {
+        let server = RealServer::spawn(command);
+        if self.group.is_none() {
+            // What it has taken by now is its threads' stacks, most of them untouched.
+            let most = Some(status_bytes(&server, "VmData").unwrap() + self.bytes);
+            let limit = rustix::process::Rlimit { current: most, maximum: most };
+            let pid = rustix::process::Pid::from_raw(server.pid().try_into().unwrap());
+            rustix::process::prlimit(pid, rustix::process::Resource::Data, limit).unwrap();
+        }
+        server
+    }
+
+    /// Fails unless the server runs, and never had more in memory than the limit.
+    pub fn check(&self, server: &mut RealServer, when: &str) {
+        // A process that is being killed has no memory any more.
+        let peak = status_bytes(server, "VmHWM").filter(|_| server.is_running());
+        let bytes = self.bytes;
+        let peak = peak.unwrap_or_else(|| panic!("{when}: the server died of {bytes} bytes"));
+        assert!(peak < bytes, "{when}: {peak} bytes of {bytes}");
+    }
+}
+
+/// A figure of `/proc/PID/status`; none for a process that has ended.
+fn status_bytes(server: &RealServer, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+/// A client that asks for `testfile` again and again on one connection, and loses no answer.
+pub struct Polite {
+    is_over: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    asking: JoinHandle<Vec<Duration>>,
+}
+
+impl Polite {
+    /// Begins to ask; the file has been served once when this returns.
+    pub fn start(address: SocketAddr) -> Self {
+        let (is_over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let mut stream = connect(address);
+        let ask = move || {
+            let asked = Instant::now();
+            stream.write_all(b"GET /testfile HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+            let reply = Reply::read(&mut stream);
+            assert_eq!((reply.status, &*reply.body), (200, TESTFILE));
+            asked.elapsed()
+        };
+        let asking = thread::spawn({
+            let (is_over, answered, mut ask) = (is_over.clone(), answered.clone(), ask);
+            move || {
+                let mut times = Vec::new();
+                while !is_over.load(Relaxed) {
+                    times.push(ask());
+                    answered.fetch_add(1, Relaxed);
+                    thread::sleep(POLITE_INTERVAL);
+                }
+                times
+            }
+        });
+        let polite = Self { is_over, answered, asking };
+        polite.wait_for_answers(1);
+        polite
+    }
+
+    /// Waits until it has been answered so many times more; fails where it is not.
+    pub fn wait_for_answers(&self, count: usize) {
+        let wanted = self.answered.load(Relaxed) + count;
+        wait_for("the polite client's answers", || {
+            let is_lost = self.asking.is_finished();
+            (is_lost || self.answered.load(Relaxed) >= wanted).then_some(())
+        });
+        assert!(!self.asking.is_finished(), "an answer to the polite client was lost");
+    }
+
+    /// Ends it; the median of what a client waits that comes at any moment. One that asks after
+    /// each answer asks seldom while that is slow, so each wait counts at all its moments.
+    pub fn finish(self) -> Duration {
+        self.is_over.store(true, Relaxed);
+        let times = self.asking.join().expect("no answer was lost");
+        let moments = |time: Duration| {
+            std::iter::successors(Some(time), |left| left.checked_sub(POLITE_INTERVAL))
+        };
+        let mut waits: Vec<_> = times.into_iter().flat_map(moments).collect();
+        waits.sort_unstable();
+        waits[waits.len() / 2]
+    }
+}
