@@ -238,8 +238,8 @@ pub const SNIFF_BYTES: usize = 512;
 /// names of 24 bytes, and 5.9 MB with the longest ones, once for all who read them.
 pub const LISTING_ENTRIES: usize = 20_000;
 
-/// Bytes of the budget that [`crate::StaticFiles`] has for a program that does not say. The entries
-/// of directories may take half of it: two of the largest, and what is read anew meanwhile.
+/// Bytes of the budget that directories are read within, for a program that does not say. Their
+/// entries may take half of it: two of the largest, and what is read anew meanwhile.
 pub const LISTING_BYTES: u64 = 48 * 1024 * 1024;
 
 /// Bytes that the entries of a directory take beside their names and what is known of each.

@@ -435,7 +435,7 @@ fn held_files_give_way_to_clients() {
 fn sizes_are_read_as_people_write_them() {
     let site = Site::new();
     for size in ["0", "500K", "64MiB", "1g"] {
-        let server = RealServer::start(&site, &["--cache", size]);
+        let server = RealServer::start(&site, &["--cache", size, "--memory", "4g"]);
         assert_eq!(get(server.address(), "/testfile").status, 200, "{size}");
     }
     let wrong = command(env!("CARGO_BIN_EXE_server")).args(["--cache", "much"]).output().unwrap();

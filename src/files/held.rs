@@ -46,8 +46,8 @@ pub struct Description {
     pub fields: Bytes,
 }
 
-/// What tells one state of a file or a directory from another: which one, how long, changed when. The time of
-/// the last change of its inode cannot be set back as that of its content can.
+/// What tells one state of a file or a directory from another: which one, how long, changed when.
+/// The time of the last change of its inode cannot be set back as that of its content can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,

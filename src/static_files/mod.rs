@@ -113,8 +113,8 @@ impl StaticFiles {
         self
     }
 
-    /// Has at most half of so many workers read directories, or wait for a disk, instead of half as many as there are
-    /// processors; one may in any case.
+    /// Has at most half of so many workers read directories, or wait for a disk, instead of half as
+    /// many as there are processors; one may in any case.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.listings = self.listings.with_workers(workers);
         self.files = self.files.with_workers(workers);
