@@ -9,14 +9,11 @@ pub(crate) struct Shares {
     pub(crate) memory: Memory,
     /// Bytes of files that are held.
     pub(crate) cache: u64,
-    /// Bytes of lines that each log may have waiting.
+    /// Bytes of lines that the logs may have waiting.
     pub(crate) log: usize,
     /// The parts that have bounds of their own are set aside from the start.
     _set_aside: Vec<Claim>,
 }
-
-/// Logs that may have lines waiting: diagnostics, and accesses.
-const LOGS: u64 = 2;
 
 /// Least part of the memory that is left to connections, requests and responses: one of so many.
 const LEFT: u64 = 2;
@@ -36,7 +33,7 @@ impl Shares {
         }
         let log = (config::LOG_BYTES as u64).min(most / 32);
         let cache = cache.unwrap_or_else(|| config::cache_within(most));
-        let set_aside = LOGS * log + cache;
+        let set_aside = log + cache;
         if set_aside > most / LEFT {
             return Err(format!(
                 "cannot hold {} of files within {} of memory (give --cache a smaller part of it, or \
@@ -47,7 +44,7 @@ impl Shares {
             ));
         }
         let memory = Memory::new(most);
-        let parts = [(MemoryUse::Files, cache), (MemoryUse::Log, LOGS * log)];
+        let parts = [(MemoryUse::Files, cache), (MemoryUse::Log, log)];
         let parts = parts.map(|(of, bytes)| memory.claim(of, bytes));
         let log = usize::try_from(log).unwrap_or(usize::MAX);
         Ok(Self { memory, cache, log, _set_aside: parts.into_iter().flatten().collect() })
@@ -67,7 +64,7 @@ mod tests {
     fn parts_are_set_aside_from_the_whole() {
         let shares = Shares::new(Some(64 << 20), None).expect("enough");
         assert_eq!((shares.cache, shares.log), (16 << 20, 2 << 20));
-        assert_eq!(shares.memory.held(), (16 << 20) + 2 * (2 << 20));
+        assert_eq!(shares.memory.held(), 18 << 20);
         let shares = Shares::new(None, None).expect("enough");
         assert!(shares.memory.most() <= config::MEMORY);
         assert!(shares.memory.held() <= shares.memory.most() / 2);
@@ -80,6 +77,6 @@ mod tests {
         let error = Shares::new(Some(1), None).expect_err("too little");
         assert!(error.contains("at least 4.0 MiB"), "{error}");
         let error = Shares::new(Some(64 << 20), Some(64 << 20)).expect_err("too much");
-        assert!(error.contains("--cache") && error.contains("at least 136.0 MiB"), "{error}");
+        assert!(error.contains("--cache") && error.contains("at least 132.0 MiB"), "{error}");
     }
 }
