@@ -134,7 +134,7 @@ fn tags(list: &[u8]) -> Vec<(bool, &[u8])> {
     let mut found = Vec::new();
     // Quotes have no escapes: every other stretch between them is a tag.
     let stretches: Vec<&[u8]> = list.split(|&byte| byte == b'"').collect();
-    if stretches.len() % 2 == 0 {
+    if stretches.len().is_multiple_of(2) {
         return Vec::new();
     }
     for (number, stretch) in stretches.iter().enumerate() {
