@@ -2,7 +2,8 @@
 
 use super::Version;
 use super::fault::Fault;
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
+use std::num::NonZeroU16;
 
 /// A decoded path below some root: segments without `/`, without NUL, never empty, `.` or `..`.
 ///
@@ -132,8 +133,9 @@ impl<'b> Target<'b> {
         if method == b"CONNECT" {
             // One host and one port that can be connected to (RFC 9110, section 9.3.6).
             let (host, port) = split_authority(raw).ok_or(Fault::Target)?;
-            let port = port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-            if host.is_empty() || matches!(port, None | Some(0_u16)) {
+            let port = port.and_then(|digits| std::str::from_utf8(digits).ok());
+            let port: Option<NonZeroU16> = port.and_then(|digits| digits.parse().ok());
+            if host.is_empty() || port.is_none() {
                 return Err(Fault::Target);
             }
             return Ok(Self::without_path(raw, Form::Authority));
