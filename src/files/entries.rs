@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_they_take_is_claimed_as_they_come_and_given_back() {
-        let memory = Memory::new(1 << 20);
+        let memory = Memory::new(2 << 20);
         let mut entries = Entries::within(&memory, 0).expect("room");
         let name = [b'n'; 246];
         let count = (0..).take_while(|_| entries.push(&name, false, 1, None).is_ok()).count();
