@@ -214,7 +214,7 @@ impl Response {
     /// No response yet: the connection waits, without a worker, for what [`Lane::enter`] told to
     /// wait for; then the handler is asked again.
     ///
-    /// [`Lane::enter`]: crate::Lane::enter
+    /// [`Lane::enter`]: crate::lane::Lane::enter
     pub fn deferred(wait: Wait) -> Self {
         let response = Self::busy("The server is busy with what you asked for. Try again shortly.");
         Self { wait: Some(wait), ..response }

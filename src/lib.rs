@@ -59,15 +59,15 @@
 //! - No place is held by waiting alone: when places or memory run out, who has brought least gives
 //!   way. Whole requests, and responses that are being taken, keep their places.
 //! - The acceptor blocks nowhere but in its wait for events. It waits for no disk, and runs nothing
-//!   of a handler's: the pieces of a file that are not in memory, and those of a stream, are sent by
-//!   fetchers, a few threads that may wait. A worker leaves cold pieces to them, too.
+//!   of a handler's: the pieces of a file that are not in memory, and those of a stream, are sent
+//!   by fetchers, a few threads that may wait. A worker leaves cold pieces to them, too.
 //! - No deadline, eviction or end closes a connection without a last look at what has come and what
 //!   can go: it may be this process that was late.
 //! - Long work that many ask for has a lane: so many workers at the most are at it, and who waits
 //!   for its turn, or for another's result, is parked and holds none. Passwords have a thread of
 //!   their own.
-//! - Whatever clients can make the server hold is claimed from one budget in bytes, or it is refused
-//!   and counted.
+//! - Whatever clients can make the server hold is claimed from one budget in bytes, or it is
+//!   refused and counted.
 
 mod memory;
 mod lane;

@@ -1,4 +1,4 @@
-//! Room for new clients when all places, or the memory, are taken: who has brought least gives up theirs.
+//! Room for others when places or memory run out: who has brought least gives up theirs.
 
 use super::Acceptor;
 use crate::config;

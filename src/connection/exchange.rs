@@ -294,7 +294,7 @@ fn answer<H: Handler>(
     context.recorder.served_in(end.saturating_duration_since(start));
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
-        // Many small ones do no harm before they are claimed; a large one must fit before it is sent.
+        // Many small ones do no harm before they are claimed; a large one must fit beforehand.
         Ok(response) if !fits(&response, context) => {
             let response = Response::busy(Fault::NoMemory.explain());
             (response.with_prepared(&context.common_fields), after)

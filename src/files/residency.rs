@@ -3,8 +3,8 @@
 use crate::config;
 use std::fs::File;
 
-/// True where `length` bytes of a file can be read or sent without waiting for a disk, as far as the
-/// kernel tells.
+/// True where `length` bytes of a file can be read or sent without waiting for a disk, as far as
+/// the kernel tells.
 ///
 /// `preadv2(2)` with `RWF_NOWAIT` reads what is in memory and nothing else. One byte is asked for
 /// in each [`config::PROBE_STRIDE`], and the last one: files come into memory, and leave it, by

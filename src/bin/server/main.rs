@@ -70,8 +70,8 @@ struct Args {
     #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = at_least_one)]
     per_client: Option<usize>,
     /// Memory that clients can make the server hold, like 64M or 1GiB: connections, requests,
-    /// responses, listings, held files and log lines [default: a quarter of the machine's, 256MiB at
-    /// most]
+    /// responses, listings, held files and log lines [default: a quarter of the machine's, 256MiB
+    /// at most]
     #[arg(long, env = "CWS_MEMORY", value_name = "SIZE", value_parser = site::size)]
     memory: Option<u64>,
     /// Accept each connection at once, instead of when its first bytes have come

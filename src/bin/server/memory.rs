@@ -36,7 +36,7 @@ impl Shares {
         let set_aside = log + cache;
         if set_aside > most / LEFT {
             return Err(format!(
-                "cannot hold {} of files within {} of memory (give --cache a smaller part of it, or \
+                "cannot hold {} of files within {} of memory (give --cache a smaller part, or \
                  --memory at least {})",
                 show(cache),
                 show(most),
