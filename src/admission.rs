@@ -97,7 +97,7 @@ impl Admission {
     /// Takes a place. Only the acceptor calls this, after [`Admission::has_room`] has told it that
     /// there is one, so the bound is exact.
     pub fn enter(self: &Arc<Self>) -> Place {
-        debug_assert!(self.has_room());
+        debug_assert!(self.open() < self.most);
         self.open.fetch_add(1, SeqCst);
         let _memory = self.memory.claim(MemoryUse::Connections, config::CONNECTION_BYTES);
         Place { admission: Arc::clone(self), client: None, _memory }
@@ -108,9 +108,11 @@ impl Admission {
         self.open.load(SeqCst)
     }
 
-    /// True where a place is free, and there is memory for who takes it.
+    /// True where a place is free, and there is memory for who takes it beside what is kept for
+    /// requests.
     pub fn has_room(&self) -> bool {
-        self.open() < self.most && self.memory.has_room(config::CONNECTION_BYTES)
+        let spare = self.memory.most() / config::MEMORY_SPARE;
+        self.open() < self.most && self.memory.has_room(config::CONNECTION_BYTES + spare)
     }
 
     /// Goes on to a later stage; wakes the acceptor, which acts on it.

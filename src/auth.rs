@@ -18,8 +18,8 @@ use std::thread;
 /// Credentials, good and bad, that are remembered.
 const REMEMBERED: usize = 4096;
 
-/// Requests that may wait for the verdict on a password.
-const WAITING: usize = 1024;
+/// Requests that may wait for other passwords than theirs to be checked: more would wait in vain.
+const WAITING: usize = 64;
 
 /// Bytes of a password that bcrypt looks at. It would ignore the others, and end at a NUL.
 const PASSWORD_BYTES: usize = 72;

@@ -18,6 +18,9 @@ pub const ACCEPT_BATCH: usize = 64;
 /// Jobs that may wait for a worker.
 pub const QUEUE: usize = 1024;
 
+/// Jobs beyond that which have been admitted before, and come back after a wait.
+pub const QUEUE_RETURNS: usize = 4096;
+
 /// Largest accepted `--queue`: the channel's slots are allocated at start.
 pub const QUEUE_MOST: usize = 1 << 20;
 
@@ -245,8 +248,8 @@ pub const LISTING_BYTES: u64 = 48 * 1024 * 1024;
 /// Bytes that the entries of a directory take beside their names and what is known of each.
 pub const LISTING_OVERHEAD: u64 = 1024;
 
-/// Requests that may wait for a directory to be read.
-pub const LANE_WAITING: usize = 1024;
+/// Requests that may wait for others' directories or files to be read: more would wait in vain.
+pub const LANE_WAITING: usize = 128;
 
 /// Bytes of a listing that are made at once, by whoever sends it: some 100 rows.
 pub const LISTING_PIECE: usize = 16 * 1024;

@@ -2,7 +2,7 @@
 
 use crate::admission::Stage;
 use crate::config;
-use crate::connection::{Context, Errand, Step};
+use crate::connection::{Connection, Context, Errand, Step};
 use crate::handler::Handler;
 use crate::metrics::CloseReason;
 use crate::workers::settle;
@@ -19,8 +19,10 @@ use std::time::Instant;
 pub struct Fetcher<H> {
     /// The connections that wait for one.
     pub errands: Receiver<Errand>,
-    /// What is tended in between, by one of them.
-    pub tended: Option<Arc<H>>,
+    /// Whose streams they run, and who gives way.
+    pub handler: Arc<H>,
+    /// It tends the handler in between.
+    pub tends: bool,
     /// What stepping a connection needs.
     pub context: Context,
     /// Dropped with the thread: its other end sees when all have ended.
@@ -45,35 +47,34 @@ impl<H: Handler> Fetcher<H> {
     fn work(&mut self) {
         let mut next_tending = Instant::now() + config::TEND_INTERVAL;
         loop {
-            let errand = match self.tended {
-                Some(_) => self.errands.recv_deadline(next_tending),
-                None => self.errands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let errand = match self.tends {
+                true => self.errands.recv_deadline(next_tending),
+                false => self.errands.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match errand {
-                Ok(errand) => self.go(errand),
+                Ok(Errand::Fetch { connection, since }) => self.fetch(connection, since),
+                Ok(Errand::GiveWay) => self.ask("gave way", Handler::give_way),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if let Some(handler) = &self.tended
-                && Instant::now() >= next_tending
-            {
+            if self.tends && Instant::now() >= next_tending {
                 next_tending = Instant::now() + config::TEND_INTERVAL;
-                handler.tend();
+                self.ask("tended what it holds", Handler::tend);
             }
         }
     }
 
-    fn go(&mut self, Errand { connection, since }: Errand) {
-        let is_cut = |context: &Context| context.admission.stage() == Stage::Cut;
-        if is_cut(&self.context) {
-            return self.settle(Step::Close(connection, CloseReason::Cut));
+    /// Has the handler do something that is nobody's request.
+    fn ask(&self, what: &str, duty: fn(&H)) {
+        if panic::catch_unwind(AssertUnwindSafe(|| duty(&self.handler))).is_err() {
+            log::error!("the handler panicked while it {what}");
         }
-        let step = match connection.fetch(since, &mut self.context) {
-            // Nobody looks into the table any more.
-            Step::Park(connection, _) if is_cut(&self.context) => {
-                Step::Close(connection, CloseReason::Cut)
-            }
-            step => step,
+    }
+
+    fn fetch(&mut self, connection: Box<Connection>, since: Instant) {
+        let step = match self.context.admission.stage() {
+            Stage::Cut => Step::Close(connection, CloseReason::Cut),
+            _ => connection.fetch(since, &mut self.context),
         };
         self.settle(step);
     }

@@ -6,6 +6,9 @@ use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Requests that may wait for what another does for them.
+const SHARERS_MOST: usize = 1024;
+
 /// A kind of work that takes long: only so many may be at it at a time, and only one at each
 /// piece of it.
 ///
@@ -39,6 +42,8 @@ pub enum Taken {
 pub struct Wait {
     state: Arc<Mutex<State>>,
     piece: u64,
+    /// The piece is worked at, and what comes of it is what is waited for.
+    shares: bool,
 }
 
 /// A request's place in the line. When it is dropped, the next one gets the chance that this one
@@ -70,7 +75,8 @@ struct Waiter {
 }
 
 impl Lane {
-    /// A lane for `most` at a time, at which `waiting_most` may wait.
+    /// A lane for `most` at a time, at which `waiting_most` may wait for their turn. Many more may
+    /// wait for what another does for them.
     pub fn new(most: usize, waiting_most: usize) -> Self {
         let state = State {
             most: most.max(1),
@@ -92,21 +98,27 @@ impl Lane {
             state.called.retain(|&(_, called)| called != piece);
             return Ok(Turn { state: Arc::clone(&self.state), piece });
         }
-        if state.line.len() >= state.waiting_most {
+        let shares = state.pieces.contains(&piece);
+        let is_alike = |waiter: &&Waiter| state.pieces.contains(&waiter.piece) == shares;
+        let waiting_most = if shares { SHARERS_MOST } else { state.waiting_most };
+        if state.line.iter().filter(is_alike).count() >= waiting_most {
             return Err(Taken::Full);
         }
-        Err(Taken::Wait(Wait { state: Arc::clone(&self.state), piece }))
+        Err(Taken::Wait(Wait { state: Arc::clone(&self.state), piece, shares }))
     }
 
     /// What waits for the end of the turn at `piece`, for whoever had the work done elsewhere.
     pub fn wait_for(&self, piece: u64) -> Wait {
-        Wait { state: Arc::clone(&self.state), piece }
+        Wait { state: Arc::clone(&self.state), piece, shares: true }
     }
 }
 
 impl State {
+    /// True where a turn at `piece` may begin now. Who was called for one is not passed by.
     fn is_free(&self, piece: u64) -> bool {
-        self.pieces.len() < self.most && !self.pieces.contains(&piece)
+        let is_called = self.called.iter().any(|&(_, called)| called == piece);
+        let kept = if is_called { 0 } else { self.called.len() };
+        self.pieces.len() + kept < self.most && !self.pieces.contains(&piece)
     }
 
     /// Takes those out of the line who have a chance now: all who wait for `ended`, whose work may
@@ -159,8 +171,12 @@ impl Wait {
         let number = state.next_number;
         state.next_number += 1;
         // It may have ended since it was asked for.
-        if state.is_free(self.piece) {
+        let has_ended = self.shares && !state.pieces.contains(&self.piece);
+        let is_free = state.is_free(self.piece);
+        if is_free {
             state.called.push((number, self.piece));
+        }
+        if has_ended || is_free {
             drop(state);
             wake();
         } else {
@@ -259,12 +275,39 @@ mod tests {
         assert_eq!(woken.load(SeqCst), 1);
     }
 
+    /// Who was called has the turn that was free, whoever comes meanwhile.
+    #[test]
+    fn nobody_passes_by_who_was_called() {
+        let lane = Lane::new(1, 10);
+        let turn = lane.enter(1).expect("free");
+        let (called, woken) = wait(&lane, 2);
+        drop(turn);
+        assert_eq!(woken.load(SeqCst), 1);
+        let (newcomer, _) = wait(&lane, 3);
+        let turn = lane.enter(2).expect("kept for it");
+        drop(called);
+        assert!(!newcomer.is_over());
+        drop(turn);
+        assert!(newcomer.is_over());
+    }
+
+    /// The work that one waited for has ended, and other work has begun since.
+    #[test]
+    fn what_ended_before_one_joins_is_noticed_behind_other_work() {
+        let lane = Lane::new(1, 10);
+        let turn = lane.enter(1).expect("free");
+        let Err(Taken::Wait(wait)) = lane.enter(1) else { panic!("taken") };
+        drop(turn);
+        let _other = lane.enter(2).expect("free");
+        assert!(wait.join(|| ()).is_over());
+    }
+
     #[test]
     fn so_many_and_no_more_may_be_at_it_and_wait() {
         let lane = Lane::new(2, 1);
         let _turns = [lane.enter(1).expect("free"), lane.enter(2).expect("free")];
         let (_waiting, _) = wait(&lane, 3);
         assert!(matches!(lane.enter(4), Err(Taken::Full)));
-        assert!(matches!(lane.enter(1), Err(Taken::Full)));
+        assert!(matches!(lane.enter(1), Err(Taken::Wait(_))), "what is done for another is shared");
     }
 }

@@ -45,7 +45,7 @@
 //!
 //! - No worker ever waits for a peer: it parses what is buffered, writes until it would block, and
 //!   parks the rest.
-//! - A connection has one owner at any time. It moves from stack to table to channel; there is no
+//! - A connection has one owner at any time. It moves from stack to table to channels; there is no
 //!   `Arc` around it, and no lock but that of the slot it is parked in.
 //! - No lock is held across a system call that can block.
 //! - Workers never send on the channel of jobs, so a full queue cannot deadlock; the acceptor has

@@ -15,7 +15,8 @@ fn machine_memory() -> Option<u64> {
     #[cfg(target_os = "linux")]
     {
         let info = rustix::system::sysinfo();
-        Some(u64::from(info.mem_unit) * info.totalram)
+        // Each is as wide as the machine's words.
+        Some(info.mem_unit as u64 * info.totalram as u64)
     }
     #[cfg(not(target_os = "linux"))]
     None

@@ -129,15 +129,18 @@ impl Memory {
 
     fn grow(&self, of: MemoryUse, bytes: u64) -> bool {
         let Inner { most, total, uses, refused } = &*self.0;
-        let before = total.fetch_add(bytes, Relaxed);
-        if before.saturating_add(bytes) > *most {
-            total.fetch_sub(bytes, Relaxed);
+        // A claim that does not fit changes nothing, for others may fit meanwhile.
+        let grow = |held: &AtomicU64, most: u64| {
+            let grown = |held: u64| held.checked_add(bytes).filter(|&grown| grown <= most);
+            held.fetch_update(Relaxed, Relaxed, grown).is_ok()
+        };
+        let use_most = of.most_within(*most);
+        if !grow(&uses[of as usize], use_most) {
             refused.fetch_add(1, Relaxed);
             return false;
         }
-        let before = uses[of as usize].fetch_add(bytes, Relaxed);
-        if before.saturating_add(bytes) > of.most_within(*most) {
-            self.shrink(of, bytes);
+        if !grow(total, *most) {
+            uses[of as usize].fetch_sub(bytes, Relaxed);
             refused.fetch_add(1, Relaxed);
             return false;
         }

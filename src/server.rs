@@ -3,7 +3,7 @@
 use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
-use crate::connection::{Connection, Context, Job, Role, Shared};
+use crate::connection::{Connection, Context, Errand, Job, Role, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
 use crate::handler::Handler;
@@ -58,6 +58,7 @@ pub struct Observer {
     metrics: Arc<Metrics>,
     parking: Arc<Parking<Connection>>,
     queue: Receiver<Job>,
+    errands: Receiver<Errand>,
 }
 
 impl Observer {
@@ -73,6 +74,7 @@ impl Observer {
         connections[ConnectionPhase::InService as usize] = busy.count();
         connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
         self.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
+        connections[ConnectionPhase::Flushing as usize] += self.errands.len();
         snapshot.connections = connections;
         snapshot.memory = self.config.memory.state();
         snapshot
@@ -174,8 +176,11 @@ impl Server {
             Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(&config, parking.waker());
         let metrics = Metrics::new(config.workers, config::FETCHERS);
-        // Room for the jobs that wait, and for one that each idle worker is about to take.
-        let (send_job, jobs) = bounded(config.queue.min(config.max_connections) + config.workers);
+        // Room for the jobs that wait, for one that each idle worker is about to take, and for those
+        // that come back after a wait.
+        let [waiting, returning] =
+            [config.queue, config::QUEUE_RETURNS].map(|most| most.min(config.max_connections));
+        let (send_job, jobs) = bounded(waiting + config.workers + returning);
         let (send_errand, errands) = unbounded();
         let (alive, all_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));
@@ -191,10 +196,8 @@ impl Server {
 
         // Should a thread not start, dropping the senders ends those that did.
         let role = Role::Acceptor(vec![0; config::READ_BYTES], send_errand.clone());
-        let holder = Arc::clone(&handler);
-        let give_way = Box::new(move || holder.give_way());
-        let acceptor = Acceptor::new(listeners, send_job, context(0, role), give_way)
-            .map_err(StartError::System)?;
+        let acceptor =
+            Acceptor::new(listeners, send_job, context(0, role)).map_err(StartError::System)?;
         let mut workers = Vec::with_capacity(config.workers);
         for number in 1..=config.workers {
             let worker = Worker {
@@ -209,7 +212,8 @@ impl Server {
         for number in 1..=config::FETCHERS {
             let fetcher = Fetcher {
                 errands: errands.clone(),
-                tended: (number == 1).then(|| Arc::clone(&handler)),
+                handler: Arc::clone(&handler),
+                tends: number == 1,
                 context: context(config.workers + number, Role::Fetcher),
                 alive: alive.clone(),
             };
@@ -218,7 +222,7 @@ impl Server {
         let acceptor = Some(acceptor.start().map_err(StartError::System)?);
         Ok(Self {
             addresses,
-            observer: Observer { config, admission, metrics, parking, queue: jobs },
+            observer: Observer { config, admission, metrics, parking, queue: jobs, errands },
             started: Instant::now(),
             acceptor,
             workers,
@@ -286,7 +290,9 @@ impl Server {
         // Workers end as soon as they are idle; one in a handler is not waited for for ever.
         let patience = self.observer.config.drain_timeout.min(config::SWEEP_INTERVAL);
         match self.all_alive.recv_timeout(patience) {
-            Err(RecvTimeoutError::Timeout) => log::warn!("a handler still runs; it is left behind"),
+            Err(RecvTimeoutError::Timeout) => {
+                log::warn!("a handler, or a disk, still runs; its thread is left behind")
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 for thread in self.workers.drain(..).chain(self.fetchers.drain(..)) {
                     if thread.join().is_err() {

@@ -58,15 +58,6 @@ impl<H: Handler> Worker<H> {
             } else {
                 connection.serve(turn, &*self.handler, &mut self.context)
             };
-            let step = match step {
-                // Nobody looks into the table any more, nor goes on an errand.
-                Step::Park(connection, _) | Step::Fetch(connection)
-                    if self.context.admission.stage() == Stage::Cut =>
-                {
-                    Step::Close(connection, CloseReason::Cut)
-                }
-                step => step,
-            };
             settle(step, &self.context.parking, &self.context);
             now = Instant::now();
             if let Some(turn) = self.turn.take() {
@@ -96,9 +87,17 @@ pub fn settle(
     match step {
         Step::Dispatch(connection) => return Some(connection),
         Step::Park(connection, interest) => {
+            let key = connection.key();
             if let Err((_closed, error)) = parking.park(connection, interest) {
                 log::error!("cannot watch a connection: {error}; it is closed");
                 context.recorder.closed(CloseReason::Unwatchable);
+            }
+            // Nobody looks into the table any more. Looked at behind the parking: the one who looks
+            // last does so when the stage has been entered.
+            if context.admission.stage() == Stage::Cut
+                && let Some(_cut) = parking.take(key)
+            {
+                context.recorder.closed(CloseReason::Cut);
             }
         }
         Step::Fetch(connection) => {

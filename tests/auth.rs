@@ -15,10 +15,14 @@ const SLOW: u32 = 12;
 const FAST: u32 = 4;
 
 fn start(password: &str, cost: u32, workers: usize) -> (Server, SocketAddr) {
+    start_with(password, cost, Config { workers, ..Config::default() })
+}
+
+fn start_with(password: &str, cost: u32, config: Config) -> (Server, SocketAddr) {
     let user = format!("ann:{}", bcrypt::hash(password, cost).unwrap());
     let inner = |_: &Request<'_>| Response::ok("text/plain", "the secret");
     let handler = BasicAuth::new(vec![User::parse(&user).unwrap()], inner);
-    let server = Server::start(Config { workers, ..Config::default() }, handler).unwrap();
+    let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     (server, address)
 }
@@ -66,6 +70,23 @@ fn parallel_first_requests_with_the_same_password_are_all_let_in() {
     let (_server, address) = start("good", SLOW, 2);
     let mut streams: Vec<_> = (0..6).map(|_| connect(address)).collect();
     streams.iter_mut().for_each(|stream| ask(stream, "ann:good"));
+    for stream in &mut streams {
+        assert_eq!(Reply::read(stream).status, 200);
+    }
+}
+
+/// Those who were admitted come back to the queue all at once, however few may wait there.
+#[test]
+fn a_short_queue_takes_back_all_who_waited_for_a_verdict() {
+    let config = Config { workers: 1, queue: 1, ..Config::default() };
+    let (server, address) = start_with("good", SLOW, config);
+    let mut streams: Vec<_> = (0..6).map(|_| connect(address)).collect();
+    for (at, stream) in streams.iter_mut().enumerate() {
+        ask(stream, "ann:good");
+        support::wait_for("it to wait without a worker", || {
+            (server.snapshot().get(cws::Counter::Fruitless) > at as u64).then_some(())
+        });
+    }
     for stream in &mut streams {
         assert_eq!(Reply::read(stream).status, 200);
     }

@@ -91,7 +91,8 @@ fn half_heads_are_held_within_the_bound() {
 fn connections_are_bounded_by_memory_too() {
     let config = Config { max_connections: 100_000, ..Config::default() };
     let (server, memory) = start(config);
-    let left = 100 * config::CONNECTION_BYTES;
+    let spare = memory.most() / config::MEMORY_SPARE;
+    let left = spare + 100 * config::CONNECTION_BYTES;
     let _taken = memory.claim(MemoryUse::Files, memory.most() - left).unwrap();
     let silent: Vec<_> = (0..300).map(|_| connect(server.addresses()[0])).collect();
     for _ in 0..5 {
@@ -100,6 +101,26 @@ fn connections_are_bounded_by_memory_too() {
     assert!(server.open_connections() <= 100, "{}", server.open_connections());
     assert!(memory.held() <= memory.most());
     drop(silent);
+}
+
+/// Idle connections up to the last byte of the memory leave room for heads of any size.
+#[test]
+fn idle_connections_leave_memory_for_requests() {
+    let config = Config { max_connections: 100_000, ..Config::default() };
+    let (server, memory) = start(config);
+    let address = server.addresses()[0];
+    let spare = memory.most() / config::MEMORY_SPARE;
+    let left = spare + 100 * config::CONNECTION_BYTES;
+    let _taken = memory.claim(MemoryUse::Files, memory.most() - left).unwrap();
+    let idle: Vec<_> = (0..300).map(|_| deaf(&server, "/")).collect();
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(8000));
+    for _ in 0..20 {
+        let mut polite = connect(address);
+        polite.write_all(large.as_bytes()).unwrap();
+        assert_eq!(Reply::read(&mut polite).body, b"small");
+    }
+    assert!(memory.held() <= memory.most() && server.open_connections() <= 102);
+    drop(idle);
 }
 
 /// A handler that waits for another's work holds no worker, and is asked again when that is done.

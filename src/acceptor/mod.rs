@@ -31,8 +31,6 @@ pub struct Acceptor {
     parking: Arc<Parking<Connection>>,
     jobs: Sender<Job>,
     context: Context,
-    /// Lets go of descriptors that are held for speed alone.
-    give_way: Box<dyn Fn() + Send>,
     /// Descriptors for the files that connections ask for.
     reserve: Reserve,
     admission: Arc<Admission>,
@@ -70,7 +68,6 @@ impl Acceptor {
         listeners: Vec<TcpListener>,
         jobs: Sender<Job>,
         context: Context,
-        give_way: Box<dyn Fn() + Send>,
     ) -> io::Result<Self> {
         if context.config.defer_accept {
             listeners.iter().for_each(|listener| listening::defer_accept(listener, true));
@@ -84,7 +81,6 @@ impl Acceptor {
             admission: Arc::clone(&context.admission),
             reserve: Reserve::new(descriptors::descriptor_limit(), 2 * context.config.workers),
             context,
-            give_way,
             accepting: Accepting::Yes,
             candidates: Candidates::new(Instant::now()),
             pause: config::ACCEPT_PAUSE,
@@ -200,7 +196,7 @@ impl Acceptor {
                         the number of connections)"
             );
         }
-        (self.give_way)();
+        self.context.ask_to_give_way();
         if self.make_room() {
             return;
         }

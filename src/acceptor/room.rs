@@ -2,9 +2,10 @@
 
 use super::Acceptor;
 use crate::config;
-use crate::connection::{Standing, Step};
+use crate::connection::{Connection, Standing, Step};
+use crate::memory::MemoryUse;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Those who go first, as the last look at all connections found them.
 #[derive(Debug)]
@@ -58,25 +59,25 @@ impl Acceptor {
         is_gone
     }
 
-    /// Keeps some memory free for those who come next: where it runs short, those who hold some and
-    /// have brought least give up theirs. Idle connections hold too little to be of use.
+    /// Keeps some memory free for those who come next. Where it runs short, those give up theirs
+    /// who have brought least: among idle connections, where these hold the most of it, and else
+    /// among those who hold more than each connection has.
     pub(super) fn relieve_memory(&mut self) {
-        let config = Arc::clone(&self.context.config);
-        let spare = config.memory.most() / config::MEMORY_SPARE;
+        let memory = &self.context.config.memory;
+        let (most, spare) = (memory.most(), memory.most() / config::MEMORY_SPARE);
         let now = Instant::now();
-        if config.memory.has_room(spare) || now < self.candidates.next_relief {
+        if memory.has_room(spare) || now < self.candidates.next_relief {
             return;
         }
-        let mut found = Vec::new();
-        self.parking.for_each(|key, connection| {
-            let standing = connection.standing(now, &config).filter(|_| connection.holds_memory());
-            found.extend(standing.map(|standing| (standing, key)));
+        let memory = memory.clone();
+        let of_idle = memory.held_for(MemoryUse::Connections) > most / 2;
+        let (found, pause) = self.look(now, |connection, standing| match standing {
+            Standing::Idle(_) => of_idle,
+            _ => !of_idle && connection.holds_memory(),
         });
-        found.sort_unstable();
-        let pause = config::LOOK_PAUSE.max(now.elapsed() * config::LOOK_SHARE);
         self.candidates.next_relief = now + pause;
-        for (_, key) in found {
-            if config.memory.has_room(2 * spare) {
+        for (_, key) in found.into_iter().rev() {
+            if memory.has_room(2 * spare) {
                 return;
             }
             self.displace(key, now);
@@ -84,14 +85,26 @@ impl Acceptor {
     }
 
     fn look_for_candidates(&mut self, now: Instant) {
-        let config = Arc::clone(&self.context.config);
-        let found = &mut self.candidates.found;
-        found.clear();
+        let (found, pause) = self.look(now, |_, _| true);
+        self.candidates.found = found;
+        self.candidates.next_look = now + pause;
+    }
+
+    /// Those whose standing is `wanted`, who has brought least last; and how long to wait before
+    /// another look.
+    fn look(
+        &self,
+        now: Instant,
+        wanted: impl Fn(&Connection, &Standing) -> bool,
+    ) -> (Vec<(Standing, usize)>, Duration) {
+        let config = &self.context.config;
+        let mut found = Vec::new();
         self.parking.for_each(|key, connection| {
-            found.extend(connection.standing(now, &config).map(|standing| (standing, key)));
+            let standing = connection.standing(now, config);
+            let standing = standing.filter(|standing| wanted(connection, standing));
+            found.extend(standing.map(|standing| (standing, key)));
         });
         found.sort_unstable_by(|one, other| other.cmp(one));
-        let pause = config::LOOK_PAUSE.max(now.elapsed() * config::LOOK_SHARE);
-        self.candidates.next_look = now + pause;
+        (found, config::LOOK_PAUSE.max(now.elapsed() * config::LOOK_SHARE))
     }
 }

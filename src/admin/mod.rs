@@ -13,6 +13,7 @@ use crate::config::{self, AccessLog, Config};
 use crate::handler::{Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
+use crate::memory::Memory;
 use crate::server::{Observer, Server, StartError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use history::History;
@@ -64,6 +65,8 @@ impl Admin {
             access_log: AccessLog::Off,
             write_timeout: config::ADMIN_WRITE_TIMEOUT,
             drain_timeout: config::ADMIN_DRAIN_TIMEOUT,
+            // Of its own, so that it answers while the pool's is used up.
+            memory: Memory::new(config::MEMORY_LEAST),
             http09: false,
             ..Config::default()
         };

@@ -85,13 +85,26 @@ impl Context {
 
     /// Hands a connection over to those who may wait; gives it back where they have ended.
     pub fn send_errand(&self, connection: Box<Connection>) -> Result<(), Box<Connection>> {
-        let errand = Errand { connection, since: Instant::now() };
+        match self.errand(Errand::Fetch { connection, since: Instant::now() }) {
+            Some(Errand::Fetch { connection, .. }) => Err(connection),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has those who may wait make the handler let go of descriptors.
+    pub fn ask_to_give_way(&self) {
+        // Where they have ended, nothing is served any more.
+        let _ = self.errand(Errand::GiveWay);
+    }
+
+    /// Hands an errand over, or gives it back. There is no bound but that of the connections: each
+    /// is in the channel once at the most.
+    fn errand(&self, errand: Errand) -> Option<Errand> {
         match &self.role {
-            // Each connection is in it once at the most, so it needs no other bound.
             Role::Acceptor(_, errands) | Role::Worker(_, errands) => {
-                errands.send(errand).map_err(|error| error.into_inner().connection)
+                errands.send(errand).err().map(|error| error.into_inner())
             }
-            Role::Fetcher => Err(errand.connection),
+            Role::Fetcher => Some(errand),
         }
     }
 

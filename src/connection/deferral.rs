@@ -24,8 +24,13 @@ impl Connection {
     /// Parks it from here on until `wait` is over, for as long as a request may wait in all.
     pub(super) fn defer(&mut self, wait: Wait, since: Instant, context: &Context) {
         let since = self.asked_since(since);
-        let (key, parking) = (self.socket.key(), Arc::clone(&context.parking));
-        let waiting = wait.join(move || parking.nudge(key));
+        let (key, parking) = (self.socket.key(), Arc::downgrade(&context.parking));
+        // Weak: a connection that is parked for ever must not keep its own table.
+        let waiting = wait.join(move || {
+            if let Some(parking) = parking.upgrade() {
+                parking.nudge(key);
+            }
+        });
         self.deferral = Some(Deferral { waiting, since });
         self.deadline = since + context.config.queue_timeout;
     }

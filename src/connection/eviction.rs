@@ -97,7 +97,8 @@ impl Connection {
 
     /// True where it has been idle, or has lingered behind its last response, for a while.
     pub fn is_idle_for_long(&self, now: Instant, config: &Config) -> bool {
-        matches!(self.standing(now, config), Some(Standing::Idle(_)))
+        let is_idle = || matches!(self.standing(now, config), Some(Standing::Idle(_)));
+        self.is_dispensable() && is_idle()
     }
 
     /// Ends it for a new client's sake, without a wait for its own: one that has sent part of a

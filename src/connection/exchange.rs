@@ -169,7 +169,9 @@ impl Connection {
         };
         let (bytes, behind) = self.input.as_slice().split_at(head);
         let behind = (dropped == Dropped::NotYet).then_some(behind);
-        match examine(bytes, behind, *turn, handler, context) {
+        // What is told of its wait counts from when it was queued first.
+        let told = Turn { since: self.asked_since(turn.since), ..*turn };
+        match examine(bytes, behind, told, handler, context) {
             Verdict::Answered(answer, used) => {
                 turn.handled = true;
                 self.input.consume(used);
@@ -297,7 +299,7 @@ fn answer<H: Handler>(
         // Many small ones do no harm before they are claimed; a large one must fit beforehand.
         Ok(response) if !fits(&response, context) => {
             let response = Response::busy(Fault::NoMemory.explain());
-            (response.with_prepared(&context.common_fields), after)
+            (response.with_prepared(&context.common_fields), After::Linger(CloseReason::NoMemory))
         }
         Ok(response) if after == After::Keep && context.is_draining() => {
             (response, After::Close(CloseReason::Completed))

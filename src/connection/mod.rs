@@ -47,13 +47,18 @@ pub struct Job {
     pub since: Instant,
 }
 
-/// A connection whose response goes on with what takes time to be had.
+/// What is done by those who may wait for it.
 #[derive(Debug)]
-pub struct Errand {
-    /// The connection.
-    pub connection: Box<Connection>,
-    /// When it was handed over.
-    pub since: Instant,
+pub enum Errand {
+    /// A response goes on with what takes time to be had.
+    Fetch {
+        /// The connection.
+        connection: Box<Connection>,
+        /// When it was handed over.
+        since: Instant,
+    },
+    /// Descriptors are needed: the handler lets go of those that it holds for speed alone.
+    GiveWay,
 }
 
 /// Where a connection goes next.
@@ -184,6 +189,11 @@ impl Connection {
             deferral: None,
             _place: place,
         })
+    }
+
+    /// Where it is parked when it is.
+    pub fn key(&self) -> usize {
+        self.socket.key()
     }
 
     /// True between requests: closing it now loses nothing.

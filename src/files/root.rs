@@ -3,7 +3,7 @@
 use super::entries::{Entries, NoRoom};
 use super::held::Stamp;
 use crate::http::target::DecodedPath;
-use crate::lane::Wait;
+use crate::lane::{Taken, Wait};
 use crate::memory::Memory;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -319,6 +319,15 @@ impl Seen {
 /// True where the resolution of a name led out of the root.
 fn is_escape(error: &io::Error) -> bool {
     error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()
+}
+
+impl From<Taken> for NotServed {
+    fn from(taken: Taken) -> Self {
+        match taken {
+            Taken::Wait(wait) => Self::Pending(wait),
+            Taken::Full => Self::Busy,
+        }
+    }
 }
 
 impl NotServed {

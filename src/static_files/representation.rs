@@ -4,6 +4,7 @@ use super::StaticFiles;
 use crate::config;
 use crate::files::cache::Entry;
 use crate::files::held::{Content, Description, Held};
+use crate::files::root::NotServed;
 use crate::handler::{Body, FileSlice, Response};
 use crate::http::coding::{Coding, accepted};
 use crate::http::conditional::{Precondition, Validators};
@@ -26,7 +27,11 @@ impl StaticFiles {
             if coding == Coding::Identity {
                 return self.conditional(request, entry, plain, coding);
             }
-            let Some(coded) = self.files.neighbour(entry, coding) else { continue };
+            let coded = match self.files.neighbour(entry, coding) {
+                Ok(Some(coded)) => coded,
+                Ok(None) => continue,
+                Err(later) => return self.refusal(&request.target, later),
+            };
             // One older than the file it stands for was made from another state of it.
             if coded.modified() >= plain.modified() {
                 return self.conditional(request, entry, &coded, coding);
@@ -68,7 +73,11 @@ impl StaticFiles {
             Selection::Whole => whole().with_body(whole_body(content)),
             Selection::Parts(parts) => {
                 let media_type = &description.media_type;
-                let Some(bodies) = part_bodies(chosen, &parts) else {
+                let bodies = match self.part_bodies(entry, chosen, &parts) {
+                    Ok(bodies) => bodies,
+                    Err(later) => return self.refusal(&request.target, later),
+                };
+                let Some(bodies) = bodies else {
                     // It is being changed: no part of it goes with any other.
                     let fields = self.fields(media_type, &Validators::in_flux(), coding);
                     return Response::prepared(Status::OK, &fields).with_body(whole_body(content));
@@ -89,6 +98,33 @@ impl StaticFiles {
                     .with_field("Accept-Ranges", "bytes")
             }
         }
+    }
+
+    /// The bytes of each part; none where the file is no more what its validators name. Those that
+    /// are small are read now, so that they are of one state; a file that is sent from where it is
+    /// may be written meanwhile.
+    fn part_bodies(
+        &self,
+        entry: &Entry,
+        held: &Held,
+        parts: &[Part],
+    ) -> Result<Option<Vec<Body>>, NotServed> {
+        let length = parts.iter().map(Part::length).fold(0, u64::saturating_add);
+        let (Content::File { file, .. }, true, true) =
+            (held.content(), length <= config::SMALL_FILE, held.validators().is_some())
+        else {
+            return Ok(Some(parts.iter().map(|part| part_body(held.content(), *part)).collect()));
+        };
+        // One turn is enough for all of them.
+        let mut turn = None;
+        for part in parts {
+            if turn.is_none() {
+                let name = entry.path().as_bytes();
+                turn = self.files.turn_at(file, part.first, part.length(), name)?;
+            }
+        }
+        let read = |part: &Part| held.read(part.first, part.length()).map(Body::Bytes);
+        Ok(parts.iter().map(read).collect())
     }
 
     /// What is said of a file that is sent as it is, prepared when it is asked for first.
@@ -159,18 +195,6 @@ fn part_body(content: &Content, part: Part) -> Body {
             Body::File(FileSlice { file: Arc::clone(file), offset, length })
         }
     }
-}
-
-/// The bytes of each part; none where the file is no more what its validators name. Those that are
-/// small are read now, so that they are of one state; a file that is sent from where it is may be
-/// written meanwhile.
-fn part_bodies(held: &Held, parts: &[Part]) -> Option<Vec<Body>> {
-    let length = parts.iter().map(Part::length).fold(0, u64::saturating_add);
-    if length > config::SMALL_FILE || held.validators().is_none() {
-        return Some(parts.iter().map(|part| part_body(held.content(), *part)).collect());
-    }
-    let read = |part: &Part| held.read(part.first, part.length()).map(Body::Bytes);
-    parts.iter().map(read).collect()
 }
 
 /// One part as it is; several as `multipart/byteranges` (RFC 9110, section 14.6).

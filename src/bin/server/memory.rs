@@ -33,14 +33,14 @@ impl Shares {
         }
         let log = (config::LOG_BYTES as u64).min(most / 32);
         let cache = cache.unwrap_or_else(|| config::cache_within(most));
-        let set_aside = log + cache;
+        let set_aside = log.saturating_add(cache);
         if set_aside > most / LEFT {
             return Err(format!(
                 "cannot hold {} of files within {} of memory (give --cache a smaller part, or \
                  --memory at least {})",
                 show(cache),
                 show(most),
-                show(LEFT * set_aside)
+                show(LEFT.saturating_mul(set_aside))
             ));
         }
         let memory = Memory::new(most);

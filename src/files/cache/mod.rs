@@ -8,7 +8,7 @@ use crate::config;
 use crate::files::residency::is_in_memory;
 use crate::http::coding::Coding;
 use crate::http::target::DecodedPath;
-use crate::lane::{Lane, Taken};
+use crate::lane::{Lane, Turn};
 use shelf::{Asked, Key, Shelf};
 use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
@@ -165,14 +165,20 @@ impl Files {
     }
 
     /// The file beside that of `entry` which holds it in `coding`, if there is one.
-    pub fn neighbour(&self, entry: &Arc<Entry>, coding: Coding) -> Option<Arc<Held>> {
-        let at = Coding::PRECOMPRESSED.iter().position(|known| *known == coding)?;
+    pub fn neighbour(
+        &self,
+        entry: &Arc<Entry>,
+        coding: Coding,
+    ) -> Result<Option<Arc<Held>>, NotServed> {
+        let Some(at) = Coding::PRECOMPRESSED.iter().position(|known| *known == coding) else {
+            return Ok(None);
+        };
         match &entry.neighbours[at] {
-            Neighbour::Absent => return None,
-            Neighbour::There(held) if held.is_whole() => return Some(Arc::clone(held)),
+            Neighbour::Absent => return Ok(None),
+            Neighbour::There(held) if held.is_whole() => return Ok(Some(Arc::clone(held))),
             Neighbour::There(_) | Neighbour::Unknown => {}
         }
-        let found = self.look_beside(&entry.path, coding, None);
+        let (found, _turn) = self.look_beside(&entry.path, coding, None)?;
         if let Some(shelf) = &self.cache
             && entry.held.may_be_kept()
         {
@@ -182,10 +188,10 @@ impl Files {
             let held = Arc::clone(&entry.held);
             shelf.put(Entry { key, path, checked: entry.checked, held, neighbours, weight: 0 });
         }
-        match found {
+        Ok(match found {
             Neighbour::There(held) => Some(held),
             Neighbour::Absent | Neighbour::Unknown => None,
-        }
+        })
     }
 
     /// Closes the files that are held open: descriptors are needed elsewhere.
@@ -249,9 +255,12 @@ impl Files {
         let known = known.as_ref();
         let outcome = found.and_then(|(path, found)| match found {
             Found::File(file, metadata) => {
-                let held = match known.map(|entry| &entry.held) {
-                    Some(held) if held.is_state_of(&metadata) => Arc::clone(held),
-                    _ => Arc::new(self.load(asked, file, &metadata)?),
+                let (held, _turn) = match known.map(|entry| &entry.held) {
+                    Some(held) if held.is_state_of(&metadata) => (Arc::clone(held), None),
+                    _ => {
+                        let (held, turn) = self.load(asked.path, file, &metadata)?;
+                        (Arc::new(held), turn)
+                    }
                 };
                 Ok(Lookup::File(self.take_up(asked, path, now, held, known)))
             }
@@ -269,25 +278,36 @@ impl Files {
         outcome
     }
 
-    /// Takes up a file. The start of it is read here, and all of a small one; where that has to
-    /// come from a disk, so many may wait for it at a time, and each file is waited for once.
-    fn load(&self, asked: Asked<'_>, file: File, metadata: &Metadata) -> Result<Held, NotServed> {
-        let read = metadata.len().min(config::SMALL_FILE);
-        let turn = if is_in_memory(&file, 0, read) {
-            None
-        } else {
-            match self.cold.enter(self.hasher.hash_one(asked.path)) {
-                Ok(turn) => Some(turn),
-                Err(Taken::Wait(wait)) => return Err(NotServed::Pending(wait)),
-                Err(Taken::Full) => return Err(NotServed::Busy),
-            }
-        };
+    /// The turn of whoever reads this stretch of a file, if that has to come from a disk: so many
+    /// may wait for one at a time, and each file, by its `name`, is waited for once.
+    pub fn turn_at(
+        &self,
+        file: &File,
+        offset: u64,
+        length: u64,
+        name: &[u8],
+    ) -> Result<Option<Turn>, NotServed> {
+        if is_in_memory(file, offset, length) {
+            return Ok(None);
+        }
+        Ok(Some(self.cold.enter(self.hasher.hash_one(name))?))
+    }
+
+    /// Takes up a file. The start of it is read here, and all of a small one. The turn, if it takes
+    /// one, lasts until others can find what was read.
+    fn load(
+        &self,
+        name: &[u8],
+        file: File,
+        metadata: &Metadata,
+    ) -> Result<(Held, Option<Turn>), NotServed> {
+        let turn = self.turn_at(&file, 0, metadata.len().min(config::SMALL_FILE), name)?;
         let held = Held::load(file, metadata).map_err(NotServed::from_read)?;
         if turn.is_some() {
             // So that whoever describes it finds its start in memory.
             held.start();
         }
-        Ok(held)
+        Ok((held, turn))
     }
 
     /// An entry for what was found, held from now on; of what was known before it takes over the
@@ -305,7 +325,10 @@ impl Files {
         for (at, before) in before.into_iter().flatten().enumerate() {
             neighbours[at] = match before {
                 Neighbour::Unknown => Neighbour::Unknown,
-                known => self.look_beside(&path, Coding::PRECOMPRESSED[at], Some(known)),
+                known => match self.look_beside(&path, Coding::PRECOMPRESSED[at], Some(known)) {
+                    Ok((found, _turn)) => found,
+                    Err(_later) => Neighbour::Unknown,
+                },
             };
         }
         let key = match known {
@@ -324,21 +347,23 @@ impl Files {
         path: &DecodedPath,
         coding: Coding,
         known: Option<&Neighbour>,
-    ) -> Neighbour {
+    ) -> Result<(Neighbour, Option<Turn>), NotServed> {
         let Ok(Found::File(file, metadata)) = self.root.find_beside(path, coding.suffix()) else {
-            return Neighbour::Absent;
+            return Ok((Neighbour::Absent, None));
         };
         if let Some(Neighbour::There(held)) = known
             && held.is_state_of(&metadata)
         {
-            return Neighbour::There(Arc::clone(held));
+            return Ok((Neighbour::There(Arc::clone(held)), None));
         }
-        match Held::load(file, &metadata) {
-            Ok(held) if held.may_be_kept() => Neighbour::There(Arc::new(held)),
-            Ok(_made_when_read) => Neighbour::Absent,
+        let name = [path.as_bytes(), coding.suffix().as_bytes()].concat();
+        match self.load(&name, file, &metadata) {
+            Ok((held, turn)) if held.may_be_kept() => Ok((Neighbour::There(Arc::new(held)), turn)),
+            Ok(_made_when_read) => Ok((Neighbour::Absent, None)),
+            Err(later @ (NotServed::Pending(_) | NotServed::Busy)) => Err(later),
             Err(error) => {
-                log::warn!("cannot read a file's {} form: {error}", coding.token());
-                Neighbour::Absent
+                log::warn!("cannot read a file's {} form: {error:?}", coding.token());
+                Ok((Neighbour::Absent, None))
             }
         }
     }
@@ -436,9 +461,9 @@ mod tests {
         put(&dir, "a.js.gz", 10);
         let files = files(&dir, 1 << 20, 8);
         let entry = find(&files, "a.js").expect("a file");
-        assert!(files.neighbour(&entry, Coding::Brotli).is_none());
+        assert!(files.neighbour(&entry, Coding::Brotli).expect("in memory").is_none());
         let entry = find(&files, "a.js").expect("a file");
-        assert!(files.neighbour(&entry, Coding::Gzip).is_some());
+        assert!(files.neighbour(&entry, Coding::Gzip).expect("in memory").is_some());
         let entry = find(&files, "a.js").expect("a file");
         assert!(matches!(
             entry.neighbours,

@@ -7,7 +7,7 @@ use crate::files::entries::{Entries, Entry};
 use crate::files::held::Stamp;
 use crate::files::root::{Directory, NotServed, Root};
 use crate::http::target::DecodedPath;
-use crate::lane::{Lane, Taken};
+use crate::lane::Lane;
 use crate::memory::{Claim, Memory, MemoryUse};
 use std::collections::HashMap;
 use std::fmt;
@@ -189,11 +189,8 @@ impl Listings {
         directory: Directory,
         view: View,
         wanted: impl Fn(&[u8]) -> bool,
-    ) -> Result<Result<Arc<Listing>, Taken>, NotServed> {
-        let turn = match self.lane.enter(self.hasher.hash_one(path.as_bytes())) {
-            Ok(turn) => turn,
-            Err(taken) => return Ok(Err(taken)),
-        };
+    ) -> Result<Arc<Listing>, NotServed> {
+        let turn = self.lane.enter(self.hasher.hash_one(path.as_bytes()))?;
         // Another may have done it just before.
         let listing = match self.fresh(path, directory.stamp()) {
             Some(listing) => listing,
@@ -201,7 +198,7 @@ impl Listings {
         };
         listing.prepare(view, &self.memory)?;
         drop(turn);
-        Ok(Ok(listing))
+        Ok(listing)
     }
 
     /// Lets go of what is too old to be of use, unless somebody is being sent it: then it takes no
@@ -273,13 +270,13 @@ mod tests {
 
     const VIEW: View = View { key: Key::Name, descending: false, json: false };
 
-    fn ask(listings: &Listings, root: &Root, view: View) -> Result<Arc<Listing>, Taken> {
+    fn ask(listings: &Listings, root: &Root, view: View) -> Result<Arc<Listing>, NotServed> {
         let path = DecodedPath::decode(b"/").expect("a path");
         let directory = root.open_directory(&path).expect("a directory");
         if let Some(listing) = listings.ready(&path, directory.stamp(), view) {
             return Ok(listing);
         }
-        listings.make_ready(root, &path, directory, view, |_| true).expect("room")
+        listings.make_ready(root, &path, directory, view, |_| true)
     }
 
     fn age(listings: &Listings) {
@@ -321,14 +318,14 @@ mod tests {
         let listings = Listings::new(Memory::new(1 << 20), 2);
         let piece = listings.hasher.hash_one(&b""[..]);
         let turn = listings.lane.enter(piece).expect("free");
-        assert!(matches!(ask(&listings, &root, VIEW), Err(Taken::Wait(_))));
+        assert!(matches!(ask(&listings, &root, VIEW), Err(NotServed::Pending(_))));
         drop(turn);
         ask(&listings, &root, VIEW).expect("a turn");
         // Nothing is left to be done for this view, but for another one.
         let _turn = listings.lane.enter(piece).expect("free");
         ask(&listings, &root, VIEW).expect("it is ready");
         let other = View { key: Key::Size, ..VIEW };
-        assert!(matches!(ask(&listings, &root, other), Err(Taken::Wait(_))));
+        assert!(matches!(ask(&listings, &root, other), Err(NotServed::Pending(_))));
     }
 
     #[test]

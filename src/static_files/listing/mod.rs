@@ -12,7 +12,6 @@ use crate::http::coding::elements;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::DecodedPath;
-use crate::lane::Taken;
 use page::Page;
 
 /// Fields of listings alone: the page asks nobody for anything and is nobody's frame, and a name
@@ -105,11 +104,7 @@ impl StaticFiles {
             None if request.method == Method::Head => return Ok(response.without_length()),
             None => {
                 let wanted = |name: &[u8]| self.site.hidden || !name.starts_with(b".");
-                match self.listings.make_ready(root, path, directory, view, wanted)? {
-                    Ok(listing) => listing,
-                    Err(Taken::Wait(wait)) => return Ok(Response::deferred(wait)),
-                    Err(Taken::Full) => return Err(NotServed::Busy),
-                }
+                self.listings.make_ready(root, path, directory, view, wanted)?
             }
         };
         let page = Page::new(listing, view);
