@@ -197,7 +197,7 @@ pub const SEND_PIECE: usize = 256 * 1024;
 
 /// Distance between two looks at whether a file is in memory: the kernel reads ahead at least as
 /// much at a time.
-pub const PROBE_STRIDE: usize = 32 * 1024;
+pub const PROBE_STRIDE: usize = 64 * 1024;
 
 /// Threads that wait for disks in the place of others: while one does, the next ones can.
 pub const FETCHERS: usize = 4;

@@ -176,8 +176,8 @@ impl Server {
             Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(&config, parking.waker());
         let metrics = Metrics::new(config.workers, config::FETCHERS);
-        // Room for the jobs that wait, for one that each idle worker is about to take, and for those
-        // that come back after a wait.
+        // Room for the jobs that wait, for one that each idle worker is about to take, and for
+        // those that come back after a wait.
         let [waiting, returning] =
             [config.queue, config::QUEUE_RETURNS].map(|most| most.min(config.max_connections));
         let (send_job, jobs) = bounded(waiting + config.workers + returning);

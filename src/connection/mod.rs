@@ -1,10 +1,10 @@
 //! A connection's life: its phases, and one step for each that runs until it would block.
 //!
-//! A connection is one value that owns its socket. It is on the acceptor's stack, in the parking
-//! table, in the channel or on one worker's stack; it moves, and nobody shares it. The acceptor
-//! calls [`Connection::advance`] when the peer is ready and [`Connection::expire`] when it was
-//! not for too long; a worker calls [`Connection::serve`]. Each gives a [`Step`]: where the
-//! connection goes next.
+//! A connection is one value that owns its socket. It is on one thread's stack, in the parking
+//! table or in a channel; it moves, and nobody shares it. The acceptor calls
+//! [`Connection::advance`] when the peer is ready and [`Connection::expire`] when it was not for
+//! too long; a worker calls [`Connection::serve`], and a fetcher [`Connection::fetch`]. Each gives
+//! a [`Step`]: where the connection goes next.
 
 mod context;
 mod input;

@@ -8,7 +8,8 @@ use std::fs::File;
 ///
 /// `preadv2(2)` with `RWF_NOWAIT` reads what is in memory and nothing else. One byte is asked for
 /// in each [`config::PROBE_STRIDE`], and the last one: files come into memory, and leave it, by
-/// stretches that are as long or longer.
+/// stretches that are as long or longer. What is in memory now may leave it before it is sent; then
+/// whoever sends it waits for one stretch.
 #[cfg(target_os = "linux")]
 pub fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
     let Some(last) = length.checked_sub(1) else { return true };

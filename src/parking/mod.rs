@@ -10,7 +10,6 @@
 //! harmless: sockets do not block, and a read that finds nothing parks again. Who waits for
 //! something else than its peer is nudged, by any thread: a nudge arms the interest in anything,
 //! or leaves a note as well.
-
 //!
 //! This is the one place where threads meet without a common order of events, so its files are
 //! also compiled over a simulated system, and their interleavings tried out: see
