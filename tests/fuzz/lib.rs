@@ -3,6 +3,8 @@
 // The targets name the crate as others do.
 extern crate self as cws;
 
+#[path = "../../src/memory.rs"]
+pub mod memory;
 #[path = "../../src/config.rs"]
 pub mod config;
 #[path = "../../src/http/mod.rs"]

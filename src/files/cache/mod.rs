@@ -414,6 +414,30 @@ mod tests {
         }
     }
 
+    /// Whoever would wait for a disk takes a turn; where others have them all, no worker waits.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_not_in_memory_waits_for_its_turn() {
+        let dir = tempfile::tempdir().expect("a directory");
+        put(&dir, "file", 10_000);
+        let file = File::open(dir.path().join("file")).expect("a file");
+        file.sync_all().expect("a disk");
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("a file");
+        if is_in_memory(&file, 0, 10_000) {
+            return; // It lives nowhere else.
+        }
+        let files = files(&dir, 1 << 20, 8).with_workers(2);
+        let path = DecodedPath::decode(b"file").expect("a path");
+        let turn = files.cold.enter(1).expect("free");
+        assert!(matches!(files.find(&path), Err(NotServed::Pending(_))));
+        let part = files.turn_at(&file, 5000, 10, b"file");
+        assert!(matches!(part, Err(NotServed::Pending(_))));
+        drop(turn);
+        assert!(find(&files, "file").is_some());
+        let _turn = files.cold.enter(1).expect("given back");
+        assert!(find(&files, "file").is_some(), "it is held");
+    }
+
     #[test]
     fn what_is_not_there_fills_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
