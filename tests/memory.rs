@@ -160,6 +160,7 @@ fn a_deferred_request_waits_without_a_worker() {
         assert_eq!(Reply::read(stream).body, b"done");
         assert_eq!(Reply::read(stream).body, b"at once");
     }
+    drop(waiting);
     // Its patience is that of any request in the queue.
     let turn = lane.enter(7).unwrap();
     assert_eq!(get(address, "/wait").status, 503, "it has waited too long");
