@@ -6,7 +6,8 @@ use std::fs::File;
 /// True where `length` bytes of a file can be read or sent without waiting for a disk, as far as
 /// the kernel tells.
 ///
-/// `preadv2(2)` with `RWF_NOWAIT` reads what is in memory and nothing else. One byte is asked for
+/// `preadv2(2)` with `RWF_NOWAIT` reads what is in memory and nothing else; of what is not, it has
+/// the kernel begin to read. One byte is asked for
 /// in each [`config::PROBE_STRIDE`], and the last one: files come into memory, and leave it, by
 /// stretches that are as long or longer. What is in memory now may leave it before it is sent; then
 /// whoever sends it waits for one stretch.
@@ -33,7 +34,7 @@ fn probe(file: &File, offset: u64) -> bool {
 
 /// True for tmpfs and ramfs.
 #[cfg(target_os = "linux")]
-fn lives_in_memory(file: &File) -> bool {
+pub(super) fn lives_in_memory(file: &File) -> bool {
     const TMPFS: u64 = 0x0102_1994;
     const RAMFS: u64 = 0x8584_58f6;
     rustix::fs::fstatfs(file)
