@@ -15,7 +15,9 @@ const TIMEOUT: &str = "1s";
 const STALL: Duration = Duration::from_millis(1300);
 
 fn start(site: &Site, timeout: &str) -> RealServer {
-    RealServer::start(site, &["--workers", "2", timeout, TIMEOUT, "--access-log", "off"])
+    // All may come at once, and none is refused for that.
+    let queue = ["--queue", "4096", "--access-log", "off"];
+    RealServer::start(site, &[&["--workers", "2", timeout, TIMEOUT][..], &queue].concat())
 }
 
 /// Stops the process for longer than its deadlines, and does something meanwhile.
