@@ -195,9 +195,9 @@ pub const CACHE_TYPICAL: u64 = 4 * 1024;
 /// Bytes of a larger file sent by one system call: the grain at which senders take turns.
 pub const SEND_PIECE: usize = 256 * 1024;
 
-/// Distance between two looks at whether a file is in memory: the kernel reads ahead at least as
-/// much at a time.
-pub const PROBE_STRIDE: usize = 64 * 1024;
+/// Distance between two looks at whether a file is in memory: what the kernel reads ahead at a time
+/// by default. Each look costs a system call, of which large files notice many.
+pub const PROBE_STRIDE: usize = 128 * 1024;
 
 /// Threads that wait for disks in the place of others: while one does, the next ones can.
 pub const FETCHERS: usize = 4;

@@ -7,10 +7,9 @@ use std::fs::File;
 /// the kernel tells.
 ///
 /// `preadv2(2)` with `RWF_NOWAIT` reads what is in memory and nothing else; of what is not, it has
-/// the kernel begin to read. One byte is asked for
-/// in each [`config::PROBE_STRIDE`], and the last one: files come into memory, and leave it, by
-/// stretches that are as long or longer. What is in memory now may leave it before it is sent; then
-/// whoever sends it waits for one stretch.
+/// the kernel begin to read. One byte is asked for in each [`config::PROBE_STRIDE`], and the last
+/// one: files come into memory by stretches that are about as long. What is missing between two
+/// looks, or leaves memory before it is sent, is waited for by whoever sends it.
 #[cfg(target_os = "linux")]
 pub fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
     let Some(last) = length.checked_sub(1) else { return true };
