@@ -64,7 +64,7 @@ mod tests {
 
     fn admits(head: &str) -> bool {
         let hosts = Hosts::new(&["Stats.Example.".to_owned()]);
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         let request = Request::parse(head.as_bytes(), &mut slots).expect("a request");
         hosts.admit(&request)
     }

@@ -109,7 +109,7 @@ impl Connection {
             waited: turn.taken.saturating_duration_since(queued),
             time_left: context.config.patience.map(|most| most.saturating_sub(queued.elapsed())),
         };
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         let request = match parse(head, &mut slots, context) {
             Ok(request) => request.with_body(&behind[..message.body], arrival),
             Err(fault) => {
