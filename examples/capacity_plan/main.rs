@@ -14,9 +14,9 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::program::{self, Program};
-use cws::lab::table::Table;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::program::{self, Program};
+use lab::table::Table;
 use options::Args;
 use plan::{Plan, Want, least, split};
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! The least pool that does what is asked, by exact theory.
 
 use cws::config;
-use cws::theory::{Mdc, Mmc, mdck_blocking, mmck_blocking};
+use queueing_theory::{Mdc, Mmc, mdck_blocking, mmck_blocking};
 use std::time::Duration;
 
 /// The most machines that a plan has.

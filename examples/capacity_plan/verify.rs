@@ -3,15 +3,15 @@
 use crate::options::Args;
 use crate::plan::{Plan, Want};
 use crate::{pool, share};
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Answer, Connections, Outcome, Target};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::sample::Sample;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
-use cws::lab::twin::Twin;
 use cws::{Config, Figures};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Answer, Connections, Outcome, Target};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::sample::Sample;
+use lab::table::Table;
+use lab::trace::Trace;
+use lab::twin::Twin;
 use std::error::Error;
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! One stall of a server, seen by clients that wait for it and by an intended-time clock.
 
 use crate::Args;
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Client, Connections, Outcome, Population, Run, Target, Think};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
 use cws::{AccessLog, Config, Request, Response, Server};
+use lab::arrivals::{Arrivals, Stop};
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Client, Connections, Outcome, Population, Run, Target, Think};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::table::Table;
+use lab::trace::Trace;
 use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};

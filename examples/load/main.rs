@@ -17,10 +17,10 @@ mod values;
 mod pool;
 
 use cws::Config;
-use cws::lab::load::{Client, Conduct, Outcome, Target};
-use cws::lab::program::{self, Program};
-use cws::lab::progress::Progress;
-use cws::lab::trace::Trace;
+use lab::load::{Client, Conduct, Outcome, Target};
+use lab::program::{self, Program};
+use lab::progress::Progress;
+use lab::trace::Trace;
 use options::{Args, Plan};
 use std::error::Error;
 use std::process::ExitCode;

@@ -1,10 +1,10 @@
 //! What a load met: counts, percentiles, and how they went over time.
 
 use cws::Distribution;
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Conduct, Outcome, Summary};
-use cws::lab::program::Program;
-use cws::lab::table::Table;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Conduct, Outcome, Summary};
+use lab::program::Program;
+use lab::table::Table;
 use std::error::Error;
 use std::time::Duration;
 

@@ -2,13 +2,13 @@
 
 use crate::measure::Bench;
 use crate::policy::Policy;
-use cws::lab::arrivals::{Arrivals, Rate, Stop};
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Outcome, Retries};
-use cws::lab::program::Program;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
-use cws::theory::fluid;
+use lab::arrivals::{Arrivals, Rate, Stop};
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Outcome, Retries};
+use lab::program::Program;
+use lab::table::Table;
+use lab::trace::Trace;
+use queueing_theory::fluid;
 use std::error::Error;
 use std::time::Duration;
 

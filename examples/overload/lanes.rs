@@ -2,9 +2,9 @@
 
 use crate::measure::{Bench, Cell, Service, was_taken};
 use crate::policy::Policy;
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::Outcome;
-use cws::lab::program::Program;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::Outcome;
+use lab::program::Program;
 use std::error::Error;
 use std::time::Duration;
 

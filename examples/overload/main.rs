@@ -13,10 +13,10 @@ mod policy;
 #[path = "../shared/options.rs"]
 mod values;
 
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::program::{self, Program};
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::program::{self, Program};
+use lab::table::Table;
+use lab::trace::Trace;
 use measure::{Bench, Cell};
 use options::Args;
 use policy::Policy;

@@ -14,8 +14,8 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
-use cws::lab::program::{self, Program};
-use cws::lab::trace::Trace;
+use lab::program::{self, Program};
+use lab::trace::Trace;
 use measure::{Bench, Run};
 use options::{Args, Pattern};
 use std::error::Error;

@@ -2,12 +2,12 @@
 
 use crate::measure::{Bench, Run};
 use crate::options::Pattern;
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::program::Program;
-use cws::lab::sample::Sample;
-use cws::lab::table::Table;
-use cws::lab::twin::{Band, Twin};
-use cws::theory::Mdc;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::program::Program;
+use lab::sample::Sample;
+use lab::table::Table;
+use lab::twin::{Band, Twin};
+use queueing_theory::Mdc;
 use std::error::Error;
 use std::time::Duration;
 

@@ -2,10 +2,10 @@
 
 use crate::hostile::Kind;
 use crate::{Other, Schedule};
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::Run;
-use cws::lab::program::Program;
-use cws::lab::table::Table;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::Run;
+use lab::program::Program;
+use lab::table::Table;
 use std::error::Error;
 use std::ops::Range;
 use std::time::Duration;
