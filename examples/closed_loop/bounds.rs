@@ -268,9 +268,9 @@ fn check(args: &Args, program: &mut Program, delays: u32, points: &[Point], expo
         let worst = last.bound.1 * 2.0;
         program.check(
             format!(
-                "Z = {delays} D: {} clients overload nothing: none failed, p99 {:.1} ms",
+                "Z = {delays} D: {} clients overload nothing: none failed, p99 {:.2?}",
                 last.clients,
-                last.p99 * 1e3
+                Duration::from_secs_f64(last.p99)
             ),
             points.iter().all(|point| point.failed == 0) && last.p99 <= worst,
         );

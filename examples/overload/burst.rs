@@ -5,6 +5,7 @@ use crate::policy::Policy;
 use lab::arrivals::{Arrivals, Rate, Stop};
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::load::{Outcome, Retries};
+use lab::moments::Moments;
 use lab::program::Program;
 use lab::table::Table;
 use lab::trace::Trace;
@@ -136,7 +137,7 @@ fn show(
         let heights = steps(goodput, outcomes);
         let cells = heights
             .chunks(3)
-            .map(|three| format!("{:.2}", three.iter().sum::<f64>() / three.len() as f64));
+            .map(|three| format!("{:.2}", three.iter().copied().collect::<Moments>().mean()));
         table.row([policy.name().to_owned()].into_iter().chain(cells));
         chart = chart.with(policy.name(), policy.colour(), stairs(&heights));
     }

@@ -164,6 +164,7 @@ fn drawn(rate: &Rate, mut gap: impl FnMut() -> f64, most: usize, end: Duration) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moments::Moments;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -177,8 +178,8 @@ mod tests {
         assert_eq!(starts.len(), 100_000);
         let gaps: Vec<f64> = gaps(&starts).iter().map(|gap| gap * 1000.0).collect();
         let count = gaps.len() as f64;
-        let mean = gaps.iter().sum::<f64>() / count;
-        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / count;
+        let moments: Moments = gaps.iter().copied().collect();
+        let (mean, variance) = (moments.mean(), moments.variance());
         // Five standard errors: 1/sqrt(n) for the mean, sqrt(8/n) for the variance.
         assert!((mean - 1.0).abs() < 5.0 / count.sqrt(), "mean gap {mean}");
         assert!((variance - 1.0).abs() < 5.0 * (8.0 / count).sqrt(), "variance {variance}");
@@ -195,9 +196,8 @@ mod tests {
         let starts = Arrivals::poisson(50.0, 3).starts(Stop::After(1000 * SECOND));
         let mut counts = vec![0f64; 1000];
         starts.iter().for_each(|start| counts[start.as_secs() as usize] += 1.0);
-        let mean = counts.iter().sum::<f64>() / 1000.0;
-        let variance = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / 999.0;
-        let dispersion = variance / mean;
+        let moments: Moments = counts.into_iter().collect();
+        let dispersion = moments.variance() / moments.mean();
         // Five standard errors of a variance of 1000 counts.
         assert!((dispersion - 1.0).abs() < 5.0 * (2f64 / 999.0).sqrt(), "{dispersion}");
     }

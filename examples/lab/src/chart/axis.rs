@@ -1,6 +1,7 @@
 //! An axis: its extent, its ticks, and where on it a value is.
 
 use super::ChartError;
+use crate::numbers::number;
 
 /// About how many ticks an axis has.
 const TICKS: f64 = 6.0;
@@ -161,26 +162,6 @@ fn nice_step(extent: f64) -> f64 {
     factor.unwrap_or(10.0) * decade
 }
 
-/// A number in few characters: 0.05, 1.5, 400, 25k, 3M.
-pub(super) fn number(value: f64) -> String {
-    let (value, unit) = match value.abs() {
-        huge if huge >= 1e6 => (value / 1e6, "M"),
-        large if large >= 1e4 => (value / 1e3, "k"),
-        _ => (value, ""),
-    };
-    // Four significant digits, without the zeros at the end.
-    let decimals = match value.abs() {
-        small if small > 0.0 && small < 1.0 => (3 - small.log10().floor() as i32).min(9) as usize,
-        middle if middle < 100.0 => 2,
-        _ => 1,
-    };
-    let text = format!("{value:.decimals$}");
-    let text =
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    let text = if text == "-0" { "0" } else { text };
-    format!("{text}{unit}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,23 +197,5 @@ mod tests {
         assert!((log.at(log.place(7.0)) - 7.0).abs() < 1e-9);
         let named = Axis::named("lane", ["a", "b"]).fitted(&[]).expect("an extent");
         assert_eq!(named.place(0.5), 0.5);
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        let rows = [
-            (0.0, "0"),
-            (0.05, "0.05"),
-            (0.000_123, "0.000123"),
-            (1.5, "1.5"),
-            (99.999, "100"),
-            (400.0, "400"),
-            (25_000.0, "25k"),
-            (3_000_000.0, "3M"),
-            (-0.25, "-0.25"),
-        ];
-        for (value, expected) in rows {
-            assert_eq!(number(value), expected);
-        }
     }
 }

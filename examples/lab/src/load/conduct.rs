@@ -1,6 +1,7 @@
 //! How the generator itself did: whether what it measured is the server's doing or its own.
 
 use super::{Answer, Failure};
+use crate::moments::Moments;
 use cws::Distribution;
 use std::fmt;
 use std::time::Duration;
@@ -74,12 +75,12 @@ impl fmt::Display for Spoilt {
         match self {
             Self::Late { p99, most } => write!(
                 f,
-                "one request in a hundred started {p99:.0?} or more after it was meant to, and \
-                 {most:.0?} is what the service time allows (let nothing else run, or ask for less)"
+                "one request in a hundred started {p99:.2?} or more after it was meant to, and \
+                 {most:.2?} is what the service time allows (let nothing else run, or ask for less)"
             ),
             Self::Mean { actual, intended } => write!(
                 f,
-                "requests started {actual:.1?} apart on the average instead of {intended:.1?} \
+                "requests started {actual:.2?} apart on the average instead of {intended:.2?} \
                  (let nothing else run, or ask for less)"
             ),
             Self::Variation { actual, intended } => write!(
@@ -164,14 +165,15 @@ impl Conduct {
         if p99 > most {
             reasons.push(Spoilt::Late { p99, most });
         }
-        if self.has_arrivals && self.intended.count >= GAPS_LEAST {
-            let (actual, intended) = (self.actual.mean, self.intended.mean);
+        if self.has_arrivals && self.intended.lengths.count() >= GAPS_LEAST {
+            let gaps = [&self.actual, &self.intended].map(|gaps| gaps.lengths);
+            let [actual, intended] = gaps.map(|gaps| gaps.mean());
             if (actual - intended).abs() > MEAN_ERROR * intended {
                 let [actual, intended] = [actual, intended].map(Duration::from_secs_f64);
                 reasons.push(Spoilt::Mean { actual, intended });
             }
             let is_judged = Duration::from_secs_f64(intended) >= most;
-            let [actual, intended] = [&self.actual, &self.intended].map(Gaps::squared_variation);
+            let [actual, intended] = gaps.map(|gaps| gaps.squared_variation());
             if is_judged && (actual - intended).abs() > VARIATION_ERROR * intended.max(1.0) {
                 reasons.push(Spoilt::Variation { actual, intended });
             }
@@ -186,29 +188,18 @@ impl Conduct {
     }
 }
 
-/// The gaps between moments: their mean and variance, in one pass (B. P. Welford, Technometrics
-/// 4, 1962).
+/// The gaps between points in time.
 #[derive(Debug, Clone, Default)]
 struct Gaps {
     last: Option<Duration>,
-    count: u64,
-    mean: f64,
-    squares: f64,
+    lengths: Moments,
 }
 
 impl Gaps {
-    fn add(&mut self, moment: Duration) {
-        if let Some(last) = self.last.replace(moment) {
-            let gap = moment.saturating_sub(last).as_secs_f64();
-            self.count += 1;
-            let off = gap - self.mean;
-            self.mean += off / self.count as f64;
-            self.squares += off * (gap - self.mean);
+    fn add(&mut self, at: Duration) {
+        if let Some(last) = self.last.replace(at) {
+            self.lengths.add(at.saturating_sub(last).as_secs_f64());
         }
-    }
-
-    fn squared_variation(&self) -> f64 {
-        if self.mean > 0.0 { self.squares / self.count as f64 / self.mean.powi(2) } else { 0.0 }
     }
 }
 
@@ -244,8 +235,9 @@ mod tests {
         let [Spoilt::Late { p99, most }] = found[..] else { panic!("{found:?}") };
         assert!(p99 >= SERVICE && most == SERVICE / 20);
         let said = found[0].to_string();
-        let expected = "one request in a hundred started 10ms or more after it was meant to, and ";
-        assert!(said.starts_with(expected) && said.contains("500µs is what"), "{said}");
+        let expected =
+            "one request in a hundred started 10.00ms or more after it was meant to, and ";
+        assert!(said.starts_with(expected) && said.contains("500.00µs is what"), "{said}");
     }
 
     /// A generator that falls ever further behind does not offer the load that was asked for.
