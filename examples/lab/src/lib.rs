@@ -2,7 +2,8 @@
 //!
 //! It knows nothing of the server's inside: a load goes to an address. Measuring (`arrivals`,
 //! `load`), theory (the crate `queueing-theory`, `twin`) and drawing (`chart`, `table`, `report`)
-//! stand apart, `numbers` and `moments` serve all of them, and `program` is what the programs of `examples/` have in common.
+//! stand apart. `numbers` and `moments` serve all of them, and `program` is what the programs of
+//! `examples/` have in common.
 //!
 //! The modules are declared bottom floor first, and each uses only those above its own line.
 
