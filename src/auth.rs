@@ -228,17 +228,26 @@ fn decode(field: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl<H: Handler> Handler for BasicAuth<H> {
-    fn handle(&self, request: &Request<'_>) -> Response {
+    type State = H::State;
+
+    fn state(&self, worker: usize) -> H::State {
+        self.inner.state(worker)
+    }
+
+    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Response {
         // OPTIONS tells nothing of any file, and browsers ask it without credentials.
         if self.verifier.users.is_empty() || request.method == Method::Options {
-            return self.inner.handle(request);
+            return self.inner.handle(request, state);
         }
         let response = match self.check(request) {
-            Verdict::Known => return self.inner.handle(request),
+            Verdict::Known => return self.inner.handle(request, state),
             Verdict::Pending(wait) => return Response::deferred(wait),
             Verdict::Unknown => {
                 Response::error(Status::UNAUTHORIZED, "A name and a password are needed.")
-                    .with_field("WWW-Authenticate", "Basic realm=\"files\", charset=\"UTF-8\"")
+                    .with_known_field(
+                        "WWW-Authenticate",
+                        "Basic realm=\"files\", charset=\"UTF-8\"",
+                    )
             }
             Verdict::Busy => {
                 Response::busy("Other passwords are being checked. Try again shortly.")

@@ -333,6 +333,9 @@ pub struct Config {
     pub queue: usize,
     /// Longest wait in the queue before a request is refused instead of begun.
     pub queue_timeout: Duration,
+    /// How long clients wait for their responses, where that is known: handlers are told what is
+    /// left of it.
+    pub patience: Option<Duration>,
     /// Open connections, at least 1.
     pub max_connections: usize,
     /// Open connections from one IPv4 address or one IPv6 /64; none for no bound.
@@ -383,6 +386,7 @@ impl Default for Config {
             workers: num_cpus::get(),
             queue: QUEUE,
             queue_timeout: QUEUE_TIMEOUT,
+            patience: None,
             max_connections: CONNECTIONS,
             per_client: None,
             defer_accept: false,

@@ -101,7 +101,10 @@ pub use config::{AccessLog, Config};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 pub use files::cache::CacheLimits;
-pub use handler::{Body, Delay, FileSlice, Handler, OWN_FIELDS, Response, Stream};
+pub use handler::{
+    Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, IntoResponse, OWN_FIELDS,
+    Response, Stream, WithState, with_state,
+};
 pub use http::request::{Method, Request};
 pub use http::status::Status;
 pub use lane::{Lane, Taken, Turn, Wait};

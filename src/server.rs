@@ -191,6 +191,7 @@ impl Server {
             parking: Arc::clone(&parking),
             errands: errands.clone(),
             common_fields: handler.common_fields(),
+            accepts: Arc::new(handler.accepts()),
         };
         let context = |thread, role| Context::new(shared.clone(), metrics.recorder(thread), role);
 

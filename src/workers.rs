@@ -2,7 +2,7 @@
 
 use crate::admission::Stage;
 use crate::connection::{Connection, Context, Job, Step};
-use crate::handler::Handler;
+use crate::handler::{Handler, WorkerHandler};
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::parking::Parking;
 use crossbeam_channel::Sender;
@@ -29,14 +29,15 @@ pub struct Worker<H> {
 impl<H: Handler> Worker<H> {
     /// Starts the thread of worker number `number`.
     pub fn start(self, number: usize) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new().name(format!("worker-{number}")).spawn(move || self.run())
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || self.run(number))
     }
 
-    fn run(mut self) {
+    fn run(mut self, number: usize) {
         sleep_precisely();
+        let mut handler = WorkerHandler::new(Arc::clone(&self.handler), number);
         // A panic that gets past the one around the handler ends a worker's life. The next one
         // lives on the same thread, so that no panic can cost the pool its size.
-        while panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+        while panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut handler))).is_err() {
             if let Some(turn) = self.turn.take() {
                 self.context.recorder.let_go(turn, Instant::now());
             }
@@ -47,7 +48,7 @@ impl<H: Handler> Worker<H> {
         drop(self.alive);
     }
 
-    fn work(&mut self) {
+    fn work(&mut self, handler: &mut WorkerHandler<H>) {
         let mut now = Instant::now();
         while let Some((Job { connection, since }, taken)) = self.next_job(now) {
             self.context.recorder.enter(Activity::Parse, taken);
@@ -56,7 +57,7 @@ impl<H: Handler> Worker<H> {
                 self.context.recorder.count(Counter::Abandoned);
                 Step::Close(connection, CloseReason::Cut)
             } else {
-                connection.serve(turn, &*self.handler, &mut self.context)
+                connection.serve(turn, handler, &mut self.context)
             };
             settle(step, &self.context.parking, &self.context);
             now = Instant::now();

@@ -21,7 +21,11 @@ struct Gate {
 }
 
 impl Handler for Gate {
-    fn handle(&self, request: &Request<'_>) -> Response {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
         self.entered.fetch_add(1, Ordering::SeqCst);
         if request.target.raw == b"/" {
             let _ = self.released.recv();

@@ -3,8 +3,8 @@
 
 mod support;
 
-use cws::{Body, CloseReason, Config, Counter, Delay, Handler, Method, Request, Response, Server};
-use cws::{StartError, Status};
+use cws::{Body, CloseReason, Config, Counter, Delay, Error, Handler, Method, Request, Response};
+use cws::{Server, StartError, Status, with_state};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ fn a_closure_is_a_handler() {
         assert_eq!(request.method, Method::Get);
         let agent = request.field("user-agent").unwrap_or(b"nobody").escape_ascii();
         let text = format!("{agent} asked for {}", request.target.raw.escape_ascii());
-        Response::ok("text/plain", text).with_field("X-Made-By", "closure")
+        Response::ok("text/plain", text).with_field("X-Made-By", "closure").unwrap()
     });
     let server = server.unwrap();
     let reply = get(server.addresses()[0], "/a?b");
@@ -51,13 +51,92 @@ fn a_panic_costs_its_own_request_alone() {
     assert_eq!(snapshot.responses(2), 10);
 }
 
+/// Neither a malformed field nor one of the server's own is sent; `?` makes a 500 of it.
 #[test]
-fn a_malformed_field_is_the_handlers_mistake() {
-    let server = Server::start(config(1), |_: &Request<'_>| {
-        Response::new(Status::OK).with_field("Location", "/\r\nSet-Cookie: stolen")
+fn a_field_that_cannot_be_added_is_an_error() {
+    let server = Server::start(config(1), |request: &Request<'_>| -> Result<Response, Error> {
+        Ok(match request.target.raw {
+            b"/malformed" => {
+                Response::text("x").with_field("Location", "/\r\nSet-Cookie: stolen")?
+            }
+            b"/own" => Response::text("x").with_field("content-length", "5")?,
+            _ => return Err(Error::new(Status::NOT_FOUND, "no <such> thing")),
+        })
     });
-    let reply = get(server.unwrap().addresses()[0], "/");
-    assert_eq!((reply.status, reply.field("Set-Cookie")), (500, None));
+    let address = server.as_ref().unwrap().addresses()[0];
+    for path in ["/malformed", "/own"] {
+        let reply = get(address, path);
+        assert_eq!((reply.status, reply.field("Set-Cookie")), (500, None), "{path}");
+    }
+    let reply = get(address, "/");
+    assert_eq!(reply.status, 404);
+    assert!(String::from_utf8(reply.body).unwrap().contains("no &lt;such&gt; thing"));
+}
+
+/// Each worker makes its own state on its own thread, and anew after a panic.
+#[test]
+fn workers_have_state_of_their_own() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let make = {
+        let made = Arc::clone(&made);
+        move |worker: usize| {
+            made.fetch_add(1, Ordering::SeqCst);
+            // Not `Send`: it never leaves its thread.
+            (std::rc::Rc::new(worker), std::thread::current().id(), 0)
+        }
+    };
+    let handle = |request: &Request<'_>, state: &mut (std::rc::Rc<usize>, _, u32)| {
+        assert_eq!(std::thread::current().id(), state.1, "it stays on its thread");
+        assert_eq!(*state.0, request.worker());
+        state.2 += 1;
+        assert!(request.target.raw != b"/panic", "on purpose");
+        state.2.to_string()
+    };
+    let server = Server::start(config(1), with_state(make, handle)).unwrap();
+    let address = server.addresses()[0];
+    assert_eq!(get(address, "/").body, b"1");
+    assert_eq!(get(address, "/").body, b"2");
+    assert_eq!(get(address, "/panic").status, 500);
+    assert_eq!(get(address, "/").body, b"1", "made anew");
+    assert_eq!(made.load(Ordering::SeqCst), 2);
+    assert_eq!(server.workers_alive(), 1);
+}
+
+/// A worker whose state cannot be made answers by 500 and tries again with the next request.
+#[test]
+fn a_state_that_cannot_be_made_costs_its_request_alone() {
+    let tries = AtomicUsize::new(0);
+    let make = move |_| {
+        assert!(tries.fetch_add(1, Ordering::SeqCst) > 0, "the first one fails");
+        "state"
+    };
+    let handle = |_: &Request<'_>, state: &mut &'static str| *state;
+    let server = Server::start(config(1), with_state(make, handle)).unwrap();
+    assert_eq!(get(server.addresses()[0], "/").status, 500);
+    assert_eq!(get(server.addresses()[0], "/").body, b"state");
+}
+
+/// What a handler can know of a request.
+#[test]
+fn a_request_tells_who_asked_for_what() {
+    let patience = Some(Duration::from_secs(60));
+    let config = Config { patience, ..config(1) };
+    let server = Server::start(config, |request: &Request<'_>| {
+        let segments = request.segments().unwrap().join(",");
+        let pairs: Vec<_> =
+            request.query_pairs().map(|(key, value)| format!("{key}={value}")).collect();
+        let fields = request.fields().filter(|(name, _)| name.starts_with("X-")).count();
+        assert!(request.time_left().unwrap() <= Duration::from_secs(60));
+        assert!(request.waited() < support::PATIENCE);
+        let peer = request.peer();
+        format!("{segments} {} {fields} {} {peer}", pairs.join(","), request.worker())
+    });
+    let server = server.unwrap();
+    let mut stream = connect(server.addresses()[0]);
+    let head = "GET /a%20b/%c3%a9?q=x+y&z=%26 HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nX-A: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let body = String::from_utf8(Reply::read(&mut stream).body).unwrap();
+    assert_eq!(body, format!("a b,\u{e9} q=x y,z=& 2 1 {}", stream.local_addr().unwrap()));
 }
 
 #[test]
@@ -119,7 +198,11 @@ fn the_delay_is_for_what_was_found() {
 struct Gate(crossbeam_channel::Receiver<()>);
 
 impl Handler for Gate {
-    fn handle(&self, _: &Request<'_>) -> Response {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, _: &Request<'_>, _: &mut ()) -> Response {
         let _ = self.0.recv();
         Response::ok("text/plain", "released")
     }

@@ -8,7 +8,7 @@ use cws::http::body::BodySkipper;
 use cws::http::conditional::{Precondition, Validators};
 use cws::http::fault::Fault;
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
-use cws::http::request::{NO_FIELDS, Request};
+use cws::http::request::{FieldSlots, Request};
 use cws::{Config, ConnectionPhase, Counter, Response, Server, Status};
 use cws::{StaticFiles, config};
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ fn parse(bytes: &[u8]) -> Option<Fault> {
         Scan::Refused(fault) => return Some(fault),
         Scan::Partial => panic!("a whole head: {:?}", bytes.escape_ascii().to_string()),
     };
-    let mut slots = NO_FIELDS;
+    let mut slots = FieldSlots::new();
     let request = match Request::parse(&bytes[..head], &mut slots) {
         Ok(request) => request,
         Err(fault) => return Some(fault),

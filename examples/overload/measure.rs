@@ -11,7 +11,6 @@ use lab::sample::Sample;
 use lab::twin::{Fate, Twin};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 pub struct Bench<'a> {
@@ -57,13 +56,17 @@ struct Watched<H> {
 }
 
 impl<H: Handler> Handler for Watched<H> {
-    fn handle(&self, request: &Request<'_>) -> Response {
+    type State = H::State;
+
+    fn state(&self, worker: usize) -> H::State {
+        self.inner.state(worker)
+    }
+
+    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Response {
         let start = Instant::now();
-        let response = self.inner.handle(request);
-        let name = thread::current().name().unwrap_or_default().to_owned();
-        let worker = name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let response = self.inner.handle(request, state);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.push((worker, start, Instant::now()));
+        seen.push((request.worker(), start, Instant::now()));
         response
     }
 }

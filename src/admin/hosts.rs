@@ -60,11 +60,11 @@ fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::NO_FIELDS;
+    use crate::http::request::FieldSlots;
 
     fn admits(head: &str) -> bool {
         let hosts = Hosts::new(&["Stats.Example.".to_owned()]);
-        let mut slots = NO_FIELDS;
+        let mut slots = FieldSlots::new();
         let request = Request::parse(head.as_bytes(), &mut slots).expect("a request");
         hosts.admit(&request)
     }

@@ -128,7 +128,11 @@ struct Routes {
 }
 
 impl Handler for Routes {
-    fn handle(&self, request: &Request<'_>) -> Response {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
         let path = request.target.path.as_bytes();
         // Health tells nothing, and who looks after it sends what name it likes.
         let is_health = matches!(path, b"healthz" | b"readyz");
@@ -137,7 +141,7 @@ impl Handler for Routes {
         }
         if !matches!(request.method, Method::Get | Method::Head) {
             return Response::error(Status::METHOD_NOT_ALLOWED, "Here is only to look at.")
-                .with_field("Allow", ALLOW);
+                .with_known_field("Allow", ALLOW);
         }
         let watch = &self.watch;
         let response = match path {
@@ -153,8 +157,8 @@ impl Handler for Routes {
         };
         // Figures of a moment are of no use a moment later.
         response
-            .with_field("Cache-Control", "no-store")
-            .with_field("X-Content-Type-Options", "nosniff")
+            .with_known_field("Cache-Control", "no-store")
+            .with_known_field("X-Content-Type-Options", "nosniff")
     }
 }
 
@@ -171,6 +175,6 @@ fn readiness(observed: &Observer) -> Response {
 
 fn plain(status: Status, text: &'static str) -> Response {
     Response::new(status)
-        .with_field("Content-Type", "text/plain; charset=utf-8")
+        .with_known_field("Content-Type", "text/plain; charset=utf-8")
         .with_body(crate::handler::Body::Bytes(text.into()))
 }

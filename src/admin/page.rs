@@ -13,5 +13,6 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 /// The answer to `/`.
 pub(super) fn response() -> Response {
     let page = MARKUP.replacen("/* style */", STYLE, 1).replacen("/* script */", SCRIPT, 1);
-    Response::ok("text/html; charset=utf-8", page).with_field("Content-Security-Policy", POLICY)
+    Response::ok("text/html; charset=utf-8", page)
+        .with_known_field("Content-Security-Policy", POLICY)
 }

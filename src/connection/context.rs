@@ -4,6 +4,7 @@ use super::outgoing::Means;
 use super::{Connection, Errand, Job};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
+use crate::handler::Accepts;
 use crate::http::response::DateCache;
 use crate::metrics::Recorder;
 use crate::parking::Parking;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub errands: Receiver<Errand>,
     /// Fields of the responses that no handler made.
     pub common_fields: Bytes,
+    /// What the handler takes.
+    pub accepts: Arc<Accepts>,
 }
 
 /// What one thread brings along that steps connections.
@@ -42,6 +45,8 @@ pub struct Context {
     pub parking: Arc<Parking<Connection>>,
     /// Fields of the responses that no handler made.
     pub common_fields: Bytes,
+    /// What the handler takes.
+    pub accepts: Arc<Accepts>,
     /// Where this thread counts.
     pub recorder: Recorder,
     errands: Receiver<Errand>,
@@ -67,7 +72,7 @@ pub enum Role {
 impl Context {
     /// A context for one thread.
     pub fn new(shared: Shared, recorder: Recorder, role: Role) -> Self {
-        let Shared { config, admission, queue, parking, errands, common_fields } = shared;
+        let Shared { config, admission, queue, parking, errands, common_fields, accepts } = shared;
         let (head, date) = (Vec::new(), DateCache::default());
         Self {
             config,
@@ -75,6 +80,7 @@ impl Context {
             queue,
             parking,
             common_fields,
+            accepts,
             recorder,
             errands,
             role,

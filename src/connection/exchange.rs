@@ -7,18 +7,16 @@ use super::{After, Connection, Context, Dropped, Phase, Step};
 use crate::access_log::{self, Record};
 use crate::auth::user_name;
 use crate::config::{self, AccessLog};
-use crate::handler::{Body, Handler, Response};
+use crate::handler::{Body, Handler, Response, WorkerHandler};
 use crate::http::Version;
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
-use crate::http::request::{Method, NO_FIELDS, Request, split_request_line};
+use crate::http::request::{Arrival, FieldSlots, Method, Request, split_request_line};
 use crate::http::response::ResponseHead;
 use crate::lane::Wait;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::parking::Interest;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A response and what the connection needs to know of the request that it answers.
@@ -67,7 +65,7 @@ impl Answer {
     ) -> Self {
         let mut response = Response::fault(fault).with_prepared(&context.common_fields);
         if fault.is_passing() {
-            response = response.with_field("Retry-After", &context.retry_after().to_string());
+            response = response.with_known_field("Retry-After", &context.retry_after().to_string());
         }
         let now = Instant::now();
         context.recorder.count(Counter::Refused);
@@ -129,7 +127,7 @@ impl Connection {
     pub fn serve<H: Handler>(
         mut self: Box<Self>,
         turn: &mut Turn,
-        handler: &H,
+        handler: &mut WorkerHandler<H>,
         context: &mut Context,
     ) -> Step {
         let waited = turn.taken.saturating_duration_since(self.asked_since(turn.since));
@@ -163,7 +161,12 @@ impl Connection {
     }
 
     /// Takes the buffered request to its next phase.
-    fn exchange<H: Handler>(&mut self, turn: &mut Turn, handler: &H, context: &mut Context) {
+    fn exchange<H: Handler>(
+        &mut self,
+        turn: &mut Turn,
+        handler: &mut WorkerHandler<H>,
+        context: &mut Context,
+    ) {
         let Phase::Ready { head, dropped, .. } = self.phase else {
             return;
         };
@@ -171,7 +174,16 @@ impl Connection {
         let behind = (dropped == Dropped::NotYet).then_some(behind);
         // What is told of its wait counts from when it was queued first.
         let told = Turn { since: self.asked_since(turn.since), ..*turn };
-        match examine(bytes, behind, told, handler, context) {
+        let arrival = Arrival {
+            peer: self.peer,
+            worker: context.worker().unwrap_or_default(),
+            waited: told.taken.saturating_duration_since(told.since),
+            time_left: context
+                .config
+                .patience
+                .map(|most| most.saturating_sub(told.since.elapsed())),
+        };
+        match examine(bytes, behind, told, arrival, handler, context) {
             Verdict::Answered(answer, used) => {
                 turn.handled = true;
                 self.input.consume(used);
@@ -237,14 +249,18 @@ fn examine<H: Handler>(
     head: &[u8],
     behind: Option<&[u8]>,
     turn: Turn,
-    handler: &H,
+    arrival: Arrival,
+    handler: &mut WorkerHandler<H>,
     context: &Context,
 ) -> Verdict {
-    let mut slots = NO_FIELDS;
+    let mut slots = FieldSlots::new();
     let request = match Request::parse(head, &mut slots) {
-        Ok(request) => request,
+        Ok(request) => request.with_body(b"", arrival),
         Err(fault) => return Verdict::Refused(fault),
     };
+    if request.method == Method::Other && !context.accepts.takes_unknown_methods() {
+        return Verdict::Refused(Fault::Method);
+    }
     let mut used = head.len();
     let mut after = After::Keep;
     if let Some(behind) = behind {
@@ -282,12 +298,12 @@ fn answer<H: Handler>(
     request: &Request<'_>,
     after: After,
     turn: Turn,
-    handler: &H,
+    handler: &mut WorkerHandler<H>,
     context: &Context,
 ) -> Result<Answer, Wait> {
     let start = Instant::now();
     context.recorder.enter(Activity::Delay, start);
-    let mut handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
+    let mut handled = handler.answer(request);
     let end = Instant::now();
     context.recorder.enter(Activity::Respond, end);
     if let Some(wait) = handled.as_mut().ok().and_then(Response::take_wait) {
@@ -308,7 +324,7 @@ fn answer<H: Handler>(
         Err(panic) => {
             context.recorder.count(Counter::Panics);
             let shown = request.target.raw.escape_ascii();
-            log::error!("a handler panicked on {shown}: {}", panic_message(&*panic));
+            log::error!("a handler panicked on {shown}: {panic}");
             let response = Response::fault(Fault::Panic).with_prepared(&context.common_fields);
             (response, After::Linger(CloseReason::Refused))
         }
@@ -328,9 +344,4 @@ fn fits(response: &Response, context: &Context) -> bool {
     let held = response.body().held();
     let memory = &context.config.memory;
     held <= config::SMALL_FILE || memory.claim(MemoryUse::Responses, held).is_some()
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

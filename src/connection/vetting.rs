@@ -3,7 +3,7 @@
 use super::{Connection, Context, Dropped, Phase, Step};
 use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
-use crate::http::request::{NO_FIELDS, Request};
+use crate::http::request::{FieldSlots, Request};
 use std::time::Instant;
 
 /// What the bytes behind a head are to its request.
@@ -42,7 +42,7 @@ impl Connection {
             return Step::Dispatch(self);
         };
         let (bytes, behind) = self.input.as_slice().split_at(head);
-        let mut slots = NO_FIELDS;
+        let mut slots = FieldSlots::new();
         let found = Request::parse(bytes, &mut slots)
             .and_then(|request| Behind::find(&request, behind, context));
         match found {

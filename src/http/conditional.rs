@@ -139,7 +139,7 @@ fn to_seconds(time: SystemTime) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use super::super::request::NO_FIELDS;
+    use super::super::request::FieldSlots;
     use super::*;
     use Precondition::{Failed, Holds, NotModified};
 
@@ -151,7 +151,7 @@ mod tests {
 
     fn with<T>(method: &str, fields: &str, ask: impl Fn(&Request<'_>) -> T) -> T {
         let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        let mut slots = NO_FIELDS;
+        let mut slots = FieldSlots::new();
         ask(&Request::parse(head.as_bytes(), &mut slots).expect("a good head"))
     }
 

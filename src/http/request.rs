@@ -6,17 +6,26 @@ use super::head::is_simple;
 use super::target::Target;
 use super::{Version, is_token_byte};
 use crate::config;
+use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
 use httparse::Header;
+use std::borrow::Cow;
 
 /// Room for the parsed header fields of one request; it lives on the caller's stack.
-pub type FieldSlots<'b> = [Header<'b>; config::HEADER_FIELDS];
+#[derive(Debug)]
+pub struct FieldSlots<'b>([Header<'b>; config::HEADER_FIELDS]);
 
-/// Empty [`FieldSlots`].
-pub const NO_FIELDS: FieldSlots<'static> = [httparse::EMPTY_HEADER; config::HEADER_FIELDS];
+impl FieldSlots<'_> {
+    /// Room that nothing has taken yet.
+    pub const fn new() -> Self {
+        Self([httparse::EMPTY_HEADER; config::HEADER_FIELDS])
+    }
+}
 
-/// The methods that are known; any other is answered by 501.
+/// The methods that are registered and in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "RFC 9110, section 9.3, and RFC 5789 say what each means")]
+#[non_exhaustive]
 pub enum Method {
     Get,
     Head,
@@ -27,11 +36,14 @@ pub enum Method {
     Options,
     Trace,
     Patch,
+    /// Any other: see [`Request::method_name`]. It is answered by 501, unless the handler wants it
+    /// (`Accepts::with_unknown_methods`).
+    Other,
 }
 
 impl Method {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        Some(match bytes {
+    fn parse(bytes: &[u8]) -> Self {
+        match bytes {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
             b"POST" => Self::Post,
@@ -41,13 +53,38 @@ impl Method {
             b"OPTIONS" => Self::Options,
             b"TRACE" => Self::Trace,
             b"PATCH" => Self::Patch,
-            _ => return None,
-        })
+            _ => Self::Other,
+        }
     }
 }
 
-/// A request whose head was read and found good.
+/// Who sent a request, and how it came to the worker that serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The number of the worker that serves it, from 1.
+    pub worker: usize,
+    /// How long it waited in the queue.
+    pub waited: Duration,
+    /// How long its client waits from now on, where that is known.
+    pub time_left: Option<Duration>,
+}
+
+impl Arrival {
+    /// Of a request that came by no connection.
+    pub const NONE: Self = Self {
+        peer: SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        worker: 0,
+        waited: Duration::ZERO,
+        time_left: None,
+    };
+}
+
+/// A whole request: its head was read and found good, and so much of its body is there as the
+/// handler takes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Request<'b> {
     /// What is to be done.
     pub method: Method,
@@ -57,7 +94,10 @@ pub struct Request<'b> {
     pub version: Version,
     /// Where the message ends and what follows it.
     pub framing: Framing,
+    method_name: &'b [u8],
     fields: &'b [Header<'b>],
+    body: &'b [u8],
+    arrival: Arrival,
 }
 
 impl<'b> Request<'b> {
@@ -82,17 +122,81 @@ impl<'b> Request<'b> {
         if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
             return Err(Fault::RequestLine);
         }
-        let target = Target::parse(target, method, version)?;
-        let method = Method::parse(method).ok_or(Fault::Method)?;
+        if method.len() > config::METHOD_BYTES {
+            return Err(Fault::Method);
+        }
+        let (method, method_name) = (Method::parse(method), method);
+        let target = Target::parse(target, method_name, version)?;
         // A simple request has no fields; what is behind it is not a request's.
         let fields = if version == Version::Http09 { b"\r\n" } else { fields };
-        let fields = match httparse::parse_headers(fields, slots) {
+        let fields = match httparse::parse_headers(fields, &mut slots.0) {
             Ok(httparse::Status::Complete((_, fields))) => fields,
             Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
             Ok(httparse::Status::Partial) | Err(_) => return Err(Fault::HeaderField),
         };
         let framing = Framing::of(version, fields)?;
-        Ok(Self { method, target, version, framing, fields })
+        let (body, arrival) = (&b""[..], Arrival::NONE);
+        Ok(Self { method, target, version, framing, method_name, fields, body, arrival })
+    }
+
+    /// Adds the body, and how the request came.
+    #[must_use]
+    pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
+        Self { body, arrival, ..self }
+    }
+
+    /// The method as it was sent: a token (RFC 9110, section 9.1), whose case matters.
+    pub fn method_name(&self) -> &'b str {
+        // A token is ASCII.
+        std::str::from_utf8(self.method_name).unwrap_or_default()
+    }
+
+    /// The decoded segments of the path, as text; none where one of them is not UTF-8.
+    pub fn segments(&self) -> Option<Vec<&str>> {
+        self.target.path.segments().map(|segment| std::str::from_utf8(segment).ok()).collect()
+    }
+
+    /// The pairs of the query, decoded as `application/x-www-form-urlencoded` (WHATWG URL,
+    /// section 5.1): `+` is a space, and what is not UTF-8 is replaced.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'b, str>, Cow<'b, str>)> {
+        form_urlencoded::parse(self.target.query.unwrap_or_default())
+    }
+
+    /// The value of the first pair of the query with this name.
+    pub fn query(&self, name: &str) -> Option<Cow<'b, str>> {
+        self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The body, without its transfer coding; empty where the handler takes none (see
+    /// `Accepts`).
+    pub fn body(&self) -> &'b [u8] {
+        self.body
+    }
+
+    /// The address at the other end of the connection: of the client, or of a proxy.
+    pub fn peer(&self) -> SocketAddr {
+        self.arrival.peer
+    }
+
+    /// The number of the worker that serves it, from 1.
+    pub fn worker(&self) -> usize {
+        self.arrival.worker
+    }
+
+    /// How long it waited in the queue.
+    pub fn waited(&self) -> Duration {
+        self.arrival.waited
+    }
+
+    /// How long its client waits for the response, from the call of the handler on; none where
+    /// the server was not told (`Config::patience`).
+    pub fn time_left(&self) -> Option<Duration> {
+        self.arrival.time_left
+    }
+
+    /// All header fields, in the order they came; values are without white space around them.
+    pub fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.fields.iter().map(|field| (field.name, field.value.trim_ascii()))
     }
 
     /// The value of the first field of that name, in any case, without white space around it.
@@ -149,7 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(head: &str) -> Result<(Method, Version), Fault> {
-        let mut slots = NO_FIELDS;
+        let mut slots = FieldSlots::new();
         Request::parse(head.as_bytes(), &mut slots).map(|r| (r.method, r.version))
     }
 
@@ -167,8 +271,8 @@ mod tests {
             ("GET  / HTTP/1.0\r\n\r\n", Err(Fault::RequestLine)),
             ("GET / a HTTP/1.0\r\n\r\n", Err(Fault::RequestLine)),
             ("GET / http/1.0\r\n\r\n", Err(Fault::RequestLine)),
-            ("get / HTTP/1.0\r\n\r\n", Err(Fault::Method)),
-            ("BREW / HTTP/1.0\r\n\r\n", Err(Fault::Method)),
+            ("get / HTTP/1.0\r\n\r\n", Ok((Method::Other, Http10))),
+            ("BREW / HTTP/1.0\r\n\r\n", Ok((Method::Other, Http10))),
             ("GET testfile HTTP/1.1\r\nHost: h\r\n\r\n", Err(Fault::Target)),
         ];
         for (head, expected) in rows {
@@ -199,7 +303,7 @@ mod tests {
 
     #[test]
     fn fields_are_found_in_any_case() {
-        let mut slots = NO_FIELDS;
+        let mut slots = FieldSlots::new();
         let head = b"GET / HTTP/1.0\r\nAccept:  a \r\nACCEPT: b\r\n\r\n";
         let request = Request::parse(head, &mut slots).expect("a good head");
         assert_eq!(request.field("accept"), Some(&b"a"[..]));
@@ -225,7 +329,7 @@ mod tests {
         #[test]
         fn any_bytes_are_a_request_or_a_fault(pieces in prop::collection::vec(piece(), 0..12)) {
             let head = pieces.concat();
-            let mut slots = NO_FIELDS;
+            let mut slots = FieldSlots::new();
             match Request::parse(&head, &mut slots) {
                 Ok(request) => {
                     let hosts = request.fields_named("host").count();

@@ -151,7 +151,7 @@ impl StaticFiles {
             Method::Options => self.complete(self.site.options_response(ALLOW)),
             _ => {
                 let explanation = "Files answer to GET, HEAD and OPTIONS alone.";
-                self.error(Status::METHOD_NOT_ALLOWED, explanation).with_field("Allow", ALLOW)
+                self.error(Status::METHOD_NOT_ALLOWED, explanation).with_known_field("Allow", ALLOW)
             }
         }
     }
@@ -236,7 +236,7 @@ impl StaticFiles {
     }
 
     fn busy(&self, explanation: &str) -> Response {
-        self.error(Status::SERVICE_UNAVAILABLE, explanation).with_field("Retry-After", "1")
+        self.error(Status::SERVICE_UNAVAILABLE, explanation).with_known_field("Retry-After", "1")
     }
 
     /// The site's own page for a status, or the one that explains it.
@@ -254,7 +254,7 @@ impl StaticFiles {
             return None;
         };
         let media_type = &self.describe(&entry, entry.held(), Coding::Identity).media_type;
-        let page = self.response(status).with_field("Content-Type", media_type);
+        let page = self.response(status).with_known_field("Content-Type", media_type);
         Some(page.with_body(whole_body(entry.held().content())))
     }
 
@@ -270,7 +270,11 @@ impl StaticFiles {
 }
 
 impl Handler for StaticFiles {
-    fn handle(&self, request: &Request<'_>) -> Response {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
         self.answer(request)
     }
 
@@ -302,5 +306,5 @@ fn redirect_to_slash(target: &Target<'_>) -> Response {
         location.extend(percent_encode(query, QUERY));
     }
     Response::error(Status::MOVED_PERMANENTLY, "This is a directory; its name ends in a slash.")
-        .with_field("Location", &location)
+        .with_known_field("Location", &location)
 }

@@ -116,7 +116,7 @@ impl Site {
     pub(super) fn listing_fields(&self, guards: &[(&str, &str)]) -> Bytes {
         let guards = guards.iter().filter(|(name, _)| !self.sets(name));
         let response = guards.fold(Response::new(Status::OK), |response, (name, value)| {
-            response.with_field(name, value)
+            response.with_known_field(name, value)
         });
         Bytes::from([response.fields(), &self.common_fields()].concat())
     }
@@ -127,29 +127,29 @@ impl Site {
         let sets = |name| self.sets(name);
         // Types are told, not guessed; browsers that guess can be made to run text.
         if !sets("X-Content-Type-Options") {
-            response = response.with_field("X-Content-Type-Options", "nosniff");
+            response = response.with_known_field("X-Content-Type-Options", "nosniff");
         }
         if self.cors && !sets("Access-Control-Allow-Origin") {
             response = response
-                .with_field("Access-Control-Allow-Origin", "*")
-                .with_field("Access-Control-Expose-Headers", EXPOSED);
+                .with_known_field("Access-Control-Allow-Origin", "*")
+                .with_known_field("Access-Control-Expose-Headers", EXPOSED);
         }
         for (name, value) in &self.fields {
-            response = response.with_field(name, value);
+            response = response.with_known_field(name, value);
         }
         Bytes::copy_from_slice(response.fields())
     }
 
     /// The answer to OPTIONS, preflights of scripts included.
     pub(super) fn options_response(&self, allow: &str) -> Response {
-        let response = Response::new(Status::NO_CONTENT).with_field("Allow", allow);
+        let response = Response::new(Status::NO_CONTENT).with_known_field("Allow", allow);
         if !self.cors {
             return response;
         }
         response
-            .with_field("Access-Control-Allow-Methods", allow)
-            .with_field("Access-Control-Allow-Headers", ALLOWED)
-            .with_field("Access-Control-Max-Age", "86400")
+            .with_known_field("Access-Control-Allow-Methods", allow)
+            .with_known_field("Access-Control-Allow-Headers", ALLOWED)
+            .with_known_field("Access-Control-Max-Age", "86400")
     }
 }
 

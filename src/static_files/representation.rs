@@ -38,7 +38,7 @@ impl StaticFiles {
             }
         }
         let explanation = "This file is not to be had in a coding that you accept.";
-        self.error(Status::NOT_ACCEPTABLE, explanation).with_field("Vary", "Accept-Encoding")
+        self.error(Status::NOT_ACCEPTABLE, explanation).with_known_field("Vary", "Accept-Encoding")
     }
 
     fn conditional(
@@ -84,18 +84,18 @@ impl StaticFiles {
                 };
                 let response = self.response(Status::PARTIAL_CONTENT);
                 let response = add(partial(response, content.length(), media_type, &parts, bodies))
-                    .with_field("Accept-Ranges", "bytes");
+                    .with_known_field("Accept-Ranges", "bytes");
                 match coding {
                     Coding::Identity => response,
-                    coding => response.with_field("Content-Encoding", coding.token()),
+                    coding => response.with_known_field("Content-Encoding", coding.token()),
                 }
             }
             Selection::Unsatisfiable => {
                 let explanation = "The file has no such range.";
                 let range = format!("bytes */{}", content.length());
                 add(self.error(Status::RANGE_NOT_SATISFIABLE, explanation))
-                    .with_field("Content-Range", &range)
-                    .with_field("Accept-Ranges", "bytes")
+                    .with_known_field("Content-Range", &range)
+                    .with_known_field("Accept-Ranges", "bytes")
             }
         }
     }
@@ -145,28 +145,29 @@ impl StaticFiles {
 
     /// The fields of a response that carries the whole of a file.
     fn fields(&self, media_type: &str, validators: &Validators, coding: Coding) -> Bytes {
-        let response = Response::new(Status::OK).with_field("Content-Type", media_type);
+        let response = Response::new(Status::OK).with_known_field("Content-Type", media_type);
         let mut response =
-            self.add_facts(response, validators).with_field("Accept-Ranges", "bytes");
+            self.add_facts(response, validators).with_known_field("Accept-Ranges", "bytes");
         if coding != Coding::Identity {
-            response = response.with_field("Content-Encoding", coding.token());
+            response = response.with_known_field("Content-Encoding", coding.token());
         }
         Bytes::from([response.fields(), &self.common].concat())
     }
 
     fn add_facts(&self, mut response: Response, validators: &Validators) -> Response {
         if let Some(etag) = &validators.etag {
-            response = response.with_field("ETag", etag);
+            response = response.with_known_field("ETag", etag);
         }
         if let Some(modified) = validators.modified {
-            response = response.with_field("Last-Modified", &httpdate::fmt_http_date(modified));
+            response =
+                response.with_known_field("Last-Modified", &httpdate::fmt_http_date(modified));
         }
         let is_file = matches!(response.status().class(), 2 | 3);
         if let (Some(value), true) = (&self.site.cache_control, is_file) {
-            response = response.with_field("Cache-Control", value);
+            response = response.with_known_field("Cache-Control", value);
         }
         if self.site.precompressed {
-            response = response.with_field("Vary", "Accept-Encoding");
+            response = response.with_known_field("Vary", "Accept-Encoding");
         }
         response
     }
@@ -208,8 +209,8 @@ fn partial(
     let range = |part: &Part| format!("bytes {}-{}/{whole}", part.first, part.last);
     if let [part] = parts {
         return response
-            .with_field("Content-Type", media_type)
-            .with_field("Content-Range", &range(part))
+            .with_known_field("Content-Type", media_type)
+            .with_known_field("Content-Range", &range(part))
             .with_body(bodies.pop().unwrap_or_default());
     }
     // Long enough not to be in the content by chance.
@@ -225,6 +226,6 @@ fn partial(
     }
     body.push_back(Body::Bytes(format!("\r\n--{boundary}--\r\n").into()));
     response
-        .with_field("Content-Type", &format!("multipart/byteranges; boundary={boundary}"))
+        .with_known_field("Content-Type", &format!("multipart/byteranges; boundary={boundary}"))
         .with_body(Body::Sequence(body))
 }

@@ -290,6 +290,7 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
         workers,
         queue: args.queue.unwrap_or(queue),
         queue_timeout: args.queue_timeout.unwrap_or(queue_timeout),
+        patience: args.deadline,
         per_client: args.per_client,
         defer_accept: !args.no_defer_accept,
         min_rate: args.min_rate,

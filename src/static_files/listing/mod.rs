@@ -96,8 +96,8 @@ impl StaticFiles {
         let root = self.files.root();
         let directory = root.open_directory(path)?;
         let response = Response::prepared(Status::OK, &self.of_listings)
-            .with_field("Content-Type", view.media_type())
-            .with_field("Vary", "Accept");
+            .with_known_field("Content-Type", view.media_type())
+            .with_known_field("Vary", "Accept");
         let ready = self.listings.ready(path, directory.stamp(), view);
         let listing = match ready {
             Some(listing) => listing,

@@ -3,7 +3,7 @@
 use cws::http::coding::{Coding, accepted, elements};
 use cws::http::conditional::{Precondition, Validators};
 use cws::http::range::{RANGES, Selection, select};
-use cws::http::request::{NO_FIELDS, Request};
+use cws::http::request::{FieldSlots, Request};
 use std::time::{Duration, SystemTime};
 
 /// The list with an empty element before, between and behind its own; commas in quotes stay.
@@ -60,7 +60,7 @@ fn changed() -> SystemTime {
 fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
     let line = format!("{method} / HTTP/1.1\r\nHost: a\r\n");
     let head = [line.as_bytes(), fields, b"\r\n\r\n"].concat();
-    let mut slots = NO_FIELDS;
+    let mut slots = FieldSlots::new();
     let request = Request::parse(&head, &mut slots).ok()?;
     let validators = Validators::new("tag", Some(changed()));
     let now = changed() + Duration::from_secs(3600);
@@ -70,7 +70,7 @@ fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
 /// The values of the conditions among these field lines.
 fn conditions(fields: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let head = [b"GET / HTTP/1.1\r\nHost: a\r\n", fields, b"\r\n\r\n"].concat();
-    let mut slots = NO_FIELDS;
+    let mut slots = FieldSlots::new();
     let Ok(request) = Request::parse(&head, &mut slots) else { return Vec::new() };
     let values = |name| request.fields_named(name).map(move |value| (name, value.to_vec()));
     CONDITIONS.into_iter().flat_map(values).collect()

@@ -7,7 +7,7 @@ use cws::http::body::BodySkipper;
 use cws::http::fault::Fault;
 use cws::http::framing::{BodyLength, Framing};
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
-use cws::http::request::{NO_FIELDS, Request};
+use cws::http::request::{FieldSlots, Request};
 
 /// The bytes that belong to the body, and whether it has ended.
 fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool), Fault> {
@@ -215,7 +215,7 @@ impl Dialogue {
                     Scan::Complete(end) => end,
                 };
                 let head: Vec<u8> = self.input.drain(..end).collect();
-                let mut slots = NO_FIELDS;
+                let mut slots = FieldSlots::new();
                 let framing = Request::parse(&head, &mut slots)?.framing;
                 let skipper = BodySkipper::new(framing.body, config::BODY_BYTES)?;
                 self.next = Next::Body { head, framing, skipper, taken: 0 };

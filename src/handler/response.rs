@@ -1,0 +1,201 @@
+//! A response: its status, its header fields, its content.
+
+use super::body::Body;
+use super::error::FieldError;
+use crate::http::fault::Fault;
+use crate::http::response::is_valid_field;
+use crate::http::status::Status;
+use crate::lane::Wait;
+use bytes::Bytes;
+
+/// A response: a status, header fields, content.
+///
+/// `Date`, `Server`, `Content-Length` and `Connection` are the server's to add.
+#[derive(Debug)]
+pub struct Response {
+    status: Status,
+    fields: Vec<u8>,
+    /// Fields that were serialised before, and that other responses share.
+    prepared: Bytes,
+    body: Body,
+    /// It is not the response yet: the handler is to be asked again when this is over.
+    wait: Option<Wait>,
+    /// It is not told how long the content would be.
+    is_of_unknown_length: bool,
+}
+
+/// Fields that the server sets itself: those that frame the message, `Date` and `Server`.
+pub const OWN_FIELDS: &[&str] = &[
+    "Connection",
+    "Content-Length",
+    "Date",
+    "Keep-Alive",
+    "Server",
+    "Trailer",
+    "Transfer-Encoding",
+];
+
+impl Response {
+    /// A response without content.
+    pub fn new(status: Status) -> Self {
+        Self::prepared(status, &Bytes::new())
+    }
+
+    /// A response without content that has fields which were serialised before.
+    pub(crate) fn prepared(status: Status, fields: &Bytes) -> Self {
+        let (fields, prepared) = (Vec::new(), fields.clone());
+        let (body, wait, is_of_unknown_length) = (Body::Empty, None, false);
+        Self { status, fields, prepared, body, wait, is_of_unknown_length }
+    }
+
+    /// Sets the fields that were serialised before; they come behind the others.
+    pub(crate) fn with_prepared(mut self, fields: &Bytes) -> Self {
+        self.prepared = fields.clone();
+        self
+    }
+
+    /// A 200 with content of the given media type; a malformed one is logged and left out.
+    pub fn ok(media_type: &str, content: impl Into<Bytes>) -> Self {
+        Self::new(Status::OK)
+            .with_known_field("Content-Type", media_type)
+            .with_body(Body::Bytes(content.into()))
+    }
+
+    /// A 200 of plain text.
+    pub fn text(content: impl Into<Bytes>) -> Self {
+        Self::ok("text/plain; charset=utf-8", content)
+    }
+
+    /// A 200 of HTML.
+    pub fn html(content: impl Into<Bytes>) -> Self {
+        Self::ok("text/html; charset=utf-8", content)
+    }
+
+    /// A 200 of JSON.
+    pub fn json(content: impl Into<Bytes>) -> Self {
+        Self::ok("application/json", content)
+    }
+
+    /// A small page that says what was wrong; `explanation` is plain text.
+    pub fn error(status: Status, explanation: &str) -> Self {
+        let (code, reason) = (status.code(), status.reason());
+        let explanation = escape_html(explanation);
+        let page = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <title>{code} {reason}</title></head>\n\
+             <body><h1>{code} {reason}</h1>\n<p>{explanation}</p></body></html>\n"
+        );
+        Self::new(status)
+            .with_known_field("Content-Type", "text/html; charset=utf-8")
+            .with_body(Body::Bytes(page.into()))
+    }
+
+    /// The page for a fault.
+    pub fn fault(fault: Fault) -> Self {
+        Self::error(fault.status(), fault.explain())
+    }
+
+    /// No response yet: the connection waits, without a worker, for what [`Lane::enter`] told to
+    /// wait for; then the handler is asked again.
+    ///
+    /// [`Lane::enter`]: crate::lane::Lane::enter
+    pub fn deferred(wait: Wait) -> Self {
+        let response = Self::busy("The server is busy with what you asked for. Try again shortly.");
+        Self { wait: Some(wait), ..response }
+    }
+
+    /// A 503 that asks to come back in a second.
+    pub(crate) fn busy(explanation: &str) -> Self {
+        Self::error(Status::SERVICE_UNAVAILABLE, explanation).with_known_field("Retry-After", "1")
+    }
+
+    /// What it waits for, if it is no response yet.
+    pub(crate) fn take_wait(&mut self) -> Option<Wait> {
+        self.wait.take()
+    }
+
+    /// Adds a header field, behind those of the same name.
+    ///
+    /// # Errors
+    ///
+    /// If the field is malformed, or the server's own to set (see [`OWN_FIELDS`]).
+    pub fn with_field(mut self, name: &str, value: &str) -> Result<Self, FieldError> {
+        self.add_field(name, value)?;
+        Ok(self)
+    }
+
+    /// Adds a field of this program's making. One that cannot be added is a mistake in the
+    /// program: it is logged, and the response goes without it.
+    pub(crate) fn with_known_field(mut self, name: &str, value: &str) -> Self {
+        if let Err(error) = self.add_field(name, value) {
+            log::error!("{error}");
+        }
+        self
+    }
+
+    fn add_field(&mut self, name: &str, value: &str) -> Result<(), FieldError> {
+        if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return Err(FieldError::Own(name.to_owned()));
+        }
+        if !is_valid_field(name, value.as_bytes()) {
+            return Err(FieldError::Malformed(name.to_owned()));
+        }
+        for part in [name, ": ", value, "\r\n"] {
+            self.fields.extend_from_slice(part.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Has it say nothing of the length of its content: for HEAD, where that is dear to find out.
+    pub(crate) fn without_length(self) -> Self {
+        Self { is_of_unknown_length: true, ..self }
+    }
+
+    /// True where its length is not to be told.
+    pub(crate) fn is_of_unknown_length(&self) -> bool {
+        self.is_of_unknown_length
+    }
+
+    /// Sets the content.
+    pub fn with_body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The content.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// The header fields that were added, serialised.
+    pub(crate) fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// The serialised header fields, those that were prepared before, and the content.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Bytes, Body) {
+        (self.fields, self.prepared, self.body)
+    }
+}
+
+/// Text that cannot become markup; control characters are shown as what they are.
+pub(crate) fn escape_html(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            control if control.is_control() => safe.extend(control.escape_default()),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
