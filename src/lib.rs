@@ -73,7 +73,7 @@ mod memory;
 mod lane;
 pub mod config;
 pub mod http;
-pub mod theory;
+mod theory;
 mod metrics;
 mod figures;
 mod descriptors;
@@ -94,8 +94,6 @@ mod acceptor;
 mod server;
 mod admin;
 pub mod client;
-pub mod cli;
-pub mod lab;
 
 pub use admin::Admin;
 pub use auth::{BasicAuth, User};

@@ -2,13 +2,13 @@
 
 use crate::options::{Args, Load, Pattern};
 use crate::pool;
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Connections, Outcome, Target};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::sample::Sample;
-use cws::lab::twin::{Fate, Twin};
 use cws::{Config, Figures, Server, Snapshot, config};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Connections, Outcome, Target};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::sample::Sample;
+use lab::twin::{Fate, Twin};
 use std::error::Error;
 use std::time::{Duration, Instant};
 

@@ -34,7 +34,7 @@ pub struct Figures {
     /// was served.
     pub capacity: Option<f64>,
     /// The mean wait that theory expects of such arrivals and such service, in the steady state
-    /// of a queue without a bound ([`theory::allen_cunneen`]); none where there is no steady
+    /// of a queue without a bound (the Allen-Cunneen approximation); none where there is no steady
     /// state, where some were refused, or where there is too little to go by.
     pub expected_wait: Option<Duration>,
     /// Little's law; none where no request left.
