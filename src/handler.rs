@@ -1,6 +1,7 @@
 //! Request to response: the trait, the response it gives, and the back-end delay.
 
 use crate::config::SMALL_FILE;
+use crate::html;
 use crate::http::fault::Fault;
 use crate::http::request::Request;
 use crate::http::response::is_valid_field;
@@ -195,7 +196,7 @@ impl Response {
     /// A small page that says what was wrong; `explanation` is plain text.
     pub fn error(status: Status, explanation: &str) -> Self {
         let (code, reason) = (status.code(), status.reason());
-        let explanation = escape_html(explanation);
+        let explanation = html::escape(explanation);
         let page = format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <title>{code} {reason}</title></head>\n\
@@ -281,23 +282,6 @@ impl Response {
     pub(crate) fn into_parts(self) -> (Vec<u8>, Bytes, Body) {
         (self.fields, self.prepared, self.body)
     }
-}
-
-/// Text that cannot become markup; control characters are shown as what they are.
-pub(crate) fn escape_html(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            control if control.is_control() => safe.extend(control.escape_default()),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 /// A handler behind a back-end that takes its time: parse, delay, respond.
