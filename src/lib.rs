@@ -70,6 +70,7 @@
 //!   refused and counted.
 
 mod html;
+mod lock;
 mod memory;
 mod lane;
 pub mod config;

@@ -13,6 +13,7 @@ use crate::config::{self, AccessLog, Config};
 use crate::handler::{Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
+use crate::lock::lock;
 use crate::memory::Memory;
 use crate::server::{Observer, Server, StartError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -20,7 +21,7 @@ use history::History;
 use hosts::Hosts;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 /// What the admin address answers to.
@@ -114,9 +115,8 @@ impl Watch {
         }
     }
 
-    /// The history is whole at every moment, so a panic elsewhere cannot have spoiled it.
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 }
 

@@ -26,10 +26,11 @@ pub use distribution::Distribution;
 pub use snapshot::{AcceptQueue, Little, QueueState, Snapshot};
 
 use crate::http::status::Status;
+use crate::lock::lock;
 use activity::ActivityClock;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use times::Times;
 
@@ -134,11 +135,6 @@ impl Metrics {
         // It overflows after five centuries.
         since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
     }
-}
-
-/// A thread that panicked while it recorded has at most left one record out.
-fn lock(times: &Mutex<Times>) -> MutexGuard<'_, Times> {
-    times.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The writing end of one thread's measurements.
