@@ -124,7 +124,7 @@ fn the_form_is_as_asked() {
                 let json: serde_json::Value = serde_json::from_str(&line).unwrap();
                 assert_eq!(json["status"], 200);
                 assert_eq!(json["bytes"], 13);
-                for time in ["queue_us", "service_us", "write_us", "worker"] {
+                for time in ["queue_wait_us", "handle_us", "response_write_us", "worker"] {
                     assert!(json[time].is_u64(), "{time} in {line}");
                 }
             }

@@ -76,7 +76,7 @@ fn the_figures_are_what_clients_did() {
     let exact = [
         ("cws_requests_handled_total", 7.0),
         ("cws_requests_refused_total{reason=\"malformed\"}", 1.0),
-        ("cws_requests_refused_total{reason=\"full\"}", 0.0),
+        ("cws_requests_refused_total{reason=\"queue_full\"}", 0.0),
         ("cws_responses_total{class=\"2xx\"}", 4.0),
         ("cws_responses_total{class=\"4xx\"}", 3.0),
         ("cws_responses_total{class=\"5xx\"}", 1.0),
@@ -86,16 +86,16 @@ fn the_figures_are_what_clients_did() {
         ("cws_service_seconds_bucket{le=\"+Inf\"}", 7.0),
         ("cws_workers", 2.0),
         ("cws_workers_replaced_total", 0.0),
-        ("cws_queue_requests", 0.0),
+        ("cws_queue_waiting_requests", 0.0),
     ];
     for (name, value) in exact {
         assert_eq!(metrics.get(name), Some(&value), "{name}");
     }
     // Four delays were slept, and nothing else takes a good part of one.
-    let served = metrics["cws_service_seconds_sum"];
-    assert!((0.04..4.0).contains(&served), "{served}");
-    let delayed = metrics["cws_worker_seconds_total{activity=\"delay\"}"];
-    assert!((0.04..=served).contains(&delayed), "{delayed} of {served}");
+    let service = metrics["cws_service_seconds_sum"];
+    assert!((0.04..4.0).contains(&service), "{service}");
+    let handle = metrics["cws_worker_seconds_total{activity=\"handle\"}"];
+    assert!((0.04..=service).contains(&handle), "{handle} of {service}");
     assert!(metrics["cws_service_seconds_bucket{le=\"0.005\"}"] <= 3.0);
     assert!(metrics["cws_sent_bytes_total"] > 4.0 * 10.0);
     assert!(metrics["cws_received_bytes_total"] > 8.0 * 20.0);
@@ -134,12 +134,12 @@ fn it_answers_while_the_pool_cannot() {
     assert_eq!((full.status, &full.body[..]), (503, &b"the queue is full\n"[..]));
     assert_eq!(get(admin, "/healthz").body, b"alive\n");
     let seen = stats(admin);
-    assert_eq!(seen["workers"][0]["activity"], "delay");
+    assert_eq!(seen["workers"][0]["activity"], "handle");
     assert_eq!((&seen["queue"]["waiting"], &seen["queue"]["bound"]), (&1.into(), &1.into()));
     assert!(seen["queue"]["oldest"].as_f64().unwrap() > 0.0);
     assert_eq!(metrics(admin)["cws_connections{phase=\"queued\"}"], 1.0);
     assert_eq!(get(address, "/").status, 503);
-    assert_eq!(metrics(admin)["cws_requests_refused_total{reason=\"full\"}"], 1.0);
+    assert_eq!(metrics(admin)["cws_requests_refused_total{reason=\"queue_full\"}"], 1.0);
     assert_eq!(stats(admin)["totals"]["queue_full"], 1);
     for mut client in clients {
         gate.wait();
@@ -181,11 +181,11 @@ fn each_refusal_has_its_reason() {
     wait_for("both places to be free", || (server.open_connections() == 0).then_some(()));
     assert_eq!(Reply::read(&mut ask(b"GET / HTTP/2.0\r\n\r\n")).status, 505);
     let metrics = metrics(admin);
-    for reason in ["expired", "connections", "malformed"] {
+    for reason in ["expired", "too_many_connections", "malformed"] {
         let name = format!("cws_requests_refused_total{{reason=\"{reason}\"}}");
         assert_eq!(metrics[&name], 1.0, "{reason}");
     }
-    assert_eq!(metrics["cws_requests_refused_total{reason=\"full\"}"], 0.0);
+    assert_eq!(metrics["cws_requests_refused_total{reason=\"queue_full\"}"], 0.0);
     assert!(metrics["cws_queue_wait_seconds_sum"] > patience.as_secs_f64());
     assert_eq!(metrics["cws_queue_wait_seconds_count"], 2.0);
     assert_eq!(metrics["cws_service_seconds_count"], 1.0);
@@ -234,7 +234,7 @@ fn connections_are_counted_by_their_phase() {
 }
 
 #[test]
-fn it_is_only_to_look_at() {
+fn it_is_read_only() {
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
     let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
     let (_held, admin) = watched(&server);
@@ -242,6 +242,7 @@ fn it_is_only_to_look_at() {
         b"POST /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let reply = Reply::all(&exchange(admin, post), false).remove(0);
     assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET, HEAD")));
+    assert!(String::from_utf8(reply.body).unwrap().contains("This endpoint is read-only"));
     let nothing = get(admin, "/etc/passwd");
     assert_eq!(nothing.status, 404);
     let head = exchange(admin, b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

@@ -271,8 +271,8 @@ fn examine<H: Handler>(
         record.user = request.field("Authorization").and_then(user_name);
         record.referer = owned(request.field("Referer"));
         record.user_agent = owned(request.field("User-Agent"));
-        record.queued = turn.taken.saturating_duration_since(turn.since);
-        record.service = turn.taken.elapsed();
+        record.queue_wait = turn.taken.saturating_duration_since(turn.since);
+        record.handle = turn.taken.elapsed();
     }
     Verdict::Answered(answer, used)
 }
@@ -286,14 +286,14 @@ fn answer<H: Handler>(
     context: &Context,
 ) -> Result<Answer, Wait> {
     let start = Instant::now();
-    context.recorder.enter(Activity::Delay, start);
+    context.recorder.enter(Activity::Handle, start);
     let mut handled = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
     let end = Instant::now();
     context.recorder.enter(Activity::Respond, end);
     if let Some(wait) = handled.as_mut().ok().and_then(Response::take_wait) {
         return Err(wait);
     }
-    context.recorder.served_in(end.saturating_duration_since(start));
+    context.recorder.handled_in(end.saturating_duration_since(start));
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
         // Many small ones do no harm before they are claimed; a large one must fit beforehand.
