@@ -158,8 +158,8 @@ fn push_time(line: &mut String, time: SystemTime) {
     let _ = write!(line, " [{day}/{}/{year}:{clock} +0000] ", MONTHS[month - 1]);
 }
 
-/// Appends bytes escaped as Apache httpd does: a backslash before quotes and backslashes, `\xhh` for
-/// what is not printable ASCII.
+/// Appends bytes, escaped as Apache httpd does: a backslash before quotes and backslashes, `\xhh`
+/// for what is not printable ASCII.
 fn push_escaped(line: &mut String, bytes: &[u8]) {
     for &byte in bytes {
         match byte {

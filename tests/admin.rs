@@ -186,6 +186,15 @@ fn each_refusal_has_its_reason() {
         assert_eq!(metrics[&name], 1.0, "{reason}");
     }
     assert_eq!(metrics["cws_requests_refused_total{reason=\"queue_full\"}"], 0.0);
+    // Both formats have the same words and numbers, and the reasons add up.
+    let totals = stats(admin)["totals"].take();
+    let reasons = ["queue_full", "expired", "too_many_connections", "no_memory", "too_slow"];
+    let refused = reasons.iter().chain(&["malformed"]).map(|reason| {
+        let name = format!("cws_requests_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(totals[*reason], metrics[&name] as u64, "{reason}");
+        metrics[&name]
+    });
+    assert_eq!(totals["refused"], refused.sum::<f64>() as u64);
     assert!(metrics["cws_queue_wait_seconds_sum"] > patience.as_secs_f64());
     assert_eq!(metrics["cws_queue_wait_seconds_count"], 2.0);
     assert_eq!(metrics["cws_service_seconds_count"], 1.0);

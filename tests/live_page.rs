@@ -115,6 +115,13 @@ fn the_page_shows_the_pool_at_work() {
     page.wait_until(&sentence("idle"));
     page.wait_until(LANES_IDLE);
 
+    // Each key that the page reads is in the data.
+    for word in ["undefined", "NaN"] {
+        let told =
+            page.value(&format!("document.querySelector('main').innerText.includes('{word}')"));
+        assert_eq!(told, json!(false), "{word}");
+    }
+
     // So far there are no errors. The browser reports errors while the server is down.
     assert_eq!(page.complaints(), Vec::<&serde_json::Value>::new());
     server.signal("TERM");
