@@ -189,8 +189,8 @@ impl Scrape {
         out.counter_of("sent", "Bytes sent to clients, heads included", &Unit::Bytes, sent)
     }
 
-    /// Figures over the last minute. Prometheus could derive them; a person who reads the text could
-    /// not.
+    /// Figures over the last minute. Prometheus could derive them, but a person who reads the text
+    /// could not.
     fn saturation(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let minute = &self.minute;
         let help = "Share of the workers' time that they had a job, over the last minute";

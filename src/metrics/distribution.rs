@@ -80,8 +80,8 @@ impl Distribution {
         Some(from_nanos(self.sum.checked_div(u128::from(self.count()))?))
     }
 
-    /// The squared coefficient of variation: the variance divided by the square of the mean. It is 0
-    /// for constant durations and 1 for exponential ones; none if there are no durations.
+    /// The squared coefficient of variation: the variance divided by the square of the mean. It is
+    /// 0 for constant durations and 1 for exponential ones; none if there are no durations.
     pub fn squared_variation(&self) -> Option<f64> {
         let mean = self.mean()?.as_secs_f64();
         let mean_square = self.squares as f64 / 1e18 / self.count() as f64;

@@ -97,8 +97,8 @@ impl Metrics {
         Arc::new(Self { shards, workers, accept_queue, started })
     }
 
-    /// The recorder of one thread: 0 is the acceptor, 1 to W are the workers. No two threads may use
-    /// the same recorder.
+    /// The recorder of one thread: 0 is the acceptor, 1 to W are the workers. No two threads may
+    /// use the same recorder.
     pub fn recorder(self: &Arc<Self>, thread: usize) -> Recorder {
         assert!(thread < self.shards.len(), "a shard for each recording thread");
         Recorder { metrics: Arc::clone(self), thread, written: Cell::new(None) }

@@ -252,7 +252,8 @@ fn tell_end(summary: &Summary) {
         [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
     let uptime = show(Duration::from_secs(uptime.as_secs()));
     info!(
-        "stopped after {uptime}: {handled} handled, {refused} refused ({expired} expired), {cut} cut"
+        "stopped after {uptime}: {handled} handled, {refused} refused ({expired} expired), \
+         {cut} cut"
     );
 }
 
