@@ -67,6 +67,32 @@ const LANES_IDLE: &str = "document.querySelectorAll('.lane.idle').length === 2";
 const LOST: &str = "document.getElementById('lost').textContent === 'Connection lost.'";
 const FOUND: &str = "document.getElementById('contact').hidden";
 
+/// Each tile has its term as a label, and shows a number above 0 when the pool is saturated.
+fn check_tiles(page: &mut Page) {
+    for (id, label) in TILES {
+        let tile = format!("document.getElementById('{id}')");
+        let below = page.value(&format!("{tile}.nextElementSibling.textContent"));
+        assert_eq!(below, json!(label));
+        let number = format!("parseFloat({tile}.textContent.replace(/^over /, '')) > 0");
+        page.wait_until(&number);
+    }
+}
+
+/// Takes screenshots on a desktop and on a phone, in both colour schemes.
+fn draw_each_size(page: &mut Page) {
+    for (name, width, height, scheme) in [
+        ("phone-dark.png", 390, 844, "dark"),
+        ("phone-light.png", 390, 844, "light"),
+        ("desk-dark.png", 1280, 900, "dark"),
+        ("desk-light.png", 1280, 900, "light"),
+    ] {
+        page.resize(width, height, scheme);
+        let fits = "document.documentElement.scrollWidth <= window.innerWidth";
+        assert_eq!(page.value(fits), json!(true), "{name}: the page fits its width");
+        page.draw(&picture(name));
+    }
+}
+
 #[test]
 fn the_page_shows_the_pool_at_work() {
     let Some(chromium) = installed("chromium") else { return };
@@ -91,26 +117,10 @@ fn the_page_shows_the_pool_at_work() {
         assert!(said.contains(" requests/s offered; capacity is "), "{said}");
         assert!(said.contains(" requests/s (2 workers, "), "{said}");
         assert!(said.contains(" % shed; add workers or reduce the service time"), "{said}");
-        // The tiles have the terms of queueing theory, and numbers under them.
-        for (id, label) in TILES {
-            let tile = format!("document.getElementById('{id}')");
-            let below = page.value(&format!("{tile}.nextElementSibling.textContent"));
-            assert_eq!(below, json!(label));
-            page.wait_until(&format!("parseFloat({tile}.textContent) > 0"));
-        }
+        check_tiles(&mut page);
         page.wait_until("parseFloat(document.getElementById('load').textContent) > 100");
         page.wait_until("Number(document.getElementById('total-queue_full').textContent) > 0");
-        for (name, width, height, scheme) in [
-            ("phone-dark.png", 390, 844, "dark"),
-            ("phone-light.png", 390, 844, "light"),
-            ("desk-dark.png", 1280, 900, "dark"),
-            ("desk-light.png", 1280, 900, "light"),
-        ] {
-            page.resize(width, height, scheme);
-            let fits = "document.documentElement.scrollWidth <= window.innerWidth";
-            assert_eq!(page.value(fits), json!(true), "{name}: the page fits its width");
-            page.draw(&picture(name));
-        }
+        draw_each_size(&mut page);
     });
     page.wait_until(&sentence("idle"));
     page.wait_until(LANES_IDLE);
