@@ -1,5 +1,6 @@
 //! A distribution of durations: quantiles within 1 %, and the exact mean and variation.
 
+use super::moments::Moments;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -16,17 +17,15 @@ const DIGITS: u8 = 2;
 #[derive(Debug, Clone)]
 pub struct Distribution {
     histogram: Histogram<u64>,
-    /// Nanoseconds.
-    sum: u128,
-    /// Squares of nanoseconds.
-    squares: u128,
+    moments: Moments,
 }
 
 impl Default for Distribution {
     fn default() -> Self {
         let longest = LONGEST.as_nanos() as u64;
         let histogram = Histogram::new_with_bounds(GRAIN, longest, DIGITS);
-        Self { histogram: histogram.expect("the bounds are constants"), sum: 0, squares: 0 }
+        let histogram = histogram.expect("the bounds are constants");
+        Self { histogram, moments: Moments::default() }
     }
 }
 
@@ -35,13 +34,13 @@ impl Distribution {
     pub fn record(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.histogram.saturating_record(nanos);
-        self.sum += u128::from(nanos);
-        self.squares = self.squares.saturating_add(u128::from(nanos).saturating_pow(2));
+        self.moments.record(nanos);
     }
 
     /// Adds `count` durations of zero.
     pub(super) fn record_zeros(&mut self, count: u64) {
         self.histogram.saturating_record_n(0, count);
+        self.moments.record_zeros(count);
     }
 
     /// Adds all durations of another distribution.
@@ -50,8 +49,7 @@ impl Distribution {
         if let Err(error) = self.histogram.add(&other.histogram) {
             log::error!("cannot add up durations: {error:?}");
         }
-        self.sum += other.sum;
-        self.squares = self.squares.saturating_add(other.squares);
+        self.moments.add(other.moments);
     }
 
     /// The durations that were added since `earlier`, a former state of this one.
@@ -60,32 +58,29 @@ impl Distribution {
         if let Err(error) = rest.histogram.subtract(&earlier.histogram) {
             log::error!("cannot tell what is new among durations: {error:?}");
         }
-        rest.sum = self.sum.saturating_sub(earlier.sum);
-        rest.squares = self.squares.saturating_sub(earlier.squares);
+        rest.moments = self.moments.since(earlier.moments);
         rest
     }
 
     /// The number of durations.
     pub fn count(&self) -> u64 {
-        self.histogram.len()
+        self.moments.count()
     }
 
     /// The sum of all durations.
     pub fn sum(&self) -> Duration {
-        from_nanos(self.sum)
+        from_nanos(self.moments.sum())
     }
 
     /// The arithmetic mean; none if there are no durations.
     pub fn mean(&self) -> Option<Duration> {
-        Some(from_nanos(self.sum.checked_div(u128::from(self.count()))?))
+        Some(from_nanos(self.moments.sum().checked_div(u128::from(self.count()))?))
     }
 
     /// The squared coefficient of variation: the variance divided by the square of the mean. It is
     /// 0 for constant durations and 1 for exponential ones; none if there are no durations.
     pub fn squared_variation(&self) -> Option<f64> {
-        let mean = self.mean()?.as_secs_f64();
-        let mean_square = self.squares as f64 / 1e18 / self.count() as f64;
-        (mean > 0.0).then(|| (mean_square / mean.powi(2) - 1.0).max(0.0))
+        self.moments.squared_variation()
     }
 
     /// The duration that a fraction `quantile` of all does not exceed; none if there are none.

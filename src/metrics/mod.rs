@@ -21,6 +21,7 @@
 //! Each file uses only those declared before it, and none uses what this one defines; a test
 //! checks it.
 //!
+//! - `moments`: sums over durations, with their mean and variation.
 //! - `distribution`: a histogram of durations.
 //! - `counters`: what is counted, and the labels.
 //! - `slots`: the place of each count in an array.
@@ -30,6 +31,7 @@
 //! - `times`: the durations that one thread records, and adds to a snapshot.
 //! - this file: the shards, their recorders, and the reader that adds them up.
 
+mod moments;
 mod distribution;
 mod counters;
 mod slots;

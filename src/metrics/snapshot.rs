@@ -3,10 +3,14 @@
 use super::activity::WorkerTimes;
 use super::counters::{CloseReason, ConnectionPhase, Counter};
 use super::distribution::Distribution;
-use super::passage::{Gaps, Passage};
+use super::moments::Moments;
+use super::passage::Passage;
 use super::slots::{self, SLOTS};
 use crate::memory::MemoryState;
 use std::time::Duration;
+
+/// Fewer gaps between arrivals than this are too few to estimate a variation.
+const GAPS: u64 = 10;
 
 /// The measurements at one moment.
 ///
@@ -36,7 +40,7 @@ pub struct Snapshot {
     pub(super) arrivals: Passage,
     pub(super) departures: Passage,
     pub(super) in_system: Duration,
-    pub(super) gaps: Gaps,
+    pub(super) gaps: Moments,
     pub(crate) connections: [usize; ConnectionPhase::ALL.len()],
 }
 
@@ -104,7 +108,7 @@ impl Snapshot {
             arrivals: Passage::default(),
             departures: Passage::default(),
             in_system: Duration::ZERO,
-            gaps: Gaps::default(),
+            gaps: Moments::default(),
             connections: Default::default(),
         }
     }
@@ -152,7 +156,8 @@ impl Snapshot {
 
     /// The squared coefficient of variation of the gaps between arrivals since `earlier`.
     pub fn arrival_variation_since(&self, earlier: &Self) -> Option<f64> {
-        self.gaps.squared_variation_since(earlier.gaps)
+        let gaps = self.gaps.since(earlier.gaps);
+        (gaps.count() >= GAPS).then(|| gaps.squared_variation()).flatten()
     }
 
     /// Little's law since `earlier`; none if no time has passed or no request has left.

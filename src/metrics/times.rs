@@ -1,7 +1,8 @@
 //! The times that one thread records.
 
 use super::distribution::Distribution;
-use super::passage::{Gaps, Passage};
+use super::moments::Moments;
+use super::passage::Passage;
 use super::snapshot::Snapshot;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ pub struct Turn {
     pub handled: bool,
 }
 
+/// Longer gaps, in nanoseconds, separate two loads and belong to neither.
+const PAUSE: u64 = 1_000_000_000;
+
 /// What one thread has timed.
 #[derive(Debug, Default)]
 pub(super) struct Times {
@@ -28,7 +32,8 @@ pub(super) struct Times {
     departures: Passage,
     /// The sum of the times in the system of all requests that left it.
     in_system: Duration,
-    gaps: Gaps,
+    /// Gaps between arrivals.
+    gaps: Moments,
     /// When the latest request was queued.
     latest: Option<u64>,
     /// When the waiting jobs were queued, the oldest first. The next arrival removes those that
@@ -42,7 +47,10 @@ impl Times {
     pub(super) fn queued(&mut self, since: u64, waiting: usize) {
         self.arrivals.pass(since);
         if let Some(latest) = self.latest.replace(since) {
-            self.gaps.record(since.saturating_sub(latest));
+            let gap = since.saturating_sub(latest);
+            if gap <= PAUSE {
+                self.gaps.record(gap);
+            }
         }
         let taken = self.waiting.len().saturating_sub(waiting);
         self.waiting.drain(..taken);
