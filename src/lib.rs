@@ -69,6 +69,8 @@
 //! - Whatever clients can make the server hold is claimed from one budget in bytes, or it is
 //!   refused and counted.
 
+mod html;
+mod lock;
 mod memory;
 mod lane;
 pub mod config;

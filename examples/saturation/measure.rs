@@ -252,7 +252,7 @@ impl<'a> Bench<'a> {
     fn inside(&self, figures: &Figures) -> Inside {
         let utilisation = figures.utilisation.total();
         let service = figures.service.mean.unwrap_or_default().as_secs_f64();
-        let by_law = figures.served * service / self.workers() as f64;
+        let by_law = figures.handled * service / self.workers() as f64;
         Inside {
             utilisation,
             law: utilisation / by_law - 1.0,

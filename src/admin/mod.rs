@@ -1,7 +1,7 @@
-//! What operators ask a server: metrics, health, the live page, from a port of its own.
+//! Metrics, health and the live page for operators, on a port of their own.
 //!
-//! It is a second, one-worker [`Server`] with a handler of its own, so it answers while the pool
-//! that it tells of is saturated, and until that one has ended.
+//! They are served by a second [`Server`] with one worker, so that they answer while the observed
+//! pool is saturated, and until it has ended.
 
 mod history;
 mod hosts;
@@ -13,6 +13,7 @@ use crate::config::{self, AccessLog, Config};
 use crate::handler::{Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
+use crate::lock::lock;
 use crate::memory::Memory;
 use crate::server::{Observer, Server, StartError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -20,34 +21,34 @@ use history::History;
 use hosts::Hosts;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
-/// What the admin address answers to.
+/// The methods of the admin endpoints.
 const ALLOW: &str = "GET, HEAD";
 
-/// What is said to who asks for another machine's name.
-const STRANGE_NAME: &str = "This page answers to no such host name, so that no other site can read \
-it through a browser. Ask for it by its IP address, as localhost, or by this machine's name; for \
-another name start the server with --admin-host NAME.";
+/// The explanation for requests with an unknown host name.
+const UNKNOWN_HOST: &str = "This server does not answer to this host name, so that other sites \
+cannot read its data through a browser (DNS rebinding). Use its IP address, localhost, or the \
+machine's host name; to allow another name, start the server with --admin-host NAME.";
 
-/// The running admin side of a server. Dropping it ends it.
+/// The running admin server of a server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Admin {
     server: Server,
-    // The order of the end: the sampler sees that this is gone, and can be joined.
+    // Dropped first, which ends the sampler, so that it can be joined.
     stop: Option<Sender<Infallible>>,
     sampler: Option<JoinHandle<()>>,
 }
 
 impl Admin {
-    /// Serves the figures of a server on `listen`, to those who ask for an address, `localhost` or
-    /// this machine's name.
+    /// Serves the figures of a server on `listen`. It answers requests whose host is an IP address,
+    /// `localhost`, or this machine's name.
     pub fn start(listen: Vec<SocketAddr>, observed: Observer) -> Result<Self, StartError> {
         Self::start_named(listen, &[], observed)
     }
 
-    /// The same, also to those who ask for one of `names`: host names without a port.
+    /// Like [`Admin::start`], and answers to the host names in `names`, too. They have no port.
     pub fn start_named(
         listen: Vec<SocketAddr>,
         names: &[String],
@@ -65,7 +66,7 @@ impl Admin {
             access_log: AccessLog::Off,
             write_timeout: config::ADMIN_WRITE_TIMEOUT,
             drain_timeout: config::ADMIN_DRAIN_TIMEOUT,
-            // Of its own, so that it answers while the pool's is used up.
+            // A budget of its own, so that it answers when the pool's is used up.
             memory: Memory::new(config::MEMORY_LEAST),
             http09: false,
             ..Config::default()
@@ -80,7 +81,7 @@ impl Admin {
         Ok(Self { server, stop: Some(stop), sampler: Some(sampler) })
     }
 
-    /// The addresses it listens on, with their real ports.
+    /// The addresses that it listens on, with their actual ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()
     }
@@ -92,17 +93,17 @@ impl Drop for Admin {
         if let Some(sampler) = self.sampler.take()
             && sampler.join().is_err()
         {
-            log::error!("the sampler of the admin page panicked");
+            log::error!("the sampler of the admin server panicked");
         }
     }
 }
 
-/// A server that is watched, and what was seen of it.
+/// The observed server and its recent history.
 #[derive(Debug)]
 struct Watch {
     observed: Observer,
     history: Mutex<History>,
-    /// The date of its start, which tells one run from the next.
+    /// The date of its start, which distinguishes one run from the next.
     started: String,
 }
 
@@ -114,13 +115,12 @@ impl Watch {
         }
     }
 
-    /// The history is whole at every moment, so a panic elsewhere cannot have spoiled it.
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 }
 
-/// Each path and its answer.
+/// Answers each path.
 #[derive(Debug)]
 struct Routes {
     watch: Arc<Watch>,
@@ -134,14 +134,17 @@ impl Handler for Routes {
 
     fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
         let path = request.target.path.as_bytes();
-        // Health tells nothing, and who looks after it sends what name it likes.
+        // Health reveals no data, and health checkers send any host name.
         let is_health = matches!(path, b"healthz" | b"readyz");
         if !is_health && !self.hosts.admit(request) {
-            return Response::error(Status::MISDIRECTED_REQUEST, STRANGE_NAME);
+            return Response::error(Status::MISDIRECTED_REQUEST, UNKNOWN_HOST);
         }
         if !matches!(request.method, Method::Get | Method::Head) {
-            return Response::error(Status::METHOD_NOT_ALLOWED, "Here is only to look at.")
-                .with_known_field("Allow", ALLOW);
+            return Response::error(
+                Status::METHOD_NOT_ALLOWED,
+                "This endpoint is read-only: use GET or HEAD.",
+            )
+            .with_known_field("Allow", ALLOW);
         }
         let watch = &self.watch;
         let response = match path {
@@ -151,18 +154,18 @@ impl Handler for Routes {
             b"healthz" => plain(Status::OK, "alive\n"),
             b"readyz" => readiness(&watch.observed),
             _ => {
-                let known = "Here are /, /metrics, /stats.json, /healthz and /readyz.";
+                let known = "The endpoints are /, /metrics, /stats.json, /healthz and /readyz.";
                 Response::error(Status::NOT_FOUND, known)
             }
         };
-        // Figures of a moment are of no use a moment later.
+        // The figures are outdated a moment later.
         response
             .with_known_field("Cache-Control", "no-store")
             .with_known_field("X-Content-Type-Options", "nosniff")
     }
 }
 
-/// Whether a load balancer should send requests here.
+/// Whether a load balancer should send requests to the observed server.
 fn readiness(observed: &Observer) -> Response {
     if !observed.is_ready() {
         plain(Status::SERVICE_UNAVAILABLE, "stopping\n")

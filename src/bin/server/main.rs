@@ -254,12 +254,12 @@ fn tell_start(args: &Args, config: &Config) {
 /// Logs what was done with all that came.
 fn tell_end(summary: &Summary) {
     let Summary { snapshot, cut, uptime } = summary;
-    let [served, refused, expired] =
+    let [handled, refused, expired] =
         [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
     let uptime = show(Duration::from_secs(uptime.as_secs()));
     info!(
-        "stopped after {uptime}: {served} served, {} refused, {expired} expired, {cut} cut",
-        refused.saturating_sub(expired)
+        "stopped after {uptime}: {handled} handled, {refused} refused ({expired} expired), \
+         {cut} cut"
     );
 }
 
