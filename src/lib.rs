@@ -72,6 +72,7 @@
 mod html;
 mod lock;
 mod memory;
+mod notes;
 mod lane;
 pub mod config;
 pub mod http;
