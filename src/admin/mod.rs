@@ -10,7 +10,7 @@ mod page;
 mod stats;
 
 use crate::config::{self, AccessLog, Config};
-use crate::handler::{Handler, Response};
+use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lock::lock;
@@ -132,7 +132,13 @@ impl Handler for Routes {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(self.answer(request))
+    }
+}
+
+impl Routes {
+    fn answer(&self, request: &Request<'_>) -> Response {
         let path = request.target.path.as_bytes();
         // Health reveals no data, and health checkers send any host name.
         let is_health = matches!(path, b"healthz" | b"readyz");
