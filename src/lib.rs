@@ -120,10 +120,10 @@
 //!   rate in each window of time.
 //! - No deadline, eviction or shutdown closes a connection without a last look at what has arrived:
 //!   this process may be the one that is late.
-//! - Waiting alone keeps no place. When places or memory run out, the connection that has sent least
-//!   closes first. Whole requests, and responses that are being read, keep their places.
-//! - Long work that many clients ask for has a lane: a limited number of workers do it at a time.
-//!   A request that waits for a permit, or for another request's result, is parked without a worker.
+//! - Waiting alone keeps no place. When places or memory run out, the connection that has sent the
+//!   least closes first. Whole requests, and responses that are being read, keep their places.
+//! - Long work that many clients ask for has a lane: a limited number of workers do it at a time. A
+//!   request that waits for a permit, or for another request's result, is parked without a worker.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!
