@@ -151,21 +151,28 @@ mod parking;
 mod admission;
 mod files;
 mod handler;
+#[cfg(feature = "files")]
 mod static_files;
+#[cfg(feature = "auth")]
 mod auth;
 mod connection;
 mod workers;
 mod fetchers;
 mod acceptor;
 mod server;
+#[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "client")]
 pub mod client;
 
+#[cfg(feature = "admin")]
 pub use admin::Admin;
+#[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
+#[cfg(feature = "files")]
 pub use files::cache::CacheLimits;
 pub use handler::{
     Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, IntoResponse, OWN_FIELDS,
@@ -181,4 +188,5 @@ pub use metrics::{
     Snapshot, WorkerTimes,
 };
 pub use server::{Observer, Server, StartError, Stopper, Summary};
+#[cfg(feature = "files")]
 pub use static_files::{Site, SiteError, StaticFiles};

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Timing, record};
 use super::flushing::After;
 use super::{Connection, Context, Message, Next};
+#[cfg(feature = "auth")]
 use crate::auth::user_name;
 use crate::config;
 use crate::handler::{Handler, Response, WorkerHandler};
@@ -132,7 +133,10 @@ impl Connection {
         answer.record = record(head, queued, may_fail, context);
         if let Some(record) = &mut answer.record {
             let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
-            record.user = request.field("Authorization").and_then(user_name);
+            #[cfg(feature = "auth")]
+            {
+                record.user = request.field("Authorization").and_then(user_name);
+            }
             record.referer = owned(request.field("Referer"));
             record.user_agent = owned(request.field("User-Agent"));
             record.queue_wait = arrival.waited;
