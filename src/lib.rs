@@ -85,6 +85,7 @@ mod parking;
 mod admission;
 mod files;
 mod handler;
+mod routes;
 mod static_files;
 mod auth;
 mod connection;
@@ -116,5 +117,6 @@ pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,
 };
+pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use server::{Observer, Server, StartError, Stopper, Summary};
 pub use static_files::{Site, SiteError, StaticFiles};

@@ -1,0 +1,46 @@
+//! The redirect from a directory's name to the same with a slash behind it.
+
+use crate::handler::Response;
+use crate::http::status::Status;
+use crate::http::target::Target;
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode};
+
+/// What need not be escaped in a path segment (RFC 3986, section 3.3), quotes and colons aside.
+pub(crate) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
+/// A query passes as it is, but for bytes that cannot stand in a field.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+
+/// A directory is named with a slash, so that relative links in it lead to the right place.
+pub(crate) fn redirect_to_slash(target: &Target<'_>) -> Response {
+    // Relative, so that it holds under any prefix, of a mount or of a proxy; made from the decoded
+    // name, so that it cannot lead to another host.
+    let mut location = String::from("./");
+    let prefix = target.path.prefix().rsplit(|&byte| byte == b'/').next();
+    let name = target.path.segments().last().or(prefix).unwrap_or_default();
+    if !name.is_empty() {
+        location.extend(percent_encode(name, SEGMENT));
+        location.push('/');
+    }
+    if let Some(query) = target.query {
+        location.push('?');
+        location.extend(percent_encode(query, QUERY));
+    }
+    Response::error(Status::MOVED_PERMANENTLY, "This is a directory; its name ends in a slash.")
+        .with_known_field("Location", &location)
+}
