@@ -86,6 +86,8 @@ mod admission;
 mod files;
 mod handler;
 mod routes;
+#[cfg(feature = "http")]
+mod interop;
 mod static_files;
 mod auth;
 mod connection;
@@ -98,7 +100,7 @@ pub mod client;
 pub mod cli;
 pub mod lab;
 
-pub use admin::Admin;
+pub use admin::{Admin, AdminPages};
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
@@ -110,6 +112,8 @@ pub use handler::{
 };
 pub use http::request::{Method, Request};
 pub use http::status::Status;
+#[cfg(feature = "http")]
+pub use interop::{FromHttp, NotFinal, from_http};
 pub use lane::{Lane, Taken, Turn, Wait};
 pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
