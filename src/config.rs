@@ -108,11 +108,6 @@ pub const MIN_RATE: u64 = 1024;
 /// has reset the connection; for a shorter one the look would cost more than it saves.
 pub const GONE_CHECK_AFTER: Duration = Duration::from_millis(1);
 
-/// From this service time on the acceptor vets requests before it queues them, so that what is no
-/// request need not wait to be told so. Beside such a service the look costs nothing; beside one
-/// of some microseconds it would, and no queue takes long there.
-pub const SLOW_SERVICE: Duration = Duration::from_millis(1);
-
 /// Wait for queued and running requests when the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -1,12 +1,11 @@
-//! Threads that wait for disks and streams, so that neither the acceptor nor a worker has to.
+//! Threads that wait for disks, so that neither the acceptor nor a worker has to.
 
 use crate::admission::Stage;
 use crate::config;
-use crate::connection::{Connection, Context, Errand, Step};
+use crate::connection::{Connection, Context, Errand, Next};
 use crate::handler::Handler;
 use crate::metrics::CloseReason;
-use crate::workers::settle;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::convert::Infallible;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -17,9 +16,7 @@ use std::time::Instant;
 /// What a fetcher thread owns while it lives.
 #[derive(Debug)]
 pub struct Fetcher<H> {
-    /// The connections that wait for one.
-    pub errands: Receiver<Errand>,
-    /// Whose streams they run, and who gives way.
+    /// Who gives way and is tended.
     pub handler: Arc<H>,
     /// It tends the handler in between.
     pub tends: bool,
@@ -38,7 +35,7 @@ impl<H: Handler> Fetcher<H> {
     fn run(mut self) {
         while panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
             self.context.recorder.closed(CloseReason::Panicked);
-            log::error!("a stream or a file made a fetcher panic; its client was lost");
+            log::error!("a fetcher panicked while it read a file: its connection is closed");
         }
         drop(self.alive);
     }
@@ -48,8 +45,8 @@ impl<H: Handler> Fetcher<H> {
         let mut next_tending = Instant::now() + config::TEND_INTERVAL;
         loop {
             let errand = match self.tends {
-                true => self.errands.recv_deadline(next_tending),
-                false => self.errands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                true => self.context.errands.recv_deadline(next_tending),
+                false => self.context.errands.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match errand {
                 Ok(Errand::Fetch { connection, since }) => self.fetch(connection, since),
@@ -71,19 +68,11 @@ impl<H: Handler> Fetcher<H> {
         }
     }
 
-    fn fetch(&mut self, connection: Box<Connection>, since: Instant) {
-        let step = match self.context.admission.stage() {
-            Stage::Cut => Step::Close(connection, CloseReason::Cut),
-            _ => connection.fetch(since, &mut self.context),
+    fn fetch(&mut self, mut connection: Box<Connection>, since: Instant) {
+        let next = match self.context.admission.stage() {
+            Stage::Cut => Next::Close(CloseReason::Cut),
+            _ => connection.go_on_sending(since, &mut self.context),
         };
-        self.settle(step);
-    }
-
-    fn settle(&self, step: Step) {
-        // It hands nothing to the queue: what could go there is parked, to be found at once.
-        if let Some(connection) = settle(step, &self.context.parking, &self.context) {
-            log::error!("a fetcher had a request to queue; its client is lost");
-            drop(connection);
-        }
+        self.context.settle(connection, next);
     }
 }

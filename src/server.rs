@@ -3,7 +3,7 @@
 use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
-use crate::connection::{Connection, Context, Errand, Job, Role, Shared};
+use crate::connection::{Context, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
 use crate::handler::Handler;
@@ -53,19 +53,15 @@ impl Stopper {
 /// Sees a server's figures, from any thread, for as long as anybody wants to.
 #[derive(Debug, Clone)]
 pub struct Observer {
-    config: Arc<Config>,
-    admission: Arc<Admission>,
     metrics: Arc<Metrics>,
-    parking: Arc<Parking<Connection>>,
-    queue: Receiver<Job>,
-    errands: Receiver<Errand>,
+    shared: Shared,
 }
 
 impl Observer {
     /// The measurements now. Every parked connection is looked at, for a moment each.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.metrics.snapshot(self.queue.len());
-        let bound = self.config.queue;
+        let mut snapshot = self.metrics.snapshot(self.shared.waiting());
+        let bound = self.shared.config.queue;
         snapshot.queue.bound = bound;
         // Beyond the bound are jobs that an idle worker was about to take.
         snapshot.queue.high_water = snapshot.queue.high_water.min(bound);
@@ -73,33 +69,34 @@ impl Observer {
         let mut connections = [0; ConnectionPhase::ALL.len()];
         connections[ConnectionPhase::InService as usize] = busy.count();
         connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
-        self.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
-        connections[ConnectionPhase::Flushing as usize] += self.errands.len();
+        self.shared.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
+        connections[ConnectionPhase::Flushing as usize] += self.shared.errands.len();
         snapshot.connections = connections;
-        snapshot.memory = self.config.memory.state();
+        snapshot.memory = self.shared.config.memory.state();
         snapshot
     }
 
     /// True until the server is told to stop.
     pub fn is_ready(&self) -> bool {
-        self.admission.stage() == Stage::Serving
+        self.shared.admission.stage() == Stage::Serving
     }
 
     /// True while as many requests wait as may.
     pub fn is_queue_full(&self) -> bool {
         // Where none may wait, it is full while no worker is idle.
-        let may_wait = self.config.queue > 0;
-        self.queue.len() >= self.config.queue && (may_wait || self.metrics.idle_workers() == 0)
+        let may_wait = self.shared.config.queue > 0;
+        self.shared.waiting() >= self.shared.config.queue
+            && (may_wait || self.metrics.idle_workers() == 0)
     }
 
     /// Connections open now.
     pub fn open_connections(&self) -> usize {
-        self.admission.open()
+        self.shared.admission.open()
     }
 
     /// What the server was started with.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.shared.config
     }
 }
 
@@ -186,50 +183,37 @@ impl Server {
         let (config, handler) = (Arc::new(config), Arc::new(handler));
         let shared = Shared {
             config: Arc::clone(&config),
-            admission: Arc::clone(&admission),
-            queue: jobs.clone(),
-            parking: Arc::clone(&parking),
-            errands: errands.clone(),
+            admission,
+            queue: jobs,
+            parking,
+            unmade: Arc::default(),
+            errands,
             common_fields: handler.common_fields(),
             accepts: Arc::new(handler.accepts()),
         };
-        let context = |thread, role| Context::new(shared.clone(), metrics.recorder(thread), role);
 
         // Should a thread not start, dropping the senders ends those that did.
-        let role = Role::Acceptor(vec![0; config::READ_BYTES], send_errand.clone());
-        let acceptor =
-            Acceptor::new(listeners, send_job, context(0, role)).map_err(StartError::System)?;
+        let context = Context::acceptor(shared.clone(), metrics.recorder(0), send_errand.clone());
+        let acceptor = Acceptor::new(listeners, send_job, context).map_err(StartError::System)?;
         let mut workers = Vec::with_capacity(config.workers);
         for number in 1..=config.workers {
-            let worker = Worker {
-                handler: Arc::clone(&handler),
-                context: context(number, Role::Worker(number, send_errand.clone())),
-                turn: None,
-                alive: alive.clone(),
-            };
+            let (shared, recorder) = (shared.clone(), metrics.recorder(number));
+            let context = Context::worker_number(number, shared, recorder, send_errand.clone());
+            let (handler, alive) = (Arc::clone(&handler), alive.clone());
+            let worker = Worker { handler, context, turn: None, alive };
             workers.push(worker.start(number).map_err(StartError::System)?);
         }
         let mut fetchers = Vec::with_capacity(config::FETCHERS);
         for number in 1..=config::FETCHERS {
-            let fetcher = Fetcher {
-                errands: errands.clone(),
-                handler: Arc::clone(&handler),
-                tends: number == 1,
-                context: context(config.workers + number, Role::Fetcher),
-                alive: alive.clone(),
-            };
+            let recorder = metrics.recorder(config.workers + number);
+            let context = Context::fetcher(shared.clone(), recorder);
+            let (handler, alive) = (Arc::clone(&handler), alive.clone());
+            let fetcher = Fetcher { handler, tends: number == 1, context, alive };
             fetchers.push(fetcher.start(number).map_err(StartError::System)?);
         }
         let acceptor = Some(acceptor.start().map_err(StartError::System)?);
-        Ok(Self {
-            addresses,
-            observer: Observer { config, admission, metrics, parking, queue: jobs, errands },
-            started: Instant::now(),
-            acceptor,
-            workers,
-            fetchers,
-            all_alive,
-        })
+        let (observer, started) = (Observer { metrics, shared }, Instant::now());
+        Ok(Self { addresses, observer, started, acceptor, workers, fetchers, all_alive })
     }
 
     /// The addresses it listens on, with their real ports.
@@ -264,7 +248,7 @@ impl Server {
 
     /// A handle that stops it.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.observer.admission))
+        Stopper(Arc::clone(&self.observer.shared.admission))
     }
 
     /// Stops it: queued and running requests are finished, within the drain timeout.
@@ -289,7 +273,7 @@ impl Server {
             log::error!("the acceptor panicked");
         }
         // Workers end as soon as they are idle; one in a handler is not waited for for ever.
-        let patience = self.observer.config.drain_timeout.min(config::SWEEP_INTERVAL);
+        let patience = self.observer.config().drain_timeout.min(config::SWEEP_INTERVAL);
         match self.all_alive.recv_timeout(patience) {
             Err(RecvTimeoutError::Timeout) => {
                 log::warn!("a handler, or a disk, still runs; its thread is left behind")
@@ -309,7 +293,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.acceptor.is_some() {
-            self.observer.admission.enter_stage(Stage::Leaving);
+            self.observer.shared.admission.enter_stage(Stage::Leaving);
             self.wait();
         }
     }

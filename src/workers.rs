@@ -1,15 +1,15 @@
 //! The pool: W named threads that drain the channel of jobs.
 
 use crate::admission::Stage;
-use crate::connection::{Connection, Context, Job, Step};
+use crate::connection::{Connection, Context, Job, Next, Work};
 use crate::handler::{Handler, WorkerHandler};
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
-use crate::parking::Parking;
 use crossbeam_channel::Sender;
 use std::convert::Infallible;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -50,21 +50,34 @@ impl<H: Handler> Worker<H> {
 
     fn work(&mut self, handler: &mut WorkerHandler<H>) {
         let mut now = Instant::now();
-        while let Some((Job { connection, since }, taken)) = self.next_job(now) {
-            self.context.recorder.enter(Activity::Parse, taken);
-            let turn = self.turn.insert(Turn { since, taken, handled: false });
-            let step = if self.context.admission.stage() == Stage::Cut {
-                self.context.recorder.count(Counter::Abandoned);
-                Step::Close(connection, CloseReason::Cut)
-            } else {
-                connection.serve(turn, handler, &mut self.context)
+        while let Some((Job { work, since }, taken)) = self.next_job(now) {
+            let (connection, next) = match work {
+                Work::Serve(exchange) => {
+                    self.context.recorder.enter(Activity::Parse, taken);
+                    let turn = self.turn.insert(Turn { since, taken, handled: false });
+                    match self.context.admission.stage() {
+                        Stage::Cut => self.abandon(exchange.connection),
+                        _ => exchange.serve(turn, handler, &mut self.context),
+                    }
+                }
+                Work::Produce(mut connection) => {
+                    self.context.unmade.fetch_sub(1, Relaxed);
+                    let next = connection.go_on_sending(since, &mut self.context);
+                    (connection, next)
+                }
             };
-            settle(step, &self.context.parking, &self.context);
+            self.context.settle(connection, next);
             now = Instant::now();
             if let Some(turn) = self.turn.take() {
                 self.context.recorder.let_go(turn, now);
             }
         }
+    }
+
+    /// The drain deadline has passed.
+    fn abandon(&self, connection: Box<Connection>) -> (Box<Connection>, Next) {
+        self.context.recorder.count(Counter::Abandoned);
+        (connection, Next::Close(CloseReason::Cut))
     }
 
     /// The next job, and when it was taken: now, where one waits. None when the channel is
@@ -77,42 +90,6 @@ impl<H: Handler> Worker<H> {
         let job = self.context.queue.recv().ok()?;
         Some((job, Instant::now()))
     }
-}
-
-/// Parks or closes; gives back a connection that wants a place in the queue.
-pub fn settle(
-    step: Step,
-    parking: &Parking<Connection>,
-    context: &Context,
-) -> Option<Box<Connection>> {
-    match step {
-        Step::Dispatch(connection) => return Some(connection),
-        Step::Park(connection, interest) => {
-            let key = connection.key();
-            if let Err((_closed, error)) = parking.park(connection, interest) {
-                log::error!("cannot watch a connection: {error}; it is closed");
-                context.recorder.closed(CloseReason::Unwatchable);
-            }
-            // Nobody looks into the table any more. Looked at behind the parking: the one who looks
-            // last does so when the stage has been entered.
-            if context.admission.stage() == Stage::Cut
-                && let Some(_cut) = parking.take(key)
-            {
-                context.recorder.closed(CloseReason::Cut);
-            }
-        }
-        Step::Fetch(connection) => {
-            if let Err(_closed) = context.send_errand(connection) {
-                context.recorder.closed(CloseReason::Cut);
-            }
-        }
-        Step::Close(connection, reason) => {
-            // Counted first: the client may look at the books as soon as it sees the end.
-            context.recorder.closed(reason);
-            connection.end(reason);
-        }
-    }
-    None
 }
 
 /// Asks for sleeps that end when they should. The default slack lets a sleep of D overshoot by

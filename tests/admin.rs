@@ -187,7 +187,7 @@ fn each_refusal_has_its_reason() {
     }
     assert_eq!(metrics["cws_requests_refused_total{reason=\"full\"}"], 0.0);
     assert!(metrics["cws_queue_wait_seconds_sum"] > patience.as_secs_f64());
-    assert_eq!(metrics["cws_queue_wait_seconds_count"], 2.0);
+    assert_eq!(metrics["cws_queue_wait_seconds_count"], 3.0);
     assert_eq!(metrics["cws_service_seconds_count"], 1.0);
 }
 
@@ -223,7 +223,7 @@ fn connections_are_counted_by_their_phase() {
         (ConnectionPhase::Queued, 0),
         (ConnectionPhase::InService, 0),
         (ConnectionPhase::Flushing, 1),
-        (ConnectionPhase::DiscardingBody, 1),
+        (ConnectionPhase::ReadingBody, 1),
         (ConnectionPhase::Lingering, 1),
     ];
     wait_for("each to be in its phase", || {

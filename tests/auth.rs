@@ -84,7 +84,7 @@ fn a_short_queue_takes_back_all_who_waited_for_a_verdict() {
     for (at, stream) in streams.iter_mut().enumerate() {
         ask(stream, "ann:good");
         support::wait_for("it to wait without a worker", || {
-            (server.snapshot().get(cws::Counter::Fruitless) > at as u64).then_some(())
+            (server.snapshot().get(cws::Counter::Unhandled) > at as u64).then_some(())
         });
     }
     for stream in &mut streams {

@@ -233,7 +233,7 @@ fn who_has_brought_least_goes_first() {
     ];
     let phases = [
         ConnectionPhase::Flushing,
-        ConnectionPhase::DiscardingBody,
+        ConnectionPhase::ReadingBody,
         ConnectionPhase::ReadingHead,
         ConnectionPhase::Idle,
     ];

@@ -4,12 +4,12 @@
 
 mod support;
 
-use cws::http::body::BodySkipper;
+use cws::http::body::BodyDecoder;
 use cws::http::conditional::{Precondition, Validators};
 use cws::http::fault::Fault;
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use cws::http::request::{FieldSlots, Request};
-use cws::{Config, ConnectionPhase, Counter, Response, Server, Status};
+use cws::{Config, ConnectionPhase, Counter, Method, Response, Server, Status};
 use cws::{StaticFiles, config};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -18,26 +18,36 @@ use support::{Reply, Site, TESTFILE, connect, gated, wait_for};
 
 const NEXT: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n";
 
-/// What the pure parser makes of a request: nothing wrong, or the fault.
-fn parse(bytes: &[u8]) -> Option<Fault> {
-    let bytes = &bytes[empty_lines(bytes)..];
-    let (head, target) = (config::HEAD_BYTES, config::TARGET_BYTES);
-    let limits = HeadLimits { head, target, http09: false };
-    let head = match HeadScanner::default().scan(bytes, limits) {
+/// The length of a request's head as who reads finds it, or the fault in the framing.
+fn frame(bytes: &[u8]) -> Result<usize, Fault> {
+    let limits =
+        HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES, http09: false };
+    let mut scanner = HeadScanner::default();
+    let head = match scanner.scan(bytes, limits) {
         Scan::Complete(head) => head,
-        Scan::Refused(fault) => return Some(fault),
+        Scan::Refused(fault) => return Err(fault),
         Scan::Partial => panic!("a whole head: {:?}", bytes.escape_ascii().to_string()),
     };
+    BodyDecoder::new(scanner.framing()?.body, config::BODY_BYTES)?.skip(&bytes[head..])?;
+    Ok(head)
+}
+
+/// What who reads and who parses make of a request: nothing wrong, or the fault.
+fn parse(bytes: &[u8]) -> Option<Fault> {
+    let bytes = &bytes[empty_lines(bytes)..];
+    let head = match frame(bytes) {
+        Ok(head) => head,
+        Err(fault) => return Some(fault),
+    };
     let mut slots = FieldSlots::new();
-    let request = match Request::parse(&bytes[..head], &mut slots) {
-        Ok(request) => request,
-        Err(fault) => return Some(fault),
-    };
-    let mut skipper = match BodySkipper::new(request.framing.body, config::BODY_BYTES) {
-        Ok(skipper) => skipper,
-        Err(fault) => return Some(fault),
-    };
-    skipper.skip(&bytes[head..]).err()
+    match Request::parse(&bytes[..head], &mut slots) {
+        Ok(request) if request.method == Method::Other => Some(Fault::Method),
+        Ok(request) if request.target.raw.len() > config::TARGET_BYTES => {
+            Some(Fault::TargetTooLong)
+        }
+        Ok(_) => None,
+        Err(fault) => Some(fault),
+    }
 }
 
 #[test]
@@ -231,27 +241,29 @@ fn a_head_cut_short_is_answered() {
     assert_eq!(replies_to(server.addresses()[0], std::iter::empty()), []);
 }
 
-/// The only worker is held, and others wait for it: what is no request is told so all the same, and
-/// takes no place in the queue.
+/// The only worker is held, and others wait for it. What is framed wrong is refused by who reads: at
+/// once, and without a place in the queue. The rest of what is malformed is refused by a worker.
 #[test]
-fn what_is_no_request_waits_for_no_worker() {
+fn what_is_framed_wrong_waits_for_no_worker() {
     let (gate, handler) = gated();
     let config = Config { workers: 1, queue: 1, http09: false, ..Config::default() };
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
-    let good = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let ask = || {
+    let ask = |request: &[u8]| {
         let mut stream = connect(address);
-        stream.write_all(good).unwrap();
+        stream.write_all(request).unwrap();
         stream
     };
-    let mut served = vec![ask()];
+    let good = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut served = vec![ask(good)];
     wait_for("the worker to be held", || {
         (server.snapshot().connections(ConnectionPhase::InService) == 1).then_some(())
     });
     // One place is left in the queue, and stays free for all of them.
-    let refused = WIRE_CASES.iter().filter(|case| parse(case.request).is_some());
-    for case in refused {
+    let is_unframed = |bytes: &[u8]| frame(&bytes[empty_lines(bytes)..]).is_err();
+    let unframed = WIRE_CASES.iter().filter(|case| is_unframed(case.request));
+    assert!(unframed.clone().count() > 20, "many kinds");
+    for case in unframed {
         let shown = case.request.escape_ascii().to_string();
         let replies = refusals_to(address, case.request);
         assert_eq!(replies.len(), 1, "{shown}");
@@ -260,14 +272,13 @@ fn what_is_no_request_waits_for_no_worker() {
     // A body that is on its way is dropped before the request takes the place.
     let mut slow = connect(address);
     slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
-    served.push(ask());
+    let mut malformed = ask(b"GET / HTTP/1.1\r\nno host\r\n\r\n");
     wait_for("the place to be taken", || (server.snapshot().queue.waiting == 1).then_some(()));
     slow.write_all(b" full").unwrap();
     let turned_away = Reply::read(&mut slow);
     assert_eq!(turned_away.status, 503, "the queue is full, and it had no place in it");
-    for mut stream in served {
-        gate.wait();
-        assert_eq!(Reply::read(&mut stream).body, b"done");
-    }
+    gate.wait();
+    assert_eq!(Reply::read(&mut served.remove(0)).body, b"done");
+    assert_eq!(Reply::read(&mut malformed).status, 400, "in its turn");
     assert_eq!(server.snapshot().get(Counter::QueueFull), 1);
 }

@@ -11,7 +11,6 @@ use cws::lab::twin::{Fate, Twin};
 use cws::{AccessLog, Config, Delay, Handler, Request, Response, Server};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 pub struct Bench<'a> {

@@ -3,12 +3,11 @@
 use super::Acceptor;
 use crate::admission::Stage;
 use crate::config;
-use crate::connection::{Connection, Step};
+use crate::connection::{Connection, Next};
 use crate::listening;
 use crate::metrics::CloseReason;
 use crate::parking::Interest;
 use crate::poller::Watched;
-use crate::workers::settle;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,28 +80,25 @@ impl Acceptor {
     }
 
     /// Sends an idle connection away, unless one last read shows that it has a request by now.
-    fn dismiss(&mut self, idle: Box<Connection>) {
+    fn dismiss(&mut self, mut idle: Box<Connection>) {
         let was_idle = idle.is_idle();
-        let step = match idle.advance(&mut self.context) {
+        let next = match idle.advance(&mut self.context) {
             // A refusal that the last read brought about is still to be read by its client.
-            Step::Park(connection, Interest::Readable) if connection.is_idle() == was_idle => {
-                let reason = connection.close_reason().unwrap_or(CloseReason::Drained);
-                Step::Close(connection, reason)
+            Next::Park(Interest::Readable) if idle.is_idle() == was_idle => {
+                Next::Close(idle.close_reason().unwrap_or(CloseReason::Drained))
             }
-            step => step,
+            next => next,
         };
-        self.carry_out(step);
+        self.carry_out(idle, next);
     }
 
     /// Refuses part of a request, unless one last read shows that it is whole by now.
-    fn refuse_partial(&mut self, connection: Box<Connection>) {
-        let step = match connection.advance(&mut self.context) {
-            Step::Park(connection, _) if connection.is_partial() => {
-                connection.refuse_partial(&mut self.context)
-            }
-            step => step,
-        };
-        self.carry_out(step);
+    fn refuse_partial(&mut self, mut connection: Box<Connection>) {
+        let mut next = connection.advance(&mut self.context);
+        if matches!(next, Next::Park(_)) && connection.is_partial() {
+            next = connection.refuse_partial(&mut self.context);
+        }
+        self.carry_out(connection, next);
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -118,7 +114,7 @@ impl Acceptor {
         }
         for connection in self.take_all(|_| true) {
             let reason = connection.close_reason().unwrap_or(CloseReason::Cut);
-            settle(Step::Close(connection, reason), &self.parking, &self.context);
+            self.context.settle(connection, Next::Close(reason));
         }
     }
 }

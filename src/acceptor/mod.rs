@@ -5,20 +5,20 @@ mod room;
 
 use crate::admission::{Admission, Share};
 use crate::config;
-use crate::connection::{Connection, Context, Job, Step};
+use crate::connection::{Connection, Context, Exchange, Job, Next, Work};
 use crate::descriptors::{self, Reserve};
 use crate::http::fault::Fault;
 use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
-use crate::parking::Parking;
+use crate::parking::{Interest, Parking};
 use crate::poller::{Readiness, ReadyKeys, Watched};
-use crate::workers::settle;
 use crossbeam_channel::Sender;
 use room::Candidates;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,6 @@ pub struct Acceptor {
     pause: Duration,
     /// When the system refused for the last time.
     last_refusal: Option<Instant>,
-    /// Requests are vetted before they are queued: see [`config::SLOW_SERVICE`].
-    serves_slowly: bool,
     next_sweep: Instant,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
@@ -85,7 +83,6 @@ impl Acceptor {
             candidates: Candidates::new(Instant::now()),
             pause: config::ACCEPT_PAUSE,
             last_refusal: None,
-            serves_slowly: true,
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
             leaving_since: None,
             drain_deadline: None,
@@ -122,7 +119,7 @@ impl Acceptor {
     fn guarded(&mut self, duty: impl FnOnce(&mut Self)) {
         if panic::catch_unwind(AssertUnwindSafe(|| duty(self))).is_err() {
             self.context.recorder.closed(CloseReason::Panicked);
-            log::error!("the acceptor survived a panic; a client was lost");
+            log::error!("the acceptor recovered from a panic: one connection is closed");
         }
     }
 
@@ -135,9 +132,9 @@ impl Acceptor {
         }
     }
 
-    fn go_on(&mut self, connection: Box<Connection>) {
-        let step = connection.advance(&mut self.context);
-        self.carry_out(step);
+    fn go_on(&mut self, mut connection: Box<Connection>) {
+        let next = connection.advance(&mut self.context);
+        self.carry_out(connection, next);
     }
 
     /// Takes up to `left` connections of a listener, and reads what each has sent already; true
@@ -173,8 +170,8 @@ impl Acceptor {
                         self.pause_accepting(&error);
                         return false;
                     }
-                    // It failed before it was accepted; that is between it and its client, and
-                    // takes nothing from the others (accept(2)).
+                    // The connection failed before it was accepted (accept(2)). The others have
+                    // nothing to do with that.
                     _ => {
                         *left -= 1;
                         log::debug!("a connection failed before it was accepted: {error}");
@@ -208,13 +205,13 @@ impl Acceptor {
         self.context.recorder.count(Counter::Accepted);
         let mut place = self.admission.enter();
         let share = place.count_client(peer.ip());
-        let connection = Connection::new(stream, peer, place, share, &self.context.config);
-        let step = match share {
-            // Too many even to be told so, one by one.
-            Share::FarExceeded => Step::Close(connection, CloseReason::Refused),
+        let mut connection = Connection::new(stream, peer, place, share, &self.context.config);
+        let next = match share {
+            // Over twice the limit: closed without a response.
+            Share::FarExceeded => Next::Close(CloseReason::Refused),
             Share::Within | Share::Exceeded => connection.advance(&mut self.context),
         };
-        self.carry_out(step);
+        self.carry_out(connection, next);
     }
 
     /// Reports of listeners are level-triggered, so they must be silenced while they go unheard.
@@ -230,53 +227,62 @@ impl Acceptor {
         self.accepting = accepting;
     }
 
-    /// Brings a connection to where its step leads, the queue included.
-    fn carry_out(&mut self, step: Step) {
-        let Some(connection) = settle(step, &self.parking, &self.context) else {
-            return;
+    /// Brings a connection to who goes on with it, the queue included.
+    fn carry_out(&mut self, connection: Box<Connection>, next: Next) {
+        let work = match next {
+            Next::Serve(message) => Work::Serve(Exchange::new(connection, message)),
+            Next::Produce => Work::Produce(connection),
+            next => return self.context.settle(connection, next),
         };
-        if connection.is_one_too_many() {
-            let refused = connection.refuse(Fault::TooManyConnections, &mut self.context);
-            settle(refused, &self.parking, &self.context);
-            return;
-        }
-        let connection = if self.serves_slowly {
-            let step = connection.vet(&mut self.context);
-            match settle(step, &self.parking, &self.context) {
-                Some(connection) => connection,
-                None => return,
-            }
-        } else {
-            connection
-        };
-        let job = Job { connection, since: Instant::now() };
-        let refused = match self.enqueue(job) {
+        let (connection, next) = match self.enqueue(work) {
             Ok(()) => return,
-            Err(connection) => connection.refuse(Fault::QueueFull, &mut self.context),
+            Err((Work::Serve(exchange), fault)) => exchange.refuse(fault, &mut self.context),
+            // It has been admitted with its request. It tries again with the next look at the
+            // deadlines.
+            Err((Work::Produce(mut connection), _)) => {
+                connection.try_again_at(self.next_sweep);
+                (connection, Next::Park(Interest::Nudge))
+            }
         };
-        settle(refused, &self.parking, &self.context);
+        self.context.settle(connection, next);
     }
 
-    /// Queues a job, unless as many wait as may. Jobs that idle workers are about to take do not
-    /// wait; and nobody else sends, so the queue cannot grow between the look and the sending. A
-    /// worker that has just taken a job may still count as idle, and let one more in.
-    fn enqueue(&self, job: Job) -> Result<(), Box<Connection>> {
-        let waiting = self.jobs.len();
-        let most = self.context.config.queue;
-        // The workers are looked at only where it matters. A request is admitted once: one whose
-        // body had to be dropped first comes here again.
-        let is_full = waiting >= most && waiting >= most + self.context.recorder.idle_workers();
-        if is_full && !job.connection.was_admitted() {
-            return Err(job.connection);
+    /// Queues what a worker has to do, or gives it back with the reason why not.
+    fn enqueue(&self, work: Work) -> Result<(), (Work, Fault)> {
+        let (since, waiting) = (Instant::now(), self.context.waiting());
+        match &work {
+            Work::Serve(exchange) if exchange.connection.is_one_too_many() => {
+                return Err((work, Fault::TooManyConnections));
+            }
+            // A request is admitted once: one that came back after a wait is not refused here.
+            Work::Serve(exchange) if self.is_full(waiting) && !exchange.was_admitted() => {
+                return Err((work, Fault::QueueFull));
+            }
+            // Record first: a worker may finish it before we do.
+            Work::Serve(_) => self.context.recorder.queued(since, waiting),
+            Work::Produce(_) => _ = self.context.unmade.fetch_add(1, Relaxed),
         }
-        // Before it is sent, lest it be let go of before it came.
-        self.context.recorder.queued(job.since, waiting);
-        self.jobs.try_send(job).map_err(|error| {
-            let Job { connection, since } = error.into_inner();
-            let now = Instant::now();
-            self.context.recorder.let_go(Turn { since, taken: now, handled: false }, now);
-            connection
+        self.jobs.try_send(Job { work, since }).map_err(|error| {
+            let work = error.into_inner().work;
+            match &work {
+                Work::Serve(_) => {
+                    let taken = Instant::now();
+                    let turn = Turn { since, taken, handled: false };
+                    self.context.recorder.let_go(turn, taken);
+                }
+                Work::Produce(_) => _ = self.context.unmade.fetch_sub(1, Relaxed),
+            }
+            (work, Fault::QueueFull)
         })
+    }
+
+    /// True where as many requests wait as may. Those that idle workers are about to take do not
+    /// wait; and nobody else sends, so the queue cannot grow between this look and the sending. A
+    /// worker that has just taken a job may still count as idle, and let one more in.
+    fn is_full(&self, waiting: usize) -> bool {
+        let most = self.context.config.queue;
+        // The workers are looked at only where it matters.
+        waiting >= most && waiting >= most + self.context.recorder.idle_workers()
     }
 
     /// Looks at the deadlines, a few times a second.
@@ -294,7 +300,6 @@ impl Acceptor {
         }
         self.next_sweep = now + config::SWEEP_INTERVAL;
         self.look_at_accept_queue();
-        self.serves_slowly = self.context.recorder.is_slow(config::SLOW_SERVICE, now);
         for connection in self.take_all(|connection| connection.is_due(now)) {
             self.guarded(|acceptor| acceptor.expire(connection));
         }
@@ -314,9 +319,9 @@ impl Acceptor {
         self.context.recorder.accept_queue(sum.unwrap_or_default());
     }
 
-    fn expire(&mut self, connection: Box<Connection>) {
-        let step = connection.expire(&mut self.context);
-        self.carry_out(step);
+    fn expire(&mut self, mut connection: Box<Connection>) {
+        let next = connection.expire(&mut self.context);
+        self.carry_out(connection, next);
     }
 
     /// When there is something to look at without an event.

@@ -2,7 +2,7 @@
 
 use super::Acceptor;
 use crate::config;
-use crate::connection::{Connection, Standing, Step};
+use crate::connection::{Connection, Next, Standing};
 use crate::memory::MemoryUse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,17 +45,14 @@ impl Acceptor {
     fn displace(&mut self, key: usize, now: Instant) -> bool {
         let config = Arc::clone(&self.context.config);
         let candidate = self.parking.take_if(key, |of| of.standing(now, &config).is_some());
-        let Some(connection) = candidate else { return false };
+        let Some(mut connection) = candidate else { return false };
         // What has come is read before it is judged.
-        let step = match connection.advance(&mut self.context) {
-            Step::Park(connection, interest) => match connection.standing(now, &config) {
-                Some(_) => connection.give_up_place(&mut self.context),
-                None => Step::Park(connection, interest),
-            },
-            step => step,
-        };
-        let is_gone = matches!(step, Step::Close(..));
-        self.carry_out(step);
+        let mut next = connection.advance(&mut self.context);
+        if matches!(next, Next::Park(_)) && connection.standing(now, &config).is_some() {
+            next = connection.give_up_place(&mut self.context);
+        }
+        let is_gone = matches!(next, Next::Close(_));
+        self.carry_out(connection, next);
         is_gone
     }
 

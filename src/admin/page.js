@@ -6,7 +6,7 @@ const LANES = 64;           // More workers than this are counted, not drawn.
 const PARTS = ["parse", "delay", "respond"];
 const NAMES = {
   idle: "idle", reading_head: "sending a request", queued: "waiting for a worker",
-  in_service: "in service", flushing: "reading a response", discarding_body: "sending a body",
+  in_service: "in service", flushing: "reading a response", reading_body: "sending a body",
   lingering: "ending",
 };
 const MOOD = {

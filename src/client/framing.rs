@@ -1,6 +1,6 @@
 //! Where a response ends: a pure state machine over its bytes, fed in any split, without I/O.
 
-use crate::http::body::BodySkipper;
+use crate::http::body::BodyDecoder;
 use crate::http::framing::BodyLength;
 use std::fmt;
 
@@ -48,7 +48,7 @@ enum State {
     /// Reading a body of known length.
     Sized { status: u16, length: u64, left: u64 },
     /// Reading chunks.
-    Chunked { status: u16, chunks: BodySkipper },
+    Chunked { status: u16, chunks: BodyDecoder },
     /// Reading until the peer closes; no status when the reply is not HTTP.
     UntilClose { status: Option<u16> },
     /// The response has ended.
@@ -324,7 +324,7 @@ fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Res
         if asked != Asked::Http11 || !in_chunks {
             return Ok(State::UntilClose { status: Some(status) });
         }
-        let chunks = BodySkipper::new(BodyLength::Chunked, u64::MAX);
+        let chunks = BodyDecoder::new(BodyLength::Chunked, u64::MAX);
         return Ok(State::Chunked { status, chunks: chunks.map_err(|_| Fault::BadChunks)? });
     }
     Ok(match content_length(values(fields, "content-length"))? {
@@ -335,7 +335,7 @@ fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Res
 }
 
 /// The number of bytes before the one that breaks the chunks.
-fn sound_part(mut chunks: BodySkipper, bytes: &[u8]) -> usize {
+fn sound_part(mut chunks: BodyDecoder, bytes: &[u8]) -> usize {
     bytes.chunks(1).take_while(|byte| chunks.skip(byte).is_ok()).count()
 }
 

@@ -1,7 +1,6 @@
 //! Which connection gives up its place when all are taken, and how it ends.
 
-use super::flushing::account;
-use super::{Connection, Context, Phase, Step};
+use super::{Connection, Context, Next, Phase};
 use crate::config::{self, Config};
 use crate::http::fault::Fault;
 use crate::listening;
@@ -69,17 +68,17 @@ impl Connection {
                 let since = begun(config.header_timeout);
                 (Standing::Head(since), since, config::PARTIAL_GRACE)
             }
-            Phase::Body { came, .. } => {
+            Phase::Body(body) => {
                 let since = begun(config.body_timeout);
                 let seconds = now.saturating_duration_since(since).as_secs_f64();
-                let rate = (*came as f64 / seconds) as u64;
+                let rate = (body.came() as f64 / seconds) as u64;
                 (Standing::Body(rate, since), since, config::PARTIAL_GRACE)
             }
             // It waits for what another does, and has brought all of its request.
-            Phase::Ready { .. } if self.deferral.is_some() => return None,
+            Phase::Whole(whole) if whole.waiting.is_some() => return None,
             // Parked until its client has read what came before it.
-            Phase::Ready { .. } => untaken(begun(config.write_timeout), config),
-            Phase::Flushing { taken, .. } => untaken(taken.since, config),
+            Phase::Whole(_) => untaken(begun(config.write_timeout), config),
+            Phase::Flushing(flushing) => untaken(flushing.taken().since, config),
         };
         // Where the kernel holds nothing for the client, it is not the client that is waited for.
         let is_ours = || {
@@ -91,7 +90,7 @@ impl Connection {
 
     /// True where it holds more memory than each connection has.
     pub fn holds_memory(&self) -> bool {
-        let of_response = matches!(self.phase, Phase::Flushing { claim: Some(_), .. });
+        let of_response = matches!(&self.phase, Phase::Flushing(of) if of.holds_memory());
         of_response || self.input.holds_memory()
     }
 
@@ -103,30 +102,28 @@ impl Connection {
 
     /// Ends it for a new client's sake, without a wait for its own: one that has sent part of a
     /// request is told so, if there is room for the words.
-    pub fn give_up_place(self: Box<Self>, context: &mut Context) -> Step {
+    pub fn give_up_place(&mut self, context: &mut Context) -> Next {
         let reason = match self.phase {
             Phase::Idle => CloseReason::Evicted,
             Phase::Lingering { reason, .. } => reason,
             _ => CloseReason::Displaced,
         };
-        let connection = if self.is_partial() {
+        if self.is_partial() {
             match self.refuse_partial(context) {
-                Step::Park(connection, _) => connection,
-                step => return step,
+                Next::Park(_) => {}
+                next => return next,
             }
-        } else {
-            self
-        };
-        if let Phase::Flushing { outgoing, record, .. } = &connection.phase {
-            account(outgoing, record.as_deref(), connection.peer, "not taken in time", context);
         }
-        Step::Close(connection, reason)
+        if let Phase::Flushing(flushing) = &self.phase {
+            flushing.account(self.peer, "not taken in time", context);
+        }
+        Next::Close(reason)
     }
 
     /// Answers part of a request: the rest of it did not come in time.
-    pub fn refuse_partial(self: Box<Self>, context: &mut Context) -> Step {
+    pub fn refuse_partial(&mut self, context: &mut Context) -> Next {
         let fault = match self.phase {
-            Phase::Body { .. } => Fault::BodyTimeout,
+            Phase::Body(_) => Fault::BodyTimeout,
             _ => Fault::HeadTimeout,
         };
         self.refuse(fault, context)

@@ -1,150 +1,85 @@
-//! A worker's part of a connection: parse, delay, respond.
+//! What is served: a whole message and its connection. A worker parses, delays, responds.
 
-use super::eviction::Taken;
-use super::outgoing::Outgoing;
-use super::vetting::Behind;
-use super::{After, Connection, Context, Dropped, Phase, Step};
-use crate::access_log::{self, Record};
+use super::answer::{Answer, Timing, record};
+use super::flushing::After;
+use super::{Connection, Context, Message, Next};
 use crate::auth::user_name;
-use crate::config::{self, AccessLog};
-use crate::handler::{Body, Handler, Response, WorkerHandler};
-use crate::http::Version;
-use crate::http::body::BodySkipper;
+use crate::config;
+use crate::handler::{Handler, Response, WorkerHandler};
 use crate::http::fault::Fault;
-use crate::http::request::{Arrival, FieldSlots, Method, Request, split_request_line};
-use crate::http::response::ResponseHead;
+use crate::http::request::{Arrival, FieldSlots, Method, Request};
 use crate::lane::Wait;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
-use crate::parking::Interest;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::Instant;
 
-/// A response and what the connection needs to know of the request that it answers.
-pub(super) struct Answer {
-    response: Response,
-    version: Version,
-    /// The request was HEAD: the content is announced and not sent.
-    head_only: bool,
-    after: After,
-    /// When it was made.
-    made: Instant,
-    timing: Option<Timing>,
-    record: Option<Box<Record>>,
+/// A connection whose message is whole.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The connection; its input starts with the message.
+    pub connection: Box<Connection>,
+    message: Message,
 }
 
-/// Where a request's time went until its handler had answered.
-#[derive(Debug, Clone, Copy)]
-struct Timing {
-    queue: Duration,
-    delay: Duration,
-}
-
-impl Timing {
-    /// A `Server-Timing` field, in milliseconds. Of the sending it can tell what comes before the
-    /// head is on its way: the making of the head.
-    fn write_field(self, made: Instant, fields: &mut Vec<u8>) {
-        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
-        let (queue, delay) = (millis(self.queue), millis(self.delay));
-        let send = millis(made.elapsed());
-        let field = format!(
-            "Server-Timing: queue;dur={queue:.3}, delay;dur={delay:.3}, send;dur={send:.3}\r\n"
-        );
-        fields.extend_from_slice(field.as_bytes());
+impl Exchange {
+    /// The exchange that [`Next::Serve`] asks for.
+    pub fn new(connection: Box<Connection>, message: Message) -> Self {
+        Self { connection, message }
     }
-}
 
-impl Answer {
-    /// The answer to bytes that need not be a request, of which `input` is the start, and which
-    /// have waited for it since then.
-    pub(super) fn refusal(
-        fault: Fault,
-        version: Version,
-        input: &[u8],
-        since: Instant,
-        context: &Context,
-    ) -> Self {
-        let mut response = Response::fault(fault).with_prepared(&context.common_fields);
-        if fault.is_passing() {
-            response = response.with_known_field("Retry-After", &context.retry_after().to_string());
-        }
-        let now = Instant::now();
-        context.recorder.count(Counter::Refused);
-        context.recorder.count(match fault {
-            Fault::QueueFull => Counter::QueueFull,
-            Fault::Expired => Counter::Expired,
-            Fault::TooManyConnections => Counter::TooManyConnections,
-            Fault::NoMemory => Counter::NoMemory,
-            Fault::HeadTimeout | Fault::BodyTimeout => Counter::TooSlow,
-            _ => Counter::Malformed,
-        });
-        Self {
-            response,
-            version,
-            head_only: input.starts_with(b"HEAD "),
-            after: After::Linger(CloseReason::Refused),
-            made: now,
-            timing: None,
-            record: record(input, since, false, context),
-        }
+    /// True where it has been in the queue before, and came back after a wait.
+    pub fn was_admitted(&self) -> bool {
+        self.message.queued.is_some()
     }
-}
 
-/// The record of a request of which `head` is the start, if it will be logged, or if
-/// `in_any_case` it may be needed for an error.
-fn record(
-    head: &[u8],
-    since: Instant,
-    in_any_case: bool,
-    context: &Context,
-) -> Option<Box<Record>> {
-    let is_logged = context.config.access_log != AccessLog::Off
-        && log::log_enabled!(target: access_log::TARGET, log::Level::Info);
-    if !is_logged && !in_any_case {
-        return None;
+    /// Answers by a fault's page and ends, without ever blocking.
+    pub fn refuse(self, fault: Fault, context: &mut Context) -> (Box<Connection>, Next) {
+        let Self { mut connection, message } = self;
+        connection.keep(message, None);
+        let next = connection.refuse(fault, context);
+        (connection, next)
     }
-    let (line, _) = split_request_line(head);
-    let line = &line[..line.len().min(config::TARGET_BYTES)];
-    let mut record = Box::new(Record::new(line, since));
-    record.worker = context.worker();
-    Some(record)
-}
 
-/// What a worker makes of a request head and the bytes behind it.
-enum Verdict {
-    /// Its answer, and the number of bytes that the request took.
-    Answered(Answer, usize),
-    /// A body comes first, to be dropped; so many bytes of it were behind the head.
-    NeedsBody(BodySkipper, usize),
-    /// The handler waits for what another does.
-    Deferred(Wait),
-    Refused(Fault),
-}
-
-impl Connection {
-    /// Serves the request whose head is buffered, and those pipelined behind it while nobody
-    /// else waits. The turn, which is the last one's then, ends when the connection has gone where
-    /// it goes.
+    /// Serves the message, and those pipelined behind it while nobody else waits. The turn, which
+    /// is the last one's then, ends when the connection has gone where it goes.
     pub fn serve<H: Handler>(
-        mut self: Box<Self>,
+        self,
         turn: &mut Turn,
         handler: &mut WorkerHandler<H>,
         context: &mut Context,
-    ) -> Step {
-        let waited = turn.taken.saturating_duration_since(self.asked_since(turn.since));
+    ) -> (Box<Connection>, Next) {
+        let Self { mut connection, message } = self;
+        let next = connection.serve(message, turn, handler, context);
+        (connection, next)
+    }
+}
+
+impl Connection {
+    fn serve<H: Handler>(
+        &mut self,
+        mut message: Message,
+        turn: &mut Turn,
+        handler: &mut WorkerHandler<H>,
+        context: &mut Context,
+    ) -> Next {
+        let queued = message.queued.unwrap_or(turn.since);
+        let waited = turn.taken.saturating_duration_since(queued);
         if waited > context.config.queue_timeout {
-            self.answer_fault(Fault::Expired, turn.since, context);
+            self.keep(message, None);
+            self.answer_fault(Fault::Expired, queued, context);
             return self.advance(context);
         }
         if waited > config::GONE_CHECK_AFTER && self.is_broken() {
             context.recorder.count(Counter::Gone);
-            return Step::Close(self, CloseReason::PeerGone);
+            return Next::Close(CloseReason::PeerGone);
         }
         for in_a_row in 1.. {
-            self.exchange(turn, handler, context);
-            match self.advance(context) {
-                Step::Dispatch(connection) => self = connection,
-                step => return step,
-            }
+            self.answer(message, turn, handler, context);
+            message = match self.advance(context) {
+                Next::Serve(message) => message,
+                next => return next,
+            };
             if in_a_row == config::PIPELINE_TURN || !context.may_go_on() {
                 break;
             }
@@ -154,162 +89,107 @@ impl Connection {
             context.recorder.enter(Activity::Parse, now);
             *turn = Turn { since: now, taken: now, handled: false };
         }
-        // Another's turn. The socket has room, so the acceptor finds this one at once and puts it
-        // behind the others.
-        self.deadline = Instant::now() + context.config.write_timeout;
-        Step::Park(self, Interest::Writable)
+        // Another's turn: the acceptor puts this one behind the others.
+        self.hand_on(message, context)
     }
 
-    /// Takes the buffered request to its next phase.
-    fn exchange<H: Handler>(
+    /// Parses a message and starts its response, or has it wait for what another does.
+    fn answer<H: Handler>(
         &mut self,
+        message: Message,
         turn: &mut Turn,
         handler: &mut WorkerHandler<H>,
         context: &mut Context,
     ) {
-        let Phase::Ready { head, dropped, .. } = self.phase else {
-            return;
-        };
-        let (bytes, behind) = self.input.as_slice().split_at(head);
-        let behind = (dropped == Dropped::NotYet).then_some(behind);
-        // What is told of its wait counts from when it was queued first.
-        let told = Turn { since: self.asked_since(turn.since), ..*turn };
+        let queued = message.queued.unwrap_or(turn.since);
+        let (head, behind) = self.input.as_slice().split_at(message.head);
         let arrival = Arrival {
             peer: self.peer,
             worker: context.worker().unwrap_or_default(),
-            waited: told.taken.saturating_duration_since(told.since),
-            time_left: context
-                .config
-                .patience
-                .map(|most| most.saturating_sub(told.since.elapsed())),
+            waited: turn.taken.saturating_duration_since(queued),
+            time_left: context.config.patience.map(|most| most.saturating_sub(queued.elapsed())),
         };
-        match examine(bytes, behind, told, arrival, handler, context) {
-            Verdict::Answered(answer, used) => {
-                turn.handled = true;
-                self.input.consume(used);
-                self.start_response(answer, context);
+        let mut slots = FieldSlots::new();
+        let request = match parse(head, &mut slots, context) {
+            Ok(request) => request.with_body(&behind[..message.body], arrival),
+            Err(fault) => {
+                context.recorder.count(Counter::Unhandled);
+                self.keep(message, None);
+                return self.answer_fault(fault, queued, context);
             }
-            Verdict::NeedsBody(skipper, used) => {
-                context.recorder.count(Counter::Fruitless);
-                self.drop_rest(skipper, used, Dropped::AfterQueue, context);
+        };
+        let mut answer = match ask(&request, handler, context) {
+            Ok(answer) => answer,
+            Err(wait) => {
+                context.recorder.count(Counter::Unhandled);
+                return self.defer(Message { queued: Some(queued), ..message }, wait, context);
             }
-            Verdict::Deferred(wait) => {
-                context.recorder.count(Counter::Fruitless);
-                self.defer(wait, turn.since, context);
-            }
-            Verdict::Refused(fault) => {
-                context.recorder.count(Counter::Fruitless);
-                self.answer_fault(fault, turn.since, context);
-            }
+        };
+        if answer.after == After::Keep {
+            answer.after = after(&request, message, context);
         }
+        let may_fail = answer.response.body().may_fail();
+        answer.record = record(head, queued, may_fail, context);
+        if let Some(record) = &mut answer.record {
+            let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
+            record.user = request.field("Authorization").and_then(user_name);
+            record.referer = owned(request.field("Referer"));
+            record.user_agent = owned(request.field("User-Agent"));
+            record.queued = arrival.waited;
+            record.service = turn.taken.elapsed();
+        }
+        turn.handled = true;
+        self.input.consume(message.head + message.body);
+        self.start_response(answer, context);
     }
 
-    /// From here on the response is on its way; the input has nothing of its request any more.
-    pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
-        let Answer { response, version, head_only, after, made, timing, mut record } = answer;
-        let status = response.status();
-        let tells_length = !(head_only && response.is_of_unknown_length());
-        let (mut fields, prepared, body) = response.into_parts();
-        if let Some(timing) = timing {
-            timing.write_field(made, &mut fields);
-        }
-        let mut head = std::mem::take(&mut context.head);
-        head.clear();
-        let content_length = tells_length.then(|| body.length());
-        let (close, server_field) = (after != After::Keep, context.config.server_field);
-        #[allow(clippy::disallowed_methods, reason = "the date of the response")]
-        let now = SystemTime::now();
-        ResponseHead {
-            version,
-            status,
-            fields: [&fields, &prepared],
-            content_length,
-            close,
-            server_field,
-        }
-        .write_to(context.date.text(now), &mut head);
-        let body = if head_only || status.forbids_content() { Body::Empty } else { body };
-        context.recorder.responded(status);
-        if let Some(record) = &mut record {
-            record.status = status;
-            record.responded = made;
-        }
-        self.deferral = None;
-        self.deadline = made + context.config.write_timeout;
-        let outgoing = Outgoing::new(head, body, close);
-        let (begun, taken, sent_before) = (made, Taken::nothing(made), 0);
-        self.phase =
-            Phase::Flushing { outgoing, after, record, begun, sent_before, taken, claim: None };
+    /// Parks it from here on until `wait` is over, for as long as a request may wait in all.
+    fn defer(&mut self, message: Message, wait: Wait, context: &Context) {
+        let (key, parking) = (self.socket.key(), Arc::downgrade(&context.parking));
+        // Weak: a connection that is parked for ever must not keep its own table.
+        let waiting = wait.join(move || {
+            if let Some(parking) = parking.upgrade() {
+                parking.nudge(key);
+            }
+        });
+        let queued = message.queued.unwrap_or_else(Instant::now);
+        self.deadline = queued + context.config.queue_timeout;
+        self.keep(message, Some(waiting));
     }
 }
 
-/// Parses a head and answers it, unless its body has to be dropped first. `behind` is what was
-/// buffered behind the head; none where the body was dropped already.
-fn examine<H: Handler>(
-    head: &[u8],
-    behind: Option<&[u8]>,
-    turn: Turn,
-    arrival: Arrival,
-    handler: &mut WorkerHandler<H>,
+/// A request that this server and its handler take.
+fn parse<'b>(
+    head: &'b [u8],
+    slots: &'b mut FieldSlots<'b>,
     context: &Context,
-) -> Verdict {
-    let mut slots = FieldSlots::new();
-    let request = match Request::parse(head, &mut slots) {
-        Ok(request) => request.with_body(b"", arrival),
-        Err(fault) => return Verdict::Refused(fault),
-    };
+) -> Result<Request<'b>, Fault> {
+    let request = Request::parse(head, slots)?;
+    if request.target.raw.len() > context.config.target_bytes {
+        return Err(Fault::TargetTooLong);
+    }
     if request.method == Method::Other && !context.accepts.takes_unknown_methods() {
-        return Verdict::Refused(Fault::Method);
+        return Err(Fault::Method);
     }
-    let mut used = head.len();
-    let mut after = After::Keep;
-    if let Some(behind) = behind {
-        match Behind::find(&request, behind, context) {
-            Err(fault) => return Verdict::Refused(fault),
-            Ok(Behind::Whole(skipped)) => used += skipped,
-            // The final status comes instead of 100. Whether the body follows is not known, so
-            // the connection cannot go on (RFC 9110, section 10.1.1).
-            Ok(Behind::OnDemand) => after = After::Linger(CloseReason::Completed),
-            Ok(Behind::Part(skipper, skipped)) => return Verdict::NeedsBody(skipper, skipped),
-        }
-    }
-    if after == After::Keep && !request.framing.persistent {
-        after = After::Close(CloseReason::Completed);
-    }
-    let mut answer = match answer(&request, after, turn, handler, context) {
-        Ok(answer) => answer,
-        Err(wait) => return Verdict::Deferred(wait),
-    };
-    let may_fail = answer.response.body().may_fail();
-    answer.record = record(head, turn.since, may_fail, context);
-    if let Some(record) = &mut answer.record {
-        let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
-        record.user = request.field("Authorization").and_then(user_name);
-        record.referer = owned(request.field("Referer"));
-        record.user_agent = owned(request.field("User-Agent"));
-        record.queued = turn.taken.saturating_duration_since(turn.since);
-        record.service = turn.taken.elapsed();
-    }
-    Verdict::Answered(answer, used)
+    Ok(request)
 }
 
-/// Lets the handler answer, and keeps its panics from the worker; or gives what it waits for.
-fn answer<H: Handler>(
+/// Has the handler answer, or gives what it waits for.
+fn ask<H: Handler>(
     request: &Request<'_>,
-    after: After,
-    turn: Turn,
     handler: &mut WorkerHandler<H>,
     context: &Context,
 ) -> Result<Answer, Wait> {
     let start = Instant::now();
     context.recorder.enter(Activity::Delay, start);
     let mut handled = handler.answer(request);
-    let end = Instant::now();
-    context.recorder.enter(Activity::Respond, end);
+    let made = Instant::now();
+    context.recorder.enter(Activity::Respond, made);
     if let Some(wait) = handled.as_mut().ok().and_then(Response::take_wait) {
         return Err(wait);
     }
-    context.recorder.served_in(end.saturating_duration_since(start));
+    let delay = made.saturating_duration_since(start);
+    context.recorder.served_in(delay);
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
         // Many small ones do no harm before they are claimed; a large one must fit beforehand.
@@ -317,10 +197,7 @@ fn answer<H: Handler>(
             let response = Response::busy(Fault::NoMemory.explain());
             (response.with_prepared(&context.common_fields), After::Linger(CloseReason::NoMemory))
         }
-        Ok(response) if after == After::Keep && context.is_draining() => {
-            (response, After::Close(CloseReason::Completed))
-        }
-        Ok(response) => (response, after),
+        Ok(response) => (response, After::Keep),
         Err(panic) => {
             context.recorder.count(Counter::Panics);
             let shown = request.target.raw.escape_ascii();
@@ -329,13 +206,23 @@ fn answer<H: Handler>(
             (response, After::Linger(CloseReason::Refused))
         }
     };
-    let head_only = request.method == Method::Head;
-    let timing = context.config.server_timing.then(|| Timing {
-        queue: turn.taken.saturating_duration_since(turn.since),
-        delay: end.saturating_duration_since(start),
-    });
-    let version = request.version;
-    Ok(Answer { response, version, head_only, after, made: end, timing, record: None })
+    let (head_only, version) = (request.method == Method::Head, request.version);
+    let queue = request.waited();
+    let timing = context.config.server_timing.then_some(Timing { queue, delay });
+    Ok(Answer { response, version, head_only, after, made, timing, record: None })
+}
+
+/// What follows the response to a request.
+fn after(request: &Request<'_>, message: Message, context: &Context) -> After {
+    if message.holds_body_back {
+        // Whether the body follows is not known, so the connection cannot go on (RFC 9110,
+        // section 10.1.1).
+        After::Linger(CloseReason::Completed)
+    } else if !request.persistent || context.is_draining() {
+        After::Close(CloseReason::Completed)
+    } else {
+        After::Keep
+    }
 }
 
 /// True where there is memory to hold a response for as long as its reader takes. It is claimed in

@@ -46,11 +46,12 @@ impl Input {
         Ok(())
     }
 
-    /// Makes room for `needed` bytes in all: twice as many as before up to one read, so that what
-    /// trickles in is not copied for each byte, and no more than that beyond.
+    /// Makes room for `needed` bytes in all: twice as many as before up to one read, and an eighth
+    /// more beyond, so that what trickles in is not copied for each byte.
     fn grow(&mut self, needed: usize, memory: &Memory) -> Result<(), NoMemory> {
-        let doubled = (2 * self.bytes.capacity()).min(config::READ_BYTES);
-        let capacity = needed.max(doubled).max(config::KEPT_BYTES);
+        let held = self.bytes.capacity();
+        let grown = (2 * held).min(config::READ_BYTES).max(held + held / 8);
+        let capacity = needed.max(grown).max(config::KEPT_BYTES);
         if capacity > config::KEPT_BYTES {
             let fits = match &mut self.claim {
                 Some(claim) => claim.resize(capacity as u64),
@@ -76,8 +77,13 @@ impl Input {
         }
     }
 
-    /// Uses up `count` bytes behind the first `kept`.
-    pub(super) fn consume_behind(&mut self, kept: usize, count: usize) {
+    /// What has come behind the first `kept` bytes.
+    pub(super) fn behind_mut(&mut self, kept: usize) -> &mut [u8] {
+        &mut self.bytes[self.start + kept..]
+    }
+
+    /// Removes `count` bytes behind the first `kept`.
+    pub(super) fn remove(&mut self, kept: usize, count: usize) {
         let from = self.start + kept;
         self.bytes.drain(from..from + count);
     }
@@ -102,7 +108,7 @@ mod tests {
     fn front_and_back() {
         let (mut input, memory) = (Input::default(), Memory::new(1 << 20));
         input.push(b"head body next", &memory).expect("room");
-        input.consume_behind(5, 5);
+        input.remove(5, 5);
         assert_eq!(input.as_slice(), b"head next");
         input.consume(5);
         input.push(b"!", &memory).expect("room");

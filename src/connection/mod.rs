@@ -1,78 +1,37 @@
-//! A connection's life: its phases, and one step for each that runs until it would block.
+//! A connection while it waits for its peer: its phases, and a step for each.
 //!
 //! A connection is one value that owns its socket. It is on one thread's stack, in the parking
-//! table or in a channel; it moves, and nobody shares it. The acceptor calls
-//! [`Connection::advance`] when the peer is ready and [`Connection::expire`] when it was not for
-//! too long; a worker calls [`Connection::serve`], and a fetcher [`Connection::fetch`]. Each gives
-//! a [`Step`]: where the connection goes next.
+//! table or in a channel; it moves, and nobody shares it. [`Connection::advance`] takes it from
+//! phase to phase until it would block; the [`Next`] that it gives says who goes on with it. A
+//! whole message makes an [`Exchange`] of it, which is a worker's to serve.
 
 mod context;
 mod input;
-mod eviction;
-mod incoming;
 mod outgoing;
+mod reading;
+mod answer;
 mod flushing;
+mod eviction;
 mod deadlines;
-mod deferral;
-mod vetting;
 mod exchange;
 
-use crate::access_log::Record;
 use crate::admission::{Place, Share};
 use crate::config::{self, Config};
 use crate::http::Version;
-use crate::http::body::BodySkipper;
 use crate::http::fault::Fault;
 use crate::http::head::HeadScanner;
-use crate::memory::Claim;
-use crate::metrics::{Activity, CloseReason, ConnectionPhase};
+use crate::lane::Waiting;
+use crate::metrics::{CloseReason, ConnectionPhase};
 use crate::parking::{Interest, Parked, Socket};
-use deferral::Deferral;
-use eviction::Taken;
-use exchange::Answer;
+use flushing::Flushing;
 use input::Input;
-use outgoing::Outgoing;
+use reading::Body;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-pub use context::{Context, Role, Shared};
+pub use context::{Context, Errand, Job, Shared, Work};
 pub use eviction::Standing;
-
-/// What waits in the queue: a connection with a whole request head.
-#[derive(Debug)]
-pub struct Job {
-    /// The connection.
-    pub connection: Box<Connection>,
-    /// When it was queued.
-    pub since: Instant,
-}
-
-/// What is done by those who may wait for it.
-#[derive(Debug)]
-pub enum Errand {
-    /// A response goes on with what takes time to be had.
-    Fetch {
-        /// The connection.
-        connection: Box<Connection>,
-        /// When it was handed over.
-        since: Instant,
-    },
-    /// Descriptors are needed: the handler lets go of those that it holds for speed alone.
-    GiveWay,
-}
-
-/// Where a connection goes next.
-#[derive(Debug)]
-pub enum Step {
-    /// To the queue: a whole request head is there.
-    Dispatch(Box<Connection>),
-    /// To the table, until its peer is ready.
-    Park(Box<Connection>, Interest),
-    /// To a thread that may wait for what it needs next.
-    Fetch(Box<Connection>),
-    /// Away.
-    Close(Box<Connection>, CloseReason),
-}
+pub use exchange::Exchange;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -87,76 +46,65 @@ pub struct Connection {
     has_asked: bool,
     /// It has been served before.
     is_known: bool,
-    /// The last read took all that was there.
-    is_drained: bool,
-    /// It was parked without a look at what is there: see [`Connection::wants_a_look`].
+    /// The last read took all that had come.
+    has_read_all: bool,
+    /// It was parked without a look at what has come: see [`Connection::wants_a_look`].
     is_unseen: bool,
-    /// Its handler is to be asked again when this is over.
-    deferral: Option<Deferral>,
     // Last, so that the socket is closed before its place is given away.
     _place: Place,
 }
 
+/// What a connection waits for, with what that needs.
 #[derive(Debug)]
 enum Phase {
-    /// Between requests.
+    /// A request. A connection that is served is in this phase too.
     Idle,
-    /// Some bytes of a head have come.
+    /// The rest of a head.
     Head(HeadScanner),
-    /// The input starts with a whole head of this length, and its body, if any, was dropped or
-    /// not looked at yet: queued or in service.
-    Ready { head: usize, version: Version, dropped: Dropped },
-    /// Behind the head comes a body to drop, of which so many bytes came in the current window.
-    Body { head: usize, version: Version, skipper: BodySkipper, then: Dropped, came: u64 },
-    /// A response is on its way.
-    Flushing {
-        outgoing: Outgoing,
-        after: After,
-        record: Option<Box<Record>>,
-        begun: Instant,
-        /// Bytes that were sent when the current window began.
-        sent_before: u64,
-        /// For what it holds while it waits for its reader.
-        claim: Option<Claim>,
-        taken: Taken,
-    },
-    /// This side has ended; what the peer still sends is dropped, up to a bound.
+    /// The rest of a body.
+    Body(Body),
+    /// Its turn: the message is whole.
+    Whole(Whole),
+    /// Room for the rest of a response.
+    Flushing(Flushing),
+    /// The peer's end. This side has ended; up to so many bytes that still come are dropped.
     Lingering { left: usize, reason: CloseReason },
 }
 
-/// When a request's body was dropped.
+/// A whole message, at the start of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dropped {
-    /// It was not looked at.
-    NotYet,
-    /// Before the request was queued at all.
-    AheadOfQueue,
-    /// After it had been queued and taken, so it has been admitted before.
-    AfterQueue,
+pub struct Message {
+    /// The bytes of its head.
+    head: usize,
+    /// The bytes of its body behind the head, decoded; none where the body was dropped.
+    body: usize,
+    /// The version to answer in.
+    version: Version,
+    /// Its client has a body, and waits to be asked for it.
+    holds_body_back: bool,
+    /// When it was queued first, where it has been served before and came to no response.
+    queued: Option<Instant>,
 }
 
-/// What follows a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
-    /// The next request.
-    Keep,
-    /// The end, for this reason.
-    Close(CloseReason),
-    /// The end, once the peer has ended its side too: it may have more under way.
-    Linger(CloseReason),
+/// A whole message that waits for its turn, or for what another does.
+#[derive(Debug)]
+struct Whole {
+    message: Message,
+    waiting: Option<Waiting>,
 }
 
-/// What a phase's step came to.
-enum Flow {
-    /// The phase changed: take its step.
-    Again,
-    /// The peer must act.
-    Wait(Interest),
-    /// A worker must act.
-    Dispatch,
-    /// A thread that may wait must act.
+/// Who goes on with a connection.
+#[derive(Debug)]
+pub enum Next {
+    /// Its peer, or who nudges it: it is parked until then.
+    Park(Interest),
+    /// A worker serves the message that has come.
+    Serve(Message),
+    /// A worker makes the next piece of its response.
+    Produce,
+    /// A thread that may wait for a disk reads the next piece of its response.
     Fetch,
-    /// It is over.
+    /// Nobody.
     Close(CloseReason),
 }
 
@@ -184,11 +132,82 @@ impl Connection {
             deadline: Instant::now() + config.idle_timeout,
             has_asked: false,
             is_known: false,
-            is_drained: false,
+            has_read_all: false,
             is_unseen: false,
-            deferral: None,
             _place: place,
         })
+    }
+
+    /// Goes on from where it is until somebody else has to. The only way into a phase's step.
+    pub fn advance(&mut self, context: &mut Context) -> Next {
+        loop {
+            // None: the phase has changed.
+            let next = match &self.phase {
+                Phase::Idle | Phase::Head(_) => self.read_head(context),
+                Phase::Body(_) => self.read_body(context),
+                Phase::Whole(_) => Some(self.wait_for_turn()),
+                Phase::Flushing(_) => self.flush(context),
+                Phase::Lingering { .. } => Some(self.linger(context)),
+            };
+            match next {
+                None => {}
+                Some(Next::Park(_) | Next::Fetch | Next::Produce)
+                    if !self.claim_response(context) =>
+                {
+                    return Next::Close(CloseReason::NoMemory);
+                }
+                Some(Next::Park(interest)) => {
+                    if self.is_partial() {
+                        self.socket.acknowledge();
+                    }
+                    return Next::Park(interest);
+                }
+                Some(next) => return next,
+            }
+        }
+    }
+
+    /// Answers by a fault's page and ends, without ever blocking.
+    pub fn refuse(&mut self, fault: Fault, context: &mut Context) -> Next {
+        self.answer_fault(fault, Instant::now(), context);
+        self.advance(context)
+    }
+
+    /// Keeps a message until its turn comes: it is parked, and found at once, since its socket has
+    /// room.
+    pub(super) fn hand_on(&mut self, message: Message, context: &Context) -> Next {
+        self.keep(message, None);
+        self.deadline = Instant::now() + context.config.write_timeout;
+        Next::Park(Interest::Writable)
+    }
+
+    /// Keeps a message that is not being served.
+    fn keep(&mut self, message: Message, waiting: Option<Waiting>) {
+        self.phase = Phase::Whole(Whole { message, waiting });
+    }
+
+    /// Has its deadline pass at `then`, so that it goes on from there.
+    pub fn try_again_at(&mut self, then: Instant) {
+        self.deadline = self.deadline.min(then);
+    }
+
+    /// A whole message goes to a worker, unless it waits for what another does.
+    fn wait_for_turn(&mut self) -> Next {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Whole(whole) if whole.waiting.as_ref().is_some_and(|of| !of.is_over()) => {
+                self.phase = Phase::Whole(whole);
+                // A client that has gone is reported again and again.
+                match self.is_broken() {
+                    true => Next::Close(CloseReason::PeerGone),
+                    false => Next::Park(Interest::Nudge),
+                }
+            }
+            Phase::Whole(whole) => Next::Serve(whole.message),
+            phase => {
+                self.phase = phase;
+                Next::Park(Interest::Readable)
+            }
+        }
     }
 
     /// Where it is parked when it is.
@@ -206,10 +225,9 @@ impl Connection {
         match self.phase {
             Phase::Idle => ConnectionPhase::Idle,
             Phase::Head(_) => ConnectionPhase::ReadingHead,
-            // It waits for another turn of its worker, or for its client to make room for that.
-            Phase::Ready { .. } => ConnectionPhase::Queued,
-            Phase::Body { .. } => ConnectionPhase::DiscardingBody,
-            Phase::Flushing { .. } => ConnectionPhase::Flushing,
+            Phase::Body(_) => ConnectionPhase::ReadingBody,
+            Phase::Whole(_) => ConnectionPhase::Queued,
+            Phase::Flushing(_) => ConnectionPhase::Flushing,
             Phase::Lingering { .. } => ConnectionPhase::Lingering,
         }
     }
@@ -219,16 +237,9 @@ impl Connection {
         self.share != Share::Within
     }
 
-    /// True where its request has been in the queue before, and came back without its body, or
-    /// after a wait.
-    pub fn was_admitted(&self) -> bool {
-        let came_back = matches!(self.phase, Phase::Ready { dropped: Dropped::AfterQueue, .. });
-        came_back || self.deferral.is_some()
-    }
-
     /// True where some of a request has come, and not all.
     pub fn is_partial(&self) -> bool {
-        matches!(self.phase, Phase::Head(_) | Phase::Body { .. })
+        matches!(self.phase, Phase::Head(_) | Phase::Body(_))
     }
 
     /// The reason for its end, where that is decided already.
@@ -262,71 +273,22 @@ impl Connection {
     /// once; whoever does so with a later one is found when it is looked at.
     fn interest_in_more(&mut self) -> Interest {
         let was_known = std::mem::replace(&mut self.is_known, true);
-        self.is_unseen = was_known && self.is_drained && self.is_idle();
+        self.is_unseen = was_known && self.has_read_all && self.is_idle();
         if self.is_unseen { Interest::News } else { Interest::Readable }
-    }
-
-    /// Goes on from where it is until it would block or needs a worker.
-    pub fn advance(self: Box<Self>, context: &mut Context) -> Step {
-        self.follow(Flow::Again, context)
-    }
-
-    fn follow(mut self: Box<Self>, mut flow: Flow, context: &mut Context) -> Step {
-        loop {
-            flow = match flow {
-                Flow::Again => self.step(context),
-                Flow::Wait(_) | Flow::Fetch if !self.claim_response(context) => {
-                    Flow::Close(CloseReason::NoMemory)
-                }
-                Flow::Wait(interest) => {
-                    if self.is_partial() {
-                        self.socket.acknowledge();
-                    }
-                    return Step::Park(self, interest);
-                }
-                Flow::Dispatch => return Step::Dispatch(self),
-                Flow::Fetch => return Step::Fetch(self),
-                Flow::Close(reason) => return Step::Close(self, reason),
-            };
-        }
-    }
-
-    fn step(&mut self, context: &mut Context) -> Flow {
-        match self.phase {
-            Phase::Idle | Phase::Head(_) => self.read_head(context),
-            Phase::Ready { .. } => self.dispatch(),
-            Phase::Body { .. } => self.drop_body(context),
-            Phase::Flushing { .. } => self.flush(context),
-            Phase::Lingering { .. } => self.linger(context),
-        }
     }
 
     /// True where the peer has reset the connection. One that has ended its side in order may
     /// still read: nothing tells a peer that has gone from one that will say no more.
-    pub fn is_broken(&self) -> bool {
+    fn is_broken(&self) -> bool {
         self.socket.take_error().is_err()
     }
 
-    /// Answers by a fault's page and ends, without ever blocking.
-    pub fn refuse(mut self: Box<Self>, fault: Fault, context: &mut Context) -> Step {
-        self.answer_fault(fault, Instant::now(), context);
-        self.advance(context)
-    }
-
-    /// The fault's page is on its way from here on; the request has waited for it since then.
-    fn answer_fault(&mut self, fault: Fault, since: Instant, context: &mut Context) {
-        let (version, input) = (self.version(), self.input.as_slice());
-        let answer = Answer::refusal(fault, version, input, since, context);
-        if context.worker().is_some() {
-            context.recorder.enter(Activity::Respond, Instant::now());
-        }
-        self.start_response(answer, context);
-    }
-
+    /// The version to answer in while no message is whole.
     fn version(&self) -> Version {
         match &self.phase {
             Phase::Head(scanner) => scanner.version().unwrap_or(Version::Http11),
-            Phase::Ready { version, .. } | Phase::Body { version, .. } => *version,
+            Phase::Body(body) => body.version(),
+            Phase::Whole(whole) => whole.message.version,
             _ => Version::Http11,
         }
     }

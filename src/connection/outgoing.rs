@@ -4,7 +4,7 @@ use crate::config;
 use crate::files::residency::is_in_memory;
 use crate::handler::{Body, FileSlice};
 use crate::parking::Socket;
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
@@ -14,13 +14,26 @@ use std::os::unix::fs::FileExt;
 pub(super) struct Outgoing {
     head: Vec<u8>,
     head_sent: usize,
-    /// The part of the content that is being sent; never a sequence, nor a stream that has more.
+    /// The part of the content that is being sent: bytes, or a piece of a file, or nothing.
     body: Body,
     /// The parts behind it.
-    behind: VecDeque<Body>,
+    behind: VecDeque<Part>,
+    /// The content goes in chunks (RFC 9112, section 7.1).
+    is_chunked: bool,
     /// The connection ends behind it.
     is_last: bool,
     sent: u64,
+}
+
+/// A part of the content.
+#[derive(Debug)]
+enum Part {
+    /// It is sent as it is.
+    Raw(Body),
+    /// It gets its chunk around it, where the content goes in chunks.
+    Content(Body),
+    /// The last chunk.
+    End,
 }
 
 /// How far a turn of writing came.
@@ -32,8 +45,10 @@ pub(super) enum Progress {
     Blocked,
     /// There is room for more, but it is another's turn.
     Yielded,
-    /// The next of it takes time to be had, which this thread may not spend.
-    Elsewhere,
+    /// The next of it is not in memory, and this thread may not wait for a disk.
+    OnDisk,
+    /// The next of it is for its handler to make, whose code this thread does not run.
+    Unmade,
 }
 
 /// What a thread may do to have the next of a response.
@@ -43,14 +58,6 @@ pub(super) struct Means {
     pub(super) disk: bool,
     /// Run a handler's stream.
     pub(super) streams: bool,
-}
-
-/// What comes next.
-enum Next {
-    Content,
-    Nothing,
-    /// A stream's next piece.
-    ToBeMade,
 }
 
 /// Why a response cannot be finished.
@@ -65,51 +72,83 @@ pub(super) enum Failure {
 impl Outgoing {
     /// A response; where it is the connection's last one, its last bytes can wait for the end,
     /// which must follow at once.
-    pub(super) fn new(head: Vec<u8>, body: Body, is_last: bool) -> Self {
-        let (empty, behind) = (Body::Empty, VecDeque::new());
-        let mut outgoing = Self { head, head_sent: 0, body: empty, behind, is_last, sent: 0 };
-        outgoing.set_body(body);
-        outgoing
-    }
-
-    fn set_body(&mut self, body: Body) {
-        self.body = match body {
-            Body::Sequence(mut parts) => {
-                parts.append(&mut self.behind);
-                self.behind = parts;
+    pub(super) fn new(head: Vec<u8>, body: Body, is_chunked: bool, is_last: bool) -> Self {
+        let mut behind = VecDeque::new();
+        let body = match body {
+            // Most have one part, which needs no room for others.
+            Body::Empty | Body::Bytes(_) | Body::File(_) if !is_chunked => body,
+            body => {
+                behind.push_back(Part::Content(body));
                 Body::Empty
             }
-            // A piece, and behind it what is still to be made.
-            Body::Stream(mut stream) => match stream.next_piece() {
-                Some(piece) => {
-                    self.behind.push_front(Body::Stream(stream));
-                    Body::Bytes(piece)
-                }
-                None => Body::Stream(stream),
-            },
-            body => body,
         };
+        if is_chunked {
+            behind.push_back(Part::End);
+        }
+        Self { head, head_sent: 0, body, behind, is_chunked, is_last, sent: 0 }
     }
 
-    /// Goes on to the next part with content, if that is at hand or may be made.
-    fn next(&mut self, means: Means) -> Next {
-        while self.body.length() == 0 {
-            match self.behind.pop_front() {
-                None => return Next::Nothing,
-                Some(stream @ Body::Stream(_)) if !means.streams && stream.length() > 0 => {
-                    self.behind.push_front(stream);
-                    return Next::ToBeMade;
+    /// Goes on to the next part with content, if that is at hand or may be made; true where there
+    /// is none any more.
+    fn go_on(&mut self, means: Means) -> Result<Reached, Failure> {
+        while self.body.length() == Some(0) {
+            let Some(part) = self.behind.pop_front() else { return Ok(Reached::End) };
+            match part {
+                Part::Raw(body) => self.body = body,
+                Part::End => self.body = Body::Bytes(Bytes::from_static(b"0\r\n\r\n")),
+                Part::Content(Body::Sequence(parts)) => {
+                    for part in parts.into_iter().rev() {
+                        self.behind.push_front(Part::Content(part));
+                    }
                 }
-                Some(next) => self.set_body(next),
+                Part::Content(Body::Stream(stream)) if !means.streams && !stream.is_over() => {
+                    self.behind.push_front(Part::Content(Body::Stream(stream)));
+                    return Ok(Reached::Unmade);
+                }
+                Part::Content(Body::Stream(mut stream)) => {
+                    let piece = stream.next_piece().map_err(Failure::Content)?;
+                    if let Some(piece) = piece {
+                        self.behind.push_front(Part::Content(Body::Stream(stream)));
+                        self.begin(Body::Bytes(piece));
+                    }
+                }
+                Part::Content(body) => self.begin(body),
             }
         }
-        Next::Content
+        Ok(Reached::Content)
+    }
+
+    /// Sends a part next, in a chunk where that is wanted.
+    fn begin(&mut self, part: Body) {
+        let length = part.length().unwrap_or(0);
+        if !self.is_chunked || length == 0 {
+            self.body = part;
+            return;
+        }
+        let size = format!("{length:x}\r\n");
+        let end = Bytes::from_static(b"\r\n");
+        match part {
+            // One system call for all of it is worth a copy.
+            Body::Bytes(bytes) => {
+                let chunk = [size.as_bytes(), &bytes, &end].concat();
+                self.body = Body::Bytes(chunk.into());
+            }
+            part => {
+                self.body = Body::Bytes(size.into());
+                self.behind.push_front(Part::Raw(Body::Bytes(end)));
+                self.behind.push_front(Part::Raw(part));
+            }
+        }
     }
 
     /// The bytes of memory that it holds until it is sent.
     pub(super) fn held(&self) -> u64 {
-        let parts = self.behind.iter().map(Body::held).sum::<u64>();
-        (self.head.capacity() + self.behind.capacity() * size_of::<Body>()) as u64
+        let held = |part: &Part| match part {
+            Part::Raw(body) | Part::Content(body) => body.held(),
+            Part::End => 0,
+        };
+        let parts = self.behind.iter().map(held).sum::<u64>();
+        (self.head.capacity() + self.behind.capacity() * size_of::<Part>()) as u64
             + self.body.held()
             + parts
     }
@@ -139,10 +178,10 @@ impl Outgoing {
     ) -> Result<Progress, Failure> {
         let mut had_turn = false;
         loop {
-            match self.next(means) {
-                Next::Nothing if self.head_sent == self.head.len() => return Ok(Progress::Done),
-                Next::ToBeMade if self.head_sent == self.head.len() => {
-                    return Ok(Progress::Elsewhere);
+            match self.go_on(means)? {
+                Reached::End if self.head_sent == self.head.len() => return Ok(Progress::Done),
+                Reached::Unmade if self.head_sent == self.head.len() => {
+                    return Ok(Progress::Unmade);
                 }
                 _ => {}
             }
@@ -157,7 +196,7 @@ impl Outgoing {
                     slice.length.min(config::SEND_PIECE as u64),
                 )
             {
-                return Ok(Progress::Elsewhere);
+                return Ok(Progress::OnDisk);
             }
             match self.write_piece(socket) {
                 Ok(Piece::Whole) => had_turn = is_content,
@@ -183,10 +222,6 @@ impl Outgoing {
                 self.head_sent += sent;
                 (wanted, sent)
             }
-            Body::Stream(_) => {
-                let error = io::Error::new(ErrorKind::UnexpectedEof, "it ended early");
-                return Err(Failure::Content(error));
-            }
             body => {
                 let content = match body {
                     Body::Bytes(bytes) => &bytes[..],
@@ -210,6 +245,15 @@ impl Outgoing {
         self.sent += sent as u64;
         Ok(if sent == wanted { Piece::Whole } else { Piece::Short })
     }
+}
+
+/// What there is to send.
+enum Reached {
+    Content,
+    /// Nothing any more.
+    End,
+    /// A stream's next piece.
+    Unmade,
 }
 
 #[derive(PartialEq, Eq)]
@@ -372,11 +416,11 @@ mod tests {
         let (socket, _reader) = pair();
         let length = content.len() as u64;
         let slice = FileSlice { file, offset: 0, length };
-        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false);
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false, false);
         let progress = outgoing.write(&socket, ALL, || false).expect("room for a head");
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
-        assert!(outgoing.body.length() < length, "the head takes no turn of its own");
-        assert!(outgoing.body.length() >= length - config::SEND_PIECE as u64, "one piece");
+        assert!(outgoing.body.length() < Some(length), "the head takes no turn of its own");
+        assert!(outgoing.body.length() >= Some(length - config::SEND_PIECE as u64), "one piece");
     }
 
     #[test]
@@ -391,7 +435,7 @@ mod tests {
         };
         let (socket, mut reader) = pair();
         let stream = Stream::new(999_999, pieces(&made));
-        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream), false);
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream), false, false);
         assert_eq!(outgoing.write(&socket, ALL, || false).expect("room"), Progress::Yielded);
         assert!(made.load(Relaxed) <= 3, "one with the head, one for the turn, and the next");
         let mut received = Vec::new();
@@ -411,7 +455,7 @@ mod tests {
 
         let (socket, _reader) = pair();
         let short = Stream::new(5000, pieces(&made).take(2));
-        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short), false);
+        let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short), false, false);
         assert!(matches!(outgoing.write(&socket, ALL, || true), Err(Failure::Content(_))));
         assert_eq!(outgoing.content_sent(), 2000);
     }
@@ -425,8 +469,8 @@ mod tests {
         let bytes = |text: &'static str| Body::Bytes(text.into());
         let inner = Body::Sequence([bytes("b"), Body::Empty, slice(500, 3)].into());
         let body = Body::Sequence([slice(10, 5), bytes(""), inner, bytes("end")].into());
-        let length = body.length();
-        let mut outgoing = Outgoing::new(b"head".to_vec(), body, false);
+        let length = body.length().expect("known");
+        let mut outgoing = Outgoing::new(b"head".to_vec(), body, false, false);
         assert_eq!(outgoing.write(&socket, ALL, || true).expect("room"), Progress::Done);
         assert_eq!(outgoing.sent(), 4 + length);
         drop(socket);

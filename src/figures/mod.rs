@@ -114,9 +114,9 @@ impl Figures {
             of(after).saturating_sub(of(before))
         };
         let at_the_door = counted(&[Counter::QueueFull]);
-        let fruitless = counted(&[Counter::Fruitless]);
+        let unhandled = counted(&[Counter::Unhandled]);
         let arrived = after.arrivals().saturating_sub(before.arrivals());
-        let arrived = arrived.saturating_sub(fruitless);
+        let arrived = arrived.saturating_sub(unhandled);
         let later = counted(&[Counter::Expired, Counter::Abandoned]);
         let workers = after.workers.len();
         let service = after.service.since(&before.service);

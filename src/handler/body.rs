@@ -5,6 +5,8 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The content of a response.
@@ -23,29 +25,49 @@ pub enum Body {
     Sequence(VecDeque<Body>),
 }
 
-/// Content of a known length that is made piece by piece, the next one when the last is sent: by
-/// the thread that sends it, so a piece must be quick to make, and none may wait for anything.
+/// Content that is made piece by piece, the next one when the last is sent. Workers alone run it,
+/// and each piece is a job of its own: one that takes long holds a worker, and delays its own
+/// response alone.
 pub struct Stream {
-    left: u64,
+    /// None where nobody knows.
+    left: Option<u64>,
     pieces: Box<dyn Iterator<Item = Bytes> + Send>,
 }
 
 impl Stream {
-    /// Content of `length` bytes in all, from these pieces.
+    /// Content of `length` bytes in all, from these pieces. What is beyond that length is cut off;
+    /// where there is less, the connection ends early, by which the client knows.
     pub fn new(length: u64, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self { left: length, pieces: Box::new(pieces) }
+        Self { left: Some(length), pieces: Box::new(pieces) }
     }
 
-    /// The next piece with bytes in it; none when all were given, or when there are fewer than
-    /// were announced. What is beyond the announced length is cut off.
-    pub(crate) fn next_piece(&mut self) -> Option<Bytes> {
-        if self.left == 0 {
-            return None;
+    /// Content of a length that is not known before it ends: chunked in HTTP/1.1 (RFC 9112,
+    /// section 7.1), and ended by the end of the connection in HTTP/1.0.
+    pub fn chunked(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self { left: None, pieces: Box::new(pieces) }
+    }
+
+    /// True where all that was announced has been given.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// The next piece with bytes in it; none at the end. The error is that there is less than was
+    /// announced, or that the iterator panicked.
+    pub(crate) fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
+        if self.is_over() {
+            return Ok(None);
         }
-        let mut piece = self.pieces.find(|piece| !piece.is_empty())?;
-        piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.left -= piece.len() as u64;
-        Some(piece)
+        let pieces = &mut self.pieces;
+        let next = AssertUnwindSafe(|| pieces.find(|piece| !piece.is_empty()));
+        let piece = catch_unwind(next).map_err(|_| io::Error::other("its stream panicked"))?;
+        let Some(left) = &mut self.left else { return Ok(piece) };
+        let Some(mut piece) = piece else {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended early"));
+        };
+        piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+        *left -= piece.len() as u64;
+        Ok(Some(piece))
     }
 }
 
@@ -89,12 +111,12 @@ impl Body {
         }
     }
 
-    /// The number of bytes.
-    pub fn length(&self) -> u64 {
+    /// The number of bytes; none where it is not known before the end.
+    pub fn length(&self) -> Option<u64> {
         match self {
-            Self::Empty => 0,
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File(slice) => slice.length,
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File(slice) => Some(slice.length),
             Self::Stream(stream) => stream.left,
             Self::Sequence(parts) => parts.iter().map(Self::length).sum(),
         }

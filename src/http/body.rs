@@ -1,14 +1,18 @@
-//! A request body that nobody wants, read to be dropped.
+//! A message's body in its transfer coding: where it ends, and what is in it.
 
 use super::fault::Fault;
 use super::framing::BodyLength;
 use crate::config;
+use core::ops::Range;
 
-/// A body that is read to be dropped; it remembers where in the body the last bytes ended.
+/// A body that comes in pieces of any size; it remembers where in the body the last one ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BodySkipper {
+pub struct BodyDecoder {
     state: State,
+    /// Bytes of data that may still come.
     left: u64,
+    /// Bytes of chunks' framing that may still come: a body of small chunks is mostly that.
+    framing_left: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +47,17 @@ enum After {
     End,
 }
 
-impl BodySkipper {
-    /// A skipper for a body of this length that drops at most `limit` bytes of it, framing
-    /// included.
+/// What a piece of a body came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// The bytes that belong to the body.
+    pub taken: usize,
+    /// The bytes of data among them.
+    pub data: usize,
+}
+
+impl BodyDecoder {
+    /// A decoder for a body of this length that has at most `limit` bytes of data.
     pub fn new(length: BodyLength, limit: u64) -> Result<Self, Fault> {
         let state = match length {
             BodyLength::Known(0) => State::Done,
@@ -53,7 +65,8 @@ impl BodySkipper {
             BodyLength::Known(left) => State::Data { left, chunk: false },
             BodyLength::Chunked => State::SIZE,
         };
-        Ok(Self { state, left: limit })
+        let framing_left = limit.saturating_add(config::TRAILER_BYTES as u64);
+        Ok(Self { state, left: limit, framing_left })
     }
 
     /// True when the body has ended.
@@ -64,24 +77,43 @@ impl BodySkipper {
     /// Takes what belongs to the body from the front of `bytes`; gives the number of bytes taken.
     pub fn skip(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let mut at = 0;
-        while at < bytes.len() && self.state != State::Done {
+        while let Some(data) = self.next_data(bytes, &mut at)? {
+            at = data.end;
+        }
+        Ok(at)
+    }
+
+    /// The same; moves the data in what was taken to the front of `bytes`, and gives its length
+    /// too.
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Fault> {
+        let (mut at, mut data_length) = (0, 0);
+        while let Some(data) = self.next_data(bytes, &mut at)? {
+            at = data.end;
+            bytes.copy_within(data.clone(), data_length);
+            data_length += data.len();
+        }
+        Ok(Decoded { taken: at, data: data_length })
+    }
+
+    /// The next stretch of data in `bytes` from `at` on, which goes past the framing before it;
+    /// none where the bytes or the body end.
+    fn next_data(&mut self, bytes: &[u8], at: &mut usize) -> Result<Option<Range<usize>>, Fault> {
+        while *at < bytes.len() && self.state != State::Done {
             if let State::Data { left, chunk } = self.state {
-                let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                at += taken;
+                let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - *at);
                 let left = left - taken as u64;
                 self.state = match (left, chunk) {
                     (0, false) => State::Done,
                     (0, true) => State::Crlf { lf_only: false, then: After::Size },
                     _ => State::Data { left, chunk },
                 };
-                continue;
+                return Ok(Some(*at..*at + taken));
             }
-            // Framing counts too: a body of small chunks is mostly that.
-            self.left = self.left.checked_sub(1).ok_or(Fault::BodyTooLarge)?;
-            self.framing_byte(bytes[at])?;
-            at += 1;
+            self.framing_left = self.framing_left.checked_sub(1).ok_or(Fault::BodyTooLarge)?;
+            self.framing_byte(bytes[*at])?;
+            *at += 1;
         }
-        Ok(at)
+        Ok(None)
     }
 
     /// One byte outside of data (RFC 9112, section 7.1); lines end in CRLF and nothing else here.
@@ -159,18 +191,44 @@ mod tests {
     use proptest::prelude::*;
 
     fn skip(body: &[u8], limit: u64, cuts: &[usize]) -> Result<(usize, bool), Fault> {
-        let mut skipper = BodySkipper::new(BodyLength::Chunked, limit)?;
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked, limit)?;
         let mut taken = 0;
         for &cut in cuts.iter().chain([&body.len()]) {
             let cut = cut.clamp(taken, body.len());
-            taken += skipper.skip(&body[taken..cut])?;
+            taken += decoder.skip(&body[taken..cut])?;
         }
-        Ok((taken, skipper.is_done()))
+        Ok((taken, decoder.is_done()))
+    }
+
+    /// The data, and whether the body has ended, decoded in place from pieces.
+    fn decode(body: &[u8], limit: u64, cuts: &[usize]) -> Result<(Vec<u8>, bool), Fault> {
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked, limit)?;
+        let (mut taken, mut data) = (0, Vec::new());
+        for &cut in cuts.iter().chain([&body.len()]) {
+            let mut piece = body[taken..cut.clamp(taken, body.len())].to_vec();
+            let decoded = decoder.decode(&mut piece)?;
+            taken += decoded.taken;
+            data.extend_from_slice(&piece[..decoded.data]);
+        }
+        Ok((data, decoder.is_done()))
+    }
+
+    #[test]
+    fn data_is_found_between_the_chunks() {
+        let body = b"5\r\nhello\r\n1;a\r\n \r\n00a\r\n0123456789\r\n0\r\nT: v\r\n\r\nGET /";
+        let every: Vec<usize> = (0..body.len()).collect();
+        for cuts in [&[][..], &every, &[9, 10, 30]] {
+            assert_eq!(decode(body, 100, cuts), Ok((b"hello 0123456789".to_vec(), true)));
+            assert_eq!(decode(body, 15, cuts), Err(Fault::BodyTooLarge));
+        }
+        assert_eq!(decode(b"5\r\nhel", 100, &[]), Ok((b"hel".to_vec(), false)));
     }
 
     #[test]
     fn chunked_bodies() {
         let endless = format!("5;{}\r\n", "x".repeat(300));
+        // More framing than data by far.
+        let many = format!("1;{}\r\nx\r\n", "x".repeat(250)).repeat(99);
         type Row<'a> = (&'a [u8], Result<(usize, bool), Fault>);
         let rows: &[Row] = &[
             (b"0\r\n\r\nGET", Ok((5, true))),
@@ -192,7 +250,8 @@ mod tests {
             (b"5;a\0\r\n", Err(Fault::Chunk)),
             (b"fffffffffffffffff\r\n", Err(Fault::Chunk)),
             (b"ffffffffffffffff\r\n", Err(Fault::BodyTooLarge)),
-            (endless.as_bytes(), Err(Fault::BodyTooLarge)),
+            (endless.as_bytes(), Err(Fault::Chunk)),
+            (many.as_bytes(), Err(Fault::BodyTooLarge)),
             (b"5x\r\n", Err(Fault::Chunk)),
         ];
         for (body, expected) in rows {
@@ -205,11 +264,11 @@ mod tests {
 
     #[test]
     fn a_known_length_is_skipped_exactly() {
-        let mut skipper = BodySkipper::new(BodyLength::Known(5), 10).expect("within the limit");
-        assert_eq!(skipper.skip(b"abc"), Ok(3));
-        assert_eq!(skipper.skip(b"deGET /"), Ok(2));
-        assert!(skipper.is_done());
-        let refused = BodySkipper::new(BodyLength::Known(11), 10);
+        let mut decoder = BodyDecoder::new(BodyLength::Known(5), 10).expect("within the limit");
+        assert_eq!(decoder.skip(b"abc"), Ok(3));
+        assert_eq!(decoder.skip(b"deGET /"), Ok(2));
+        assert!(decoder.is_done());
+        let refused = BodyDecoder::new(BodyLength::Known(11), 10);
         assert_eq!(refused, Err(Fault::BodyTooLarge));
     }
 
@@ -225,6 +284,7 @@ mod tests {
             let body = body.concat();
             cuts.sort_unstable();
             prop_assert_eq!(skip(&body, 8, &cuts), skip(&body, 8, &[]));
+            prop_assert_eq!(decode(&body, 8, &cuts), decode(&body, 8, &[]));
         }
     }
 }

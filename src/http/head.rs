@@ -1,6 +1,7 @@
 //! The search for the end of a request head in bytes that come in pieces of any size.
 
 use super::fault::Fault;
+use super::framing::{Framing, FramingFields};
 use super::{Version, is_token_byte};
 use crate::config;
 
@@ -17,17 +18,16 @@ pub enum Scan {
 
 /// A search that remembers where it stopped, so that each byte is looked at once.
 ///
-/// It does not parse: it finds the empty line, bounds what precedes it, and turns away what
-/// cannot become a request, so that no refusal is left to a deadline. Lines end in CRLF or in a
-/// single LF (RFC 9112, section 2.2); a CR elsewhere is refused.
+/// It does not parse. It finds the empty line, bounds what precedes it, notes the fields that say
+/// where the message ends, and refuses what no continuation can make a request of, so that no such
+/// refusal has to wait for a deadline: a first byte that no method has, a first line without a
+/// version, and control characters. Lines end in CRLF or in a single LF (RFC 9112, section 2.2).
 #[derive(Debug, Clone, Default)]
 pub struct HeadScanner {
     at: usize,
     line_start: usize,
-    /// Where the target starts, once the method has ended.
-    target_start: Option<usize>,
-    target_ended: bool,
     version: Option<Version>,
+    fields: FramingFields,
 }
 
 /// The bounds of a head, in bytes.
@@ -58,36 +58,42 @@ impl HeadScanner {
     /// Looks at what `bytes` has beyond the last call. `bytes` is all that has come of this head,
     /// without empty lines before it.
     pub fn scan(&mut self, bytes: &[u8], limits: HeadLimits) -> Scan {
-        loop {
-            self.at += self.plain_run(bytes, limits);
-            let Some(&byte) = bytes.get(self.at) else { return Scan::Partial };
-            if self.at >= limits.head {
-                return Scan::Refused(Fault::HeadTooLarge);
-            }
-            let outcome = match self.version {
-                None => self.request_line_byte(byte, bytes, limits),
-                Some(_) => self.field_byte(byte, bytes),
-            };
-            match outcome {
-                Byte::Next => self.at += 1,
-                Byte::Wait => return Scan::Partial,
-                Byte::Refused(fault) => return Scan::Refused(fault),
-                Byte::End => return Scan::Complete(self.at + 1),
-            }
+        if self.at == 0 && bytes.first().is_some_and(|&first| !is_token_byte(first)) {
+            return Scan::Refused(Fault::NotHttp);
         }
-    }
-
-    /// The number of bytes ahead that decide nothing, which is nearly all of them: those within a
-    /// field line, or within a target of permitted length.
-    fn plain_run(&self, bytes: &[u8], limits: HeadLimits) -> usize {
-        let ahead = |most: usize| bytes.get(self.at..bytes.len().min(most)).unwrap_or_default();
-        match (self.version, self.target_start) {
-            (Some(_), _) => run_of(ahead(limits.head), |byte| byte >= b' ' && byte != 0x7f),
-            (None, Some(start)) if !self.target_ended => {
-                let most = limits.head.min(start.saturating_add(limits.target));
-                run_of(ahead(most), |byte| byte > b' ' && byte != 0x7f)
+        loop {
+            let most = match self.version {
+                None => limits.head.min(limits.first_line()),
+                Some(_) => limits.head,
+            };
+            let ahead = bytes.get(self.at..bytes.len().min(most)).unwrap_or_default();
+            self.at += run_of(ahead, |byte| byte >= b' ' && byte != 0x7f);
+            let Some(&byte) = bytes.get(self.at) else { return Scan::Partial };
+            if self.at >= most {
+                return Scan::Refused(self.too_long(bytes, limits));
             }
-            _ => 0,
+            match (byte, bytes.get(self.at + 1)) {
+                (b'\n', _) => {}
+                (b'\r', Some(b'\n')) => {
+                    self.at += 1;
+                    continue;
+                }
+                // What it is of is known with the next byte.
+                (b'\r', None) => return Scan::Partial,
+                (b'\t', _) if self.version.is_some() => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => return Scan::Refused(self.forbidden_byte(byte)),
+            }
+            let line = trim_cr(&bytes[self.line_start..self.at]);
+            self.at += 1;
+            self.line_start = self.at;
+            match self.end_line(line, limits) {
+                Line::Next => {}
+                Line::Last => return Scan::Complete(self.at),
+                Line::Refused(fault) => return Scan::Refused(fault),
+            }
         }
     }
 
@@ -96,56 +102,64 @@ impl HeadScanner {
         self.version
     }
 
-    fn request_line_byte(&mut self, byte: u8, bytes: &[u8], limits: HeadLimits) -> Byte {
-        match byte {
-            b'\n' => match line_version(trim_cr(&bytes[..self.at])) {
-                None if limits.http09 && is_simple(trim_cr(&bytes[..self.at])) => {
-                    self.version = Some(Version::Http09);
-                    Byte::End
-                }
-                Some(version) => {
-                    self.version = Some(version);
-                    self.line_start = self.at + 1;
-                    Byte::Next
-                }
-                None => Byte::Refused(Fault::RequestLine),
-            },
-            b'\r' => cr(bytes, self.at, Fault::RequestLine),
-            b' ' if self.at > 0 && self.target_start.is_none() => {
-                self.target_start = Some(self.at + 1);
-                Byte::Next
+    /// Where the message ends whose head is complete.
+    pub fn framing(&self) -> Result<Framing, Fault> {
+        self.fields.framing(self.version.unwrap_or(Version::Http11))
+    }
+
+    fn end_line(&mut self, line: &[u8], limits: HeadLimits) -> Line {
+        if self.version.is_some() {
+            if line.is_empty() {
+                return Line::Last;
             }
-            b' ' if self.target_start.is_some() => {
-                self.target_ended = true;
-                Byte::Next
+            self.fields.add_line(line);
+            return Line::Next;
+        }
+        self.version = line_version(line);
+        match self.version {
+            Some(_) => Line::Next,
+            None if limits.http09 && is_simple(line) => {
+                self.version = Some(Version::Http09);
+                Line::Last
             }
-            0..=b' ' | 0x7f => Byte::Refused(Fault::NotHttp),
-            _ if self.target_ended => Byte::Next,
-            _ if self.target_start.is_some_and(|start| self.at - start >= limits.target) => {
-                Byte::Refused(Fault::TargetTooLong)
-            }
-            _ if self.target_start.is_some() => Byte::Next,
-            _ if !is_token_byte(byte) => Byte::Refused(Fault::NotHttp),
-            _ if self.at >= config::METHOD_BYTES => Byte::Refused(Fault::Method),
-            _ => Byte::Next,
+            None => Line::Refused(Fault::RequestLine),
         }
     }
 
-    fn field_byte(&mut self, byte: u8, bytes: &[u8]) -> Byte {
-        match byte {
-            b'\n' => {
-                if trim_cr(&bytes[self.line_start..self.at]).is_empty() {
-                    return Byte::End;
-                }
-                self.line_start = self.at + 1;
-                Byte::Next
+    /// What is wrong with a head that exceeds its limits here.
+    fn too_long(&self, bytes: &[u8], limits: HeadLimits) -> Fault {
+        let line = &bytes[..bytes.len().min(limits.first_line())];
+        match self.version {
+            Some(_) => Fault::HeadTooLarge,
+            None if !line[..line.len().min(config::METHOD_BYTES + 1)].contains(&b' ') => {
+                Fault::Method
             }
-            b'\r' => cr(bytes, self.at, Fault::HeaderField),
-            b'\t' => Byte::Next,
-            0..=0x1f | 0x7f => Byte::Refused(Fault::HeaderField),
-            _ => Byte::Next,
+            None => Fault::TargetTooLong,
         }
     }
+
+    fn forbidden_byte(&self, byte: u8) -> Fault {
+        match (self.version, byte) {
+            (Some(_), _) => Fault::HeaderField,
+            (None, b'\r') => Fault::RequestLine,
+            (None, _) => Fault::NotHttp,
+        }
+    }
+}
+
+impl HeadLimits {
+    /// The bytes of a first line: its target, the longest method, and what is around them.
+    fn first_line(&self) -> usize {
+        self.target.saturating_add(config::METHOD_BYTES + "  HTTP/1.1\r\n".len())
+    }
+}
+
+/// What the end of a line is.
+enum Line {
+    Next,
+    /// The end of the head.
+    Last,
+    Refused(Fault),
 }
 
 /// The number of leading bytes that are as wanted. Whole blocks are looked at without a branch for
@@ -156,23 +170,6 @@ fn run_of(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
     let blocks = bytes.chunks_exact(BLOCK).take_while(is_plain).count();
     let rest = &bytes[blocks * BLOCK..];
     blocks * BLOCK + rest.iter().position(|&byte| !wanted(byte)).unwrap_or(rest.len())
-}
-
-/// What one byte decides.
-enum Byte {
-    Next,
-    Wait,
-    End,
-    Refused(Fault),
-}
-
-/// A CR is good only before a LF, which may not have come yet.
-fn cr(bytes: &[u8], at: usize, fault: Fault) -> Byte {
-    match bytes.get(at + 1) {
-        None => Byte::Wait,
-        Some(b'\n') => Byte::Next,
-        Some(_) => Byte::Refused(fault),
-    }
 }
 
 fn trim_cr(line: &[u8]) -> &[u8] {
@@ -203,6 +200,7 @@ fn line_version(line: &[u8]) -> Option<Version> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::framing::BodyLength;
     use super::*;
     use proptest::prelude::*;
 
@@ -243,7 +241,8 @@ mod tests {
             (b"\x16\x03\x01\x02\x00", Scan::Refused(Fault::NotHttp)),
             (b"SSH-2.0-OpenSSH_9.2\r\n", Scan::Refused(Fault::RequestLine)),
             (b"GET /\r\n", Scan::Refused(Fault::RequestLine)),
-            (b"G\xc3T / HTTP/1.1\r\n", Scan::Refused(Fault::NotHttp)),
+            (b"\xc3T / HTTP/1.1\r\n", Scan::Refused(Fault::NotHttp)),
+            (b"G\xc3T / HTTP/1.1\r\n", Scan::Partial),
             (b"GET /a\0b HTTP/1.1\r\n", Scan::Refused(Fault::NotHttp)),
             (b"GET / HTTP/1.1\rX", Scan::Refused(Fault::RequestLine)),
             (b" GET / HTTP/1.1\r\n", Scan::Refused(Fault::NotHttp)),
@@ -251,9 +250,10 @@ mod tests {
             (b"GET / HTTP/1.1\r\nA: b\rc", Scan::Refused(Fault::HeaderField)),
             (long_target.as_bytes(), Scan::Refused(Fault::TargetTooLong)),
             (long_head.as_bytes(), Scan::Refused(Fault::HeadTooLarge)),
-            (long_method.as_bytes(), Scan::Refused(Fault::Method)),
+            (long_method.as_bytes(), Scan::Complete(long_method.len())),
+            (&[b'A'; 200], Scan::Refused(Fault::Method)),
             (exact.as_bytes(), Scan::Complete(exact.len())),
-            (above.as_bytes(), Scan::Refused(Fault::TargetTooLong)),
+            (above.as_bytes(), Scan::Complete(above.len())),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Scan::Complete(18)),
         ];
         for (bytes, expected) in rows {
@@ -261,6 +261,31 @@ mod tests {
             assert_eq!(whole(bytes), *expected, "{text:?}");
             let every: Vec<usize> = (0..bytes.len()).collect();
             assert_eq!(in_pieces(bytes, &every), *expected, "byte by byte: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_head_says_where_its_message_ends() {
+        let framing = |fields: &str| {
+            let mut scanner = HeadScanner::default();
+            let head = format!("POST / HTTP/1.1\r\n{fields}\r\nbody");
+            for end in 0..=head.len() {
+                if let Scan::Complete(_) = scanner.scan(&head.as_bytes()[..end], LIMITS) {
+                    return scanner.framing();
+                }
+            }
+            panic!("{head:?} is whole");
+        };
+        let known = |length| Ok(BodyLength::Known(length));
+        let rows = [
+            ("", known(0)),
+            ("A: b\r\ncontent-length: 5\r\nC: d\r\n", known(5)),
+            ("Content-Length: 5\nContent-Length: 6\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chunked\r\n", Ok(BodyLength::Chunked)),
+            ("X-Content-Length: 5\r\n", known(0)),
+        ];
+        for (fields, expected) in rows {
+            assert_eq!(framing(fields).map(|framing| framing.body), expected, "{fields:?}");
         }
     }
 

@@ -2,9 +2,9 @@
 
 pub mod status;
 pub mod fault;
-pub mod head;
 pub mod target;
 pub mod framing;
+pub mod head;
 pub mod body;
 pub mod request;
 pub mod conditional;

@@ -1,9 +1,9 @@
 //! A request head from its bytes.
 
 use super::fault::Fault;
-use super::framing::Framing;
+use super::framing::elements;
 use super::head::is_simple;
-use super::target::Target;
+use super::target::{Target, is_authority};
 use super::{Version, is_token_byte};
 use crate::config;
 use core::net::{Ipv4Addr, SocketAddr};
@@ -93,8 +93,8 @@ pub struct Request<'b> {
     pub target: Target<'b>,
     /// The version the client spoke.
     pub version: Version,
-    /// Where the message ends and what follows it.
-    pub framing: Framing,
+    /// The client wants the connection kept (RFC 9112, section 9.3).
+    pub(crate) persistent: bool,
     method_name: &'b [u8],
     fields: &'b [Header<'b>],
     body: &'b [u8],
@@ -107,29 +107,8 @@ impl<'b> Request<'b> {
     /// Reads a whole head, as [`super::head::HeadScanner`] delimits it.
     pub fn parse(head: &'b [u8], slots: &'b mut FieldSlots<'b>) -> Result<Self, Fault> {
         let (line, fields) = split_request_line(head);
-        // The preface of HTTP/2 (RFC 9113, section 3.4) is made to look like a request to us.
-        if line == b"PRI * HTTP/2.0" {
-            return Err(Fault::NotHttp);
-        }
-        let mut words = line.split(|&byte| byte == b' ');
-        let words = [words.next(), words.next(), words.next(), words.next()];
-        let (method, target, version) = match words {
-            [Some(method), Some(target), Some(version), None] => {
-                (method, target, parse_version(version)?)
-            }
-            [Some(method), Some(target), None, None] if is_simple(line) => {
-                (method, target, Version::Http09)
-            }
-            _ => return Err(Fault::RequestLine),
-        };
-        if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
-            return Err(Fault::RequestLine);
-        }
-        if method.len() > config::METHOD_BYTES {
-            return Err(Fault::Method);
-        }
+        let RequestLine { method, target, version } = RequestLine::parse(line)?;
         let (method, method_name) = (Method::parse(method), method);
-        let target = Target::parse(target, method_name, version)?;
         // A simple request has no fields; what is behind it is not a request's.
         let fields = if version == Version::Http09 { b"\r\n" } else { fields };
         let fields = match httparse::parse_headers(fields, &mut slots.0) {
@@ -137,9 +116,9 @@ impl<'b> Request<'b> {
             Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
             Ok(httparse::Status::Partial) | Err(_) => return Err(Fault::HeaderField),
         };
-        let framing = Framing::of(version, fields)?;
+        let persistent = is_persistent(version, fields)?;
         let (body, arrival, params) = (&b""[..], Arrival::NONE, &[]);
-        Ok(Self { method, target, version, framing, method_name, fields, body, arrival, params })
+        Ok(Self { method, target, version, persistent, method_name, fields, body, arrival, params })
     }
 
     /// Adds the body, and how the request came.
@@ -156,7 +135,7 @@ impl<'b> Request<'b> {
         params: &'a [(&'a str, &'a str)],
     ) -> Request<'a> {
         let target = Target { path: self.target.path.beneath(segments), ..self.target };
-        Request { target, framing: self.framing.clone(), params, ..*self }
+        Request { target, params, ..*self }
     }
 
     /// The request without its body.
@@ -253,6 +232,72 @@ impl<'b> Request<'b> {
     }
 }
 
+/// A request's first line.
+#[derive(Debug)]
+pub struct RequestLine<'b> {
+    /// The method, a token.
+    pub method: &'b [u8],
+    /// The target.
+    pub target: Target<'b>,
+    /// The version; 0.9 where there is none.
+    pub version: Version,
+}
+
+impl<'b> RequestLine<'b> {
+    /// Reads a line, without its line end (RFC 9112, section 3).
+    pub fn parse(line: &'b [u8]) -> Result<Self, Fault> {
+        // The preface of HTTP/2 (RFC 9113, section 3.4) is made to look like a request to us.
+        if line == b"PRI * HTTP/2.0" {
+            return Err(Fault::NotHttp);
+        }
+        let mut words = line.split(|&byte| byte == b' ');
+        let words = [words.next(), words.next(), words.next(), words.next()];
+        let (method, target, version) = match words {
+            [Some(method), Some(target), Some(version), None] => {
+                (method, target, parse_version(version)?)
+            }
+            [Some(method), Some(target), None, None] if is_simple(line) => {
+                (method, target, Version::Http09)
+            }
+            _ => return Err(Fault::RequestLine),
+        };
+        if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
+            return Err(Fault::RequestLine);
+        }
+        if method.len() > config::METHOD_BYTES {
+            return Err(Fault::Method);
+        }
+        Ok(Self { method, target: Target::parse(target, method, version)?, version })
+    }
+}
+
+/// True where the client wants the connection kept (RFC 9112, section 9.3). A request of HTTP/1.1
+/// without one valid `Host` is refused (section 3.2).
+fn is_persistent(version: Version, fields: &[Header<'_>]) -> Result<bool, Fault> {
+    let (mut has_host, mut close, mut keep_alive) = (false, false, false);
+    for field in fields {
+        match field.name.len() {
+            4 if field.name.eq_ignore_ascii_case("host") => {
+                let is_repeated = std::mem::replace(&mut has_host, true);
+                if is_repeated || !is_authority(field.value.trim_ascii()) {
+                    return Err(Fault::Host);
+                }
+            }
+            10 if field.name.eq_ignore_ascii_case("connection") => {
+                for option in elements(field.value) {
+                    close |= option.eq_ignore_ascii_case(b"close");
+                    keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            _ => {}
+        }
+    }
+    if version == Version::Http11 && !has_host {
+        return Err(Fault::Host);
+    }
+    Ok(!close && (version == Version::Http11 || keep_alive))
+}
+
 /// The first line of `head` without its line end, and the bytes behind it.
 pub fn split_request_line(head: &[u8]) -> (&[u8], &[u8]) {
     let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
@@ -308,6 +353,42 @@ mod tests {
         ];
         for (head, expected) in rows {
             assert_eq!(parse(head), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn persistence() {
+        use Version::{Http10, Http11};
+        let rows = [
+            (Http11, "Host: h\r\n", true),
+            (Http11, "Host: h\r\nconnection: close\r\n", false),
+            (Http11, "Host: h\r\nConnection: keep-alive\r\nConnection: close\r\n", false),
+            (Http11, "Host: h\r\nConnection: , close\r\n", false),
+            (Http11, "Host: h\r\nConnection: ,\r\n", true),
+            (Http10, "Connection: ,keep-alive,\r\n", true),
+            (Http10, "", false),
+            (Http10, "Connection: foo, Keep-Alive\r\n", true),
+            (Http10, "Connection: keep-alive, close\r\n", false),
+        ];
+        for (version, fields, expected) in rows {
+            let head = format!("GET / {}\r\n{fields}\r\n", version.as_str());
+            let mut slots = FieldSlots::new();
+            let got = Request::parse(head.as_bytes(), &mut slots).map(|of| of.persistent);
+            assert_eq!(got, Ok(expected), "{version:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let rows = [
+            ("", Err(Fault::Host)),
+            ("Host: h\r\nHost: h\r\n", Err(Fault::Host)),
+            ("Host: a b\r\n", Err(Fault::Host)),
+            ("Host: h\r\n", Ok((Method::Get, Version::Http11))),
+            ("Host:\r\n", Ok((Method::Get, Version::Http11))),
+        ];
+        for (fields, expected) in rows {
+            assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{fields}\r\n")), expected, "{fields:?}");
         }
     }
 

@@ -14,13 +14,23 @@ pub struct ResponseHead<'a> {
     pub status: Status,
     /// Serialised header fields, each with its line end.
     pub fields: [&'a [u8]; 2],
-    /// The length of the content, where the status allows content; in an answer to HEAD it may be
-    /// left out.
-    pub content_length: Option<u64>,
+    /// How the length of the content is told.
+    pub length: Length,
     /// The connection ends after this response.
     pub close: bool,
     /// `Server` is said.
     pub server_field: bool,
+}
+
+/// How the length of a response's content is told (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// In bytes.
+    Known(u64),
+    /// By its chunks.
+    Chunked,
+    /// It is not: the status has no content, the answer is to HEAD, or the connection ends.
+    Untold,
 }
 
 /// What `Server` says.
@@ -41,10 +51,15 @@ impl ResponseHead<'_> {
         push(into, [b"\r\nDate: ", date]);
         into.extend_from_slice(b"\r\n");
         push(into, self.fields);
-        if let Some(length) = self.content_length.filter(|_| !self.status.forbids_content()) {
-            into.extend_from_slice(b"Content-Length: ");
-            push_decimal(into, length);
-            into.extend_from_slice(b"\r\n");
+        match self.length {
+            _ if self.status.forbids_content() => {}
+            Length::Known(length) => {
+                into.extend_from_slice(b"Content-Length: ");
+                push_decimal(into, length);
+                into.extend_from_slice(b"\r\n");
+            }
+            Length::Chunked => into.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Length::Untold => {}
         }
         into.extend_from_slice(match (self.close, self.version) {
             (true, _) => b"Connection: close\r\n\r\n",
@@ -117,7 +132,7 @@ mod tests {
             version,
             status,
             fields: [b"A: ", b"b\r\n"],
-            content_length: Some(1234567890),
+            length: Length::Known(1234567890),
             close,
             server_field: true,
         }

@@ -78,9 +78,9 @@ counted! {
         TooSlow "too_slow"
         /// Of those refused: what came was no request that this server takes.
         Malformed "malformed"
-        /// Turns of a worker that answered no request: a body had to be dropped first, or it was
-        /// no request.
-        Fruitless "fruitless"
+        /// Turns of a worker in which no handler answered: the request was malformed, or it waits
+        /// for what another does and comes again.
+        Unhandled "unhandled"
         /// Requests that still waited at the drain deadline, and were dropped without an answer.
         Abandoned "abandoned"
         /// Requests dropped because their client had gone.
@@ -109,8 +109,8 @@ counted! {
         InService "in_service"
         /// A response waits for its client to read.
         Flushing "flushing"
-        /// A request body that nobody wants is on its way.
-        DiscardingBody "discarding_body"
+        /// Some of a request's body has come.
+        ReadingBody "reading_body"
         /// The last response is written; the client has yet to end its side.
         Lingering "lingering"
     }

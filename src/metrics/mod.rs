@@ -4,7 +4,7 @@
 //!
 //! - A request is **in the system** from the moment it is queued (its head is whole) to the moment
 //!   its worker lets go of it. A pipelined request that a worker goes on with is queued and taken
-//!   in the same moment; one whose body must be dropped first comes twice.
+//!   in the same moment; one that waits for what another does comes again.
 //! - **Queue wait**: from queued to taken by a worker. **Service time**: from taken to let go of,
 //!   for requests that a handler answered; what a slow client has still to read then is no part
 //!   of it, and counts in the **write time**: from the start of a response to its last byte.
@@ -242,18 +242,6 @@ impl Recorder {
             .fold((0, 0u128), |(count, sum), nanos| (count + 1, sum + u128::from(nanos)));
         let mean = sum.checked_div(count)?;
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
-    }
-
-    /// True where services take `long` or more, on the average or any that is under way; also
-    /// before the first one, when nobody knows.
-    pub fn is_slow(&self, long: Duration, now: Instant) -> bool {
-        let now = self.metrics.nanos(now);
-        let under_way = |shard: &Shard| {
-            let times = shard.activity.read(now);
-            times.activity != Activity::Idle && times.lasting >= long
-        };
-        self.mean_service().is_none_or(|mean| mean >= long)
-            || self.metrics.workers().iter().any(under_way)
     }
 
     /// Notes how many connections the kernel holds, and how many it would.

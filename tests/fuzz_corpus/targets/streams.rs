@@ -3,7 +3,7 @@
 use super::{choices, pieces, ways_to_cut};
 use cws::client::{Fault as ClientFault, ResponseFraming};
 use cws::config;
-use cws::http::body::BodySkipper;
+use cws::http::body::BodyDecoder;
 use cws::http::fault::Fault;
 use cws::http::framing::{BodyLength, Framing};
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
@@ -11,14 +11,14 @@ use cws::http::request::{FieldSlots, Request};
 
 /// The bytes that belong to the body, and whether it has ended.
 fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool), Fault> {
-    let mut skipper = BodySkipper::new(length, limit)?;
+    let mut decoder = BodyDecoder::new(length, limit)?;
     let mut taken = 0;
     for piece in pieces {
-        let count = skipper.skip(piece)?;
-        assert!(count == piece.len() || (count < piece.len() && skipper.is_done()));
+        let count = decoder.skip(piece)?;
+        assert!(count == piece.len() || (count < piece.len() && decoder.is_done()));
         taken += count;
     }
-    Ok((taken, skipper.is_done()))
+    Ok((taken, decoder.is_done()))
 }
 
 /// A body ends where its framing says, in any split, and never costs more than the limit.
@@ -35,7 +35,9 @@ pub fn body(bytes: &[u8]) {
                 assert_eq!(skip(length, limit, pieces), whole, "{length:?}, {limit}: {pieces:?}");
             }
             if let Ok((taken, _)) = whole {
-                assert!(taken as u64 <= limit, "{taken} bytes taken, {limit} allowed");
+                // As much framing as data, and a trailer section.
+                let most = 2 * limit + config::TRAILER_BYTES as u64;
+                assert!(taken as u64 <= most, "{taken} bytes taken, {limit} of data allowed");
             }
         }
     }
@@ -80,7 +82,8 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The bytes put into chunks are read to the end of the last one, and no further.
+/// The bytes put into chunks are read to the end of the last one, and no further; and they are the
+/// bytes that come out.
 fn round_trip(data: &[u8]) {
     let mut random = choices(data);
     let mut chunked = Vec::new();
@@ -101,6 +104,14 @@ fn round_trip(data: &[u8]) {
         let (first, second) = chunked.split_at(cut);
         let outcome = skip(BodyLength::Chunked, config::BODY_BYTES, &[first, second]);
         assert_eq!(outcome, Ok((end, true)));
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked, data.len() as u64).expect("a body");
+        let mut decoded = Vec::new();
+        let mut pieces = [first.to_vec(), second.to_vec()];
+        for piece in &mut pieces {
+            let step = decoder.decode(piece).expect("as much data as allowed");
+            decoded.extend_from_slice(&piece[..step.data]);
+        }
+        assert!(decoder.is_done() && decoded == data);
     }
 }
 
@@ -173,7 +184,7 @@ enum Next {
     Body {
         head: Vec<u8>,
         framing: Framing,
-        skipper: BodySkipper,
+        decoder: BodyDecoder,
         taken: usize,
     },
     Over,
@@ -216,15 +227,16 @@ impl Dialogue {
                 };
                 let head: Vec<u8> = self.input.drain(..end).collect();
                 let mut slots = FieldSlots::new();
-                let framing = Request::parse(&head, &mut slots)?.framing;
-                let skipper = BodySkipper::new(framing.body, config::BODY_BYTES)?;
-                self.next = Next::Body { head, framing, skipper, taken: 0 };
+                let framing = scanner.framing()?;
+                Request::parse(&head, &mut slots)?;
+                let decoder = BodyDecoder::new(framing.body, config::BODY_BYTES)?;
+                self.next = Next::Body { head, framing, decoder, taken: 0 };
             }
-            Next::Body { head, framing, skipper, taken } => {
-                let count = skipper.skip(&self.input)?;
+            Next::Body { head, framing, decoder, taken } => {
+                let count = decoder.skip(&self.input)?;
                 self.input.drain(..count);
                 *taken += count;
-                if !skipper.is_done() {
+                if !decoder.is_done() {
                     return Ok(false);
                 }
                 let (head, framing, body) = (std::mem::take(head), *framing, *taken);

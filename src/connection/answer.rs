@@ -1,0 +1,153 @@
+//! The response to a request, made by a handler or of a fault, up to its way to the client.
+
+use super::flushing::{After, Flushing};
+use super::outgoing::Outgoing;
+use super::{Connection, Context, Phase};
+use crate::access_log::{self, Record};
+use crate::config::AccessLog;
+use crate::handler::{Body, Response};
+use crate::http::Version;
+use crate::http::fault::Fault;
+use crate::http::request::split_request_line;
+use crate::http::response::{Length, ResponseHead};
+use crate::metrics::{Activity, CloseReason, Counter};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A response and what the connection needs to know of the request that it answers.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) version: Version,
+    /// The request was HEAD: the content is announced and not sent.
+    pub(super) head_only: bool,
+    pub(super) after: After,
+    /// When it was made.
+    pub(super) made: Instant,
+    pub(super) timing: Option<Timing>,
+    pub(super) record: Option<Box<Record>>,
+}
+
+/// Where a request's time went until its handler had answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) queue: Duration,
+    pub(super) delay: Duration,
+}
+
+impl Timing {
+    /// A `Server-Timing` field, in milliseconds. Of the sending it can tell what comes before the
+    /// head is on its way: the making of the head.
+    fn write_field(self, made: Instant, fields: &mut Vec<u8>) {
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let (queue, delay) = (millis(self.queue), millis(self.delay));
+        let send = millis(made.elapsed());
+        let field = format!(
+            "Server-Timing: queue;dur={queue:.3}, delay;dur={delay:.3}, send;dur={send:.3}\r\n"
+        );
+        fields.extend_from_slice(field.as_bytes());
+    }
+}
+
+/// The record of a request of which `head` is the start, if it will be logged, or if
+/// `in_any_case` it may be needed for an error.
+pub(super) fn record(
+    head: &[u8],
+    since: Instant,
+    in_any_case: bool,
+    context: &Context,
+) -> Option<Box<Record>> {
+    let is_logged = context.config.access_log != AccessLog::Off
+        && log::log_enabled!(target: access_log::TARGET, log::Level::Info);
+    if !is_logged && !in_any_case {
+        return None;
+    }
+    let (line, _) = split_request_line(head);
+    let line = &line[..line.len().min(context.config.target_bytes)];
+    let mut record = Box::new(Record::new(line, since));
+    record.worker = context.worker();
+    Some(record)
+}
+
+impl Connection {
+    /// The fault's page is on its way from here on; the request has waited for it since then.
+    pub(super) fn answer_fault(&mut self, fault: Fault, since: Instant, context: &mut Context) {
+        let (version, input) = (self.version(), self.input.as_slice());
+        let answer = refusal(fault, version, input, since, context);
+        if context.worker().is_some() {
+            context.recorder.enter(Activity::Respond, Instant::now());
+        }
+        self.start_response(answer, context);
+    }
+
+    /// From here on the response is on its way; the input has nothing of its request any more.
+    pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
+        let Answer { response, version, head_only, mut after, made, timing, mut record } = answer;
+        let status = response.status();
+        let tells_length = !(head_only && response.is_of_unknown_length());
+        let (mut fields, prepared, body) = response.into_parts();
+        if let Some(timing) = timing {
+            timing.write_field(made, &mut fields);
+        }
+        let body = if status.forbids_content() { Body::Empty } else { body };
+        let length = match body.length() {
+            Some(length) if tells_length => Length::Known(length),
+            None if version == Version::Http11 => Length::Chunked,
+            _ => Length::Untold,
+        };
+        let body = if head_only { Body::Empty } else { body };
+        if body.length().is_none() && length == Length::Untold && after == After::Keep {
+            // The end of the content is the connection's (RFC 9112, section 6.3).
+            after = After::Close(CloseReason::Completed);
+        }
+        let mut head = std::mem::take(&mut context.head);
+        head.clear();
+        let (close, server_field) = (after != After::Keep, context.config.server_field);
+        #[allow(clippy::disallowed_methods, reason = "the date of the response")]
+        let now = SystemTime::now();
+        let fields = [&fields[..], &prepared];
+        ResponseHead { version, status, fields, length, close, server_field }
+            .write_to(context.date.text(now), &mut head);
+        context.recorder.responded(status);
+        if let Some(record) = &mut record {
+            record.status = status;
+            record.responded = made;
+        }
+        self.deadline = made + context.config.write_timeout;
+        let is_chunked = length == Length::Chunked && !head_only;
+        let outgoing = Outgoing::new(head, body, is_chunked, close);
+        self.phase = Phase::Flushing(Flushing::new(outgoing, after, record, made));
+    }
+}
+
+/// The answer to bytes that need not be a request, of which `input` is the start, and which have
+/// waited for it since then.
+fn refusal(
+    fault: Fault,
+    version: Version,
+    input: &[u8],
+    since: Instant,
+    context: &Context,
+) -> Answer {
+    let mut response = Response::fault(fault).with_prepared(&context.common_fields);
+    if fault.is_passing() {
+        response = response.with_known_field("Retry-After", &context.retry_after().to_string());
+    }
+    context.recorder.count(Counter::Refused);
+    context.recorder.count(match fault {
+        Fault::QueueFull => Counter::QueueFull,
+        Fault::Expired => Counter::Expired,
+        Fault::TooManyConnections => Counter::TooManyConnections,
+        Fault::NoMemory => Counter::NoMemory,
+        Fault::HeadTimeout | Fault::BodyTimeout => Counter::TooSlow,
+        _ => Counter::Malformed,
+    });
+    Answer {
+        response,
+        version,
+        head_only: input.starts_with(b"HEAD "),
+        after: After::Linger(CloseReason::Refused),
+        made: Instant::now(),
+        timing: None,
+        record: record(input, since, false, context),
+    }
+}
