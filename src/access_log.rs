@@ -1,7 +1,7 @@
-//! The access log: what is kept of an exchange, and the line that it becomes.
+//! The access log: the record of an exchange, and its log line.
 //!
-//! Lines go through `log`, to the target [`TARGET`], at level info. What clients send is escaped:
-//! no line can end early, and no quoted part can be left.
+//! Lines go through `log`, to the target [`TARGET`], at level info. Bytes from clients are escaped,
+//! so that they can neither end a line nor leave a quoted part.
 
 use crate::config::AccessLog;
 use crate::http::status::Status;
@@ -10,15 +10,15 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The target of the lines.
+/// The `log` target of the lines.
 pub const TARGET: &str = "access";
 
-/// What is kept of an exchange until its response is sent.
+/// The facts about an exchange that are kept until its response is sent.
 #[derive(Debug)]
 pub struct Record {
-    /// The request line, as it came.
+    /// The request line as received.
     pub request_line: Vec<u8>,
-    /// The name in `Authorization`, if there is one.
+    /// The user name in `Authorization`.
     pub user: Option<Vec<u8>>,
     /// `Referer`.
     pub referer: Option<Vec<u8>>,
@@ -26,22 +26,22 @@ pub struct Record {
     pub user_agent: Option<Vec<u8>>,
     /// The response's status.
     pub status: Status,
-    /// When the request was taken or refused.
+    /// The date at which a worker took the request, or the server refused it.
     pub time: SystemTime,
-    /// When the request was queued, or refused without that.
+    /// When the request was queued, or refused without being queued.
     pub since: Instant,
-    /// From queued to taken.
-    pub queued: Duration,
-    /// In the handler.
-    pub service: Duration,
-    /// When the response began to be sent.
+    /// Time from queued to taken by a worker.
+    pub queue_wait: Duration,
+    /// Time from taken by a worker to answered by the handler.
+    pub handle: Duration,
+    /// When writing the response began.
     pub responded: Instant,
-    /// The worker's number; none where the acceptor refused it.
+    /// The worker's number; none if the acceptor refused the request.
     pub worker: Option<usize>,
 }
 
 impl Record {
-    /// A record of a request that begins with this line and was queued at `since`.
+    /// A record of a request with this request line that was queued at `since`.
     pub fn new(request_line: &[u8], since: Instant) -> Self {
         let now = Instant::now();
         Self {
@@ -53,26 +53,26 @@ impl Record {
             #[allow(clippy::disallowed_methods, reason = "the date in a line")]
             time: SystemTime::now(),
             since,
-            queued: now.saturating_duration_since(since),
-            service: Duration::ZERO,
+            queue_wait: now.saturating_duration_since(since),
+            handle: Duration::ZERO,
             responded: now,
             worker: None,
         }
     }
 
-    /// The bytes of memory that it holds.
+    /// The bytes of memory that the record holds.
     pub fn held(&self) -> u64 {
         let fields = [&self.user, &self.referer, &self.user_agent];
         let fields = fields.map(|field| field.as_ref().map_or(0, Vec::capacity));
         (size_of::<Self>() + self.request_line.capacity() + fields.iter().sum::<usize>()) as u64
     }
 
-    /// The line of an exchange that has ended: so many bytes of content were sent, and this was
-    /// the trouble, if any.
-    pub fn line(&self, form: AccessLog, peer: SocketAddr, sent: u64, trouble: &str) -> String {
+    /// The line of an exchange that has ended, with the bytes of content sent and the error that
+    /// ended it; the error is empty if there was none.
+    pub fn line(&self, form: AccessLog, peer: SocketAddr, sent: u64, error: &str) -> String {
         match form {
             AccessLog::Off => String::new(),
-            AccessLog::Brief => self.brief(peer, sent, trouble),
+            AccessLog::Brief => self.brief(peer, sent, error),
             AccessLog::Common => self.common(peer.ip(), sent),
             AccessLog::Combined => {
                 let mut line = self.common(peer.ip(), sent);
@@ -83,22 +83,22 @@ impl Record {
                 }
                 line
             }
-            AccessLog::Json => self.json(peer, sent, trouble),
+            AccessLog::Json => self.json(peer, sent, error),
         }
     }
 
-    /// The request line as it can be shown.
+    /// The request line, escaped.
     pub fn shown(&self) -> String {
         let mut shown = String::with_capacity(self.request_line.len());
         push_escaped(&mut shown, &self.request_line);
         shown
     }
 
-    fn brief(&self, peer: SocketAddr, sent: u64, trouble: &str) -> String {
+    fn brief(&self, peer: SocketAddr, sent: u64, error: &str) -> String {
         let millis = self.since.elapsed().as_secs_f64() * 1e3;
-        let colon = if trouble.is_empty() { "" } else { ": " };
+        let colon = if error.is_empty() { "" } else { ": " };
         let (line, status) = (self.shown(), self.status.code());
-        format!("{peer} \"{line}\" {status} {sent} {millis:.1}ms{colon}{trouble}")
+        format!("{peer} \"{line}\" {status} {sent} {millis:.1}ms{colon}{error}")
     }
 
     fn common(&self, client: IpAddr, sent: u64) -> String {
@@ -106,7 +106,7 @@ impl Record {
         // Writing into a `String` cannot fail.
         let _ = write!(line, "{} - ", client.to_canonical());
         match self.user.as_deref() {
-            // A name with a space in it would move all that follows.
+            // A space in a name would shift the fields behind it.
             Some(user) if !user.is_empty() => {
                 let at = line.len();
                 push_escaped(&mut line, user);
@@ -122,7 +122,7 @@ impl Record {
         line
     }
 
-    fn json(&self, peer: SocketAddr, sent: u64, trouble: &str) -> String {
+    fn json(&self, peer: SocketAddr, sent: u64, error: &str) -> String {
         let text = |bytes: &Option<Vec<u8>>| {
             bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         };
@@ -137,17 +137,17 @@ impl Record {
             "bytes": sent,
             "referer": text(&self.referer),
             "user_agent": text(&self.user_agent),
-            "queue_us": micros(self.queued),
-            "service_us": micros(self.service),
-            "write_us": micros(self.responded.elapsed()),
+            "queue_wait_us": micros(self.queue_wait),
+            "handle_us": micros(self.handle),
+            "response_write_us": micros(self.responded.elapsed()),
             "worker": self.worker,
-            "trouble": (!trouble.is_empty()).then_some(trouble),
+            "error": (!error.is_empty()).then_some(error),
         })
         .to_string()
     }
 }
 
-/// ` [10/Oct/2000:13:55:36 +0000] `: the log formats' own time, in UTC.
+/// Appends ` [10/Oct/2000:13:55:36 +0000] `, the date as the log formats have it, in UTC.
 fn push_time(line: &mut String, time: SystemTime) {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -158,8 +158,8 @@ fn push_time(line: &mut String, time: SystemTime) {
     let _ = write!(line, " [{day}/{}/{year}:{clock} +0000] ", MONTHS[month - 1]);
 }
 
-/// Escapes as Apache httpd does: quotes and backslashes by a backslash, what is not printable
-/// ASCII by `\xhh`.
+/// Appends bytes, escaped as Apache httpd does: a backslash before quotes and backslashes, `\xhh`
+/// for what is not printable ASCII.
 fn push_escaped(line: &mut String, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_move_what_follows() {
+    fn a_name_with_a_space_does_not_shift_the_fields_behind_it() {
         let mut record = record();
         record.user = Some(b"a b\" [x]".to_vec());
         let line = record.line(AccessLog::Common, peer(), 0, "");

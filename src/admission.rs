@@ -1,12 +1,13 @@
 //! Who is let in: how many connections, how many from one address, and until when.
 
 use crate::config::{self, Config};
+use crate::lock::lock;
 use crate::memory::{Claim, Memory, MemoryUse};
 use crate::parking::Waker;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The stages of a server's life. Each comes once, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,11 +164,6 @@ impl Drop for Place {
             admission.waker.wake();
         }
     }
-}
-
-/// The map is whole at every moment, so a panic elsewhere cannot have spoiled it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

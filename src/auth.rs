@@ -4,6 +4,7 @@ use crate::handler::{Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lane::{Lane, Taken, Turn, Wait};
+use crate::lock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::thread;
 
 /// Credentials, good and bad, that are remembered.
@@ -173,7 +174,7 @@ impl Verifier {
     }
 
     fn recall(&self, digest: Digest) -> Option<Verdict> {
-        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+        let remembered = lock::read(&self.remembered);
         let is_good = *remembered.get(&digest)?;
         Some(if is_good { Verdict::Known } else { Verdict::Unknown })
     }
@@ -181,7 +182,7 @@ impl Verifier {
     /// Finds the verdict on credentials, and remembers it.
     fn settle(&self, check: &Check) {
         let is_good = self.verify(&check.credentials);
-        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = lock::write(&self.remembered);
         if remembered.len() >= REMEMBERED {
             // Wrong ones are many and go first.
             remembered.retain(|_, is_good| *is_good);

@@ -1,10 +1,11 @@
 //! Long work that only so many may do at a time; a request that finds it taken waits without a
 //! worker.
 
+use crate::lock::lock;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Requests that may wait for what another does for them.
 const SHARERS_MOST: usize = 1024;
@@ -206,11 +207,6 @@ impl Drop for Waiting {
         drop(state);
         woken.into_iter().for_each(|wake| wake());
     }
-}
-
-/// The line is whole at every moment, so a panic elsewhere cannot have spoiled it.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -69,11 +69,13 @@
 //! - Whatever clients can make the server hold is claimed from one budget in bytes, or it is
 //!   refused and counted.
 
+mod html;
+mod lock;
 mod memory;
 mod lane;
 pub mod config;
 pub mod http;
-pub mod theory;
+mod theory;
 mod metrics;
 mod figures;
 mod descriptors;
@@ -97,8 +99,6 @@ mod acceptor;
 mod server;
 mod admin;
 pub mod client;
-pub mod cli;
-pub mod lab;
 
 pub use admin::{Admin, AdminPages};
 pub use auth::{BasicAuth, User};

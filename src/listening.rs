@@ -34,7 +34,7 @@ pub fn accept_queue(listener: &TcpListener) -> Option<AcceptQueue> {
         }
         info.assume_init()
     };
-    Some(AcceptQueue { waiting: info.tcpi_unacked as usize, most: info.tcpi_sacked as usize })
+    Some(AcceptQueue { waiting: info.tcpi_unacked as usize, bound: info.tcpi_sacked as usize })
 }
 
 /// Other systems do not tell.
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(seen().waiting, 0);
         let _clients = [0; 3].map(|_| TcpStream::connect(address).expect("listening"));
         assert_eq!(seen().waiting, 3);
-        assert!(seen().most >= 3);
+        assert!(seen().bound >= 3);
         listener.accept().expect("three wait");
         assert_eq!(seen().waiting, 2);
     }

@@ -62,8 +62,8 @@ struct Inner {
 pub struct MemoryState {
     /// Bytes that are held, for each use in the order of [`MemoryUse::ALL`].
     pub held: [u64; MemoryUse::ALL.len()],
-    /// The bound.
-    pub most: u64,
+    /// The largest number of bytes that may be held.
+    pub bound: u64,
     /// Claims that were refused so far.
     pub refused: u64,
 }
@@ -124,7 +124,7 @@ impl Memory {
     /// What is held at this moment.
     pub fn state(&self) -> MemoryState {
         let held = MemoryUse::ALL.map(|of| self.held_for(of));
-        MemoryState { held, most: self.most(), refused: self.refused() }
+        MemoryState { held, bound: self.most(), refused: self.refused() }
     }
 
     fn grow(&self, of: MemoryUse, bytes: u64) -> bool {

@@ -1,4 +1,4 @@
-//! The access log: lines that the usual tools read, whatever clients send, and none lost.
+//! The access log: common tools can read its lines, whatever clients send, and no line is lost.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use support::{RealServer, Reply, Site, connect, exchange, get, wait_for};
 
-/// One line of the Combined Log Format, taken apart as a log tool does.
+/// A line of the Combined Log Format, parsed as a log tool does it.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     client: String,
@@ -20,7 +20,7 @@ struct Line {
     agent: Vec<u8>,
 }
 
-/// Takes a quoted and escaped part from the front.
+/// Removes a quoted and escaped part from the front.
 fn quoted(text: &str) -> (Vec<u8>, &str) {
     let text = text.strip_prefix('"').unwrap_or_else(|| panic!("a quote: {text}"));
     let mut bytes = Vec::new();
@@ -59,7 +59,7 @@ fn parse(line: &str) -> Line {
     Line { client, user, time, request, status, bytes, referer, agent }
 }
 
-/// The lines of a log once it has so many.
+/// The lines of a log once it has this many.
 fn lines(path: &Path, count: usize) -> Vec<String> {
     wait_for("the lines", || {
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -124,7 +124,7 @@ fn the_form_is_as_asked() {
                 let json: serde_json::Value = serde_json::from_str(&line).unwrap();
                 assert_eq!(json["status"], 200);
                 assert_eq!(json["bytes"], 13);
-                for time in ["queue_us", "service_us", "write_us", "worker"] {
+                for time in ["queue_wait_us", "handle_us", "response_write_us", "worker"] {
                     assert!(json[time].is_u64(), "{time} in {line}");
                 }
             }
@@ -158,7 +158,7 @@ fn bytes_are_those_that_were_sent() {
     assert!((1..64 << 20).contains(&bytes), "a part: {bytes}");
 }
 
-/// As logrotate does it: the file is moved, then SIGHUP; no line is lost or cut on the way.
+/// The file is renamed, then the server gets SIGHUP, as logrotate does it. No line is lost or cut.
 #[test]
 fn the_file_is_reopened_under_load_and_nothing_is_lost() {
     const CLIENTS: usize = 4;
@@ -216,7 +216,7 @@ fn a_log_that_cannot_be_opened_is_a_clear_error() {
     assert!(line.contains("cannot log to /no/such/dir/log"), "{line}");
 }
 
-/// A FIFO, and its reader's end where it has one.
+/// Makes a FIFO, and opens it for reading if `is_read`.
 fn fifo(path: &Path, is_read: bool) -> Option<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let done = std::process::Command::new("mkfifo").arg(path).status();
@@ -245,7 +245,7 @@ fn a_fifo_that_nobody_reads_is_a_clear_error_and_no_silent_wait() {
     assert!(line.starts_with(&expected) && line.lines().count() == 1, "{line}");
 }
 
-/// SIGHUP opens it again: while it is read, and when its reader has gone.
+/// SIGHUP reopens the FIFO; that fails once its reader has closed it.
 #[test]
 fn a_fifo_that_is_read_gets_the_lines() {
     let site = Site::new();
@@ -257,7 +257,7 @@ fn a_fifo_that_is_read_gets_the_lines() {
         let mut text = Vec::new();
         wait_for("a line", || {
             let mut some = [0; 1024];
-            // Nothing to read yet is an error here.
+            // A read fails while there is nothing to read.
             let count = std::io::Read::read(&mut reader, &mut some).unwrap_or_default();
             text.extend_from_slice(&some[..count]);
             text.ends_with(b"\n").then_some(())
@@ -269,7 +269,7 @@ fn a_fifo_that_is_read_gets_the_lines() {
     assert_eq!(line("/two"), b"GET /two HTTP/1.1");
     drop(reader);
     wait_for("the complaint", || {
-        // Again and again: a process that another test starts may hold the reader for a moment.
+        // Repeated, since a process that another test starts may inherit the reader for a moment.
         server.signal("HUP");
         let log = server.stderr();
         log.contains("cannot reopen").then_some(())
@@ -279,10 +279,10 @@ fn a_fifo_that_is_read_gets_the_lines() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// A disk that is full from the beginning to the end.
+/// The disk is full all the time.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_is_lost_at_the_end_is_told_of() {
+fn lines_lost_at_the_end_are_reported() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &["--access-log-file", "/dev/full", "--quiet"]);
     for _ in 0..20 {
@@ -293,7 +293,7 @@ fn what_is_lost_at_the_end_is_told_of() {
     assert_eq!(lost_lines(&server.stderr()), 20, "{}", server.stderr());
 }
 
-/// The lines that were lost, by what is said of them.
+/// The number of lost lines that the server's log reports.
 fn lost_lines(log: &str) -> usize {
     log.lines()
         .filter_map(|line| line.strip_suffix(" lines were lost"))
@@ -301,7 +301,7 @@ fn lost_lines(log: &str) -> usize {
         .sum()
 }
 
-/// A file system of its own, unmounted when this is dropped; none where mounting is not allowed.
+/// A file system of its own, unmounted on drop; none if mounting is not allowed.
 #[cfg(target_os = "linux")]
 struct SmallDisk(std::path::PathBuf);
 
@@ -322,8 +322,8 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The disk fills up, and is emptied again: each line that is there is whole, and those that are
-/// not are counted.
+/// The disk fills up and gets room again: each line in the file is complete, and the missing ones
+/// are counted.
 #[cfg(target_os = "linux")]
 #[test]
 #[allow(clippy::print_stderr)]
@@ -342,7 +342,7 @@ fn a_full_disk_loses_whole_lines_and_counts_them() {
     let mut sent = 0;
     let mut ask = |count: usize| {
         for _ in 0..count {
-            // Odd lengths, so that the end of the disk lies within a line.
+            // Varying lengths, so that the disk is full in the middle of a line.
             let padding = "x".repeat(sent % 7);
             write!(stream, "GET /testfile?{sent}&{padding} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
             Reply::read(&mut stream);
@@ -362,7 +362,7 @@ fn a_full_disk_loses_whole_lines_and_counts_them() {
     let text = std::fs::read_to_string(&log).unwrap();
     let whole = |line: &str| {
         let Line { client, time, request, status, agent, .. } = parse(line);
-        // Two halves can look like one line, but not have its lengths.
+        // Two halves of lines can look like a line, but do not have its lengths.
         assert_eq!((client.as_str(), status, &agent[..]), ("127.0.0.1", 200, &b"-"[..]), "{line}");
         assert_eq!(time.len(), "23/Nov/2026:06:50:11 +0000".len(), "{line}");
         let number = String::from_utf8(request).unwrap();

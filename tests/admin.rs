@@ -1,4 +1,4 @@
-//! The admin address: figures that agree with what clients did, and answers while nobody else can.
+//! The admin server: its figures agree with what clients did, and it answers while the pool cannot.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -21,7 +21,7 @@ fn watched(server: &Server) -> (Admin, SocketAddr) {
     (admin, address)
 }
 
-/// Metrics in Prometheus' text format, each with its labels as its name.
+/// The values in Prometheus' text format, by name and labels.
 fn metrics(admin: SocketAddr) -> BTreeMap<String, f64> {
     let reply = get(admin, "/metrics");
     assert_eq!(reply.field("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -54,7 +54,7 @@ fn stats(admin: SocketAddr) -> serde_json::Value {
 }
 
 #[test]
-fn the_figures_are_what_clients_did() {
+fn the_figures_agree_with_what_clients_did() {
     let delay = Duration::from_millis(10);
     let handler = |request: &Request<'_>| match request.target.raw {
         b"/missing" => Response::error(cws::Status::NOT_FOUND, "not here"),
@@ -69,14 +69,14 @@ fn the_figures_are_what_clients_did() {
         get(address, path);
     }
     exchange(address, b"GET /two\x01 HTTP/1.1\r\nHost: a\r\n\r\n");
-    // The figures follow the last byte that a client sees by a moment.
+    // A worker records a request a moment after its client has read the last byte.
     let metrics = wait_for("all to be counted", || {
         Some(metrics(admin)).filter(|m| m["cws_departures_total"] == m["cws_arrivals_total"])
     });
     let exact = [
         ("cws_requests_handled_total", 7.0),
         ("cws_requests_refused_total{reason=\"malformed\"}", 1.0),
-        ("cws_requests_refused_total{reason=\"full\"}", 0.0),
+        ("cws_requests_refused_total{reason=\"queue_full\"}", 0.0),
         ("cws_responses_total{class=\"2xx\"}", 4.0),
         ("cws_responses_total{class=\"4xx\"}", 3.0),
         ("cws_responses_total{class=\"5xx\"}", 1.0),
@@ -86,16 +86,16 @@ fn the_figures_are_what_clients_did() {
         ("cws_service_seconds_bucket{le=\"+Inf\"}", 7.0),
         ("cws_workers", 2.0),
         ("cws_workers_replaced_total", 0.0),
-        ("cws_queue_requests", 0.0),
+        ("cws_queue_waiting_requests", 0.0),
     ];
     for (name, value) in exact {
         assert_eq!(metrics.get(name), Some(&value), "{name}");
     }
-    // Four delays were slept, and nothing else takes a good part of one.
-    let served = metrics["cws_service_seconds_sum"];
-    assert!((0.04..4.0).contains(&served), "{served}");
-    let delayed = metrics["cws_worker_seconds_total{activity=\"delay\"}"];
-    assert!((0.04..=served).contains(&delayed), "{delayed} of {served}");
+    // Four requests were delayed, and the others took far less time.
+    let service = metrics["cws_service_seconds_sum"];
+    assert!((0.04..4.0).contains(&service), "{service}");
+    let handle = metrics["cws_worker_seconds_total{activity=\"handle\"}"];
+    assert!((0.04..=service).contains(&handle), "{handle} of {service}");
     assert!(metrics["cws_service_seconds_bucket{le=\"0.005\"}"] <= 3.0);
     assert!(metrics["cws_sent_bytes_total"] > 4.0 * 10.0);
     assert!(metrics["cws_received_bytes_total"] > 8.0 * 20.0);
@@ -110,7 +110,7 @@ fn the_figures_are_what_clients_did() {
     assert_eq!((snapshot.get(Counter::Handled), snapshot.arrivals()), (7, snapshot.departures()));
 }
 
-/// Every worker is in its handler, and the queue is full; the admin address has its own.
+/// The only worker is in its handler and the queue is full; the admin server has its own worker.
 #[test]
 fn it_answers_while_the_pool_cannot() {
     let (gate, handler) = gated();
@@ -134,12 +134,12 @@ fn it_answers_while_the_pool_cannot() {
     assert_eq!((full.status, &full.body[..]), (503, &b"the queue is full\n"[..]));
     assert_eq!(get(admin, "/healthz").body, b"alive\n");
     let seen = stats(admin);
-    assert_eq!(seen["workers"][0]["activity"], "delay");
+    assert_eq!(seen["workers"][0]["activity"], "handle");
     assert_eq!((&seen["queue"]["waiting"], &seen["queue"]["bound"]), (&1.into(), &1.into()));
     assert!(seen["queue"]["oldest"].as_f64().unwrap() > 0.0);
     assert_eq!(metrics(admin)["cws_connections{phase=\"queued\"}"], 1.0);
     assert_eq!(get(address, "/").status, 503);
-    assert_eq!(metrics(admin)["cws_requests_refused_total{reason=\"full\"}"], 1.0);
+    assert_eq!(metrics(admin)["cws_requests_refused_total{reason=\"queue_full\"}"], 1.0);
     assert_eq!(stats(admin)["totals"]["queue_full"], 1);
     for mut client in clients {
         gate.wait();
@@ -148,7 +148,7 @@ fn it_answers_while_the_pool_cannot() {
     wait_for("room in the queue", || (get(admin, "/readyz").status == 200).then_some(()));
 }
 
-/// One worker is held until a second request has waited for too long; a third connection of its
+/// The only worker is busy until a second request has expired. A third connection of the same
 /// client is one too many.
 #[test]
 fn each_refusal_has_its_reason() {
@@ -181,11 +181,20 @@ fn each_refusal_has_its_reason() {
     wait_for("both places to be free", || (server.open_connections() == 0).then_some(()));
     assert_eq!(Reply::read(&mut ask(b"GET / HTTP/2.0\r\n\r\n")).status, 505);
     let metrics = metrics(admin);
-    for reason in ["expired", "connections", "malformed"] {
+    for reason in ["expired", "too_many_connections", "malformed"] {
         let name = format!("cws_requests_refused_total{{reason=\"{reason}\"}}");
         assert_eq!(metrics[&name], 1.0, "{reason}");
     }
-    assert_eq!(metrics["cws_requests_refused_total{reason=\"full\"}"], 0.0);
+    assert_eq!(metrics["cws_requests_refused_total{reason=\"queue_full\"}"], 0.0);
+    // Both formats have the same words and numbers, and the reasons add up.
+    let totals = stats(admin)["totals"].take();
+    let reasons = ["queue_full", "expired", "too_many_connections", "no_memory", "too_slow"];
+    let refused = reasons.iter().chain(&["malformed"]).map(|reason| {
+        let name = format!("cws_requests_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(totals[*reason], metrics[&name] as u64, "{reason}");
+        metrics[&name]
+    });
+    assert_eq!(totals["refused"], refused.sum::<f64>() as u64);
     assert!(metrics["cws_queue_wait_seconds_sum"] > patience.as_secs_f64());
     assert_eq!(metrics["cws_queue_wait_seconds_count"], 3.0);
     assert_eq!(metrics["cws_service_seconds_count"], 1.0);
@@ -234,7 +243,7 @@ fn connections_are_counted_by_their_phase() {
 }
 
 #[test]
-fn it_is_only_to_look_at() {
+fn it_is_read_only() {
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
     let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
     let (_held, admin) = watched(&server);
@@ -242,6 +251,7 @@ fn it_is_only_to_look_at() {
         b"POST /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let reply = Reply::all(&exchange(admin, post), false).remove(0);
     assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET, HEAD")));
+    assert!(String::from_utf8(reply.body).unwrap().contains("This endpoint is read-only"));
     let nothing = get(admin, "/etc/passwd");
     assert_eq!(nothing.status, 404);
     let head = exchange(admin, b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -255,9 +265,9 @@ fn it_is_only_to_look_at() {
     assert!(!text.contains("http://") && !text.contains("https://"), "it asks nobody else");
 }
 
-/// What a page of another site gets whose name was turned to the admin address.
+/// DNS rebinding: requests with another site's host name.
 #[test]
-fn it_answers_to_no_strange_name_but_about_health() {
+fn it_answers_to_unknown_host_names_for_health_only() {
     let site = Site::new();
     let mut own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     own.truncate(own.trim_end().len());
@@ -304,7 +314,7 @@ fn it_answers_to_no_strange_name_but_about_health() {
 }
 
 #[test]
-fn it_says_that_the_server_is_about_to_stop() {
+fn it_is_not_ready_once_the_server_is_stopping() {
     let site = Site::new();
     let options = ["--admin", "0", "--drain-delay", "10s", "--workers", "1"];
     let server = RealServer::start(&site, &options);
@@ -322,7 +332,7 @@ fn it_says_that_the_server_is_about_to_stop() {
 }
 
 #[test]
-fn lines_of_figures_come_as_often_as_asked() {
+fn figures_are_logged_at_the_interval() {
     let site = Site::new();
     let server = RealServer::start(&site, &["--stats-interval", "50ms", "--access-log", "off"]);
     get(server.address(), "/testfile");
@@ -336,7 +346,7 @@ fn lines_of_figures_come_as_often_as_asked() {
 }
 
 #[test]
-fn an_admin_address_that_cannot_be_had_is_a_clear_error() {
+fn an_admin_address_in_use_is_a_clear_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut command = support::command(env!("CARGO_BIN_EXE_server"));
@@ -348,7 +358,7 @@ fn an_admin_address_that_cannot_be_had_is_a_clear_error() {
 }
 
 #[test]
-fn prometheus_own_tool_finds_nothing_to_mend() {
+fn promtool_accepts_the_metrics() {
     let Some(mut promtool) = installed("promtool") else { return };
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
     let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();

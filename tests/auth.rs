@@ -22,6 +22,8 @@ fn start_with(password: &str, cost: u32, config: Config) -> (Server, SocketAddr)
     let user = format!("ann:{}", bcrypt::hash(password, cost).unwrap());
     let inner = |_: &Request<'_>| Response::ok("text/plain", "the secret");
     let handler = BasicAuth::new(vec![User::parse(&user).unwrap()], inner);
+    // Checks take as long as they take on a busy machine.
+    let config = Config { queue_timeout: support::PATIENCE, ..config };
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     (server, address)

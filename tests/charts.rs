@@ -1,7 +1,7 @@
 //! Charts as text that is known: SVG and terminal, line by line.
 #![allow(clippy::unwrap_used)]
 
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
+use lab::chart::{Axis, Chart, Colour, Shape};
 use std::path::Path;
 
 /// Compares with the file of this name in `tests/data`; with `CWS_WRITE_GOLDEN` it is written.

@@ -1,4 +1,4 @@
-//! The live page in a real browser, while the pool is idle, saturated, gone and back.
+//! The live page in a real browser, while the pool is idle, saturated, stopped and restarted.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::browser::Page;
 use support::{RealServer, Site, exchange, installed};
 
-/// Two workers that carry 40 a second, and few places to wait.
+/// Two workers with a capacity of 40 requests/s, and a short queue.
 const POOL: [&str; 8] =
     ["--workers", "2", "--delay", "50ms", "--queue", "4", "--access-log", "off"];
 
@@ -18,14 +18,14 @@ fn start(site: &Site, admin: &str) -> RealServer {
     RealServer::start(site, &[&POOL[..], &["--quiet", "--admin", admin]].concat())
 }
 
-/// Where pictures go that a person should look at.
+/// The path of a screenshot for a person to look at.
 fn picture(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("live-page");
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(name)
 }
 
-/// Clients that ask again and again until told to stop; those who are refused take a breath.
+/// Clients that send requests until they are told to stop, and pause after a refusal.
 fn crowd(server: &RealServer, stop: &AtomicBool) {
     std::thread::scope(|scope| {
         for _ in 0..12 {
@@ -46,7 +46,7 @@ fn sentence(word: &str) -> String {
     format!("document.getElementById('sentence').textContent.startsWith('{word}')")
 }
 
-/// Tells the crowd to stop when it is dropped, be it by a test that fails.
+/// Stops the crowd when it is dropped, also when the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -55,10 +55,43 @@ impl Drop for Stop<'_> {
     }
 }
 
-const LANES_BUSY: &str = "document.querySelectorAll('.lane.delay').length === 2";
+const TILES: [(&str, &str); 5] = [
+    ("handled", "handled (requests/s)"),
+    ("shed", "shed (requests/s)"),
+    ("utilisation", "utilisation"),
+    ("capacity", "capacity (requests/s)"),
+    ("load", "offered / capacity"),
+];
+const LANES_BUSY: &str = "document.querySelectorAll('.lane.handle').length === 2";
 const LANES_IDLE: &str = "document.querySelectorAll('.lane.idle').length === 2";
-const LOST: &str = "document.getElementById('lost').textContent === 'Lost the server.'";
+const LOST: &str = "document.getElementById('lost').textContent === 'Connection lost.'";
 const FOUND: &str = "document.getElementById('contact').hidden";
+
+/// Each tile has its term as a label, and shows a number above 0 when the pool is saturated.
+fn check_tiles(page: &mut Page) {
+    for (id, label) in TILES {
+        let tile = format!("document.getElementById('{id}')");
+        let below = page.value(&format!("{tile}.nextElementSibling.textContent"));
+        assert_eq!(below, json!(label));
+        let number = format!("parseFloat({tile}.textContent.replace(/^over /, '')) > 0");
+        page.wait_until(&number);
+    }
+}
+
+/// Takes screenshots on a desktop and on a phone, in both colour schemes.
+fn draw_each_size(page: &mut Page) {
+    for (name, width, height, scheme) in [
+        ("phone-dark.png", 390, 844, "dark"),
+        ("phone-light.png", 390, 844, "light"),
+        ("desk-dark.png", 1280, 900, "dark"),
+        ("desk-light.png", 1280, 900, "light"),
+    ] {
+        page.resize(width, height, scheme);
+        let fits = "document.documentElement.scrollWidth <= window.innerWidth";
+        assert_eq!(page.value(fits), json!(true), "{name}: the page fits its width");
+        page.draw(&picture(name));
+    }
+}
 
 #[test]
 fn the_page_shows_the_pool_at_work() {
@@ -78,28 +111,28 @@ fn the_page_shows_the_pool_at_work() {
         let _stop = Stop(&stop);
         page.wait_until(&sentence("saturated: "));
         page.wait_until(LANES_BUSY);
-        page.wait_until("Number(document.getElementById('refused').textContent) > 0");
+        page.wait_until("Number(document.getElementById('shed').textContent) > 0");
         let said = page.value("document.getElementById('sentence').textContent");
         let said = said.as_str().unwrap();
-        assert!(said.contains(" requests/s is the most 2 workers carry at "), "{said}");
-        assert!(said.contains("% are refused; add workers or cut the delay"), "{said}");
-        // Widths in the order of those that are looked at: a desk, a phone, each by day and night.
-        for (name, width, height, scheme) in [
-            ("phone-dark.png", 390, 844, "dark"),
-            ("phone-light.png", 390, 844, "light"),
-            ("desk-dark.png", 1280, 900, "dark"),
-            ("desk-light.png", 1280, 900, "light"),
-        ] {
-            page.resize(width, height, scheme);
-            let fits = "document.documentElement.scrollWidth <= window.innerWidth";
-            assert_eq!(page.value(fits), json!(true), "{name}: nothing sticks out");
-            page.draw(&picture(name));
-        }
+        assert!(said.contains(" requests/s offered; capacity is "), "{said}");
+        assert!(said.contains(" requests/s (2 workers, "), "{said}");
+        assert!(said.contains(" % shed; add workers or reduce the service time"), "{said}");
+        check_tiles(&mut page);
+        page.wait_until("parseFloat(document.getElementById('load').textContent) > 100");
+        page.wait_until("Number(document.getElementById('total-queue_full').textContent) > 0");
+        draw_each_size(&mut page);
     });
     page.wait_until(&sentence("idle"));
     page.wait_until(LANES_IDLE);
 
-    // Nothing is wrong so far; a server that is gone is one that the browser complains of.
+    // Each key that the page reads is in the data.
+    for word in ["undefined", "NaN"] {
+        let told =
+            page.value(&format!("document.querySelector('main').innerText.includes('{word}')"));
+        assert_eq!(told, json!(false), "{word}");
+    }
+
+    // So far there are no errors. The browser reports errors while the server is down.
     assert_eq!(page.complaints(), Vec::<&serde_json::Value>::new());
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
@@ -108,7 +141,7 @@ fn the_page_shows_the_pool_at_work() {
     let again = start(&site, &admin.to_string());
     page.wait_until(FOUND);
     page.wait_until(&sentence("idle"));
-    // The browser itself complains of a server that is gone; the page must not.
+    // The browser reports errors while the server is down; the page itself must not.
     let is_own = |event: &&&serde_json::Value| event["method"] != "Log.entryAdded";
     assert_eq!(page.complaints().iter().filter(is_own).count(), 0);
     drop(again);

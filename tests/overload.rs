@@ -1,9 +1,9 @@
 //! Goodput past the knee, by the open-loop generator: with half the patience as bound, and without.
 #![allow(clippy::unwrap_used)]
 
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
 use cws::{Config, Counter, Delay, Request, Response, Server, config};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
 use std::net::SocketAddr;
 use std::time::Duration;
 

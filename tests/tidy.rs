@@ -1,4 +1,4 @@
-//! Style as a test: the floor plan of `lib.rs`, and the sizes that keep a room readable.
+//! Style as a test: the floor plan of each `lib.rs`, and the sizes that keep a room readable.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 const LONGEST_FILE: usize = 450;
 const LONGEST_FUNCTION: usize = 70;
 const LONGEST_LINE: usize = 100;
+
+/// The sources of each crate: the server, the lab, the theory.
+const CRATES: [&str; 3] = ["src", "examples/lab/src", "examples/theory/src"];
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -26,9 +29,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The top-level module that a file of `src` belongs to.
-fn module_of(path: &Path) -> String {
-    let relative = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+/// The top-level module that a file of a crate's sources belongs to.
+fn module_of(path: &Path, sources: &str) -> String {
+    let relative = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join(sources)).unwrap();
     let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
@@ -96,7 +99,7 @@ five";
 /// No source hides behind its first test: what follows it is looked at.
 #[test]
 fn of_each_source_little_but_its_test_module_is_left_out() {
-    for (path, text) in sources("src") {
+    for (path, text) in CRATES.into_iter().flat_map(sources) {
         let kept = without_tests(&text);
         let module = text.lines().position(|line| line == "mod tests {");
         let before = module.unwrap_or(text.lines().count());
@@ -132,17 +135,20 @@ fn order(lib: &str) -> Vec<&str> {
 
 #[test]
 fn no_import_runs_upward() {
-    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let order = order(&lib);
-    assert!(order.len() > 5, "the floor plan was found: {order:?}");
-    for (path, text) in sources("src") {
-        let module = module_of(&path);
-        if module == "lib" || module == "bin" {
-            continue;
+    for folder in CRATES {
+        let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("lib.rs");
+        let lib = fs::read_to_string(lib).unwrap();
+        let order = order(&lib);
+        assert!(order.len() > 5, "the floor plan was found: {order:?}");
+        for (path, text) in sources(folder) {
+            let module = module_of(&path, folder);
+            if module == "lib" || module == "bin" {
+                continue;
+            }
+            assert!(order.contains(&module.as_str()), "{module} is declared");
+            let wrong = upward_imports(&order, &module, &text);
+            assert!(wrong.is_empty(), "{} imports upward: {wrong:#?}", path.display());
         }
-        assert!(order.contains(&module.as_str()), "{module} is declared");
-        let wrong = upward_imports(&order, &module, &text);
-        assert!(wrong.is_empty(), "{} imports upward: {wrong:#?}", path.display());
     }
 }
 
@@ -168,14 +174,18 @@ fn the_protocol_core_does_no_io() {
 }
 
 #[test]
-fn unsafe_stays_in_its_two_places() {
-    let mut files: Vec<_> = sources("src")
-        .into_iter()
-        .filter(|(_, text)| text.contains("unsafe {") || text.contains("unsafe fn"))
-        .map(|(path, _)| module_of(&path))
-        .collect();
-    files.sort();
-    assert_eq!(files, ["listening", "poller"]);
+fn unsafe_stays_in_its_places() {
+    let unsafe_in = |folder: &str| {
+        let mut modules: Vec<_> = sources(folder)
+            .into_iter()
+            .filter(|(_, text)| text.contains("unsafe {") || text.contains("unsafe fn"))
+            .map(|(path, _)| module_of(&path, folder))
+            .collect();
+        modules.sort();
+        modules
+    };
+    let found = CRATES.map(unsafe_in);
+    assert_eq!(found, [vec!["listening", "poller"], vec!["load"], vec![]]);
 }
 
 #[test]
@@ -221,8 +231,8 @@ fn files_functions_and_lines_are_short() {
 }
 
 #[test]
-fn the_library_prints_nothing_and_leaves_nothing_undone() {
-    for (path, text) in sources("src") {
+fn libraries_print_nothing_and_leave_nothing_undone() {
+    for (path, text) in CRATES.into_iter().flat_map(sources) {
         for word in ["println!", "eprintln!", "dbg!", "todo!", "unimplemented!", ".unwrap()"] {
             for (number, line) in without_tests(&text) {
                 let comment = line.trim_start().starts_with("//");

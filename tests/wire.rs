@@ -39,7 +39,7 @@ fn parse(bytes: &[u8]) -> Option<Fault> {
         Ok(head) => head,
         Err(fault) => return Some(fault),
     };
-    let mut slots = FieldSlots::new();
+    let mut slots = FieldSlots::default();
     match Request::parse(&bytes[..head], &mut slots) {
         Ok(request) if request.method == Method::Other => Some(Fault::Method),
         Ok(request) if request.target.raw.len() > config::TARGET_BYTES => {

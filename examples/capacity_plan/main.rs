@@ -14,9 +14,10 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::program::{self, Program};
-use cws::lab::table::Table;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::numbers::{millis, millis_cell, percent};
+use lab::program::{self, Program};
+use lab::table::Table;
 use options::Args;
 use plan::{Plan, Want, least, split};
 use std::error::Error;
@@ -46,14 +47,14 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     show_machines(&mut program, &want, &plan, args.per_machine);
     let within = |time: Duration, most: Duration| time <= most;
     program.check(
-        format!("99 % are answered within {:.1?}, {:?} asked", plan.p99, want.p99),
+        format!("99 % are answered within {:.2?}, {:?} asked", plan.p99, want.p99),
         within(plan.p99, want.p99),
     );
     program.check(
         format!(
             "{} of the requests are refused, {} let pass",
-            share(plan.refused),
-            share(want.refuse)
+            percent(plan.refused),
+            percent(want.refuse)
         ),
         plan.refused <= want.refuse,
     );
@@ -66,29 +67,16 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     program.finish()
 }
 
-/// A share in percent, with as many digits as it needs.
-pub fn share(share: f64) -> String {
-    match share * 100.0 {
-        percent if percent >= 0.01 => format!("{percent:.2} %"),
-        percent if percent >= 1e-9 => format!("{percent:.0e} %"),
-        _ => "none".to_owned(),
-    }
-}
-
-fn millis(time: Duration) -> String {
-    format!("{:.2}", time.as_secs_f64() * 1e3)
-}
-
 fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
     let each = if plan.machines > 1 { " each" } else { "" };
     program.text(&format!(
         "Take {} machine{} with {} workers{each}: a utilisation of {:.3}, {} wait, {:.2?} on \
-         average, and 99 % are answered within {:.1?}.",
+         average, and 99 % are answered within {:.2?}.",
         plan.machines,
         if plan.machines > 1 { "s" } else { "" },
         plan.workers,
         plan.utilisation,
-        share(plan.wait_probability),
+        percent(plan.wait_probability),
         plan.mean_wait,
         plan.p99
     ));
@@ -100,13 +88,13 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
     let cost = match fewer {
         Some(fewer) => format!(
             "One worker fewer: a utilisation of {:.3}, a mean wait of {:.2?} instead of {:.2?}, \
-             99 % within {:.1?} instead of {:.1?}, {} refused.",
+             99 % within {:.2?} instead of {:.2?}, {} refused.",
             fewer.utilisation,
             fewer.mean_wait,
             plan.mean_wait,
             fewer.p99,
             plan.p99,
-            share(fewer.refused)
+            percent(fewer.refused)
         ),
         None => format!(
             "One worker fewer carries {:.1} requests a second, and more come: the queue grows for \
@@ -127,7 +115,7 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
     for (workers, row) in &rows {
         let Some(row) = row else {
             let carried = f64::from(*workers) / want.delay.as_secs_f64();
-            let refused = share(1.0 - carried / shared.rate);
+            let refused = percent(1.0 - carried / shared.rate);
             table.row([&workers.to_string(), "1.000", "all", "-", "-", &refused, "-", "too few"]);
             continue;
         };
@@ -139,10 +127,10 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         table.row([
             workers.to_string(),
             format!("{:.3}", row.utilisation),
-            share(row.wait_probability),
-            millis(row.mean_wait),
-            millis(row.p99),
-            share(row.refused),
+            percent(row.wait_probability),
+            millis_cell(row.mean_wait),
+            millis_cell(row.p99),
+            percent(row.refused),
             row.queue.to_string(),
             verdict.to_owned(),
         ]);
@@ -151,10 +139,10 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
     program.text("\nwaits and latencies in milliseconds, latencies with the service");
     let of = |figure: fn(&Plan) -> Duration| {
         let known = rows.iter().filter_map(|(workers, row)| Some((workers, row.as_ref()?)));
-        known.map(|(workers, row)| (f64::from(*workers), figure(row).as_secs_f64() * 1e3)).collect()
+        known.map(|(workers, row)| (f64::from(*workers), millis(figure(row)))).collect()
     };
     let ends = [f64::from(first), f64::from(plan.workers + MORE)];
-    let asked = want.p99.as_secs_f64() * 1e3;
+    let asked = millis(want.p99);
     let description = format!(
         "The 99th percentile of the latency against the number of workers: it falls steeply up to \
          {} workers, where it comes below what is asked, and hardly after that.",

@@ -2,7 +2,7 @@
 
 use crate::plan::{Service, Want};
 use crate::values;
-use cws::lab::program::{EXIT_CODES, Options};
+use lab::program::{EXIT_CODES, Options};
 use std::time::Duration;
 
 const LESSON: &str = "\

@@ -1,7 +1,8 @@
 //! The least pool that does what is asked, by exact theory.
 
 use cws::config;
-use cws::theory::{Mdc, Mmc, mdck_blocking, mmck_blocking};
+use lab::numbers::percent;
+use queueing_theory::{Mdc, Mmc, mdck_blocking, mmck_blocking};
 use std::time::Duration;
 
 /// The most machines that a plan has.
@@ -51,7 +52,7 @@ impl Want {
             "{rate} requests a second that take {delay:?} each keep {:.2} workers busy on average. \
              Asked: 99 % within {p99:?}, at most {} refused; clients wait for {deadline:?}.",
             self.offered(),
-            crate::share(refuse)
+            percent(refuse)
         )
     }
 
@@ -116,7 +117,7 @@ pub fn least(want: &Want) -> Result<Plan, String> {
         return Err(match want.service {
             Service::Exponential if want.offered() < f64::from(most) / 2.0 => format!(
                 "no number of workers answers 99 % within {:?}: that many services alone take \
-                 longer (ask for a p99 of at least {:.1?})",
+                 longer (ask for a p99 of at least {:.2?})",
                 want.p99,
                 want.delay.mul_f64(100f64.ln())
             ),

@@ -2,16 +2,17 @@
 
 use crate::options::Args;
 use crate::plan::{Plan, Want};
-use crate::{pool, share};
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Answer, Connections, Outcome, Target};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::sample::Sample;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
-use cws::lab::twin::Twin;
+use crate::pool;
 use cws::{Config, Figures};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Answer, Connections, Outcome, Target};
+use lab::numbers::percent;
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::sample::Sample;
+use lab::table::Table;
+use lab::trace::Trace;
+use lab::twin::Twin;
 use std::error::Error;
 use std::time::Duration;
 
@@ -109,27 +110,27 @@ fn measure(
 
 fn show(program: &mut Program, plan: &Plan, measured: &Measured, length: Duration) {
     program.heading(&format!("A real pool of {} workers, for {length:?}", plan.workers));
-    let millis = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
+    let said = |time: Duration| format!("{time:.2?}");
     let mut table = Table::new(["", "planned", "measured", "twin"]);
     let twin_p99 = measured.twin.percentile(0.99) + measured.service;
     let utilisation = |value: f64| format!("{value:.3}");
     table.row(["busy", &utilisation(plan.utilisation), &utilisation(measured.utilisation), "-"]);
-    let waited = |sample: &Sample| share(sample.share_beyond(measured.service / 20));
+    let waited = |sample: &Sample| percent(sample.share_beyond(measured.service / 20));
     let rows = [
         (
             "wait at all",
-            share(plan.wait_probability),
+            percent(plan.wait_probability),
             waited(&measured.waits),
             waited(&measured.twin),
         ),
         (
             "mean wait",
-            millis(plan.mean_wait),
-            millis(measured.waits.mean()),
-            millis(measured.twin.mean()),
+            said(plan.mean_wait),
+            said(measured.waits.mean()),
+            said(measured.twin.mean()),
         ),
-        ("p99", millis(plan.p99), millis(measured.latencies.percentile(0.99)), millis(twin_p99)),
-        ("refused", share(plan.refused), share(measured.refused), "-".to_owned()),
+        ("p99", said(plan.p99), said(measured.latencies.percentile(0.99)), said(twin_p99)),
+        ("refused", percent(plan.refused), percent(measured.refused), "-".to_owned()),
     ];
     for (name, planned, found, twin) in rows {
         table.row([name.to_owned(), planned, found, twin]);
@@ -171,14 +172,14 @@ fn check(
     let p99 = measured.latencies.percentile(0.99);
     program.check(
         format!(
-            "the p99 of {p99:.1?} is among those of {BAND_RUNS} runs of an ideal pool, {low:.1?} \
-             to {high:.1?}"
+            "the p99 of {p99:.2?} is among those of {BAND_RUNS} runs of an ideal pool, {low:.2?} \
+             to {high:.2?}"
         ),
         (low..=high).contains(&p99),
     );
     let refused = measured.refused;
     program.check(
-        format!("{} refused, {} asked", share(refused), share(want.refuse)),
+        format!("{} refused, {} asked", percent(refused), percent(want.refuse)),
         refused <= want.refuse.max(1.0 / requests.max(1) as f64),
     );
 }

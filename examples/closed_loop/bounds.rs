@@ -1,16 +1,16 @@
 //! Throughput and response time against the number of clients, between their asymptotes.
 
 use crate::{Args, pool};
-use cws::lab::arrivals::Stop;
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Connections, Outcome, Population, Run, Target, Think};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
-use cws::theory::TheoryError;
-use cws::theory::closed::Closed;
 use cws::{Config, Figures, Server};
+use lab::arrivals::Stop;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Connections, Outcome, Population, Run, Target, Think};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::table::Table;
+use lab::trace::Trace;
+use queueing_theory::TheoryError;
+use queueing_theory::closed::Closed;
 use std::error::Error;
 use std::time::Duration;
 
@@ -268,9 +268,9 @@ fn check(args: &Args, program: &mut Program, delays: u32, points: &[Point], expo
         let worst = last.bound.1 * 2.0;
         program.check(
             format!(
-                "Z = {delays} D: {} clients overload nothing: none failed, p99 {:.1} ms",
+                "Z = {delays} D: {} clients overload nothing: none failed, p99 {:.2?}",
                 last.clients,
-                last.p99 * 1e3
+                Duration::from_secs_f64(last.p99)
             ),
             points.iter().all(|point| point.failed == 0) && last.p99 <= worst,
         );
@@ -314,7 +314,7 @@ fn charts(args: &Args, curves: &[(u32, Vec<Point>)]) -> [Chart; 2] {
             Some((clients as f64, closed.bounds()))
         });
         let bends: Vec<_> = bends.collect();
-        let lines = |value: &dyn Fn(&cws::theory::closed::Response) -> f64| {
+        let lines = |value: &dyn Fn(&queueing_theory::closed::Response) -> f64| {
             Shape::Dashed(bends.iter().map(|(clients, of)| (*clients, value(of))).collect())
         };
         let name = format!("Z = {delays} D");

@@ -1,14 +1,15 @@
 //! One stall of a server, seen by clients that wait for it and by an intended-time clock.
 
 use crate::Args;
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Client, Connections, Outcome, Population, Run, Target, Think};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
 use cws::{AccessLog, Config, Request, Response, Server};
+use lab::arrivals::{Arrivals, Stop};
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Client, Connections, Outcome, Population, Run, Target, Think};
+use lab::numbers::{millis, percent};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::table::Table;
+use lab::trace::Trace;
 use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,8 +40,8 @@ pub fn show(
     program.heading("One stall, two clocks");
     program.text(&format!(
         "At {rate:.0} requests a second, {LOAD} of the capacity, the server stalls once for \
-         {STALL:?}, within {length:?}: {:.0} % of the time.",
-        100.0 * share
+         {STALL:?}, within {length:?}: {} of the time.",
+        percent(share)
     ));
     let _progress = Progress::start("one stall", 2 * length);
     let (closed, spoilt) = program.until_sound(|| sound(args, closed_loop(args, length)?))?;
@@ -121,7 +122,7 @@ fn compare(program: &mut Program, closed: &Run, open: &Run, length: Duration) {
         let mut row = vec![name.to_owned(), summary.count().to_string(), hit(run).0.to_string()];
         row.extend(QUANTILES.map(|quantile| {
             let time = summary.quantile(quantile);
-            time.map_or("failed".to_owned(), |t| format!("{:.1} ms", t.as_secs_f64() * 1e3))
+            time.map_or("failed".to_owned(), |time| format!("{time:.2?}"))
         }));
         table.row(row);
     }
@@ -130,17 +131,17 @@ fn compare(program: &mut Program, closed: &Run, open: &Run, length: Duration) {
     let p95 = |run: &Run| run.summary().quantile(0.95).unwrap_or(Duration::MAX);
     program.check(
         format!(
-            "the closed loop has {closed_hit} slow requests, {:.1} %, and its p95 is {:.1?}",
-            100.0 * closed_share,
+            "the closed loop has {closed_hit} slow requests, {}, and its p95 is {:.2?}",
+            percent(closed_share),
             p95(closed)
         ),
         p95(closed) < HIT && closed_share < open_share / 2.0,
     );
     program.check(
         format!(
-            "the open loop has {:.1} % slow, the fluid limit {:.1} %, and its p95 is {:.1?}",
-            100.0 * open_share,
-            100.0 * expected,
+            "the open loop has {} slow, the fluid limit {}, and its p95 is {:.2?}",
+            percent(open_share),
+            percent(expected),
             p95(open)
         ),
         (0.7..1.5).contains(&(open_share / expected)) && p95(open) > HIT,
@@ -158,9 +159,7 @@ fn hit_time() -> Duration {
 
 fn chart(closed: &Run, open: &Run) -> Chart {
     let points = |run: &Run| {
-        let point = |outcome: &Outcome| {
-            (outcome.intended.as_secs_f64(), outcome.latency().as_secs_f64() * 1e3)
-        };
+        let point = |outcome: &Outcome| (outcome.intended.as_secs_f64(), millis(outcome.latency()));
         Shape::Points(run.outcomes.iter().map(point).collect())
     };
     Chart::new(

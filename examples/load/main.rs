@@ -17,10 +17,11 @@ mod values;
 mod pool;
 
 use cws::Config;
-use cws::lab::load::{Client, Conduct, Outcome, Target};
-use cws::lab::program::{self, Program};
-use cws::lab::progress::Progress;
-use cws::lab::trace::Trace;
+use lab::load::{Client, Conduct, Outcome, Target};
+use lab::numbers::percent;
+use lab::program::{self, Program};
+use lab::progress::Progress;
+use lab::trace::Trace;
 use options::{Args, Plan};
 use std::error::Error;
 use std::process::ExitCode;
@@ -92,25 +93,27 @@ fn check(
         None => {
             let late = conduct.lateness().quantile(0.99).unwrap_or_default();
             program.check(
-                format!("requests started when they were meant to: 99 % within {late:.0?}"),
+                format!("requests started when they were meant to: 99 % within {late:.2?}"),
                 true,
             );
         }
     }
     let summary = &tally.summary;
     let failed = summary.count() - summary.success_count();
-    let percent = 100.0 * failed as f64 / summary.count().max(1) as f64;
-    let allowed = args.allow_failures;
+    let share = failed as f64 / summary.count().max(1) as f64;
+    let allowed = args.allow_failures / 100.0;
     program.check(
         format!(
-            "{failed} of {} requests failed, {percent:.2} %, and {allowed} % are let pass",
-            summary.count()
+            "{failed} of {} requests failed, {}, and {} are let pass",
+            summary.count(),
+            percent(share),
+            percent(allowed)
         ),
-        percent <= allowed && summary.count() > 0,
+        share <= allowed && summary.count() > 0,
     );
     if let Some(most) = args.p99 {
         let p99 = summary.quantile(0.99);
-        let said = p99.map_or("among the failures".to_owned(), |p99| format!("{p99:.1?}"));
+        let said = p99.map_or("among the failures".to_owned(), |p99| format!("{p99:.2?}"));
         program.check(
             format!("the 99th percentile is {said}, and {most:?} is let pass"),
             p99 <= Some(most) && p99.is_some(),

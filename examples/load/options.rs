@@ -2,9 +2,9 @@
 
 use crate::values;
 use clap::Parser;
-use cws::lab::arrivals::{ARRIVALS_MOST, Arrivals, Rate, Stop};
-use cws::lab::load::{Advice, Client, Connections, Pause, Population, Retries, Target, Think};
-use cws::lab::program::{EXIT_CODES, Options};
+use lab::arrivals::{ARRIVALS_MOST, Arrivals, Rate, Stop};
+use lab::load::{Advice, Client, Connections, Pause, Population, Retries, Target, Think};
+use lab::program::{EXIT_CODES, Options};
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
 //! What a load met: counts, percentiles, and how they went over time.
 
 use cws::Distribution;
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Conduct, Outcome, Summary};
-use cws::lab::program::Program;
-use cws::lab::table::Table;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Conduct, Outcome, Summary};
+use lab::numbers::{millis, number, percent};
+use lab::program::Program;
+use lab::table::Table;
 use std::error::Error;
 use std::time::Duration;
 
@@ -84,16 +85,16 @@ impl Tally {
         let summary = &self.summary;
         let mut table = Table::new(["answer", "requests", "share"]);
         for (answer, &count) in summary.answers() {
-            let share = 100.0 * count as f64 / summary.count() as f64;
-            table.row([answer.to_string(), count.to_string(), format!("{share:.2} %")]);
+            let share = count as f64 / summary.count() as f64;
+            table.row([answer.to_string(), count.to_string(), percent(share)]);
         }
         program.table(&table);
         program.text(&format!(
-            "{} requests in {seconds:.2}s: {:.1} answered a second, {}/s. {} tries, {} of them \
+            "{} requests in {seconds:.2}s: {:.1} answered a second, {}B/s. {} tries, {} of them \
              anew as a kept connection had been closed.",
             summary.count(),
             summary.success_count() as f64 / seconds,
-            bytes(summary.bytes() as f64 / seconds),
+            number(summary.bytes() as f64 / seconds),
             summary.tries() + conduct.reconnects(),
             conduct.reconnects(),
         ));
@@ -115,10 +116,11 @@ impl Tally {
             }
             let quantile = percent / 100.0;
             let name = if percent == 100.0 { "slowest".to_owned() } else { format!("{percent}") };
-            let said = |time: Option<Duration>| time.map(millis).unwrap_or_default();
+            let written = |time: Duration| format!("{time:.2?}");
+            let said = |time: Option<Duration>| time.map(written).unwrap_or_default();
             table.row([
                 name,
-                summary.quantile(quantile).map_or("failed".to_owned(), millis),
+                summary.quantile(quantile).map_or("failed".to_owned(), written),
                 said(summary.service_clock().quantile(quantile)),
                 said(self.queue.quantile(quantile)),
                 said(self.delay.quantile(quantile)),
@@ -130,9 +132,8 @@ impl Tally {
         {
             let deviation = mean.mul_f64(variation.sqrt());
             program.text(&format!(
-                "Latency of the successful, from the intended start: mean {}, deviation {}.",
-                millis(mean),
-                millis(deviation)
+                "Latency of the successful, from the intended start: mean {mean:.2?}, \
+                 deviation {deviation:.2?}."
             ));
         }
     }
@@ -148,7 +149,7 @@ impl Tally {
             let points = (0..=steps).filter_map(|step| {
                 let one_in = beyond(step);
                 let time = of(1.0 - 1.0 / one_in)?;
-                Some((one_in, time.as_secs_f64() * 1e3))
+                Some((one_in, millis(time)))
             });
             points.collect::<Vec<_>>()
         };
@@ -169,7 +170,7 @@ impl Tally {
         let line = |quantile: f64| {
             let points = self.windows.iter().enumerate().filter_map(|(number, summary)| {
                 let time = summary.quantile(quantile)?;
-                Some(((number as f64 + 0.5) * window, time.as_secs_f64() * 1e3))
+                Some(((number as f64 + 0.5) * window, millis(time)))
             });
             Shape::Line(points.collect())
         };
@@ -182,22 +183,5 @@ impl Tally {
         .with("slowest", Colour::Red, line(1.0))
         .with("p90", Colour::Orange, line(0.9))
         .with("median", Colour::Blue, line(0.5))
-    }
-}
-
-fn millis(time: Duration) -> String {
-    let millis = time.as_secs_f64() * 1e3;
-    match millis {
-        ..10.0 => format!("{millis:.3} ms"),
-        ..1000.0 => format!("{millis:.1} ms"),
-        _ => format!("{millis:.0} ms"),
-    }
-}
-
-fn bytes(count: f64) -> String {
-    match count {
-        ..1e4 => format!("{count:.0} B"),
-        ..1e7 => format!("{:.1} kB", count / 1e3),
-        _ => format!("{:.1} MB", count / 1e6),
     }
 }

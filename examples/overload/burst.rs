@@ -2,13 +2,14 @@
 
 use crate::measure::Bench;
 use crate::policy::Policy;
-use cws::lab::arrivals::{Arrivals, Rate, Stop};
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Outcome, Retries};
-use cws::lab::program::Program;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
-use cws::theory::fluid;
+use lab::arrivals::{Arrivals, Rate, Stop};
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Outcome, Retries};
+use lab::moments::Moments;
+use lab::program::Program;
+use lab::table::Table;
+use lab::trace::Trace;
+use queueing_theory::fluid;
 use std::error::Error;
 use std::time::Duration;
 
@@ -136,7 +137,7 @@ fn show(
         let heights = steps(goodput, outcomes);
         let cells = heights
             .chunks(3)
-            .map(|three| format!("{:.2}", three.iter().sum::<f64>() / three.len() as f64));
+            .map(|three| format!("{:.2}", three.iter().copied().collect::<Moments>().mean()));
         table.row([policy.name().to_owned()].into_iter().chain(cells));
         chart = chart.with(policy.name(), policy.colour(), stairs(&heights));
     }

@@ -2,9 +2,10 @@
 
 use crate::measure::{Bench, Cell, Service, was_taken};
 use crate::policy::Policy;
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::Outcome;
-use cws::lab::program::Program;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::Outcome;
+use lab::numbers::{millis, percent};
+use lab::program::Program;
 use std::error::Error;
 use std::time::Duration;
 
@@ -36,12 +37,12 @@ pub fn show(program: &mut Program, bench: &Bench, cells: &[Cell]) -> Result<(), 
         let all = shown.as_secs_f64() * bench.workers() as f64;
         let (busy, good) = (busy.as_secs_f64() / all, good.as_secs_f64() / all);
         program.text(&format!(
-            "{}, m = {}: the workers are {:.0} % busy for the first {shown:?}, and {:.0} % with \
+            "{}, m = {}: the workers are busy for {} of the first {shown:?}, and for {} with \
              what comes in time.",
             policy.name(),
             cell.times,
-            busy * 100.0,
-            good * 100.0
+            percent(busy),
+            percent(good)
         ));
         let caption = match policy {
             Policy::Unbounded => {
@@ -78,7 +79,7 @@ fn chart(bench: &Bench, cell: &Cell, lanes: &[(Service, Use)], shown: Duration) 
         let each = of.map(|(service, _)| {
             // The first worker on top.
             let lane = (bench.workers() - service.worker.clamp(1, bench.workers())) as f64;
-            let [start, end] = [service.start, service.end].map(|time| time.as_secs_f64() * 1e3);
+            let [start, end] = [service.start, service.end].map(millis);
             // A gap between two shows that they are two.
             [start, lane - 0.4, end - (end - start) * 0.06, lane + 0.4]
         });
@@ -90,7 +91,7 @@ fn chart(bench: &Bench, cell: &Cell, lanes: &[(Service, Use)], shown: Duration) 
     let description = "One lane for each worker, a box for each request that it serves: \
         green where the answer comes in time, orange where it comes too late, red where the client \
         had hung up before it was begun.";
-    Chart::new(&title, description, x.between(0.0, shown.as_secs_f64() * 1e3), y)
+    Chart::new(&title, description, x.between(0.0, millis(shown)), y)
         .with("good", Colour::Green, boxes(Use::Good))
         .with("late", Colour::Orange, boxes(Use::Late))
         .with("for nobody", Colour::Red, boxes(Use::Nobody))

@@ -13,10 +13,10 @@ mod policy;
 #[path = "../shared/options.rs"]
 mod values;
 
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::program::{self, Program};
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::program::{self, Program};
+use lab::table::Table;
+use lab::trace::Trace;
 use measure::{Bench, Cell};
 use options::Args;
 use policy::Policy;
@@ -75,8 +75,7 @@ fn table(bench: &Bench, cells: &[Cell]) -> Table {
             if cell.latencies.count() == 0 {
                 return "0".to_owned();
             }
-            let p99 = cell.latencies.percentile(0.99).as_secs_f64() * 1e3;
-            format!("{:.3} ({p99:.0} ms)", cell.goodput)
+            format!("{:.3} ({:.0?})", cell.goodput, cell.latencies.percentile(0.99))
         };
         table.row([policy.name().to_owned()].into_iter().chain(of.map(text)));
     }

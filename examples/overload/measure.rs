@@ -2,13 +2,13 @@
 
 use crate::options::Args;
 use crate::policy::Policy;
-use cws::lab::arrivals::{Arrivals, Rate, Stop};
-use cws::lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::sample::Sample;
-use cws::lab::twin::{Fate, Twin};
 use cws::{AccessLog, Config, Delay, Handler, Request, Response, Server};
+use lab::arrivals::{Arrivals, Rate, Stop};
+use lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::sample::Sample;
+use lab::twin::{Fate, Twin};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

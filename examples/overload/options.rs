@@ -1,7 +1,7 @@
 //! What `overload` is asked for.
 
 use crate::values;
-use cws::lab::program::{EXIT_CODES, Options};
+use lab::program::{EXIT_CODES, Options};
 use std::time::Duration;
 
 const LESSON: &str = "\

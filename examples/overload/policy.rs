@@ -1,7 +1,7 @@
 //! The ways of bounding a queue.
 
 use cws::config;
-use cws::lab::chart::Colour;
+use lab::chart::Colour;
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

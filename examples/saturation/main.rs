@@ -14,8 +14,9 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
-use cws::lab::program::{self, Program};
-use cws::lab::trace::Trace;
+use lab::numbers::percent;
+use lab::program::{self, Program};
+use lab::trace::Trace;
 use measure::{Bench, Run};
 use options::{Args, Pattern};
 use std::error::Error;
@@ -72,9 +73,8 @@ fn check(program: &mut Program, bench: &Bench, runs: &[Run]) {
     ];
     for (law, residual) in laws {
         if let Some(residual) = residual {
-            let percent = 100.0 * residual;
-            let most = 100.0 * tolerance.law;
-            let what = format!("{law}: off by {percent:.2} % at most, and {most} % is let pass");
+            let [off, most] = [residual, tolerance.law].map(percent);
+            let what = format!("{law}: off by {off} at most, and {most} is let pass");
             program.check(what, residual <= tolerance.law);
         }
     }

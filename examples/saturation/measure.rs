@@ -2,13 +2,13 @@
 
 use crate::options::{Args, Load, Pattern};
 use crate::pool;
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Connections, Outcome, Target};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::sample::Sample;
-use cws::lab::twin::{Fate, Twin};
 use cws::{Config, Figures, Server, Snapshot, config};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Connections, Outcome, Target};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::sample::Sample;
+use lab::twin::{Fate, Twin};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -252,7 +252,7 @@ impl<'a> Bench<'a> {
     fn inside(&self, figures: &Figures) -> Inside {
         let utilisation = figures.utilisation.total();
         let service = figures.service.mean.unwrap_or_default().as_secs_f64();
-        let by_law = figures.served * service / self.workers() as f64;
+        let by_law = figures.handled * service / self.workers() as f64;
         Inside {
             utilisation,
             law: utilisation / by_law - 1.0,

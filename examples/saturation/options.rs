@@ -1,7 +1,7 @@
 //! What `saturation` is asked for, and the loads that it runs.
 
 use crate::values;
-use cws::lab::program::{EXIT_CODES, Options};
+use lab::program::{EXIT_CODES, Options};
 use std::time::Duration;
 
 const LESSON: &str = "\

@@ -2,12 +2,13 @@
 
 use crate::measure::{Bench, Run};
 use crate::options::Pattern;
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::program::Program;
-use cws::lab::sample::Sample;
-use cws::lab::table::Table;
-use cws::lab::twin::{Band, Twin};
-use cws::theory::Mdc;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::numbers::{millis, millis_cell};
+use lab::program::Program;
+use lab::sample::Sample;
+use lab::table::Table;
+use lab::twin::{Band, Twin};
+use queueing_theory::Mdc;
 use std::error::Error;
 use std::time::Duration;
 
@@ -44,7 +45,6 @@ fn table(bench: &Bench, runs: &[Run]) -> Table {
     let mut table = Table::new([
         "load", "offered", "carried", "good", "busy", "wait", "twin", "steady", "p50", "p99",
     ]);
-    let millis = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);
     for run in runs {
         // With D as it was, the load is not quite what it was meant to be.
         let utilisation = run.offered / bench.capacity_of(run);
@@ -52,7 +52,7 @@ fn table(bench: &Bench, runs: &[Run]) -> Table {
             Pattern::Poisson => Mdc::new(bench.workers() as u32, utilisation).ok(),
             Pattern::Constant => None,
         };
-        let steady = steady.map(|pool| millis(run.service.mul_f64(pool.mean_wait())));
+        let steady = steady.map(|pool| millis_cell(run.service.mul_f64(pool.mean_wait())));
         table.row([
             run.name(),
             format!("{:.0}", run.offered),
@@ -61,11 +61,11 @@ fn table(bench: &Bench, runs: &[Run]) -> Table {
             run.inside
                 .as_ref()
                 .map_or("-".to_owned(), |inside| format!("{:.3}", inside.utilisation)),
-            millis(run.waits.mean()),
-            millis(run.twin.mean()),
+            millis_cell(run.waits.mean()),
+            millis_cell(run.twin.mean()),
             steady.unwrap_or_else(|| "-".to_owned()),
-            millis(run.latencies.percentile(0.5)),
-            millis(run.latencies.percentile(0.99)),
+            millis_cell(run.latencies.percentile(0.5)),
+            millis_cell(run.latencies.percentile(0.99)),
         ]);
     }
     table
@@ -118,7 +118,6 @@ fn bands(bench: &Bench, service: Duration) -> Vec<(f64, Band)> {
 }
 
 fn latency(bench: &Bench, runs: &[Run], service: Duration, bands: &[(f64, Band)], p: f64) -> Chart {
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let sample = |band: &Band| if p == 0.5 { band.medians.clone() } else { band.p99s.clone() };
     let band = bands.iter().map(|(load, band)| {
         let [low, high] = [0.05, 0.95].map(|share| sample(band).percentile(share) + service);

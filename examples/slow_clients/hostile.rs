@@ -1,6 +1,6 @@
 //! Clients that are slow, each kind in its own way. One thread plays them all.
 
-use cws::lab::load::{Connections, Target};
+use lab::load::{Connections, Target};
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::thread::{self, JoinHandle};

@@ -17,13 +17,13 @@ mod textbook;
 mod values;
 
 use clap::Parser;
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Connections, Run, Target};
-use cws::lab::program::{self, EXIT_CODES, Options, Program};
-use cws::lab::progress::Progress;
-use cws::lab::trace::Trace;
 use cws::{AccessLog, Config, Delay, Request, Response, Server};
 use hostile::{Attack, Kind};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Connections, Run, Target};
+use lab::program::{self, EXIT_CODES, Options, Program};
+use lab::progress::Progress;
+use lab::trace::Trace;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;

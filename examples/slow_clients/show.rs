@@ -2,10 +2,11 @@
 
 use crate::hostile::Kind;
 use crate::{Other, Schedule};
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::Run;
-use cws::lab::program::Program;
-use cws::lab::table::Table;
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::Run;
+use lab::numbers::percent;
+use lab::program::Program;
+use lab::table::Table;
 use std::error::Error;
 use std::ops::Range;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub fn show(
     let share = |run: &Run, window: &Range<Duration>| served(run, schedule, window);
     let mut table = Table::new(["from second", "slow clients", "this pool", other.name()]);
     for window in &windows {
-        let said = |run| share(run, window).map(|s| format!("{:.0} %", 100.0 * s));
+        let said = |run| share(run, window).map(percent);
         table.row([
             format!("{:.1}", window.start.as_secs_f64()),
             present(schedule, window.start).map_or("", Kind::name).to_owned(),
@@ -80,13 +81,13 @@ fn check(program: &mut Program, schedule: &Schedule, ours: &Run, other: &Other, 
         let whole = begin..begin + schedule.attack;
         let share = served(ours, schedule, &whole).unwrap_or_default();
         program.check(
-            format!("{}: this pool serves {:.1} % of the others", kind.name(), 100.0 * share),
+            format!("{}: this pool serves {} of the others", kind.name(), percent(share)),
             share >= SERVED_LEAST,
         );
         // Who comes near the end can still be served after it.
         let midst = begin + schedule.patience / 4..whole.end - schedule.patience;
         let share = served(others, schedule, &midst).unwrap_or_default();
-        let finding = format!("{}: {name} serves {:.1} %", kind.name(), 100.0 * share);
+        let finding = format!("{}: {name} serves {}", kind.name(), percent(share));
         match other {
             Other::Textbook => program.check(finding, share <= PINNED_MOST),
             // What it does is what the run is to find out.
@@ -96,7 +97,7 @@ fn check(program: &mut Program, schedule: &Schedule, ours: &Run, other: &Other, 
     let before = Duration::ZERO..schedule.pause;
     let share = served(others, schedule, &before).unwrap_or_default();
     program.check(
-        format!("before they came, {name} served {:.1} %", 100.0 * share),
+        format!("before they came, {name} served {}", percent(share)),
         share >= SERVED_LEAST,
     );
 }

@@ -102,12 +102,12 @@ pub struct Args {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return cws::cli::usage("versus", &error),
+        Err(error) => return lab::cli::usage("versus", &error),
     };
     if let Some(bytes) = args.be_ceiling {
         return match ceiling::serve(bytes, args.workers, args.port, args.closes) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => cws::cli::failure("versus", &format!("the ceiling failed: {error}")),
+            Err(error) => lab::cli::failure("versus", &format!("the ceiling failed: {error}")),
         };
     }
     if !driver::is_installed() {
@@ -120,6 +120,6 @@ fn main() -> ExitCode {
     cws::raise_descriptor_limit();
     match run::all(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => cws::cli::failure("versus", &reason),
+        Err(reason) => lab::cli::failure("versus", &reason),
     }
 }

@@ -9,6 +9,8 @@ use super::paced;
 use super::peers::{Contender, Setup, contenders};
 use super::process::{Started, Usage, end_all};
 use super::report::{self, Turn};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -113,11 +115,11 @@ fn find_server(args: &Args) -> Result<PathBuf, String> {
 
 /// Ends everything, and removes the folder, when told to stop.
 fn end_on_signals(folder: &Path) -> Result<(), String> {
-    let signals =
-        cws::cli::signals(|| {}).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
     let folder = folder.to_owned();
     thread::spawn(move || {
-        if signals.recv().is_ok() {
+        if signals.forever().next().is_some() {
             end_all();
             let _ = fs::remove_dir_all(folder);
             eprintln!("versus: stopped; all servers are ended");

@@ -1,17 +1,17 @@
 //! Pools of different sizes at the same utilisation, and at the same wait.
 
 use crate::{Args, pool};
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::chart::{Axis, Chart, Colour, Shape};
-use cws::lab::load::{Connections, Outcome, Target};
-use cws::lab::program::Program;
-use cws::lab::progress::Progress;
-use cws::lab::sample::Sample;
-use cws::lab::table::Table;
-use cws::lab::trace::Trace;
-use cws::lab::twin::{Fate, Twin};
-use cws::theory::{Mdc, TheoryError};
 use cws::{Config, Figures, config};
+use lab::arrivals::{Arrivals, Stop};
+use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::load::{Connections, Outcome, Target};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::sample::Sample;
+use lab::table::Table;
+use lab::trace::Trace;
+use lab::twin::{Fate, Twin};
+use queueing_theory::{Mdc, TheoryError};
 use std::error::Error;
 use std::time::Duration;
 

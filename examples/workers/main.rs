@@ -19,8 +19,8 @@ mod values;
 mod pool;
 
 use clap::Parser;
-use cws::lab::program::{self, EXIT_CODES, Options, Program};
-use cws::lab::trace::Trace;
+use lab::program::{self, EXIT_CODES, Options, Program};
+use lab::trace::Trace;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;

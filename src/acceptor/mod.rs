@@ -314,7 +314,7 @@ impl Acceptor {
         let seen = self.listeners.iter().filter_map(|of| listening::accept_queue(of.source()));
         let sum = seen.reduce(|sum, seen| AcceptQueue {
             waiting: sum.waiting + seen.waiting,
-            most: sum.most + seen.most,
+            bound: sum.bound + seen.bound,
         });
         self.context.recorder.accept_queue(sum.unwrap_or_default());
     }

@@ -1,4 +1,4 @@
-//! What was seen of a server in the last minute.
+//! Samples of a server over the last minute.
 
 use crate::config;
 use crate::figures::Figures;
@@ -10,46 +10,47 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct History {
     latest: Snapshot,
-    /// Whole snapshots at two distances: figures of a stretch need the one at its beginning.
+    /// Snapshots over a few seconds and over a minute: an interval's figures need the one at its
+    /// start.
     now: Marks,
     minute: Marks,
     points: VecDeque<Point>,
 }
 
-/// Snapshots that are evenly spaced over a stretch of time, and one at its beginning.
+/// Evenly spaced snapshots over an interval, and one from its start.
 #[derive(Debug)]
 struct Marks {
-    stretch: Duration,
+    interval: Duration,
     snapshots: VecDeque<Snapshot>,
 }
 
-/// What the chart shows of the time since the sample before.
+/// The figures between a sample and the one before it, for the chart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Point {
-    /// From the server's start.
+    /// Time since the server's start.
     pub(super) at: Duration,
     pub(super) offered: f64,
-    pub(super) served: f64,
-    pub(super) refused: f64,
+    pub(super) handled: f64,
+    pub(super) shed: f64,
     pub(super) utilisation: f64,
     pub(super) waiting: usize,
-    /// By the mean service time of the last few seconds.
+    /// From the mean service time of the last few seconds.
     pub(super) capacity: Option<f64>,
 }
 
 impl Marks {
-    fn new(stretch: Duration, first: &Snapshot) -> Self {
-        Self { stretch, snapshots: VecDeque::from([first.clone()]) }
+    fn new(interval: Duration, first: &Snapshot) -> Self {
+        Self { interval, snapshots: VecDeque::from([first.clone()]) }
     }
 
     fn add(&mut self, snapshot: &Snapshot) {
-        let spacing = self.stretch / config::MARKS;
+        let spacing = self.interval / config::MARKS;
         let due = self.snapshots.back().is_none_or(|last| last.at + spacing <= snapshot.at);
         if due {
             self.snapshots.push_back(snapshot.clone());
         }
-        // The first one is the beginning of the stretch, so the second must be within it.
-        while self.snapshots.get(1).is_some_and(|next| next.at + self.stretch <= snapshot.at) {
+        // The first snapshot is the interval's start, so the second must lie within the interval.
+        while self.snapshots.get(1).is_some_and(|next| next.at + self.interval <= snapshot.at) {
             self.snapshots.pop_front();
         }
     }
@@ -80,8 +81,8 @@ impl History {
         self.points.push_back(Point {
             at: snapshot.at,
             offered: figures.offered,
-            served: figures.served,
-            refused: figures.refused,
+            handled: figures.handled,
+            shed: figures.shed,
             utilisation: figures.utilisation.total(),
             waiting: figures.waiting,
             capacity: self.now.until(&snapshot).capacity,

@@ -1,20 +1,20 @@
-//! The names that the admin address answers to: none that a stranger can point at it.
+//! The host names that the admin server answers to: none that others can point at its address.
 
 use crate::http::request::Request;
 use crate::http::target::Form;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Names of this machine, in small letters and without a dot at the end.
+/// Names of this machine, in lower case and without a trailing dot.
 ///
-/// A page of `evil.example` whose name is turned to this address after it was loaded may read what
-/// is answered, as it is of the same origin (DNS rebinding). A browser says in `Host` what name it
-/// asks for. Addresses stand in no DNS, and `localhost` (RFC 6761, section 6.3) and the machine's
-/// own name are not a stranger's to point anywhere.
+/// This prevents DNS rebinding: the owner of `evil.example` changes its DNS record to this address
+/// after a browser has loaded a page from it, and the page can then read responses from here as its
+/// own origin's. The browser sends the name in `Host`. Others can neither rebind an IP address nor
+/// `localhost` (RFC 6761, section 6.3) nor the machine's own name.
 #[derive(Debug)]
 pub(super) struct Hosts(Vec<String>);
 
 impl Hosts {
-    /// These names, beside those that are always good.
+    /// These names, in addition to those that are always allowed.
     pub(super) fn new(names: &[String]) -> Self {
         let system = rustix::system::uname();
         let own = system.nodename().to_str().unwrap_or_default();
@@ -22,10 +22,10 @@ impl Hosts {
         Self(names.filter(|name| !name.is_empty()).collect())
     }
 
-    /// True for a request to a name of this machine, or to none, as HTTP/1.0 has it.
+    /// True for a request to a name of this machine, or without a name, as HTTP/1.0 allows.
     pub(super) fn admit(&self, request: &Request<'_>) -> bool {
         let authority = match request.target.form {
-            // It overrides the field (RFC 9112, section 3.2.2).
+            // The target's authority overrides the field (RFC 9112, section 3.2.2).
             Form::Absolute => authority(request.target.raw),
             _ => request.field("Host").unwrap_or_default(),
         };
@@ -52,7 +52,7 @@ fn authority(raw: &[u8]) -> &[u8] {
     &rest[..end]
 }
 
-/// A name as it is compared.
+/// A name in the form in which names are compared.
 fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
@@ -64,7 +64,7 @@ mod tests {
 
     fn admits(head: &str) -> bool {
         let hosts = Hosts::new(&["Stats.Example.".to_owned()]);
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         let request = Request::parse(head.as_bytes(), &mut slots).expect("a request");
         hosts.admit(&request)
     }

@@ -1,4 +1,6 @@
-//! The figures in Prometheus' text format.
+//! The snapshot and the figures in Prometheus' text format.
+//!
+//! Names follow the labels of the counters and the keys of `/stats.json`, with the unit at the end.
 
 use super::Watch;
 use crate::figures::Figures;
@@ -16,7 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
 
-/// Upper bounds of the histograms' buckets: from a small file's time to a client's patience.
+/// Upper bounds of the histograms' buckets: from the service time of a small file to a long
+/// timeout of a client's.
 const BUCKETS: [Duration; 16] = [
     Duration::from_micros(25),
     Duration::from_micros(100),
@@ -36,18 +39,17 @@ const BUCKETS: [Duration; 16] = [
     Duration::from_secs(10),
 ];
 
-/// Why requests were refused, as the metric's label has it.
-const REFUSALS: [(&str, Counter); 7] = [
-    ("full", Counter::QueueFull),
-    ("expired", Counter::Expired),
-    ("connections", Counter::TooManyConnections),
-    ("memory", Counter::NoMemory),
-    ("draining", Counter::Abandoned),
-    ("slow", Counter::TooSlow),
-    ("malformed", Counter::Malformed),
+/// The reasons for which requests are refused; together they are all of `Counter::Refused`.
+const REASONS: [Counter; 6] = [
+    Counter::QueueFull,
+    Counter::Expired,
+    Counter::TooManyConnections,
+    Counter::NoMemory,
+    Counter::TooSlow,
+    Counter::Malformed,
 ];
 
-/// The answer to `/metrics`.
+/// The response to `/metrics`.
 pub(super) fn response(watch: &Watch) -> Response {
     let snapshot = watch.observed.snapshot();
     let minute = watch.history().minute(&snapshot);
@@ -59,12 +61,12 @@ pub(super) fn response(watch: &Watch) -> Response {
         Ok(()) => Response::ok(prometheus_text::CONTENT_TYPE, text),
         Err(fmt::Error) => {
             let status = crate::http::status::Status::INTERNAL_SERVER_ERROR;
-            Response::error(status, "The metrics could not be written.")
+            Response::error(status, "The metrics could not be formatted.")
         }
     }
 }
 
-/// What one scrape sees.
+/// The data of one scrape.
 #[derive(Debug)]
 struct Scrape {
     observed: Observer,
@@ -89,31 +91,33 @@ impl Scrape {
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let of = |counter| self.snapshot.get(counter);
         out.counter("requests_handled", "Requests that a handler answered", of(Counter::Handled))?;
-        let refusals = REFUSALS.map(|(reason, counter)| (reason, of(counter)));
-        let help = "Requests that were refused, or dropped when draining ended, by the reason";
-        out.counters("requests_refused", help, "reason", refusals)?;
+        let refused = REASONS.map(|counter| (counter.label(), of(counter)));
+        let help = "Requests that the server refused, by reason";
+        out.counters("requests_refused", help, "reason", refused)?;
+        let help = "Requests still queued at the drain timeout, dropped without a response";
+        out.counter("requests_abandoned", help, of(Counter::Abandoned))?;
         let classes = [("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)];
         let classes = classes.map(|(label, class)| (label, self.snapshot.responses(class)));
-        out.counters("responses", "Responses, by the class of their status", "class", classes)?;
-        let help = "Requests dropped since their client had gone";
+        out.counters("responses", "Responses, by status class", "class", classes)?;
+        let help = "Requests dropped because their client had closed its connection";
         out.counter("requests_gone", help, of(Counter::Gone))?;
-        out.counter("handler_panics", "Panics of the handler", of(Counter::Panics))?;
-        let help = "Requests that came into the system: queued, or gone on with";
+        out.counter("handler_panics", "Handlers that panicked", of(Counter::Panics))?;
+        let help = "Requests that entered the system: queued, or pipelined and taken directly";
         out.counter("arrivals", help, self.snapshot.arrivals())?;
-        let help = "Requests that left the system: answered, refused or given up";
+        let help = "Requests that left the system: answered, refused by a worker, or dropped";
         out.counter("departures", help, self.snapshot.departures())
     }
 
     fn times(&self, out: &mut Out<'_, '_>) -> fmt::Result {
-        let Snapshot { wait, service, head, write, .. } = &self.snapshot;
-        let help = "From queued to taken by a worker";
-        out.histogram("queue_wait", help, wait)?;
-        let help = "From taken by a worker to let go of";
+        let Snapshot { queue_wait, service, head_read, response_write, .. } = &self.snapshot;
+        let help = "Time from queued to taken by a worker";
+        out.histogram("queue_wait", help, queue_wait)?;
+        let help = "Time from taken by a worker to released by it, of handled requests";
         out.histogram("service", help, service)?;
-        let help = "From the first byte of a request head to its last";
-        out.histogram("head_read", help, head)?;
-        let help = "From the start of a response to its last byte";
-        out.histogram("response_write", help, write)
+        let help = "Time from the first byte of a request head to its last";
+        out.histogram("head_read", help, head_read)?;
+        let help = "Time from the start of a response to its last byte";
+        out.histogram("response_write", help, response_write)
     }
 
     fn workers(&self, out: &mut Out<'_, '_>) -> fmt::Result {
@@ -123,7 +127,7 @@ impl Scrape {
             let spent = workers.iter().map(|worker| worker.spent(activity).as_secs_f64());
             (activity.label(), ConstCounter::new(spent.sum::<f64>()))
         });
-        let help = "Time that workers spent, by what they did";
+        let help = "Time that workers spent, by activity";
         let (texts, unit) = (("worker", help), Some(&Unit::Seconds));
         out.labelled(texts, unit, MetricType::Counter, "activity", spent)?;
         let replaced = self.snapshot.get(Counter::WorkersReplaced);
@@ -132,31 +136,33 @@ impl Scrape {
 
     fn queues(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let queue = &self.snapshot.queue;
-        out.gauge("queue_requests", "Requests that wait for a worker", queue.waiting as f64)?;
-        out.gauge("queue_bound_requests", "Requests that may wait", queue.bound as f64)?;
-        let help = "The most requests that ever waited";
+        let help = "Requests that wait for a worker";
+        out.gauge("queue_waiting_requests", help, queue.waiting as f64)?;
+        let help = "Largest number of requests that may wait for a worker";
+        out.gauge("queue_bound_requests", help, queue.bound as f64)?;
+        let help = "Largest number of requests that have waited so far";
         out.gauge("queue_high_water_requests", help, queue.high_water as f64)?;
         let oldest = queue.oldest.unwrap_or_default().as_secs_f64();
-        let help = "How long the oldest waiting request has waited";
+        let help = "Time that the oldest waiting request has waited";
         out.gauge_of("queue_oldest", help, &Unit::Seconds, oldest)?;
         let Some(accept) = self.snapshot.accept_queue else { return Ok(()) };
-        let help = "Connections that the kernel holds to be accepted";
-        out.gauge("accept_queue_connections", help, accept.waiting as f64)?;
-        let help = "Connections that the kernel may hold to be accepted";
-        out.gauge("accept_queue_bound_connections", help, accept.most as f64)
+        let help = "Connections in the kernel that wait to be accepted";
+        out.gauge("accept_queue_waiting_connections", help, accept.waiting as f64)?;
+        let help = "Largest number of connections that may wait to be accepted";
+        out.gauge("accept_queue_bound_connections", help, accept.bound as f64)
     }
 
     fn memory(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let state = &self.snapshot.memory;
         let held = MemoryUse::ALL.iter().zip(state.held);
         let held = held.map(|(of, held)| (of.label(), ConstGauge::new(held as f64)));
-        let help = "Memory that is held for clients, by what for";
+        let help = "Memory held for clients, by use";
         let texts = ("memory_held", help);
         out.labelled(texts, Some(&Unit::Bytes), MetricType::Gauge, "use", held)?;
-        let help = "Memory that may be held for clients";
-        out.gauge_of("memory_bound", help, &Unit::Bytes, state.most as f64)?;
-        let help = "Times that something was refused as it did not fit the memory";
-        out.counter("memory_refusals", help, state.refused)
+        let help = "Largest amount of memory that may be held for clients";
+        out.gauge_of("memory_bound", help, &Unit::Bytes, state.bound as f64)?;
+        let help = "Claims of memory that were refused because they exceeded the bound";
+        out.counter("memory_claims_refused", help, state.refused)
     }
 
     fn connections(&self, out: &mut Out<'_, '_>) -> fmt::Result {
@@ -164,14 +170,18 @@ impl Scrape {
         let phases = ConnectionPhase::ALL.iter();
         let phases =
             phases.map(|&of| (of.label(), ConstGauge::new(snapshot.connections(of) as f64)));
-        let texts = ("connections", "Open connections, by their phase");
+        let texts = ("connections", "Open connections, by phase");
         out.labelled(texts, None, MetricType::Gauge, "phase", phases)?;
-        let most = self.observed.config().max_connections;
-        out.gauge("connections_bound", "Connections that may be open", most as f64)?;
+        let bound = self.observed.config().max_connections;
+        out.gauge(
+            "connections_bound",
+            "Largest number of connections that may be open",
+            bound as f64,
+        )?;
         let accepted = snapshot.get(Counter::Accepted);
-        out.counter("connections_accepted", "Connections that were accepted", accepted)?;
+        out.counter("connections_accepted", "Connections accepted", accepted)?;
         let closed = CloseReason::ALL.iter().map(|&of| (of.label(), snapshot.closed(of)));
-        let help = "Connections that ended, by the reason";
+        let help = "Connections closed, by reason";
         out.counters("connections_closed", help, "reason", closed)?;
         let received = snapshot.get(Counter::BytesReceived);
         out.counter_of("received", "Bytes read from clients", &Unit::Bytes, received)?;
@@ -179,25 +189,26 @@ impl Scrape {
         out.counter_of("sent", "Bytes sent to clients, heads included", &Unit::Bytes, sent)
     }
 
-    /// What Prometheus can derive as well, but whoever looks at the text cannot.
+    /// Figures over the last minute. Prometheus could derive them, but a person who reads the text
+    /// could not.
     fn saturation(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let minute = &self.minute;
-        let help = "Share of their time that the workers had a job, over the last minute";
+        let help = "Share of the workers' time that they had a job, over the last minute";
         out.gauge_of("utilisation", help, &Unit::Ratios, minute.utilisation.total())?;
         if let Some(capacity) = minute.capacity {
-            let help = "Requests a second that the workers carry, over the last minute";
+            let help = "Workers divided by the mean service time, over the last minute";
             out.gauge("capacity_requests_per_second", help, capacity)?;
         }
-        if let Some(headroom) = minute.headroom() {
-            let help = "Capacity over offered load, over the last minute";
-            out.gauge_of("headroom", help, &Unit::Ratios, headroom)?;
+        if let Some(load) = minute.load() {
+            let help = "Offered rate divided by capacity, over the last minute";
+            out.gauge_of("load", help, &Unit::Ratios, load)?;
         }
-        if let Some(wait) = minute.expected_wait {
-            let help = "Mean queue wait that theory expects of the last minute's load";
+        if let Some(wait) = minute.expected_queue_wait {
+            let help = "Mean queue wait that theory expects for the load of the last minute";
             out.gauge_of("expected_queue_wait", help, &Unit::Seconds, wait.as_secs_f64())?;
         }
         if let Some(little) = minute.little {
-            let help = "How far Little's law was from holding over the last minute";
+            let help = "Relative difference of both sides of Little's law, over the last minute";
             out.gauge_of("little_residual", help, &Unit::Ratios, little.residual())?;
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! What operators ask a server: metrics, health, the live page, from a port of its own.
+//! Metrics, health and the live page for operators, on a port of their own.
 //!
-//! It is a second, one-worker [`Server`] with a handler of its own, so it answers while the pool
-//! that it tells of is saturated, and until that one has ended.
+//! They are served by a second [`Server`] with one worker, so that they answer while the observed
+//! pool is saturated, and until it has ended.
 
 mod history;
 mod hosts;
@@ -17,6 +17,7 @@ use crate::config::{self, AccessLog, Config};
 use crate::handler::{Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
+use crate::lock::lock;
 use crate::memory::Memory;
 use crate::server::{Observer, Server, StartError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -25,17 +26,17 @@ use hosts::Hosts;
 use sampler::Sampler;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What the admin address answers to.
+/// The methods of the admin endpoints.
 const ALLOW: &str = "GET, HEAD";
 
-/// What is said to who asks for another machine's name.
-const STRANGE_NAME: &str = "This page answers to no such host name, so that no other site can read \
-it through a browser. Ask for it by its IP address, as localhost, or by this machine's name; for \
-another name start the server with --admin-host NAME.";
+/// The explanation for requests with an unknown host name.
+const UNKNOWN_HOST: &str = "This server does not answer to this host name, so that other sites \
+cannot read its data through a browser (DNS rebinding). Use its IP address, localhost, or the \
+machine's host name; to allow another name, start the server with --admin-host NAME.";
 
-/// The running admin side of a server. Dropping it ends it.
+/// The running admin server of a server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Admin {
     server: Server,
@@ -43,13 +44,13 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves the figures of a server on `listen`, to those who ask for an address, `localhost` or
-    /// this machine's name.
+    /// Serves the figures of a server on `listen`. It answers requests whose host is an IP address,
+    /// `localhost`, or this machine's name.
     pub fn start(listen: Vec<SocketAddr>, observed: Observer) -> Result<Self, StartError> {
         Self::start_named(listen, &[], observed)
     }
 
-    /// The same, also to those who ask for one of `names`: host names without a port.
+    /// Like [`Admin::start`], and answers to the host names in `names`, too. They have no port.
     pub fn start_named(
         listen: Vec<SocketAddr>,
         names: &[String],
@@ -63,7 +64,7 @@ impl Admin {
             access_log: AccessLog::Off,
             write_timeout: config::ADMIN_WRITE_TIMEOUT,
             drain_timeout: config::ADMIN_DRAIN_TIMEOUT,
-            // Of its own, so that it answers while the pool's is used up.
+            // A budget of its own, so that it answers when the pool's is used up.
             memory: Memory::new(config::MEMORY_LEAST),
             http09: false,
             ..Config::default()
@@ -73,18 +74,18 @@ impl Admin {
         Ok(Self { server, _sampler: Sampler::start(watch)? })
     }
 
-    /// The addresses it listens on, with their real ports.
+    /// The addresses that it listens on, with their actual ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()
     }
 }
 
-/// A server that is watched, and what was seen of it.
+/// The observed server and its recent history.
 #[derive(Debug)]
 struct Watch {
     observed: Observer,
     history: Mutex<History>,
-    /// The date of its start, which tells one run from the next.
+    /// The date of its start, which distinguishes one run from the next.
     started: String,
 }
 
@@ -101,13 +102,12 @@ impl Watch {
         }
     }
 
-    /// The history is whole at every moment, so a panic elsewhere cannot have spoiled it.
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 }
 
-/// Each path and its answer.
+/// Answers each path.
 #[derive(Debug)]
 struct Routes {
     watch: Arc<Watch>,
@@ -126,14 +126,17 @@ impl Handler for Routes {
 
 /// Answers a request for the endpoint of this name.
 fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) -> Response {
-    // Health tells nothing, and who looks after it sends what name it likes.
+    // Health reveals no data, and health checkers send any host name.
     let is_health = matches!(endpoint, b"healthz" | b"readyz");
     if !is_health && !hosts.admit(request) {
-        return Response::error(Status::MISDIRECTED_REQUEST, STRANGE_NAME);
+        return Response::error(Status::MISDIRECTED_REQUEST, UNKNOWN_HOST);
     }
     if !matches!(request.method, Method::Get | Method::Head) {
-        return Response::error(Status::METHOD_NOT_ALLOWED, "Here is only to look at.")
-            .with_known_field("Allow", ALLOW);
+        return Response::error(
+            Status::METHOD_NOT_ALLOWED,
+            "This endpoint is read-only: use GET or HEAD.",
+        )
+        .with_known_field("Allow", ALLOW);
     }
     let response = match endpoint {
         b"" => page::response(),
@@ -142,17 +145,17 @@ fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) 
         b"healthz" => plain(Status::OK, "alive\n"),
         b"readyz" => readiness(&watch.observed),
         _ => {
-            let known = "Here are /, /metrics, /stats.json, /healthz and /readyz.";
+            let known = "The endpoints are /, /metrics, /stats.json, /healthz and /readyz.";
             Response::error(Status::NOT_FOUND, known)
         }
     };
-    // Figures of a moment are of no use a moment later.
+    // The figures are outdated a moment later.
     response
         .with_known_field("Cache-Control", "no-store")
         .with_known_field("X-Content-Type-Options", "nosniff")
 }
 
-/// Whether a load balancer should send requests here.
+/// Whether a load balancer should send requests to the observed server.
 fn readiness(observed: &Observer) -> Response {
     if !observed.is_ready() {
         plain(Status::SERVICE_UNAVAILABLE, "stopping\n")

@@ -1,23 +1,42 @@
 "use strict";
 
-const EVERY = 500;          // Milliseconds between two looks.
-const PATIENCE = 3000;      // A server that does not answer for this long is lost.
-const LANES = 64;           // More workers than this are counted, not drawn.
-const PARTS = ["parse", "delay", "respond"];
-const NAMES = {
-  idle: "idle", reading_head: "sending a request", queued: "waiting for a worker",
-  in_service: "in service", flushing: "reading a response", reading_body: "sending a body",
-  lingering: "ending",
+const INTERVAL = 500;       // Milliseconds between two requests for data.
+const TIMEOUT = 3000;       // Milliseconds without a response until the server counts as lost.
+const LANES = 64;           // At most this many workers are drawn.
+const ACTIVITIES = ["parse", "handle", "respond"];
+const PHASES = {
+  idle: "open, no request in progress",
+  reading_head: "part of a request head has arrived",
+  queued: "a complete request head waits for a worker",
+  in_service: "a worker has it",
+  flushing: "the response waits for the client to read it",
+  reading_body: "part of a request body has arrived",
+  lingering: "the last response is written, and the client has not closed the connection yet",
 };
-const MOOD = {
-  "idle": "", "at ease": "good", "close to saturation": "close",
+const COUNTERS = {
+  accepted: "connections accepted",
+  handled: "requests that a handler answered",
+  refused: "requests that the server refused, for one of the next six reasons",
+  queue_full: "refused: the queue was full",
+  expired: "refused: they waited in the queue for longer than the queue timeout",
+  too_many_connections: "refused: their address had too many connections",
+  no_memory: "refused: there was no memory for the request or its response",
+  too_slow: "refused: part of the request did not arrive in time",
+  malformed: "refused: what arrived is not a request that this server accepts",
+  abandoned: "requests still queued at the drain timeout, dropped without a response",
+  gone: "requests dropped because their client had closed its connection",
+  panics: "handlers that panicked",
+};
+const COLOURS = {
+  "idle": "", "normal": "good", "near saturation": "close",
   "overflowing": "close", "saturated": "bad",
 };
 
 const at = (id) => document.getElementById(id);
+const label = (word) => word.replaceAll("_", " ");
 const say = (id, text) => {
   const place = at(id);
-  // What has not changed is not said again, to eyes or to screen readers.
+  // Unchanged text is not set again, so that screen readers do not repeat it.
   if (place.textContent !== text) place.textContent = text;
 };
 
@@ -57,10 +76,10 @@ function element(name, className, parent) {
 
 function lane(row, worker, before) {
   const since = before && worker.spent;
-  const spent = PARTS.map((part) => (since ? worker.spent[part] - before.spent[part] : 0));
+  const spent = ACTIVITIES.map((of) => (since ? worker.spent[of] - before.spent[of] : 0));
   const all = since ? spent.reduce((sum, one) => sum + one, worker.spent.idle - before.spent.idle) : 0;
   row.className = "lane " + worker.activity;
-  PARTS.forEach((part, at) => {
+  ACTIVITIES.forEach((_, at) => {
     row.children[1].children[at].style.width = all > 0 ? (100 * spent[at]) / all + "%" : "0";
   });
   row.children[2].textContent = worker.activity;
@@ -74,15 +93,15 @@ function lanes(workers, before) {
     const row = element("div", "lane idle", place);
     element("span", "number", row).textContent = place.children.length;
     const bar = element("span", "bar", row);
-    PARTS.forEach((part) => element("span", part, bar));
+    ACTIVITIES.forEach((of) => element("span", of, bar));
     element("span", "state", row);
   }
   for (let worker = 0; worker < shown; worker += 1) {
     lane(place.children[worker], workers[worker], before && before[worker]);
   }
   const busy = workers.filter((worker) => worker.activity !== "idle").length;
-  const rest = workers.length > shown ? `; ${workers.length - shown} are not drawn` : "";
-  say("lanes-text", `${busy} of ${workers.length} have a request${rest}`);
+  const rest = workers.length > shown ? `, ${workers.length - shown} not shown` : "";
+  say("lanes-text", `${busy} of ${workers.length} busy${rest}`);
 }
 
 function chart(points) {
@@ -90,11 +109,11 @@ function chart(points) {
   const [width, height] = [600, 100];
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const last = points.length ? points[points.length - 1] : { at: 0, capacity: null };
-  const loads = points.flatMap((point) => [point.offered, point.served, point.refused]);
+  const loads = points.flatMap((point) => [point.offered, point.handled, point.shed]);
   const load = Math.max(0, ...loads);
-  // A ceiling that is far above what is offered would flatten all the rest.
-  const ceiling = last.capacity !== null && last.capacity <= 4 * load ? last.capacity : null;
-  const top = 1.1 * Math.max(load, ceiling || 0) || 1;
+  // A capacity far above the offered rate would flatten the curves.
+  const capacity = last.capacity !== null && last.capacity <= 4 * load ? last.capacity : null;
+  const top = 1.1 * Math.max(load, capacity || 0) || 1;
   const x = (point) => width - (last.at - point.at) * (width / 60);
   const y = (rate) => (height - 1) * (1 - rate / top);
   const shape = (name, of) => {
@@ -107,18 +126,18 @@ function chart(points) {
     points: points.map((point) => `${x(point).toFixed(1)},${y(point[key]).toFixed(1)}`).join(" "),
   });
   const level = (name, height) => shape("line", { class: name, x1: 0, x2: width, y1: height, y2: height });
-  const parts = [level("base", height - 1), curve("refused"), curve("offered"), curve("served")];
-  if (ceiling !== null) parts.push(level("ceiling", y(ceiling)));
+  const parts = [level("base", height - 1), curve("shed"), curve("offered"), curve("handled")];
+  if (capacity !== null) parts.push(level("capacity", y(capacity)));
   picture.replaceChildren(...parts);
   say("chart-top", `${number(top)}/s`);
-  const label = at("chart-ceiling");
-  label.hidden = ceiling === null;
-  if (ceiling !== null) {
-    label.style.top = `${y(ceiling)}%`;
-    say("chart-ceiling", `${number(ceiling)}/s`);
+  const mark = at("chart-capacity");
+  mark.hidden = capacity === null;
+  if (capacity !== null) {
+    mark.style.top = `${y(capacity)}%`;
+    say("chart-capacity", `${number(capacity)}/s`);
   }
-  const most = last.capacity === null ? "" : `; the most is ${number(last.capacity)}`;
-  say("chart-text", `the last minute, up to ${number(load)} a second${most}`);
+  const known = last.capacity === null ? "" : `, capacity ${number(last.capacity)}/s`;
+  say("chart-text", `peak ${number(load)}/s${known}`);
 }
 
 function meter(bar, part) {
@@ -129,23 +148,23 @@ function meter(bar, part) {
 function queues(stats) {
   const { queue, accept_queue: kernel } = stats;
   meter("queue-bar", queue.waiting / Math.max(1, queue.bound));
-  const oldest = queue.oldest === null ? "" : `; the oldest for ${time(queue.oldest)}`;
-  say("queue-text", `${queue.waiting} of ${queue.bound} wait for a worker${oldest}; ` +
-    `${queue.high_water} at the most so far`);
-  meter("kernel-bar", kernel === null ? 0 : kernel.waiting / kernel.most);
-  say("kernel-text", kernel === null ? "The kernel does not tell how many wait to be accepted"
-    : `${kernel.waiting} of ${kernel.most} wait in the kernel to be accepted`);
+  const oldest = queue.oldest === null ? "" : `, the oldest for ${time(queue.oldest)}`;
+  say("queue-text", `Queue: ${queue.waiting} of ${queue.bound} requests waiting${oldest}; ` +
+    `high water ${queue.high_water}`);
+  meter("kernel-bar", kernel === null ? 0 : kernel.waiting / kernel.bound);
+  say("kernel-text", kernel === null ? "Accept queue: not reported by this system"
+    : `Accept queue: ${kernel.waiting} of ${kernel.bound} connections waiting`);
 }
 
 const mebibytes = (bytes) => number(bytes / 1048576);
 
-function memory({ held, most, refused, uses }) {
-  meter("memory-bar", held / most);
+function memory({ held, bound, refused, uses }) {
+  meter("memory-bar", held / bound);
   const largest = Object.entries(uses).filter(([, bytes]) => bytes > 0)
     .sort(([, one], [, other]) => other - one).slice(0, 3)
-    .map(([of, bytes]) => `${of} ${mebibytes(bytes)}`).join(", ");
-  say("memory-text", `${mebibytes(held)} of ${mebibytes(most)} MiB of memory are held ` +
-    `(${largest || "nothing"}); ${refused} times something did not fit`);
+    .map(([of, bytes]) => `${label(of)} ${mebibytes(bytes)}`).join(", ");
+  say("memory-text", `Memory: ${mebibytes(held)} of ${mebibytes(bound)} MiB held` +
+    `${largest && ` (${largest})`}; ${refused} claims refused`);
 }
 
 function rows(place, wanted) {
@@ -154,50 +173,67 @@ function rows(place, wanted) {
     const row = element("tr", "", body);
     element("th", "", row).scope = "row";
   }
-  wanted.forEach(([name, ...values], index) => {
+  wanted.forEach(([name, title, ...values], index) => {
     const row = body.children[index];
     row.children[0].textContent = name;
+    row.children[0].title = title;
     while (row.children.length <= values.length) element("td", "", row);
     values.forEach((value, at) => { row.children[at + 1].textContent = value; });
   });
 }
 
 function law(little) {
-  if (little === null) return "Little's law: no request has left in the last minute";
+  if (little === null) return "Little's law: no request left the system in the last minute";
   const product = little.rate * little.time;
-  return `Little's law: ${number(little.in_system)} in the system, ${number(little.rate)}/s x ` +
-    `${time(little.time)} = ${number(product)}; they differ by ${(100 * little.residual).toFixed(1)} %`;
+  return `Little's law: ${number(little.in_system)} requests in the system; arrival rate x time in ` +
+    `system = ${number(little.rate)}/s x ${time(little.time)} = ${number(product)}; ` +
+    `difference ${percent(little.residual)}`;
+}
+
+function counters(totals) {
+  const place = at("totals");
+  for (const [of, title] of Object.entries(COUNTERS)) {
+    const id = "total-" + of;
+    if (!at(id)) {
+      const row = element("div", "", place);
+      row.title = title;
+      element("dt", "", row).textContent = label(of);
+      element("dd", "", row).id = id;
+    }
+    say(id, String(totals[of]));
+  }
 }
 
 function show(stats, before) {
   const { now, minute, totals } = stats;
   say("sentence", stats.ready ? stats.sentence : "stopping: " + stats.sentence);
   say("condition", stats.ready ? stats.condition : "stopping");
-  at("dot").className = "dot " + (stats.ready ? MOOD[stats.condition] : "close");
+  at("dot").className = "dot " + (stats.ready ? COLOURS[stats.condition] : "close");
   say("host", `${location.host}, version ${stats.version}`);
-  say("served", number(now.served));
-  say("refused", number(now.refused));
+  say("handled", number(now.handled));
+  say("shed", number(now.shed));
   say("utilisation", percent(now.utilisation.total));
   say("capacity", number(now.capacity));
-  const over = now.headroom !== null && now.headroom < 1;
-  say("headroom", now.headroom === null ? "-" : number(over ? 1 / now.headroom : now.headroom) + "x");
-  say("headroom-text", over ? "the most is asked for" : "to saturation");
+  say("load", now.load === null ? "-" : percent(now.load));
   chart(stats.history);
   lanes(stats.workers, before && before.workers);
   queues(stats);
   memory(stats.memory);
-  const { open, most, phases } = stats.connections;
-  const counts = Object.keys(NAMES).map((phase) => [NAMES[phase], String(phases[phase])]);
-  rows("phases", [["open", `${open} of ${most}`], ...counts]);
-  const line = (name, of) => [name, ...["mean", "p50", "p90", "p99"].map((key) => time(of[key])), String(of.count)];
-  rows("times", [line("queue wait", minute.wait), line("service", minute.service)]);
-  say("expected", minute.expected_wait === null
-    ? "Theory has no mean queue wait for this: too little to go by, or too much to be steady"
-    : `Theory expects a mean queue wait of ${time(minute.expected_wait)}; it was ${time(minute.wait.mean)}`);
+  const { open, bound, phases } = stats.connections;
+  const counts = Object.entries(PHASES).map(([of, title]) => [label(of), title, String(phases[of])]);
+  rows("phases", [["open", "connections in any phase", `${open} of ${bound}`], ...counts]);
+  const line = (name, title, of) =>
+    [name, title, ...["mean", "p50", "p90", "p99"].map((key) => time(of[key])), String(of.count)];
+  rows("times", [
+    line("queue wait", "from queued to taken by a worker", minute.queue_wait),
+    line("service", "from taken by a worker to released by it", minute.service),
+  ]);
+  say("expected", minute.expected_queue_wait === null
+    ? "Expected queue wait (Allen-Cunneen): unknown (too few requests, or not below capacity)"
+    : `Expected queue wait (Allen-Cunneen): mean ${time(minute.expected_queue_wait)}; ` +
+      `measured: ${time(minute.queue_wait.mean)}`);
   say("little", law(minute.little));
-  say("totals", `${totals.handled} served, ${totals.queue_full} refused by a full queue, ` +
-    `${totals.expired} waited too long, ${totals.too_many_connections} had too many connections, ` +
-    `${totals.panics} panics; ${totals.accepted} connections`);
+  counters(totals);
   say("uptime", `up for ${age(stats.uptime)}, since ${stats.started.slice(0, 19).replace("T", " ")} UTC`);
 }
 
@@ -207,17 +243,17 @@ let seen = Date.now();
 
 async function ask() {
   try {
-    const options = { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) };
+    const options = { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) };
     const answer = await fetch("stats.json", options);
     return answer.ok ? await answer.json() : null;
   } catch (error) {
-    // No server, or none that finishes what it says: to whoever looks it is the same.
+    // There is no server, or its response did not arrive completely.
     return null;
   }
 }
 
 async function look() {
-  setTimeout(look, EVERY);
+  setTimeout(look, INTERVAL);
   if (asking) return;
   asking = true;
   const stats = await ask();
@@ -225,13 +261,13 @@ async function look() {
   if (stats === null) {
     document.body.className = "lost";
     at("contact").hidden = false;
-    say("lost", "Lost the server.");
-    say("since", `No answer for ${Math.round((Date.now() - seen) / 1000)} s; asking again.`);
+    say("lost", "Connection lost.");
+    say("since", `No response for ${Math.round((Date.now() - seen) / 1000)} s; retrying.`);
     return;
   }
-  // Another version may have other figures, and has a page that fits them.
+  // Another version may report other figures, and brings a page that fits them.
   if (latest !== null && latest.version !== stats.version) location.reload();
-  // A server that was started anew has nothing to compare with.
+  // After a restart, the former data is of another run.
   const same = latest !== null && latest.started === stats.started;
   const before = same ? latest : null;
   latest = stats;

@@ -1,4 +1,4 @@
-//! The live page: its markup, style and script, put into one.
+//! The live page: markup, style and script in one document.
 
 use crate::handler::Response;
 
@@ -6,11 +6,11 @@ const MARKUP: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page asks nobody but its own server for anything, whatever might be put into it.
+/// The page may load data from its own server only.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'";
 
-/// The answer to `/`.
+/// The response to `/`.
 pub(super) fn response() -> Response {
     let page = MARKUP.replacen("/* style */", STYLE, 1).replacen("/* script */", SCRIPT, 1);
     Response::ok("text/html; charset=utf-8", page)

@@ -1,4 +1,4 @@
-//! The whole snapshot as JSON, for programs and for the live page.
+//! The snapshot and the figures as JSON, for programs and for the live page.
 
 use super::Watch;
 use super::history::Point;
@@ -10,10 +10,10 @@ use crate::server::Observer;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The answer to `/stats.json`. Times are in seconds, rates in requests a second.
+/// The response to `/stats.json`. Times are in seconds, rates in requests per second.
 pub(super) fn response(watch: &Watch) -> Response {
     let observed = &watch.observed;
-    // In this order, so that no sample is newer than the snapshot.
+    // The history is locked before the snapshot is taken, so that no sample is newer.
     let history = watch.history();
     let snapshot = observed.snapshot();
     let (now, minute) = (history.now(&snapshot), history.minute(&snapshot));
@@ -37,7 +37,7 @@ pub(super) fn response(watch: &Watch) -> Response {
         },
         "accept_queue": snapshot.accept_queue.map(|queue| json!({
             "waiting": queue.waiting,
-            "most": queue.most,
+            "bound": queue.bound,
         })),
         "memory": memory(&snapshot),
         "connections": connections(&snapshot, observed),
@@ -69,22 +69,22 @@ fn worker(times: &WorkerTimes) -> Value {
     })
 }
 
-/// In bytes.
+/// Memory held for clients, in bytes.
 fn memory(snapshot: &Snapshot) -> Value {
     let state = &snapshot.memory;
     let held = MemoryUse::ALL.iter().zip(state.held).map(|(of, held)| (of.label(), held));
     json!({
         "held": state.held_in_all(),
-        "most": state.most,
+        "bound": state.bound,
         "refused": state.refused,
         "uses": object(held),
     })
 }
 
 fn connections(snapshot: &Snapshot, observed: &Observer) -> Value {
-    let (open, most) = (observed.open_connections(), observed.config().max_connections);
+    let (open, bound) = (observed.open_connections(), observed.config().max_connections);
     let phases = ConnectionPhase::ALL.iter().map(|&of| (of.label(), snapshot.connections(of)));
-    json!({ "open": open, "most": most, "phases": object(phases) })
+    json!({ "open": open, "bound": bound, "phases": object(phases) })
 }
 
 fn totals(snapshot: &Snapshot) -> Value {
@@ -103,21 +103,20 @@ fn figures(figures: &Figures) -> Value {
     json!({
         "elapsed": figures.elapsed.as_secs_f64(),
         "offered": figures.offered,
-        "served": figures.served,
-        "refused": figures.refused,
-        "limited": figures.limited,
-        "refused_share": figures.refused_share(),
+        "handled": figures.handled,
+        "shed": figures.shed,
+        "shed_share": figures.shed_share(),
+        "too_many_connections": figures.too_many_connections,
         "utilisation": {
             "total": utilisation.total(),
             "parse": utilisation.parse,
-            "delay": utilisation.delay,
+            "handle": utilisation.handle,
             "respond": utilisation.respond,
         },
         "capacity": figures.capacity,
         "load": figures.load(),
-        "headroom": figures.headroom(),
-        "wait": times(&figures.wait),
-        "expected_wait": seconds(figures.expected_wait),
+        "queue_wait": times(&figures.queue_wait),
+        "expected_queue_wait": seconds(figures.expected_queue_wait),
         "service": times(&figures.service),
         "little": little.map(|little| json!({
             "in_system": little.in_system,
@@ -142,8 +141,8 @@ fn point(point: &Point) -> Value {
     json!({
         "at": point.at.as_secs_f64(),
         "offered": point.offered,
-        "served": point.served,
-        "refused": point.refused,
+        "handled": point.handled,
+        "shed": point.shed,
         "utilisation": point.utilisation,
         "waiting": point.waiting,
         "capacity": point.capacity,

@@ -1,11 +1,12 @@
 //! `client`: fetches one file over HTTP/1.0 and prints the response as it is.
 
+mod cli;
+
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use cws::cli;
 use cws::client::{self, Fetch, Host, Outcome, RequestPath};
 
 /// The exit code of `--fail`, the one curl has for it.

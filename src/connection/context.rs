@@ -235,7 +235,7 @@ impl Context {
     /// Seconds after which another try makes sense: the time in which the workers get through
     /// the queue, and up to as much again by chance, so that not all come back at once.
     pub(super) fn retry_after(&self) -> u64 {
-        let service = self.recorder.mean_service().unwrap_or_default();
+        let service = self.recorder.mean_handle_time().unwrap_or_default();
         retry_after(self.waiting(), self.config.workers, service, fastrand::f64())
     }
 }

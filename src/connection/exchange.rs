@@ -109,7 +109,7 @@ impl Connection {
             waited: turn.taken.saturating_duration_since(queued),
             time_left: context.config.patience.map(|most| most.saturating_sub(queued.elapsed())),
         };
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         let request = match parse(head, &mut slots, context) {
             Ok(request) => request.with_body(&behind[..message.body], arrival),
             Err(fault) => {
@@ -135,8 +135,8 @@ impl Connection {
             record.user = request.field("Authorization").and_then(user_name);
             record.referer = owned(request.field("Referer"));
             record.user_agent = owned(request.field("User-Agent"));
-            record.queued = arrival.waited;
-            record.service = turn.taken.elapsed();
+            record.queue_wait = arrival.waited;
+            record.handle = turn.taken.elapsed();
         }
         turn.handled = true;
         self.input.consume(message.head + message.body);
@@ -181,7 +181,7 @@ fn ask<H: Handler>(
     context: &Context,
 ) -> Result<Answer, Wait> {
     let start = Instant::now();
-    context.recorder.enter(Activity::Delay, start);
+    context.recorder.enter(Activity::Handle, start);
     let mut handled = handler.answer(request);
     let made = Instant::now();
     context.recorder.enter(Activity::Respond, made);
@@ -189,7 +189,7 @@ fn ask<H: Handler>(
         return Err(wait);
     }
     let delay = made.saturating_duration_since(start);
-    context.recorder.served_in(delay);
+    context.recorder.handled_in(delay);
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
         // Many small ones do no harm before they are claimed; a large one must fit beforehand.

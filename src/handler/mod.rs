@@ -13,7 +13,6 @@ pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;
 pub use error::{Error, FieldError, IntoResponse};
-pub(crate) use response::escape_html;
 pub use response::{OWN_FIELDS, Response};
 
 use crate::http::request::Request;

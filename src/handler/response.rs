@@ -2,6 +2,7 @@
 
 use super::body::Body;
 use super::error::FieldError;
+use crate::html;
 use crate::http::fault::Fault;
 use crate::http::response::is_valid_field;
 use crate::http::status::Status;
@@ -79,7 +80,7 @@ impl Response {
     /// A small page that says what was wrong; `explanation` is plain text.
     pub fn error(status: Status, explanation: &str) -> Self {
         let (code, reason) = (status.code(), status.reason());
-        let explanation = escape_html(explanation);
+        let explanation = html::escape(explanation);
         let page = format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <title>{code} {reason}</title></head>\n\
@@ -181,21 +182,4 @@ impl Response {
     pub(crate) fn into_parts(self) -> (Vec<u8>, Bytes, Body) {
         (self.fields, self.prepared, self.body)
     }
-}
-
-/// Text that cannot become markup; control characters are shown as what they are.
-pub(crate) fn escape_html(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            control if control.is_control() => safe.extend(control.escape_default()),
-            other => safe.push(other),
-        }
-    }
-    safe
 }

@@ -151,7 +151,7 @@ mod tests {
 
     fn with<T>(method: &str, fields: &str, ask: impl Fn(&Request<'_>) -> T) -> T {
         let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         ask(&Request::parse(head.as_bytes(), &mut slots).expect("a good head"))
     }
 

@@ -15,9 +15,8 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub struct FieldSlots<'b>([Header<'b>; config::HEADER_FIELDS]);
 
-impl FieldSlots<'_> {
-    /// Room that nothing has taken yet.
-    pub const fn new() -> Self {
+impl Default for FieldSlots<'_> {
+    fn default() -> Self {
         Self([httparse::EMPTY_HEADER; config::HEADER_FIELDS])
     }
 }
@@ -329,7 +328,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(head: &str) -> Result<(Method, Version), Fault> {
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         Request::parse(head.as_bytes(), &mut slots).map(|r| (r.method, r.version))
     }
 
@@ -372,7 +371,7 @@ mod tests {
         ];
         for (version, fields, expected) in rows {
             let head = format!("GET / {}\r\n{fields}\r\n", version.as_str());
-            let mut slots = FieldSlots::new();
+            let mut slots = FieldSlots::default();
             let got = Request::parse(head.as_bytes(), &mut slots).map(|of| of.persistent);
             assert_eq!(got, Ok(expected), "{version:?} {fields:?}");
         }
@@ -415,7 +414,7 @@ mod tests {
 
     #[test]
     fn fields_are_found_in_any_case() {
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         let head = b"GET / HTTP/1.0\r\nAccept:  a \r\nACCEPT: b\r\n\r\n";
         let request = Request::parse(head, &mut slots).expect("a good head");
         assert_eq!(request.field("accept"), Some(&b"a"[..]));
@@ -441,7 +440,7 @@ mod tests {
         #[test]
         fn any_bytes_are_a_request_or_a_fault(pieces in prop::collection::vec(piece(), 0..12)) {
             let head = pieces.concat();
-            let mut slots = FieldSlots::new();
+            let mut slots = FieldSlots::default();
             match Request::parse(&head, &mut slots) {
                 Ok(request) => {
                     let hosts = request.fields_named("host").count();

@@ -44,7 +44,9 @@ impl ResponseHead<'_> {
             return;
         }
         into.extend_from_slice(self.version.as_str().as_bytes());
-        push(into, [b" ", &digits(self.status.code()), b" ", self.status.reason().as_bytes()]);
+        let mut number = itoa::Buffer::new();
+        let code = number.format(self.status.code()).as_bytes();
+        push(into, [b" ", code, b" ", self.status.reason().as_bytes()]);
         if self.server_field {
             push(into, [b"\r\nServer: ", SERVER.as_bytes()]);
         }
@@ -55,7 +57,7 @@ impl ResponseHead<'_> {
             _ if self.status.forbids_content() => {}
             Length::Known(length) => {
                 into.extend_from_slice(b"Content-Length: ");
-                push_decimal(into, length);
+                into.extend_from_slice(number.format(length).as_bytes());
                 into.extend_from_slice(b"\r\n");
             }
             Length::Chunked => into.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -73,24 +75,6 @@ fn push<const N: usize>(into: &mut Vec<u8>, parts: [&[u8]; N]) {
     for part in parts {
         into.extend_from_slice(part);
     }
-}
-
-fn digits(code: u16) -> [u8; 3] {
-    [code / 100, code / 10 % 10, code % 10].map(|digit| b'0' + digit as u8)
-}
-
-fn push_decimal(into: &mut Vec<u8>, mut number: u64) {
-    let mut buffer = [0; 20];
-    let mut at = buffer.len();
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    into.extend_from_slice(&buffer[at..]);
 }
 
 /// True where `name` and `value` make a field that cannot end early or start another.
@@ -160,15 +144,6 @@ mod tests {
             head(Version::Http11, Status::NOT_MODIFIED, false),
             format!("HTTP/1.1 304 Not Modified\r\n{server}\r\n")
         );
-    }
-
-    #[test]
-    fn decimals() {
-        for number in [0, 7, 10, 1234, u64::MAX] {
-            let mut bytes = Vec::new();
-            push_decimal(&mut bytes, number);
-            assert_eq!(bytes, number.to_string().into_bytes());
-        }
     }
 
     #[test]

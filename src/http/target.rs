@@ -3,6 +3,7 @@
 use super::Version;
 use super::fault::Fault;
 use core::net::Ipv6Addr;
+use percent_encoding::percent_decode;
 use std::num::NonZeroU16;
 
 /// A decoded path below some root: segments without `/`, without NUL, never empty, `.` or `..`.
@@ -97,29 +98,24 @@ impl DecodedPath {
 
 /// Appends one percent-decoded segment; refuses bad escapes, NUL and `/`.
 fn decode_segment(segment: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
-    let mut rest = segment;
-    while let [byte, tail @ ..] = rest {
-        let (decoded, tail) = match (byte, tail) {
-            (b'%', [high, low, tail @ ..]) => (hex(*high)? << 4 | hex(*low)?, tail),
-            (b'%', _) => return Err(Fault::Target),
-            (byte, tail) => (*byte, tail),
-        };
-        if decoded == 0 || decoded == b'/' {
-            return Err(Fault::Target);
-        }
-        into.push(decoded);
-        rest = tail;
+    if !segment.iter().any(|byte| matches!(byte, 0 | b'%')) {
+        into.extend_from_slice(segment);
+        return Ok(());
     }
-    Ok(())
+    // `percent_decode` leaves a bad escape as it is; here it is an error.
+    if !segment.split(|&byte| byte == b'%').skip(1).all(starts_with_two_digits) {
+        return Err(Fault::Target);
+    }
+    let start = into.len();
+    into.extend(percent_decode(segment));
+    match into[start..].iter().any(|byte| matches!(byte, 0 | b'/')) {
+        true => Err(Fault::Target),
+        false => Ok(()),
+    }
 }
 
-fn hex(digit: u8) -> Result<u8, Fault> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(Fault::Target),
-    }
+fn starts_with_two_digits(bytes: &[u8]) -> bool {
+    matches!(bytes, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }
 
 /// What a request line asks for.
@@ -245,7 +241,7 @@ fn name_length(bytes: &[u8]) -> usize {
         let rest = &bytes[at..];
         at += rest.iter().position(|&byte| !is_name_byte(byte)).unwrap_or(rest.len());
         match &bytes[at..] {
-            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
+            [b'%', digits @ ..] if starts_with_two_digits(digits) => at += 3,
             _ => return at,
         }
     }

@@ -1,4 +1,4 @@
-//! What a worker does from moment to moment, and how long it has done each thing.
+//! What a worker does, and how much time it has spent on each activity.
 
 use std::sync::atomic::{
     AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence,
@@ -10,24 +10,24 @@ use std::time::Duration;
 pub enum Activity {
     /// Waits for a job.
     Idle,
-    /// Makes a request of a head.
+    /// Parses a request head.
     Parse,
-    /// Is in the handler, and with that in the back-end's delay.
-    Delay,
-    /// Writes the response, or a refusal, and hands the connection on.
+    /// Runs the handler, and with it the back-end's delay.
+    Handle,
+    /// Writes the response or a refusal, and passes the connection on.
     Respond,
 }
 
 impl Activity {
-    /// Every value, in the order of a request's life.
-    pub const ALL: [Self; 4] = [Self::Idle, Self::Parse, Self::Delay, Self::Respond];
+    /// Every value, in the order in which a request meets them.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Parse, Self::Handle, Self::Respond];
 
-    /// The word that metrics and pages use.
+    /// The label in metrics, JSON and on the page.
     pub fn label(self) -> &'static str {
         match self {
             Self::Idle => "idle",
             Self::Parse => "parse",
-            Self::Delay => "delay",
+            Self::Handle => "handle",
             Self::Respond => "respond",
         }
     }
@@ -38,43 +38,43 @@ impl Activity {
 pub struct WorkerTimes {
     /// What it does now.
     pub activity: Activity,
-    /// For how long it has done so.
+    /// For how long it has been doing that.
     pub lasting: Duration,
     spent: [Duration; 4],
 }
 
 impl WorkerTimes {
-    /// All the time that it has spent on an activity, the present stretch included.
+    /// The time spent on an activity, including the current one.
     pub fn spent(&self, activity: Activity) -> Duration {
         self.spent[activity as usize]
     }
 
-    /// All the time that it had a job.
+    /// The time that it had a job.
     pub fn busy(&self) -> Duration {
         Activity::ALL[1..].iter().map(|&activity| self.spent(activity)).sum()
     }
 }
 
-/// The clock that one worker writes and anybody reads: a sequence lock whose sequence is the
-/// moment at which the present activity began.
+/// The clock that one worker writes and any thread reads: a sequence lock whose sequence number is
+/// the moment at which the current activity began.
 #[derive(Debug)]
 pub(super) struct ActivityClock {
     /// The activity in the two lowest bits, above them the nanosecond at which it began.
     current: AtomicU64,
-    /// Nanoseconds of each activity, the present stretch aside.
+    /// Nanoseconds spent on each activity, without the current one.
     spent: [AtomicU64; 4],
 }
 
-/// Stands in `current` while `spent` is being changed.
+/// The value of `current` while `spent` changes.
 const CHANGING: u64 = u64::MAX;
 
 impl ActivityClock {
-    /// A clock of a worker that has been idle from the beginning.
+    /// The clock of a worker that has been idle from the start.
     pub(super) fn new() -> Self {
         Self { current: AtomicU64::new(0), spent: [const { AtomicU64::new(0) }; 4] }
     }
 
-    /// Goes over to an activity at nanosecond `now`. Only the clock's own thread may call this.
+    /// Changes to an activity at nanosecond `now`. Only the worker itself may call this.
     pub(super) fn enter(&self, activity: Activity, now: u64) {
         let before = self.current.load(Relaxed);
         self.current.store(CHANGING, Relaxed);
@@ -84,19 +84,19 @@ impl ActivityClock {
         self.current.store(now << 2 | activity as u64, Release);
     }
 
-    /// What the worker does.
+    /// What the worker does now.
     pub(super) fn activity(&self) -> Activity {
         Activity::ALL[(self.current.load(Relaxed) & 3) as usize]
     }
 
-    /// The times up to nanosecond `now`, and what has ended since.
+    /// The times up to nanosecond `now`, and those of activities that have ended since.
     pub(super) fn read(&self, now: u64) -> WorkerTimes {
         loop {
             let before = self.current.load(Acquire);
             let mut spent: [u64; 4] = std::array::from_fn(|at| self.spent[at].load(Relaxed));
             fence(Acquire);
             if before == CHANGING || self.current.load(Relaxed) != before {
-                // The worker may have lost its processor in between: it needs it to go on.
+                // The worker may have been descheduled in the middle of a change.
                 std::thread::yield_now();
                 continue;
             }
@@ -119,7 +119,7 @@ mod tests {
         let clock = ActivityClock::new();
         for (activity, now) in [
             (Activity::Parse, 10),
-            (Activity::Delay, 11),
+            (Activity::Handle, 11),
             (Activity::Respond, 31),
             (Activity::Idle, 34),
             (Activity::Parse, 40),

@@ -1,4 +1,4 @@
-//! What is counted, and the words for it.
+//! What is counted, and its labels. Metrics, JSON, the live page and logs use these labels.
 
 macro_rules! counted {
     ($(#[$doc:meta])* $name:ident {
@@ -12,7 +12,7 @@ macro_rules! counted {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The word that logs and metrics use.
+            /// The label in metrics, JSON and logs.
             pub fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)* }
             }
@@ -23,67 +23,67 @@ macro_rules! counted {
 counted! {
     /// Why a connection ended. Every accepted connection ends for exactly one reason.
     CloseReason {
-        /// The response that asked for the end was written.
+        /// The response that ends the connection was written.
         Completed "completed"
-        /// The client ended its side between requests.
+        /// The client closed the connection between requests.
         PeerClosed "peer_closed"
-        /// The client ended its side, or the connection broke, within an exchange.
+        /// The client closed the connection, or it broke, during an exchange.
         PeerGone "peer_gone"
-        /// A request was refused by a fault or ended by its handler's panic, and that was written;
-        /// or its client had far too many connections.
+        /// The response to a refused request, or to one whose handler panicked, was written; or
+        /// the client had more than twice the connections that it may have.
         Refused "refused"
         /// No request came in time.
         IdleTimeout "idle_timeout"
-        /// The client took its response too slowly.
+        /// The client read its response too slowly.
         WriteTimeout "write_timeout"
-        /// There was no memory to hold its response for a client that does not read.
+        /// No memory was left to hold the response for a client that does not read.
         NoMemory "no_memory"
-        /// A file ended before its announced length, or could not be read.
+        /// The content ended before its announced length, or could not be read.
         BodyFailed "body_failed"
-        /// It was the longest idle one when a new client needed its place or its descriptor.
+        /// It was idle for longest when a new client needed its place or its descriptor.
         Evicted "evicted"
-        /// It had brought part of a request, or had taken nothing of its response for a while, when
-        /// a new client needed its place or its descriptor.
+        /// It had sent part of a request, or had read none of its response for a while, when a new
+        /// client needed its place or its descriptor.
         Displaced "displaced"
-        /// It was idle when the server stopped, and a last read found nothing.
+        /// It was idle when the server stopped, and a last read found no request.
         Drained "drained"
-        /// It was busy when the drain deadline came.
+        /// It was busy at the drain timeout.
         Cut "cut"
-        /// The system refused to watch it.
+        /// The system could not poll it.
         Unwatchable "unwatchable"
-        /// A panic of the server's own that it brought out.
+        /// The server itself panicked while it worked on it.
         Panicked "panicked"
     }
 }
 
 counted! {
-    /// What else is counted.
+    /// Requests, bytes and other events that are counted.
     Counter {
         /// Connections accepted.
         Accepted "accepted"
-        /// Requests taken by a worker and handled.
+        /// Requests that a handler answered, panics included.
         Handled "handled"
-        /// Requests refused by a fault: malformed, too late, too many. Every response is to a
-        /// request that was handled or refused.
+        /// Requests that the server refused itself, for one of the six reasons below. Every
+        /// response answers a request that was handled or refused.
         Refused "refused"
-        /// Of those refused: the queue was full.
+        /// Refused: the queue was full.
         QueueFull "queue_full"
-        /// Of those refused: they had waited too long.
+        /// Refused: they had waited in the queue for longer than the queue timeout.
         Expired "expired"
-        /// Of those refused: their address had too many connections.
+        /// Refused: their address had too many connections.
         TooManyConnections "too_many_connections"
-        /// Of those refused: there was no memory for the request or its response.
+        /// Refused: there was no memory for the request or its response.
         NoMemory "no_memory"
-        /// Of those refused: some of the request had not come in time.
+        /// Refused: part of the request did not arrive in time.
         TooSlow "too_slow"
-        /// Of those refused: what came was no request that this server takes.
+        /// Refused: what arrived is not a request that this server accepts.
         Malformed "malformed"
         /// Turns of a worker in which no handler answered: the request was malformed, or it waits
-        /// for what another does and comes again.
+        /// for another request's work and comes again.
         Unhandled "unhandled"
-        /// Requests that still waited at the drain deadline, and were dropped without an answer.
+        /// Requests still queued at the drain timeout, dropped without a response.
         Abandoned "abandoned"
-        /// Requests dropped because their client had gone.
+        /// Requests dropped because their client had closed its connection.
         Gone "gone"
         /// Handlers that panicked.
         Panics "panics"
@@ -91,27 +91,27 @@ counted! {
         WorkersReplaced "workers_replaced"
         /// Bytes read from clients.
         BytesReceived "bytes_received"
-        /// Bytes that the kernel took for clients, heads included.
+        /// Bytes written to clients, heads included.
         BytesSent "bytes_sent"
     }
 }
 
 counted! {
-    /// Where a connection is in its life.
+    /// What a connection is doing.
     ConnectionPhase {
-        /// Between requests.
+        /// It is open, and no request is in progress.
         Idle "idle"
-        /// Some bytes of a head have come.
+        /// Part of a request head has arrived.
         ReadingHead "reading_head"
-        /// A whole head waits for a worker.
+        /// A complete head waits for a worker.
         Queued "queued"
         /// A worker has it.
         InService "in_service"
-        /// A response waits for its client to read.
+        /// A response waits for its client to read it.
         Flushing "flushing"
-        /// Some of a request's body has come.
+        /// Part of a request body has arrived.
         ReadingBody "reading_body"
-        /// The last response is written; the client has yet to end its side.
+        /// The last response is written, and the client has not closed the connection yet.
         Lingering "lingering"
     }
 }

@@ -1,32 +1,31 @@
-//! A distribution of durations: quantiles to 1 %, mean and variation exactly.
+//! A distribution of durations: quantiles within 1 %, and the exact mean and variation.
 
+use super::moments::Moments;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
-/// Durations up to this one are told apart; longer ones count as this long.
+/// The longest duration that is told apart; longer ones count as this one.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Nanoseconds below which durations are not told apart.
+/// Resolution of short durations, in nanoseconds.
 const GRAIN: u64 = 1000;
 
 /// Significant decimal digits of a quantile.
 const DIGITS: u8 = 2;
 
-/// How long something took, over many times.
+/// Durations of one kind of event.
 #[derive(Debug, Clone)]
 pub struct Distribution {
     histogram: Histogram<u64>,
-    /// Nanoseconds.
-    sum: u128,
-    /// Squares of nanoseconds.
-    squares: u128,
+    moments: Moments,
 }
 
 impl Default for Distribution {
     fn default() -> Self {
         let longest = LONGEST.as_nanos() as u64;
         let histogram = Histogram::new_with_bounds(GRAIN, longest, DIGITS);
-        Self { histogram: histogram.expect("the bounds are constants"), sum: 0, squares: 0 }
+        let histogram = histogram.expect("the bounds are constants");
+        Self { histogram, moments: Moments::default() }
     }
 }
 
@@ -35,73 +34,69 @@ impl Distribution {
     pub fn record(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.histogram.saturating_record(nanos);
-        self.sum += u128::from(nanos);
-        self.squares = self.squares.saturating_add(u128::from(nanos).saturating_pow(2));
+        self.moments.record(nanos);
     }
 
-    /// Adds durations of zero, so many.
+    /// Adds `count` durations of zero.
     pub(super) fn record_zeros(&mut self, count: u64) {
         self.histogram.saturating_record_n(0, count);
+        self.moments.record_zeros(count);
     }
 
-    /// Adds all of another one.
+    /// Adds all durations of another distribution.
     pub fn add(&mut self, other: &Self) {
-        // Both have the same bounds, so no value is without a place.
+        // Both have the same bounds, so every value has a bucket.
         if let Err(error) = self.histogram.add(&other.histogram) {
             log::error!("cannot add up durations: {error:?}");
         }
-        self.sum += other.sum;
-        self.squares = self.squares.saturating_add(other.squares);
+        self.moments.add(other.moments);
     }
 
-    /// What has come since it was as `earlier`.
+    /// The durations that were added since `earlier`, a former state of this one.
     pub fn since(&self, earlier: &Self) -> Self {
         let mut rest = self.clone();
         if let Err(error) = rest.histogram.subtract(&earlier.histogram) {
             log::error!("cannot tell what is new among durations: {error:?}");
         }
-        rest.sum = self.sum.saturating_sub(earlier.sum);
-        rest.squares = self.squares.saturating_sub(earlier.squares);
+        rest.moments = self.moments.since(earlier.moments);
         rest
     }
 
     /// The number of durations.
     pub fn count(&self) -> u64 {
-        self.histogram.len()
+        self.moments.count()
     }
 
-    /// All of them together.
+    /// The sum of all durations.
     pub fn sum(&self) -> Duration {
-        from_nanos(self.sum)
+        from_nanos(self.moments.sum())
     }
 
-    /// The arithmetic mean; none without a duration.
+    /// The arithmetic mean; none if there are no durations.
     pub fn mean(&self) -> Option<Duration> {
-        Some(from_nanos(self.sum.checked_div(u128::from(self.count()))?))
+        Some(from_nanos(self.moments.sum().checked_div(u128::from(self.count()))?))
     }
 
-    /// The squared coefficient of variation, the variance over the square of the mean: 0 for
-    /// durations that are all alike, 1 for exponential ones. None without a duration.
+    /// The squared coefficient of variation: the variance divided by the square of the mean. It is
+    /// 0 for constant durations and 1 for exponential ones; none if there are no durations.
     pub fn squared_variation(&self) -> Option<f64> {
-        let mean = self.mean()?.as_secs_f64();
-        let mean_square = self.squares as f64 / 1e18 / self.count() as f64;
-        (mean > 0.0).then(|| (mean_square / mean.powi(2) - 1.0).max(0.0))
+        self.moments.squared_variation()
     }
 
-    /// The duration that the fraction `quantile` of all does not exceed; none without a duration.
+    /// The duration that a fraction `quantile` of all does not exceed; none if there are none.
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         let nanos = self.histogram.value_at_quantile(quantile);
         (self.count() > 0).then(|| Duration::from_nanos(nanos))
     }
 
-    /// The number of durations up to `most`, to the grain of the quantiles.
+    /// The number of durations up to `most`, at the resolution of the quantiles.
     pub fn count_up_to(&self, most: Duration) -> u64 {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         self.histogram.count_between(0, nanos)
     }
 }
 
-/// A duration of so many nanoseconds; no sum of durations here comes near the longest one.
+/// A duration of this many nanoseconds. No sum of durations here comes near the largest one.
 fn from_nanos(nanos: u128) -> Duration {
     const SECOND: u128 = 1_000_000_000;
     let seconds = u64::try_from(nanos / SECOND).unwrap_or(u64::MAX);

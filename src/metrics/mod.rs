@@ -1,22 +1,42 @@
-//! What the server measures: one shard a thread, written by that thread alone, added up when read.
+//! Measurements: one shard per thread, written by that thread alone; readers add the shards up.
 //!
 //! The terms are those of queueing theory:
 //!
-//! - A request is **in the system** from the moment it is queued (its head is whole) to the moment
-//!   its worker lets go of it. A pipelined request that a worker goes on with is queued and taken
-//!   in the same moment; one that waits for what another does comes again.
-//! - **Queue wait**: from queued to taken by a worker. **Service time**: from taken to let go of,
-//!   for requests that a handler answered; what a slow client has still to read then is no part
-//!   of it, and counts in the **write time**: from the start of a response to its last byte.
-//! - **Head time**: from the first byte of a request head to its last.
-//! - **Utilisation**: the time that workers had a job over all their time, W times the elapsed.
+//! - A request is **in the system** from the moment it is queued (its message is complete) to the
+//!   moment its worker releases it. A pipelined request that a worker continues with is queued and
+//!   taken in the same moment. A request that waits for another's work is queued again.
+//! - **Queue wait**: the time from queued to taken by a worker.
+//! - **Service time**: the time from taken to released, for requests that a handler answered. It
+//!   excludes what a slow client still has to read.
+//! - **Handle time**: the part of the service time that is spent in the handler.
+//! - **Response write time**: the time from the start of a response to its last byte.
+//! - **Head read time**: the time from the first byte of a request head to its last.
+//! - **Utilisation**: the time that workers had a job, divided by W times the elapsed time.
 //!
-//! Counting costs a store to a line of memory that no other thread writes. Times are recorded
-//! under the shard's own lock, which nobody else takes but a reader, for as long as it copies.
+//! Counting costs a store to a cache line that no other thread writes. Times are recorded under the
+//! shard's own lock. Only a reader competes for it, while it copies.
+//!
+//! # Floor plan
+//!
+//! Each file uses only those declared before it, and none uses what this one defines; a test
+//! checks it.
+//!
+//! - `moments`: sums over durations, with their mean and variation.
+//! - `distribution`: a histogram of durations.
+//! - `counters`: what is counted, and the labels.
+//! - `slots`: the place of each count in an array.
+//! - `activity`: what a worker does, and for how long.
+//! - `passage`: sums over arrivals and departures.
+//! - `snapshot`: all measurements at one moment.
+//! - `times`: the durations that one thread records, and adds to a snapshot.
+//! - this file: the shards, their recorders, and the reader that adds them up.
 
-mod activity;
-mod counters;
+mod moments;
 mod distribution;
+mod counters;
+mod slots;
+mod activity;
+mod passage;
 mod snapshot;
 mod times;
 
@@ -24,25 +44,23 @@ pub use activity::{Activity, WorkerTimes};
 pub use counters::{CloseReason, ConnectionPhase, Counter};
 pub use distribution::Distribution;
 pub use snapshot::{AcceptQueue, Little, QueueState, Snapshot};
+pub use times::Turn;
 
 use crate::http::status::Status;
+use crate::lock::lock;
 use activity::ActivityClock;
+use slots::{SLOTS, WHOLE_HEADS};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use times::Times;
-
-/// Status classes that responses have: 2xx to 5xx.
-const CLASSES: usize = 4;
-/// The slot of heads that came in one piece: too many for a lock each.
-const WHOLE_HEADS: usize = Counter::ALL.len() + CloseReason::ALL.len() + CLASSES;
-const SLOTS: usize = WHOLE_HEADS + 1;
 
 /// The number of the acceptor's thread; the workers' are 1 to W.
 const ACCEPTOR: usize = 0;
 
-/// Weight of the latest service time in the moving average: 1/8, as TCP's round trip (RFC 6298).
+/// The latest handle time has a weight of 1/8 in the moving average, like the latest round trip in
+/// TCP's (RFC 6298).
 const SMOOTHING: u64 = 8;
 
 /// What one thread records, on cache lines of its own.
@@ -50,8 +68,8 @@ const SMOOTHING: u64 = 8;
 #[derive(Debug)]
 struct Shard {
     counters: [AtomicU64; SLOTS],
-    /// Moving average of the handler's time, in nanoseconds; 0 before the first.
-    service_nanos: AtomicU64,
+    /// Moving average of the handle time, in nanoseconds; 0 before the first.
+    handle_nanos: AtomicU64,
     activity: ActivityClock,
     times: Mutex<Times>,
 }
@@ -59,31 +77,20 @@ struct Shard {
 /// The measurements of one server.
 #[derive(Debug)]
 pub struct Metrics {
-    /// The acceptor's first, then the workers', then those of the others.
+    /// The acceptor's shard, then the workers', then the other threads'.
     shards: Box<[Shard]>,
     workers: usize,
-    /// The kernel's accept queue when it was last looked at, and its bound.
+    /// The length of the kernel's accept queue when it was last read, and its bound.
     accept_queue: [AtomicU64; 2],
     started: Instant,
 }
 
-/// A worker's turn with a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Turn {
-    /// When its request was queued.
-    pub since: Instant,
-    /// When the worker took it.
-    pub taken: Instant,
-    /// A handler answered the request.
-    pub handled: bool,
-}
-
 impl Metrics {
-    /// Measurements by an acceptor, so many workers, and so many others.
+    /// Measurements by an acceptor, this many workers, and this many other threads.
     pub fn new(workers: usize, others: usize) -> Arc<Self> {
         let shard = || Shard {
             counters: [const { AtomicU64::new(0) }; SLOTS],
-            service_nanos: AtomicU64::new(0),
+            handle_nanos: AtomicU64::new(0),
             activity: ActivityClock::new(),
             times: Mutex::default(),
         };
@@ -92,33 +99,34 @@ impl Metrics {
         Arc::new(Self { shards, workers, accept_queue, started })
     }
 
-    /// The recorder of thread number `thread`, the acceptor being 0; each is for one thread alone.
+    /// The recorder of one thread: 0 is the acceptor, 1 to W are the workers. No two threads may
+    /// use the same recorder.
     pub fn recorder(self: &Arc<Self>, thread: usize) -> Recorder {
         assert!(thread < self.shards.len(), "a shard for each recording thread");
         Recorder { metrics: Arc::clone(self), thread, written: Cell::new(None) }
     }
 
-    /// All shards added up, with `waiting` jobs in the queue.
+    /// The sum of all shards, with `waiting` jobs in the queue.
     pub fn snapshot(&self, waiting: usize) -> Snapshot {
         let at = self.nanos(Instant::now());
         let mut snapshot = Snapshot::new(Duration::from_nanos(at));
-        // The workers first: a request that is let go of was queued earlier, so the shard where
-        // it was queued must be read later.
+        // The acceptor's shard comes last: a request is queued before it is released, so its
+        // arrival must be read after its departure.
         for shard in self.shards[1..].iter().chain(&self.shards[..1]) {
             for (sum, counter) in snapshot.sums.iter_mut().zip(&shard.counters) {
                 *sum += counter.load(Relaxed);
             }
             lock(&shard.times).add_to(&mut snapshot, waiting, at);
         }
-        snapshot.head.record_zeros(snapshot.sums[WHOLE_HEADS]);
+        snapshot.head_read.record_zeros(snapshot.sums[WHOLE_HEADS]);
         snapshot.workers = self.workers().iter().map(|shard| shard.activity.read(at)).collect();
         snapshot.queue.waiting = waiting;
-        let [waiting, most] = self.accept_queue.each_ref().map(|of| of.load(Relaxed) as usize);
-        snapshot.accept_queue = (most > 0).then_some(AcceptQueue { waiting, most });
+        let [waiting, bound] = self.accept_queue.each_ref().map(|of| of.load(Relaxed) as usize);
+        snapshot.accept_queue = (bound > 0).then_some(AcceptQueue { waiting, bound });
         snapshot
     }
 
-    /// The workers that have no job.
+    /// The number of workers without a job.
     pub fn idle_workers(&self) -> usize {
         let workers = self.workers().iter();
         workers.filter(|shard| shard.activity.activity() == Activity::Idle).count()
@@ -131,102 +139,97 @@ impl Metrics {
     /// Nanoseconds from the start to `moment`.
     fn nanos(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.started);
-        // It overflows after five centuries.
+        // It wraps after five centuries.
         since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
     }
 }
 
-/// A thread that panicked while it recorded has at most left one record out.
-fn lock(times: &Mutex<Times>) -> MutexGuard<'_, Times> {
-    times.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The writing end of one thread's measurements.
+/// Records the measurements of one thread.
 #[derive(Debug)]
 pub struct Recorder {
     metrics: Arc<Metrics>,
     thread: usize,
-    /// The writing time of a response, until the end of the turn that it was written in.
+    /// The write time of a response, kept until the turn ends, so that one lock serves both.
     written: Cell<Option<Duration>>,
 }
 
 impl Recorder {
     /// Counts one.
     pub fn count(&self, counter: Counter) {
-        self.add(counter as usize, 1);
+        self.add(slots::counter(counter), 1);
     }
 
     /// Counts many.
     pub fn count_many(&self, counter: Counter, many: u64) {
-        self.add(counter as usize, many);
+        self.add(slots::counter(counter), many);
     }
 
     /// Counts a connection that ended.
     pub fn closed(&self, reason: CloseReason) {
-        self.add(reason_slot(reason), 1);
+        self.add(slots::reason(reason), 1);
     }
 
     /// Counts a response by its status class.
     pub fn responded(&self, status: Status) {
-        self.add(class_slot(status.class()), 1);
+        self.add(slots::class(status.class()), 1);
     }
 
-    /// Notes what this worker does from `now` on.
+    /// Records what this worker does from `now` on.
     pub fn enter(&self, activity: Activity, now: Instant) {
         self.shard().activity.enter(activity, self.metrics.nanos(now));
     }
 
-    /// The workers that have no job.
+    /// The number of workers without a job.
     pub fn idle_workers(&self) -> usize {
         self.metrics.idle_workers()
     }
 
-    /// Notes a request that is queued, and the jobs that wait with it.
+    /// Records a request that is queued behind `waiting` others.
     pub fn queued(&self, since: Instant, waiting: usize) {
         let since = self.metrics.nanos(since);
         lock(&self.shard().times).queued(since, waiting);
     }
 
-    /// Notes a request head that came in one piece, as most do.
+    /// Counts a request head that arrived in one read, as most do.
     pub fn head_came_whole(&self) {
         self.add(WHOLE_HEADS, 1);
     }
 
-    /// Notes the time that a request head took to arrive.
+    /// Records the time from the first byte of a request head to its last.
     pub fn head_read(&self, time: Duration) {
-        lock(&self.shard().times).head.record(time);
+        lock(&self.shard().times).head_read.record(time);
     }
 
-    /// Notes the time that a response took to be written: at once, or with the end of the turn
-    /// that a worker has.
+    /// Records the time from the start of a response to its last byte. A worker records it when its
+    /// turn ends, other threads at once.
     pub fn written(&self, time: Duration) {
         if self.thread == ACCEPTOR || self.thread > self.metrics.workers {
-            lock(&self.shard().times).write.record(time);
+            lock(&self.shard().times).response_write.record(time);
         } else if let Some(before) = self.written.replace(Some(time)) {
-            lock(&self.shard().times).write.record(before);
+            lock(&self.shard().times).response_write.record(before);
         }
     }
 
-    /// Notes a pipelined request that this worker goes on with: queued and taken at once.
+    /// Records a pipelined request that this worker continues with: it is queued and taken at once.
     pub fn went_on(&self, now: Instant) {
         let now = self.metrics.nanos(now);
         lock(&self.shard().times).arrivals.pass(now);
     }
 
-    /// Notes the end of a turn.
+    /// Records the end of a turn.
     pub fn let_go(&self, turn: Turn, now: Instant) {
         let at = self.metrics.nanos(now);
         let mut times = lock(&self.shard().times);
         times.let_go(turn, now, at);
         if let Some(written) = self.written.take() {
-            times.write.record(written);
+            times.response_write.record(written);
         }
     }
 
-    /// Notes the time that a handler took for a request.
-    pub fn served_in(&self, service: Duration) {
-        let average = &self.shard().service_nanos;
-        let latest = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX).max(1);
+    /// Records the time that a handler took for a request.
+    pub fn handled_in(&self, time: Duration) {
+        let average = &self.shard().handle_nanos;
+        let latest = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
         let next = match average.load(Relaxed) {
             0 => latest,
             before => before - before / SMOOTHING + latest / SMOOTHING,
@@ -234,9 +237,9 @@ impl Recorder {
         average.store(next, Relaxed);
     }
 
-    /// The mean of the workers' average service times; none before the first job.
-    pub fn mean_service(&self) -> Option<Duration> {
-        let averages = self.metrics.shards.iter().map(|shard| shard.service_nanos.load(Relaxed));
+    /// The mean of the workers' average handle times; none before the first job.
+    pub fn mean_handle_time(&self) -> Option<Duration> {
+        let averages = self.metrics.shards.iter().map(|shard| shard.handle_nanos.load(Relaxed));
         let (count, sum) = averages
             .filter(|&nanos| nanos > 0)
             .fold((0, 0u128), |(count, sum), nanos| (count + 1, sum + u128::from(nanos)));
@@ -244,17 +247,17 @@ impl Recorder {
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
-    /// Notes how many connections the kernel holds, and how many it would.
+    /// Records the state of the kernel's accept queue.
     pub fn accept_queue(&self, seen: AcceptQueue) {
-        let AcceptQueue { waiting, most } = seen;
-        for (gauge, value) in self.metrics.accept_queue.iter().zip([waiting, most]) {
+        let AcceptQueue { waiting, bound } = seen;
+        for (gauge, value) in self.metrics.accept_queue.iter().zip([waiting, bound]) {
             gauge.store(value as u64, Relaxed);
         }
     }
 
     fn add(&self, slot: usize, many: u64) {
         let counter = &self.shard().counters[slot];
-        // This thread alone writes here, so no read-modify-write is needed.
+        // Only this thread writes here, so no atomic read-modify-write is needed.
         counter.store(counter.load(Relaxed) + many, Relaxed);
     }
 
@@ -263,32 +266,24 @@ impl Recorder {
     }
 }
 
-fn reason_slot(reason: CloseReason) -> usize {
-    Counter::ALL.len() + reason as usize
-}
-
-fn class_slot(class: u16) -> usize {
-    Counter::ALL.len() + CloseReason::ALL.len() + usize::from(class.clamp(2, 5) - 2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_mean_service_time_follows_the_latest() {
+    fn the_mean_handle_time_follows_the_latest() {
         let metrics = Metrics::new(2, 0);
         let [acceptor, one, two] = [0, 1, 2].map(|thread| metrics.recorder(thread));
-        assert_eq!(acceptor.mean_service(), None);
+        assert_eq!(acceptor.mean_handle_time(), None);
         let millis = Duration::from_millis;
-        one.served_in(millis(10));
-        assert_eq!(acceptor.mean_service(), Some(millis(10)));
-        two.served_in(millis(30));
-        assert_eq!(acceptor.mean_service(), Some(millis(20)));
+        one.handled_in(millis(10));
+        assert_eq!(acceptor.mean_handle_time(), Some(millis(10)));
+        two.handled_in(millis(30));
+        assert_eq!(acceptor.mean_handle_time(), Some(millis(20)));
         for _ in 0..100 {
-            one.served_in(millis(30));
+            one.handled_in(millis(30));
         }
-        assert!(acceptor.mean_service() > Some(millis(29)));
+        assert!(acceptor.mean_handle_time() > Some(millis(29)));
     }
 
     #[test]
@@ -308,10 +303,11 @@ mod tests {
         assert_eq!((snapshot.closed(CloseReason::Cut), snapshot.closed_in_all()), (1, 1));
         assert_eq!([2, 3, 4, 5].map(|class| snapshot.responses(class)), [0, 0, 1, 1]);
     }
-    /// Two requests, queued at 0 and 10 ms, are served one after the other, 20 ms each; the figures
-    /// are those of anybody who watched, and Little's law is exact once the system is empty.
+
+    /// Two requests arrive at 0 and 10 ms, and one worker serves them in turn, 20 ms each. The
+    /// figures are those of a calculation by hand; Little's law is exact once the system is empty.
     #[test]
-    fn a_small_story_is_told_right() {
+    fn two_requests_on_one_worker_give_the_figures_of_a_calculation() {
         let metrics = Metrics::new(1, 0);
         let [acceptor, worker] = [0, 1].map(|thread| metrics.recorder(thread));
         let start = metrics.started;
@@ -322,7 +318,7 @@ mod tests {
         let oldest = metrics.snapshot(1).queue.oldest;
         assert!(oldest < metrics.snapshot(2).queue.oldest, "two wait; the older one for longer");
         for (since, taken, end) in [(0, 0, 20), (10, 20, 40)] {
-            worker.enter(Activity::Delay, at(taken));
+            worker.enter(Activity::Handle, at(taken));
             let turn = Turn { since: at(since), taken: at(taken), handled: true };
             worker.let_go(turn, at(end));
             worker.enter(Activity::Idle, at(end));
@@ -331,7 +327,7 @@ mod tests {
         after.at = before.at + Duration::from_millis(100);
         assert_eq!(after.queue.oldest, None);
         assert_eq!(after.queue.high_water, 2);
-        assert_eq!(after.wait.sum(), Duration::from_millis(10));
+        assert_eq!(after.queue_wait.sum(), Duration::from_millis(10));
         assert_eq!(after.service.mean(), Some(Duration::from_millis(20)));
         assert_eq!(after.workers[0].busy(), Duration::from_millis(40));
         // One in the system for 10 ms, two for 10 ms, one for 20 ms, over 100 ms: 0.5.

@@ -3,83 +3,89 @@
 use super::activity::WorkerTimes;
 use super::counters::{CloseReason, ConnectionPhase, Counter};
 use super::distribution::Distribution;
-use super::times::{Gaps, Passage};
-use super::{SLOTS, class_slot, reason_slot};
+use super::moments::Moments;
+use super::passage::Passage;
+use super::slots::{self, SLOTS};
 use crate::memory::MemoryState;
 use std::time::Duration;
 
-/// The measurements at one moment. They are read one after another while threads go on, so what
-/// happens meanwhile can be in one of them and not yet in another.
+/// Fewer gaps between arrivals than this are too few to estimate a variation.
+const GAPS: u64 = 10;
+
+/// The measurements at one moment.
+///
+/// They are read one after another while threads go on working. So an event that happens meanwhile
+/// can be in one of them and not yet in another.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// The moment, from the server's start.
+    /// The moment: time since the server's start.
     pub at: Duration,
     /// Each worker's time, by activity.
     pub workers: Vec<WorkerTimes>,
-    /// From the first byte of a request head to its last.
-    pub head: Distribution,
-    /// From queued to taken by a worker.
-    pub wait: Distribution,
-    /// From taken by a worker to let go of, where a handler answered.
+    /// Time from the first byte of a request head to its last.
+    pub head_read: Distribution,
+    /// Time from queued to taken by a worker.
+    pub queue_wait: Distribution,
+    /// Time from taken by a worker to released by it, for requests that a handler answered.
     pub service: Distribution,
-    /// From the start of a response to its last byte.
-    pub write: Distribution,
+    /// Time from the start of a response to its last byte.
+    pub response_write: Distribution,
     /// The queue of jobs.
     pub queue: QueueState,
-    /// The kernel's queue, where the system tells of it.
+    /// The kernel's accept queue, where the system reports it.
     pub accept_queue: Option<AcceptQueue>,
-    /// What is held in memory for clients.
+    /// Memory held for clients.
     pub memory: MemoryState,
     pub(super) sums: [u64; SLOTS],
     pub(super) arrivals: Passage,
     pub(super) departures: Passage,
     pub(super) in_system: Duration,
-    pub(super) gaps: Gaps,
+    pub(super) gaps: Moments,
     pub(crate) connections: [usize; ConnectionPhase::ALL.len()],
 }
 
 /// The queue of jobs at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueState {
-    /// Jobs in it.
+    /// The number of waiting jobs.
     pub waiting: usize,
-    /// Jobs that may wait.
+    /// The largest number of jobs that may wait.
     pub bound: usize,
-    /// The most that were ever in it, up to the bound; one that an idle worker was about to take
-    /// counts.
+    /// The largest number that ever waited, up to the bound. A job counts even if an idle worker
+    /// takes it at once.
     pub high_water: usize,
-    /// How long the oldest of them has waited.
+    /// How long the oldest waiting job has waited.
     pub oldest: Option<Duration>,
 }
 
-/// Connections that the kernel has completed and the acceptor has not taken yet.
+/// Connections that the kernel has established and the acceptor has not accepted yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AcceptQueue {
-    /// How many they are.
+    /// The number of waiting connections.
     pub waiting: usize,
-    /// How many they may be.
-    pub most: usize,
+    /// The largest number that may wait.
+    pub bound: usize,
 }
 
-/// How Little's law holds over a stretch of time: the mean number of requests in the system is
-/// their rate of arrival times the mean time of those that left
+/// Little's law over an interval: the mean number of requests in the system is their arrival rate
+/// times their mean time in the system
 /// (Little, "A proof for the queuing formula L = lambda W", 1961).
 ///
-/// The number comes from when requests came and left, the mean time from how long each took. They
-/// agree but for those that were in the system at the ends of the stretch; a residual that stays
-/// means that requests were lost, or counted twice.
+/// The number comes from the moments of arrivals and departures, the time from each request's own
+/// duration. Both sides agree except for requests that are in the system at either end of the
+/// interval. A residual that persists means that requests were lost or counted twice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Little {
-    /// The number in the system, on the average over time.
+    /// The time average of the number in the system.
     pub in_system: f64,
-    /// Arrivals a second.
+    /// Arrivals per second.
     pub rate: f64,
-    /// Mean time in the system of those that left.
+    /// Mean time in the system of the requests that left.
     pub time: Duration,
 }
 
 impl Little {
-    /// How far apart both sides are, as a fraction of the number in the system.
+    /// The difference of both sides, as a fraction of the number in the system.
     pub fn residual(&self) -> f64 {
         let predicted = self.rate * self.time.as_secs_f64();
         (self.in_system - predicted).abs() / self.in_system
@@ -91,10 +97,10 @@ impl Snapshot {
         Self {
             at,
             workers: Vec::new(),
-            head: Distribution::default(),
-            wait: Distribution::default(),
+            head_read: Distribution::default(),
+            queue_wait: Distribution::default(),
             service: Distribution::default(),
-            write: Distribution::default(),
+            response_write: Distribution::default(),
             queue: QueueState::default(),
             accept_queue: None,
             memory: MemoryState::default(),
@@ -102,19 +108,19 @@ impl Snapshot {
             arrivals: Passage::default(),
             departures: Passage::default(),
             in_system: Duration::ZERO,
-            gaps: Gaps::default(),
+            gaps: Moments::default(),
             connections: Default::default(),
         }
     }
 
     /// The value of a counter.
     pub fn get(&self, counter: Counter) -> u64 {
-        self.sums[counter as usize]
+        self.sums[slots::counter(counter)]
     }
 
     /// Connections that ended for this reason.
     pub fn closed(&self, reason: CloseReason) -> u64 {
-        self.sums[reason_slot(reason)]
+        self.sums[slots::reason(reason)]
     }
 
     /// Connections that ended.
@@ -122,9 +128,9 @@ impl Snapshot {
         CloseReason::ALL.iter().map(|&reason| self.closed(reason)).sum()
     }
 
-    /// Responses whose status begins with this digit, 2 to 5.
+    /// Responses of a status class, 2 to 5.
     pub fn responses(&self, class: u16) -> u64 {
-        self.sums[class_slot(class)]
+        self.sums[slots::class(class)]
     }
 
     /// Responses of all classes.
@@ -137,22 +143,24 @@ impl Snapshot {
         self.connections[phase as usize]
     }
 
-    /// Requests that came into the system: were queued, or gone on with by a worker.
+    /// Requests that entered the system: those queued, and pipelined ones that a worker continued
+    /// with directly.
     pub fn arrivals(&self) -> u64 {
         self.arrivals.count()
     }
 
-    /// Requests that left the system: were answered, refused by a worker, or given up.
+    /// Requests that left the system: answered, refused by a worker, or dropped.
     pub fn departures(&self) -> u64 {
         self.departures.count()
     }
 
     /// The squared coefficient of variation of the gaps between arrivals since `earlier`.
     pub fn arrival_variation_since(&self, earlier: &Self) -> Option<f64> {
-        self.gaps.squared_variation_since(earlier.gaps)
+        let gaps = self.gaps.since(earlier.gaps);
+        (gaps.count() >= GAPS).then(|| gaps.squared_variation()).flatten()
     }
 
-    /// Little's law since `earlier`; none where no time passed or no request left.
+    /// Little's law since `earlier`; none if no time has passed or no request has left.
     pub fn little_since(&self, earlier: &Self) -> Option<Little> {
         let elapsed = self.at.saturating_sub(earlier.at).as_secs_f64();
         let left = self.departures().checked_sub(earlier.departures()).filter(|&left| left > 0)?;
@@ -160,7 +168,8 @@ impl Snapshot {
             return None;
         }
         let area = self.time_in_system().wrapping_sub(earlier.time_in_system());
-        // An empty system outweighed by what was read a moment later has no number to speak of.
+        // Departures are read a moment before arrivals, so an almost empty system can come out
+        // negative.
         let in_system = (area as i64) as f64 / 1e9 / elapsed;
         if in_system <= 0.0 {
             return None;
@@ -174,7 +183,7 @@ impl Snapshot {
         })
     }
 
-    /// The number in the system integrated over time up to now, in nanoseconds; it wraps.
+    /// The integral over time of the number in the system, in nanoseconds; it wraps.
     fn time_in_system(&self) -> u64 {
         let at = self.at.as_nanos() as u64;
         self.arrivals.time_since(at).wrapping_sub(self.departures.time_since(at))

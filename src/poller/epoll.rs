@@ -1,4 +1,4 @@
-//! `epoll`, a wakeup and, for those who need it, a precise timer.
+//! `epoll`, and a wakeup.
 
 use super::{Readiness, Trigger};
 use rustix::buffer::spare_capacity;
@@ -6,9 +6,6 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -17,16 +14,12 @@ use std::time::Duration;
 /// The key of wakeups, which no descriptor has.
 const WAKEUP: u64 = u64::MAX;
 
-/// The key of the timer.
-const TIMER: u64 = u64::MAX - 1;
-
 /// Watches sockets for one thread that waits, and any that add to them or wake it.
 #[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,
     /// An eventfd(2), which is readable from a wakeup on until it is read.
     wakeup: OwnedFd,
-    timer: Option<OwnedFd>,
 }
 
 impl Poller {
@@ -35,17 +28,7 @@ impl Poller {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &wakeup, EventData::new_u64(WAKEUP), EventFlags::IN)?;
-        Ok(Self { epoll, wakeup, timer: None })
-    }
-
-    /// Its waits end some tens of microseconds late, at the cost of a system call each.
-    pub fn precise() -> io::Result<Self> {
-        let poller = Self::new()?;
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        // Nobody reads it: setting it anew makes it unreadable.
-        epoll::add(&poller.epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
-        Ok(Self { timer: Some(timer), ..poller })
+        Ok(Self { epoll, wakeup })
     }
 
     /// Watches a source until it is deleted.
@@ -82,15 +65,7 @@ impl Poller {
         let ReadyKeys(events) = ready;
         events.clear();
         // One that is too long to be told is none at all.
-        let mut until = Timespec::try_from(timeout).ok();
-        if let Some(timer) = &self.timer
-            && !timeout.is_zero()
-        {
-            // Zero would be no timer.
-            let it_value = until.take().unwrap_or_default();
-            let once = Itimerspec { it_interval: Timespec::default(), it_value };
-            timerfd_settime(timer, TimerfdTimerFlags::empty(), &once)?;
-        }
+        let until = Timespec::try_from(timeout).ok();
         match epoll::wait(&self.epoll, spare_capacity(events), until.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
@@ -140,7 +115,7 @@ impl ReadyKeys {
     /// The keys found by the last wait.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         let keys = self.0.iter().map(|event| event.data.u64());
-        keys.filter(|key| !matches!(*key, WAKEUP | TIMER)).map(|key| key as usize)
+        keys.filter(|key| *key != WAKEUP).map(|key| key as usize)
     }
 }
 

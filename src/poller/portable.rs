@@ -18,11 +18,6 @@ impl Poller {
         Ok(Self(polling::Poller::new()?))
     }
 
-    /// The same: its waits are precise.
-    pub fn precise() -> io::Result<Self> {
-        Self::new()
-    }
-
     /// Watches a source until it is deleted.
     #[allow(unsafe_code, reason = "the poller cannot know how long a descriptor stays open")]
     pub fn add(

@@ -1,8 +1,8 @@
 //! Servers that refuse, reset, stay silent, trickle or talk nonsense, and impatient clients.
 
 use crate::servers::{FakeServer, OK, PATIENCE, answer, ask_once, client, read_request};
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{
     Advice, Answer, Client, Connections, Failure, Pause, Population, Retries, Spoilt, Think,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,8 +1,8 @@
 //! What the generator says of a server whose delays are known.
 
 use crate::servers::{FakeServer, OK, answer, client, read_request};
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Answer, Connections, Outcome, Population, Think};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Answer, Connections, Outcome, Population, Think};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;

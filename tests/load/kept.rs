@@ -1,8 +1,8 @@
 //! Connections that are kept: how many there are, and what becomes of them when servers end them.
 
 use crate::servers::{FakeServer, OK, answer, ask_once, client, read_request};
-use cws::lab::arrivals::{Arrivals, Stop};
-use cws::lab::load::{Answer, Connections, Failure, Population, Think};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Answer, Connections, Failure, Population, Think};
 use std::io::Write;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Servers that do one thing, each of them wrong or slow in its own way, and clients for them.
 
-use cws::lab::load::{Client, Connections, Outcome, Retries, Target};
+use lab::load::{Client, Connections, Outcome, Retries, Target};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -38,7 +38,7 @@ pub(crate) fn start(
     for address in admin.addresses() {
         super::announce(&format!("admin page on http://{address}/"));
         if !address.ip().is_loopback() {
-            warn!("whoever reaches {address} sees the admin page: it asks for no password");
+            warn!("the admin page has no password: anyone who can reach {address} can read it");
         }
     }
     Ok(admin)

@@ -1,15 +1,21 @@
 //! The `server` command: arguments to configuration, then start.
 
 mod admin;
+#[path = "../cli.rs"]
+mod cli;
+mod log_writer;
+mod logger;
 mod memory;
+mod signals;
 mod site;
+mod whole_lines;
 
 use clap::Parser;
-use cws::cli::Logging;
 use cws::{
     AccessLog, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, User, config,
 };
 use log::{LevelFilter, info, warn};
+use logger::Logging;
 use memory::Shares;
 use site::SiteArgs;
 use std::io::{self, Write};
@@ -156,7 +162,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return cws::cli::usage("server", &error),
+        Err(error) => return cli::usage("server", &error),
     };
     let outcome = Shares::new(args.memory, args.site.cache_bytes()).and_then(|shares| {
         let log = start_log(&args, shares.log)?;
@@ -167,13 +173,13 @@ fn main() -> ExitCode {
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_cut) => ExitCode::from(CUT),
-        Err(reason) => cws::cli::failure("server", &reason),
+        Err(reason) => cli::failure("server", &reason),
     }
 }
 
 /// Serves until told to stop; gives the number of connections that were cut.
 fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
-    let signals = cws::cli::signals(log.reopener())
+    let signals = signals::watch(log.reopener())
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     let config = configure(args, shares)?;
     let files = files(args, shares, config.workers)?;
@@ -248,12 +254,12 @@ fn tell_start(args: &Args, config: &Config) {
 /// Logs what was done with all that came.
 fn tell_end(summary: &Summary) {
     let Summary { snapshot, cut, uptime } = summary;
-    let [served, refused, expired] =
+    let [handled, refused, expired] =
         [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
     let uptime = show(Duration::from_secs(uptime.as_secs()));
     info!(
-        "stopped after {uptime}: {served} served, {} refused, {expired} expired, {cut} cut",
-        refused.saturating_sub(expired)
+        "stopped after {uptime}: {handled} handled, {refused} refused ({expired} expired), \
+         {cut} cut"
     );
 }
 

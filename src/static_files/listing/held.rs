@@ -8,11 +8,12 @@ use crate::files::held::Stamp;
 use crate::files::root::{Directory, NotServed, Root};
 use crate::http::target::DecodedPath;
 use crate::lane::Lane;
+use crate::lock::lock;
 use crate::memory::{Claim, Memory, MemoryUse};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 /// A directory as it was read, and what its pages have in common. It lives as long as its last
@@ -208,7 +209,7 @@ impl Listings {
     }
 
     fn fresh(&self, path: &DecodedPath, stamp: Stamp) -> Option<Arc<Listing>> {
-        let held = self.lock();
+        let held = lock(&self.held);
         let reading = held.get(path.as_bytes())?;
         let is_fresh = reading.stamp == stamp && reading.begun.elapsed() < config::CACHE_FRESH;
         is_fresh.then(|| Arc::clone(&reading.listing))
@@ -231,13 +232,13 @@ impl Listings {
             }
             read => read?,
         };
-        let before = self.lock().get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
+        let before = lock(&self.held).get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
         let listing = match before {
             Some(listing) if listing.entries.are_same(&entries) => listing,
             _ => Arc::new(Listing::new(path, entries)),
         };
         let reading = Reading { listing: Arc::clone(&listing), stamp, begun };
-        let replaced = self.lock().insert(path.as_bytes().into(), reading);
+        let replaced = lock(&self.held).insert(path.as_bytes().into(), reading);
         // Unlocked: there may be megabytes to be given back.
         drop(replaced);
         Ok(listing)
@@ -247,15 +248,10 @@ impl Listings {
     fn let_go(&self, enough: impl Fn(&Reading) -> bool) -> bool {
         let is_spare =
             |reading: &Reading| Arc::strong_count(&reading.listing) == 1 && enough(reading);
-        let mut held = self.lock();
+        let mut held = lock(&self.held);
         let spare: Vec<_> = held.extract_if(|_, reading| is_spare(reading)).collect();
         drop(held);
         !spare.is_empty()
-    }
-
-    /// What is held is whole at every moment, so a panic elsewhere cannot have spoiled it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Reading>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -280,7 +276,7 @@ mod tests {
     }
 
     fn age(listings: &Listings) {
-        for reading in listings.lock().values_mut() {
+        for reading in lock(&listings.held).values_mut() {
             reading.begun = reading.begun.checked_sub(CACHE_FRESH).expect("uptime");
         }
     }
@@ -336,13 +332,13 @@ mod tests {
         let listing = ask(&listings, &root, VIEW).expect("a turn");
         age(&listings);
         listings.tend();
-        assert_eq!(listings.lock().len(), 1, "it is being sent");
+        assert_eq!(lock(&listings.held).len(), 1, "it is being sent");
         drop(listing);
         let held = memory.held();
         listings.tend();
-        assert!(listings.lock().is_empty() && held > 0 && memory.held() == 0);
+        assert!(lock(&listings.held).is_empty() && held > 0 && memory.held() == 0);
         ask(&listings, &root, VIEW).expect("a turn");
         listings.tend();
-        assert_eq!(listings.lock().len(), 1, "it is of use");
+        assert_eq!(lock(&listings.held).len(), 1, "it is of use");
     }
 }

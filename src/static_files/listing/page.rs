@@ -4,7 +4,7 @@ use super::held::Listing;
 use super::{COLUMNS, Key, View};
 use crate::config;
 use crate::files::entries::Entry;
-use crate::handler::escape_html;
+use crate::html;
 use crate::http::target::DecodedPath;
 use crate::routes::SEGMENT;
 use bytes::Bytes;
@@ -125,7 +125,7 @@ fn put_json_row(page: &mut impl Write, entry: &Entry, name: &[u8]) -> fmt::Resul
 }
 
 fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt::Result {
-    let shown = escape_html(&format!("/{}", String::from_utf8_lossy(path.as_bytes())));
+    let shown = html::escape(&format!("/{}", String::from_utf8_lossy(path.as_bytes())));
     page.write_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n")?;
     page.write_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n")?;
     write!(page, "<title>Index of {shown}</title>\n<style>{STYLE}</style></head>\n")?;
@@ -157,7 +157,7 @@ fn put_html_row(page: &mut impl Write, entry: &Entry, name: &[u8]) -> fmt::Resul
     for part in percent_encode(name, SEGMENT) {
         // What is left of markup in a segment.
         page.write_str(&if part.contains('&') {
-            escape_html(part).into()
+            html::escape(part).into()
         } else {
             Cow::from(part)
         })?;
@@ -180,7 +180,7 @@ fn shown(name: &[u8]) -> Cow<'_, str> {
     let is_plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._ ".contains(&byte);
     match String::from_utf8_lossy(name) {
         text if text.as_bytes().iter().all(is_plain) => text,
-        text => escape_html(&text).into(),
+        text => html::escape(&text).into(),
     }
 }
 
@@ -204,7 +204,7 @@ fn breadcrumb(path: &DecodedPath) -> String {
     for (depth, segment) in segments.iter().enumerate() {
         let up = "../".repeat(segments.len() - depth - 1);
         let link = if up.is_empty() { "./" } else { &up };
-        let name = escape_html(&String::from_utf8_lossy(segment));
+        let name = html::escape(&String::from_utf8_lossy(segment));
         // Writing into a `String` cannot fail.
         let _ = write!(crumbs, "<a href=\"{link}\">{name}/</a>");
     }

@@ -51,7 +51,7 @@ pub fn head(bytes: &[u8]) {
                 let before = scan([&bytes[..end - 1]], limits).0;
                 assert_eq!(before, Scan::Partial, "its last byte makes it whole");
                 check_lines(whole, version.expect("a whole head has a version"));
-                let mut slots = FieldSlots::new();
+                let mut slots = FieldSlots::default();
                 match Request::parse(whole, &mut slots) {
                     Ok(request) => assert_eq!(Some(request.version), version),
                     Err(fault) => assert!(matches!(fault.status().class(), 4 | 5)),
@@ -78,7 +78,7 @@ fn check_lines(head: &[u8], version: Version) {
 
 /// Any bytes are a request that keeps to the rules, or a fault.
 pub fn request(bytes: &[u8]) {
-    let mut slots = FieldSlots::new();
+    let mut slots = FieldSlots::default();
     let request = match Request::parse(bytes, &mut slots) {
         Ok(request) => request,
         Err(fault) => return assert!(matches!(fault.status().class(), 4 | 5)),

@@ -60,7 +60,7 @@ fn changed() -> SystemTime {
 fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
     let line = format!("{method} / HTTP/1.1\r\nHost: a\r\n");
     let head = [line.as_bytes(), fields, b"\r\n\r\n"].concat();
-    let mut slots = FieldSlots::new();
+    let mut slots = FieldSlots::default();
     let request = Request::parse(&head, &mut slots).ok()?;
     let validators = Validators::new("tag", Some(changed()));
     let now = changed() + Duration::from_secs(3600);
@@ -70,7 +70,7 @@ fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
 /// The values of the conditions among these field lines.
 fn conditions(fields: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let head = [b"GET / HTTP/1.1\r\nHost: a\r\n", fields, b"\r\n\r\n"].concat();
-    let mut slots = FieldSlots::new();
+    let mut slots = FieldSlots::default();
     let Ok(request) = Request::parse(&head, &mut slots) else { return Vec::new() };
     let values = |name| request.fields_named(name).map(move |value| (name, value.to_vec()));
     CONDITIONS.into_iter().flat_map(values).collect()

@@ -226,7 +226,7 @@ impl Dialogue {
                     Scan::Complete(end) => end,
                 };
                 let head: Vec<u8> = self.input.drain(..end).collect();
-                let mut slots = FieldSlots::new();
+                let mut slots = FieldSlots::default();
                 let framing = scanner.framing()?;
                 Request::parse(&head, &mut slots)?;
                 let decoder = BodyDecoder::new(framing.body, config::BODY_BYTES)?;

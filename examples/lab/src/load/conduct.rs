@@ -1,0 +1,286 @@
+//! How the generator itself did: whether what it measured is the server's doing or its own.
+
+use super::{Answer, Failure};
+use crate::moments::Moments;
+use cws::Distribution;
+use std::fmt;
+use std::time::Duration;
+
+/// The share of the service time by which one request in a hundred may start too late.
+const LATENESS_SHARE: f64 = 0.05;
+
+/// The relative error of the mean gap that is let pass.
+const MEAN_ERROR: f64 = 0.01;
+
+/// The error of the gaps' squared coefficient of variation that is let pass. A wait is
+/// proportional to it: (Ca^2 + Cs^2) / 2 (A. O. Allen, Probability, Statistics, and Queueing
+/// Theory, 1990, section 5.3; the Allen-Cunneen approximation).
+const VARIATION_ERROR: f64 = 0.05;
+
+/// Gaps that there must be before their statistics are judged.
+const GAPS_LEAST: u64 = 100;
+
+/// What the generator did, as against what it was told to do.
+#[derive(Debug, Clone)]
+pub struct Conduct {
+    has_arrivals: bool,
+    lateness: Distribution,
+    intended: Gaps,
+    actual: Gaps,
+    no_descriptors: u64,
+    no_ports: u64,
+    reconnects: u64,
+    length: Duration,
+}
+
+/// A reason not to believe a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Spoilt {
+    /// Requests started later than they were meant to.
+    Late {
+        /// The 99th percentile of the lateness.
+        p99: Duration,
+        /// What it may be.
+        most: Duration,
+    },
+    /// The mean gap between starts was not what it was meant to be.
+    Mean {
+        /// The mean gap between actual starts.
+        actual: Duration,
+        /// The mean gap between intended ones.
+        intended: Duration,
+    },
+    /// The gaps varied more or less than they were meant to.
+    Variation {
+        /// The squared coefficient of variation of the actual gaps.
+        actual: f64,
+        /// That of the intended ones.
+        intended: f64,
+    },
+    /// This process had no descriptors left for connections.
+    Descriptors {
+        /// For so many tries.
+        tries: u64,
+    },
+    /// This machine had no ports left for connections.
+    Ports {
+        /// For so many tries.
+        tries: u64,
+    },
+}
+
+impl fmt::Display for Spoilt {
+    /// What happened, and in parentheses what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late { p99, most } => write!(
+                f,
+                "one request in a hundred started {p99:.2?} or more after it was meant to, and \
+                 {most:.2?} is what the service time allows (let nothing else run, or ask for less)"
+            ),
+            Self::Mean { actual, intended } => write!(
+                f,
+                "requests started {actual:.2?} apart on the average instead of {intended:.2?} \
+                 (let nothing else run, or ask for less)"
+            ),
+            Self::Variation { actual, intended } => write!(
+                f,
+                "the squared variation of the gaps between starts was {actual:.2} instead of \
+                 {intended:.2} (let nothing else run, or ask for less)"
+            ),
+            Self::Descriptors { tries } => write!(
+                f,
+                "{tries} tries found no descriptor left (raise the limit with ulimit -n, or use \
+                 fewer connections)"
+            ),
+            Self::Ports { tries } => write!(
+                f,
+                "{tries} tries found no port left (keep connections, or ask for fewer in a minute)"
+            ),
+        }
+    }
+}
+
+impl Conduct {
+    pub(super) fn new(has_arrivals: bool) -> Self {
+        Self {
+            has_arrivals,
+            lateness: Distribution::default(),
+            intended: Gaps::default(),
+            actual: Gaps::default(),
+            no_descriptors: 0,
+            no_ports: 0,
+            reconnects: 0,
+            length: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn began(&mut self, intended: Duration, now: Duration) {
+        self.lateness.record(now.saturating_sub(intended));
+        self.intended.add(intended);
+        self.actual.add(now);
+    }
+
+    pub(super) fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Failed(Failure::NoDescriptors) => self.no_descriptors += 1,
+            Answer::Failed(Failure::NoPorts) => self.no_ports += 1,
+            _ => {}
+        }
+    }
+
+    pub(super) fn reconnected(&mut self) {
+        self.reconnects += 1;
+    }
+
+    pub(super) fn ran(&mut self, length: Duration) {
+        self.length = length;
+    }
+
+    /// By how much requests started later than they were meant to.
+    pub fn lateness(&self) -> &Distribution {
+        &self.lateness
+    }
+
+    /// Requests that were sent again, on a new connection, as the server had closed the one that
+    /// was kept. They are no tries of their own.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects
+    }
+
+    /// From the start of the load to the end of its last request.
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+
+    /// The reasons not to believe what the run says of a server that needs `service` for a
+    /// request; none for a run that is sound.
+    ///
+    /// The variation of gaps is not judged where they are shorter than the lateness that is let
+    /// pass: what starts in bunches of so short a time meets the same queue.
+    pub fn spoilt(&self, service: Duration) -> Vec<Spoilt> {
+        let mut reasons = Vec::new();
+        let p99 = self.lateness.quantile(0.99).unwrap_or_default();
+        let most = service.mul_f64(LATENESS_SHARE);
+        if p99 > most {
+            reasons.push(Spoilt::Late { p99, most });
+        }
+        if self.has_arrivals && self.intended.lengths.count() >= GAPS_LEAST {
+            let gaps = [&self.actual, &self.intended].map(|gaps| gaps.lengths);
+            let [actual, intended] = gaps.map(|gaps| gaps.mean());
+            if (actual - intended).abs() > MEAN_ERROR * intended {
+                let [actual, intended] = [actual, intended].map(Duration::from_secs_f64);
+                reasons.push(Spoilt::Mean { actual, intended });
+            }
+            let is_judged = Duration::from_secs_f64(intended) >= most;
+            let [actual, intended] = gaps.map(|gaps| gaps.squared_variation());
+            if is_judged && (actual - intended).abs() > VARIATION_ERROR * intended.max(1.0) {
+                reasons.push(Spoilt::Variation { actual, intended });
+            }
+        }
+        if self.no_descriptors > 0 {
+            reasons.push(Spoilt::Descriptors { tries: self.no_descriptors });
+        }
+        if self.no_ports > 0 {
+            reasons.push(Spoilt::Ports { tries: self.no_ports });
+        }
+        reasons
+    }
+}
+
+/// The gaps between points in time.
+#[derive(Debug, Clone, Default)]
+struct Gaps {
+    last: Option<Duration>,
+    lengths: Moments,
+}
+
+impl Gaps {
+    fn add(&mut self, at: Duration) {
+        if let Some(last) = self.last.replace(at) {
+            self.lengths.add(at.saturating_sub(last).as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arrivals::{Arrivals, Stop};
+
+    const SERVICE: Duration = Duration::from_millis(10);
+
+    /// The reasons after starts that are off by what `lateness` says of each.
+    fn reasons(has_arrivals: bool, lateness: impl Fn(u32) -> Duration) -> Vec<Spoilt> {
+        let mut conduct = Conduct::new(has_arrivals);
+        let starts = Arrivals::poisson(100.0, 1).starts(Stop::Count(1000));
+        for (number, start) in (0..).zip(starts) {
+            conduct.began(start, start + lateness(number));
+        }
+        conduct.spoilt(SERVICE)
+    }
+
+    #[test]
+    fn a_sound_run_has_no_reasons() {
+        assert_eq!(reasons(true, |_| Duration::from_micros(60)), []);
+        // A few late ones, less than one in a hundred, are let pass.
+        let few = |number| if number % 150 == 0 { SERVICE } else { Duration::ZERO };
+        assert_eq!(reasons(true, few), []);
+    }
+
+    #[test]
+    fn lateness_is_a_reason() {
+        let often = |number| if number % 50 == 0 { SERVICE } else { Duration::ZERO };
+        let found = reasons(false, often);
+        let [Spoilt::Late { p99, most }] = found[..] else { panic!("{found:?}") };
+        assert!(p99 >= SERVICE && most == SERVICE / 20);
+        let said = found[0].to_string();
+        let expected = format!(
+            "one request in a hundred started {p99:.2?} or more after it was meant to, and \
+             500.00µs is what"
+        );
+        assert!(said.starts_with(&expected), "{said}");
+    }
+
+    /// A generator that falls ever further behind does not offer the load that was asked for.
+    #[test]
+    fn a_longer_mean_gap_is_a_reason() {
+        let slowing = |number| Duration::from_micros(200) * number;
+        let found = reasons(true, slowing);
+        let mean = found.iter().find(|reason| matches!(reason, Spoilt::Mean { .. }));
+        let Some(Spoilt::Mean { actual, intended }) = mean else { panic!("{found:?}") };
+        let slower = *actual - *intended;
+        assert!(slower.abs_diff(Duration::from_micros(200)) < Duration::from_micros(5));
+        assert!(
+            !reasons(false, slowing).iter().any(|reason| matches!(reason, Spoilt::Mean { .. }))
+        );
+    }
+
+    /// Starts in bunches are another process, whatever their mean.
+    #[test]
+    fn another_variation_is_a_reason() {
+        let mut conduct = Conduct::new(true);
+        for number in 0..1000u32 {
+            conduct.began(SERVICE * number, SERVICE * (number / 10 * 10));
+        }
+        let found = conduct.spoilt(20 * SERVICE);
+        let [Spoilt::Variation { actual, intended }] = found[..] else { panic!("{found:?}") };
+        // A gap of 10 and nine of 0: the squared variation is 9.
+        assert!((actual - 9.0).abs() < 0.2 && intended.abs() < 1e-9, "{actual} {intended}");
+        // With gaps of a tenth of a percent of the service time, nobody notices.
+        assert_eq!(conduct.spoilt(1000 * SERVICE), []);
+    }
+
+    /// What this side ran out of is no failure of the server's.
+    #[test]
+    fn want_of_descriptors_and_ports_is_a_reason() {
+        use rustix::io::Errno;
+        let mut conduct = Conduct::new(false);
+        for errno in [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::ADDRNOTAVAIL, Errno::CONNREFUSED] {
+            conduct.answered(Answer::Failed(Failure::of(&errno.into())));
+        }
+        let found = conduct.spoilt(SERVICE);
+        assert_eq!(found, [Spoilt::Descriptors { tries: 1 }, Spoilt::Ports { tries: 2 }]);
+        assert!(found[1].to_string().contains("no port left (keep connections"));
+    }
+}

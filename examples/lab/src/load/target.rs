@@ -1,0 +1,168 @@
+//! Whom a load goes to: an `http://` URL, its address, and the request for it.
+
+use super::{Client, Connections, Retries};
+use cws::http::target::is_authority;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// How long a server may take to accept the connection that shows that it is there.
+const REACH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest URL.
+const URL_BYTES: usize = 8 * 1024;
+
+/// A server and a resource of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The server's address.
+    pub address: SocketAddr,
+    /// What the `Host` field says.
+    pub host: String,
+    /// The path and the query.
+    pub path: String,
+}
+
+/// Why there is no load on a URL.
+#[derive(Debug)]
+pub enum TargetError {
+    /// It is not a URL that can be asked.
+    Url(String, &'static str),
+    /// Its name has no address.
+    Name(String, io::Error),
+    /// Nobody answers there.
+    Unreachable(String, io::Error),
+}
+
+impl fmt::Display for TargetError {
+    /// One line: what happened, and in parentheses what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url, wrong) => {
+                write!(f, "cannot put load on {url:?}: {wrong} (write http://HOST:PORT/PATH)")
+            }
+            Self::Name(host, error) => {
+                write!(f, "cannot find {host}: {error} (is the name right?)")
+            }
+            Self::Unreachable(host, error) => {
+                write!(f, "cannot reach {host}: {error} (is a server running there?)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+impl Target {
+    /// A path of a server whose address is known.
+    pub fn new(address: SocketAddr, path: &str) -> Self {
+        Self { address, host: address.to_string(), path: path.to_owned() }
+    }
+
+    /// Takes a URL apart, looks its name up, and connects once to see that somebody is there.
+    ///
+    /// # Errors
+    ///
+    /// For anything but an `http` URL; without an address; where no address accepts.
+    pub fn find(url: &str) -> Result<Self, TargetError> {
+        let (authority, path) = split(url).map_err(|wrong| {
+            let shown = url.chars().take(100).collect();
+            TargetError::Url(shown, wrong)
+        })?;
+        let has_port = authority.rsplit_once(':').is_some_and(|(host, port)| {
+            !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && is_whole_host(host)
+        });
+        let looked_up = match has_port {
+            true => authority.to_owned(),
+            false => format!("{}:80", authority.trim_end_matches(':')),
+        };
+        let addresses = looked_up.to_socket_addrs();
+        let addresses =
+            addresses.map_err(|error| TargetError::Name(authority.to_owned(), error))?;
+        let mut last = io::Error::other("the name has no address");
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, REACH_TIMEOUT) {
+                Ok(_) => return Ok(Self { address, host: authority.to_owned(), path }),
+                Err(error) => last = error,
+            }
+        }
+        Err(TargetError::Unreachable(authority.to_owned(), last))
+    }
+
+    /// A client that asks for it on such connections, waits for so long, and does not try again.
+    pub fn client(&self, connections: Connections, patience: Duration) -> Client {
+        let request = self.request(connections);
+        Client { target: self.address, request, connections, patience, retries: Retries::NONE }
+    }
+
+    /// A GET for it, of version 1.1.
+    pub fn request(&self, connections: Connections) -> Vec<u8> {
+        let connection = match connections {
+            Connections::NewEach => "Connection: close\r\n",
+            Connections::Kept(_) => "",
+        };
+        let Self { host, path, .. } = self;
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{connection}\r\n").into_bytes()
+    }
+}
+
+/// An IPv6 address has colons of its own, within brackets.
+fn is_whole_host(host: &str) -> bool {
+    !host.contains(':') || (host.starts_with('[') && host.ends_with(']'))
+}
+
+/// The authority, and the path with its query.
+fn split(url: &str) -> Result<(&str, String), &'static str> {
+    if url.len() > URL_BYTES {
+        return Err("it is too long");
+    }
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        Some(_) => return Err("only http is spoken here"),
+        None => return Err("it does not begin with http://"),
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if authority.is_empty() || authority.starts_with(':') || !is_authority(authority.as_bytes()) {
+        return Err("its host is not a name or an address");
+    }
+    if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err("its path has a space or a control character");
+    }
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Ok((authority, format!("{slash}{path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let rows = [
+            ("http://localhost:8080/testfile", "localhost:8080", "/testfile"),
+            ("HTTP://127.0.0.1", "127.0.0.1", "/"),
+            ("http://[::1]:80/a/b?c=d#e", "[::1]:80", "/a/b?c=d"),
+            ("http://a?q", "a", "/?q"),
+        ];
+        for (url, authority, path) in rows {
+            assert_eq!(split(url), Ok((authority, path.to_owned())), "{url}");
+        }
+        for url in
+            ["", "localhost:80", "https://a/", "http://", "http:///a", "http://a b/", "http://:80/"]
+        {
+            assert!(split(url).is_err(), "{url}");
+        }
+        assert!(split("http://a/b c").is_err());
+        assert!(split("http://u@a/").is_err(), "no passwords");
+    }
+
+    #[test]
+    fn a_request_says_what_becomes_of_its_connection() {
+        let target = Target::new(SocketAddr::from(([127, 0, 0, 1], 80)), "/x");
+        let kept = target.request(Connections::Kept(1));
+        assert_eq!(kept, b"GET /x HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n");
+        assert!(target.request(Connections::NewEach).ends_with(b"Connection: close\r\n\r\n"));
+    }
+}

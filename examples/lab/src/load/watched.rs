@@ -1,0 +1,73 @@
+//! A socket that the `polling` crate reports for as long as it is ready.
+
+use polling::{Event, PollMode, Poller};
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+
+/// A socket that is watched, until this is dropped.
+#[derive(Debug)]
+pub struct Watched {
+    stream: TcpStream,
+    key: usize,
+    poller: Arc<Poller>,
+}
+
+/// What a socket is watched for. Errors and hang-ups are reported with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Bytes or an end have come.
+    Readable,
+    /// There is room for bytes.
+    Writable,
+}
+
+impl Watched {
+    /// Reports it under this key from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot watch it.
+    #[allow(unsafe_code, reason = "the poller cannot know how long a descriptor stays open")]
+    pub fn new(
+        stream: TcpStream,
+        key: usize,
+        readiness: Readiness,
+        poller: &Arc<Poller>,
+    ) -> io::Result<Self> {
+        // SAFETY: a descriptor must be deleted from the poller before it is closed. `drop` does so:
+        // this owns both the socket and a handle on the poller, and gives neither away.
+        unsafe { poller.add_with_mode(&stream, event(key, readiness), PollMode::Level)? };
+        Ok(Self { stream, key, poller: Arc::clone(poller) })
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Reports this from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot watch it.
+    pub fn set_readiness(&self, readiness: Readiness) -> io::Result<()> {
+        let event = event(self.key, readiness);
+        self.poller.modify_with_mode(&self.stream, event, PollMode::Level)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Err(error) = self.poller.delete(&self.stream) {
+            log::debug!("cannot stop watching a socket: {error}");
+        }
+    }
+}
+
+fn event(key: usize, readiness: Readiness) -> Event {
+    match readiness {
+        Readiness::Readable => Event::readable(key),
+        Readiness::Writable => Event::writable(key),
+    }
+}

@@ -1,0 +1,318 @@
+//! What the programs of the lab have in common: options, output, checks, exit codes.
+
+use crate::chart::Chart;
+use crate::cli;
+use crate::csv::WriteError;
+use crate::report::Report;
+use crate::table::Table;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+/// Exit code of a run that the machine spoilt: nothing was shown, neither good nor bad.
+pub const SPOILT: u8 = 3;
+
+/// How often a measurement is made at most, when the machine spoils it.
+const ATTEMPTS: usize = 5;
+
+/// What all repeated measurements of a program may take together, so that it ends within a minute;
+/// one that has more time says so.
+const SPARE: Duration = Duration::from_secs(14);
+
+/// What is said of the exit code at the end of a program's help.
+pub const EXIT_CODES: &str = "\
+Exit code: 0 all checks hold, 1 one does not or the run failed, 2 wrong usage, 3 the machine was \
+too busy to measure on.";
+
+/// Columns and rows of a chart on the terminal.
+const TEXT_CHART: (usize, usize) = (64, 14);
+
+/// Options of every program.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// A few seconds only: fewer requests, wider tolerances
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Decides all that is drawn by lot: the same seed, the same arrivals
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Write a page with the charts, tables and checks, for any browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Write a line for each request, with its times
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+
+    /// Write each chart as an image of its own into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub svg: Option<PathBuf>,
+}
+
+/// The result of a program, in the making.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    html: Option<PathBuf>,
+    svg: Option<PathBuf>,
+    report: Report,
+    checks: Vec<Check>,
+    /// What is left for repeated measurements.
+    spare: Duration,
+}
+
+#[derive(Debug)]
+struct Check {
+    what: String,
+    verdict: Verdict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    Fail,
+    Spoilt,
+}
+
+/// Runs a program: takes its options, and turns what goes wrong into one line and an exit code.
+pub fn run<A: clap::Parser>(body: impl FnOnce(A) -> Result<ExitCode, Box<dyn Error>>) -> ExitCode {
+    let name = A::command().get_name().to_owned();
+    match A::try_parse() {
+        Ok(arguments) => {
+            cws::raise_descriptor_limit();
+            body(arguments).unwrap_or_else(|error| cli::failure(&name, &error.to_string()))
+        }
+        Err(error) => cli::usage(&name, &error),
+    }
+}
+
+/// The machine, in a few words.
+pub fn machine() -> String {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let system = format!("{} {}", std::env::consts::OS, kernel.trim());
+    format!("{} processors, {}", num_cpus::get(), system.trim())
+}
+
+impl Program {
+    /// A program's result, without anything yet: its title, and what it is about.
+    pub fn new(options: &Options, title: &str, lead: &str) -> Self {
+        let mut report = Report::new(title, lead);
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        let command = if command.is_empty() { "no options".to_owned() } else { command.join(" ") };
+        let version = env!("CARGO_PKG_VERSION");
+        report.text(&format!(
+            "Version {version}, {}; {command}; seed {}.",
+            machine(),
+            options.seed
+        ));
+        let program = std::env::args().next().unwrap_or_default();
+        let name = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy();
+        let Options { html, svg, .. } = options.clone();
+        Self { name: name.into_owned(), html, svg, report, checks: Vec::new(), spare: SPARE }
+    }
+
+    /// Lets all repeated measurements take so long together: what a minute leaves beside the
+    /// others.
+    pub fn with_spare(self, spare: Duration) -> Self {
+        Self { spare, ..self }
+    }
+
+    /// Says a line, or several, on the terminal alone.
+    pub fn say(&mut self, text: &str) {
+        // A reader that has gone wants no more.
+        let _ = writeln!(io::stdout(), "{text}");
+    }
+
+    /// Says a sentence on the terminal and on the page.
+    pub fn text(&mut self, text: &str) {
+        self.say(text);
+        self.report.text(text);
+    }
+
+    /// Begins a part, on the terminal and on the page.
+    pub fn heading(&mut self, text: &str) {
+        self.say(&format!("\n{text}"));
+        self.report.heading(text);
+    }
+
+    /// Shows a table, on the terminal and on the page.
+    pub fn table(&mut self, table: &Table) {
+        self.say(&format!("\n{}", table.to_string().trim_end()));
+        self.report.table(table);
+    }
+
+    /// Shows a chart on the page, with what is to be seen in it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be drawn.
+    pub fn figure(&mut self, chart: &Chart, caption: &str) -> Result<(), Box<dyn Error>> {
+        let image = chart.svg()?;
+        if let Some(folder) = &self.svg {
+            let path = folder.join(format!("{}-{}.svg", self.name, slug(&chart.title)));
+            fs::write(&path, &image).map_err(|error| WriteError::new(&path, error))?;
+        }
+        self.report.figure(&image, caption);
+        Ok(())
+    }
+
+    /// Shows a chart on the terminal as well.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be drawn.
+    pub fn chart(&mut self, chart: &Chart, caption: &str) -> Result<(), Box<dyn Error>> {
+        let text = chart.text(TEXT_CHART.0, TEXT_CHART.1)?;
+        self.say(&format!("\n{}", text.trim_end()));
+        self.figure(chart, caption)
+    }
+
+    /// Notes a check, and whether it holds. What was found belongs into `what`.
+    pub fn check(&mut self, what: impl Into<String>, holds: bool) {
+        let verdict = if holds { Verdict::Ok } else { Verdict::Fail };
+        self.checks.push(Check { what: what.into(), verdict });
+    }
+
+    /// Notes that a measurement was spoilt by the machine, so that nothing can be said.
+    pub fn spoilt(&mut self, why: impl Into<String>) {
+        self.checks.push(Check { what: why.into(), verdict: Verdict::Spoilt });
+    }
+
+    /// Makes a measurement, again if the machine spoilt it and there is time; gives the last one,
+    /// and why it is spoilt if it still is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the measurement.
+    pub fn until_sound<T, E>(
+        &mut self,
+        mut measure: impl FnMut() -> Result<(T, Vec<String>), E>,
+    ) -> Result<(T, Option<String>), E> {
+        let mut attempt = 1;
+        loop {
+            let begun = Instant::now();
+            let (measured, reasons) = measure()?;
+            if reasons.is_empty() {
+                return Ok((measured, None));
+            }
+            // The next takes about as long.
+            let spare = self.spare.checked_sub(begun.elapsed());
+            match spare.filter(|_| attempt < ATTEMPTS) {
+                Some(left) => self.spare = left,
+                None => return Ok((measured, Some(reasons.join("; ")))),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Says what was checked, writes the page, and gives the exit code.
+    ///
+    /// # Errors
+    ///
+    /// If the page cannot be written.
+    pub fn finish(mut self) -> Result<ExitCode, Box<dyn Error>> {
+        let mut lines = String::new();
+        for Check { what, verdict } in &self.checks {
+            let said = match verdict {
+                Verdict::Ok => "ok",
+                Verdict::Fail => "FAIL",
+                Verdict::Spoilt => "FAIL (spoilt by the machine: nothing is shown)",
+            };
+            // Writing to a string does not fail.
+            let _ = writeln!(lines, "CHECK {what} ... {said}");
+        }
+        self.say(&format!("\n{}", lines.trim_end()));
+        self.report.heading("What was checked");
+        self.report.lines(&lines);
+        if let Some(path) = self.html.take() {
+            fs::write(&path, self.report.html()).map_err(|error| WriteError::new(&path, error))?;
+            self.say(&format!("\nthe page is in {}", path.display()));
+        }
+        Ok(self.exit_code())
+    }
+
+    /// A spoilt run explains checks that fail, so it comes first.
+    fn exit_code(&self) -> ExitCode {
+        let has = |verdict| self.checks.iter().any(|check| check.verdict == verdict);
+        match (has(Verdict::Spoilt), has(Verdict::Fail)) {
+            (true, _) => ExitCode::from(SPOILT),
+            (false, true) => ExitCode::FAILURE,
+            (false, false) => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// The words of a title, as the name of a file has them.
+fn slug(title: &str) -> String {
+    let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_become_names_of_files() {
+        assert_eq!(
+            slug("Latency against load: 99th percentile"),
+            "latency-against-load-99th-percentile"
+        );
+        assert_eq!(slug("../a/b"), "a-b");
+    }
+
+    fn empty() -> Program {
+        let options = Options { quick: true, seed: 1, html: None, csv: None, svg: None };
+        Program::new(&options, "t", "l")
+    }
+
+    fn code_of(verdicts: &[Verdict]) -> ExitCode {
+        let mut program = empty();
+        for &verdict in verdicts {
+            program.checks.push(Check { what: String::new(), verdict });
+        }
+        program.exit_code()
+    }
+
+    #[test]
+    fn the_exit_code_tells_the_checks() {
+        // Exit codes are not comparable, but they can be shown.
+        let same = |code: ExitCode, number: u8| {
+            format!("{code:?}") == format!("{:?}", ExitCode::from(number))
+        };
+        assert!(same(code_of(&[]), 0) && same(code_of(&[Verdict::Ok; 3]), 0));
+        assert!(same(code_of(&[Verdict::Ok, Verdict::Fail]), 1));
+        assert!(same(code_of(&[Verdict::Fail, Verdict::Spoilt, Verdict::Ok]), SPOILT));
+    }
+
+    /// The attempts made when the first sound one is this, and why the last is spoilt.
+    fn attempts(spare: Duration, sound_from: usize) -> (usize, Option<String>) {
+        let mut program = empty().with_spare(spare);
+        let mut attempts = 0;
+        let outcome = program.until_sound(|| {
+            attempts += 1;
+            let reasons = if attempts < sound_from { vec!["late".to_owned()] } else { vec![] };
+            Ok::<_, io::Error>((attempts, reasons))
+        });
+        outcome.expect("no error")
+    }
+
+    #[test]
+    fn what_the_machine_spoilt_is_repeated_a_bounded_number_of_times() {
+        assert_eq!(attempts(SPARE, 1), (1, None));
+        assert_eq!(attempts(SPARE, 3), (3, None));
+        assert_eq!(attempts(SPARE, 9), (ATTEMPTS, Some("late".to_owned())));
+    }
+
+    #[test]
+    fn what_the_machine_spoilt_is_not_repeated_without_time() {
+        assert_eq!(attempts(Duration::ZERO, 1), (1, None));
+        assert_eq!(attempts(Duration::ZERO, 3), (1, Some("late".to_owned())));
+    }
+}

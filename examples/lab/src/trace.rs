@@ -1,0 +1,122 @@
+//! The trace of a load: a line for each request, with the client's times and the server's.
+
+use crate::csv::{Csv, WriteError};
+use crate::load::Outcome;
+use std::path::Path;
+use std::time::Duration;
+
+/// The columns. Times are in seconds, from the start of the load; what did not happen is empty.
+const HEADINGS: [&str; 14] = [
+    "run",
+    "intended",
+    "lateness",
+    "begun",
+    "connected",
+    "first_byte",
+    "ended",
+    "latency",
+    "answer",
+    "tries",
+    "bytes",
+    "server_queue",
+    "server_delay",
+    "server_send",
+];
+
+/// A trace that is being written.
+#[derive(Debug)]
+pub struct Trace {
+    csv: Csv,
+}
+
+impl Trace {
+    /// Creates the file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be created or written.
+    pub fn create(path: &Path) -> Result<Self, WriteError> {
+        Ok(Self { csv: Csv::create(path, &HEADINGS)? })
+    }
+
+    /// Adds the requests of a run, which has a name.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn add<'a>(
+        &mut self,
+        run: &str,
+        outcomes: impl IntoIterator<Item = &'a Outcome>,
+    ) -> Result<(), WriteError> {
+        outcomes.into_iter().try_for_each(|outcome| self.csv.row(&cells(run, outcome)))
+    }
+
+    /// Writes what is still to be written.
+    ///
+    /// # Errors
+    ///
+    /// If that fails.
+    pub fn finish(self) -> Result<(), WriteError> {
+        self.csv.finish()
+    }
+}
+
+fn cells(run: &str, outcome: &Outcome) -> [String; HEADINGS.len()] {
+    let seconds = |time: Duration| format!("{:.6}", time.as_secs_f64());
+    let maybe = |time: Option<Duration>| time.map(seconds).unwrap_or_default();
+    [
+        run.to_owned(),
+        seconds(outcome.intended),
+        seconds(outcome.lateness),
+        maybe(outcome.begun),
+        maybe(outcome.connected),
+        maybe(outcome.first_byte),
+        seconds(outcome.ended),
+        seconds(outcome.latency()),
+        outcome.answer.to_string(),
+        outcome.tries.to_string(),
+        outcome.bytes.to_string(),
+        maybe(outcome.server.queue),
+        maybe(outcome.server.delay),
+        maybe(outcome.server.send),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Answer, ServerTiming};
+
+    #[test]
+    fn a_line_has_the_clients_times_and_the_servers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("trace.csv");
+        let millis = Duration::from_millis;
+        let outcome = Outcome {
+            intended: millis(1000),
+            lateness: Duration::from_micros(50),
+            begun: Some(millis(1001)),
+            connected: Some(millis(1002)),
+            first_byte: Some(millis(1010)),
+            ended: millis(1011),
+            answer: Answer::Status(200),
+            tries: 1,
+            bytes: 123,
+            server: ServerTiming { queue: Some(millis(3)), delay: Some(millis(5)), send: None },
+        };
+        let vain = Outcome { begun: None, connected: None, first_byte: None, ..outcome };
+        let vain = Outcome { answer: Answer::TimedOut, server: ServerTiming::default(), ..vain };
+        let mut trace = Trace::create(&path).expect("a file");
+        trace.add("rho .5", &[outcome, vain]).expect("two lines");
+        trace.finish().expect("an end");
+        let text = std::fs::read_to_string(&path).expect("the file");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], HEADINGS.join(","));
+        let of = "rho .5,1.000000,0.000050,1.001000,1.002000,1.010000,1.011000,0.011000,status 200,\
+                  1,123,0.003000,0.005000,";
+        assert_eq!(lines[1], of);
+        let of = "rho .5,1.000000,0.000050,,,,1.011000,0.011000,out of patience,1,123,,,";
+        assert_eq!(lines[2..], [of]);
+    }
+}

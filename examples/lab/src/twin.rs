@@ -1,0 +1,211 @@
+//! The twin: what an ideal pool makes of the very arrivals that were measured.
+//!
+//! A short run near the knee says little of the steady state: the mean wait of 4000 requests at a
+//! utilisation of .95 has a standard deviation of half its value. The twin has the same chance
+//! behind it as the run, so it predicts this run, to about a hundredth.
+
+use crate::arrivals::{Arrivals, Stop};
+use crate::sample::Sample;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+/// A pool of workers that takes the longest waiting request first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Twin {
+    /// The number of workers.
+    pub workers: usize,
+    /// What each request takes.
+    pub service: Duration,
+    /// Requests that may wait; more are refused.
+    pub queue: usize,
+    /// A request that has waited longer is refused instead of begun, which takes no time.
+    pub age: Duration,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is begun after this wait.
+    Served(Duration),
+    /// The queue was full when it came.
+    Full,
+    /// It was too old when its turn came, after this wait.
+    Expired(Duration),
+}
+
+impl Fate {
+    /// The wait of a request that is served.
+    pub fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Served(wait) => Some(wait),
+            Self::Full | Self::Expired(_) => None,
+        }
+    }
+}
+
+/// How much runs of one length differ from one another by chance alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Band {
+    /// The mean wait of each run.
+    pub means: Sample,
+    /// The median wait of each run.
+    pub medians: Sample,
+    /// The 99th percentile of the waits of each run.
+    pub p99s: Sample,
+}
+
+impl Twin {
+    /// A pool that refuses nobody.
+    pub fn unbounded(workers: usize, service: Duration) -> Self {
+        Self { workers, service, queue: usize::MAX, age: Duration::MAX }
+    }
+
+    /// What becomes of requests that come at these times, which are in order: Kiefer and Wolfowitz'
+    /// recursion (1955) with the moments at which the workers are free.
+    pub fn replay(&self, arrivals: &[Duration]) -> Vec<Fate> {
+        self.replay_services(arrivals, |_| self.service)
+    }
+
+    /// The same where `service` says what each request takes, by its place among the arrivals.
+    pub fn replay_services(
+        &self,
+        arrivals: &[Duration],
+        service: impl Fn(usize) -> Duration,
+    ) -> Vec<Fate> {
+        let mut free: BinaryHeap<Reverse<Duration>> =
+            (0..self.workers).map(|_| Reverse(Duration::ZERO)).collect();
+        // When those that wait are taken, the next one first.
+        let mut taken: VecDeque<Duration> = VecDeque::new();
+        let mut fate = |(number, &arrival): (usize, &Duration)| {
+            while taken.front().is_some_and(|start| *start <= arrival) {
+                taken.pop_front();
+            }
+            let Some(mut next) = free.peek_mut() else { return Fate::Full };
+            let start = next.0.max(arrival);
+            if start > arrival {
+                if taken.len() >= self.queue {
+                    return Fate::Full;
+                }
+                taken.push_back(start);
+            }
+            let wait = start - arrival;
+            if wait > self.age {
+                return Fate::Expired(wait);
+            }
+            *next = Reverse(start.saturating_add(service(number)));
+            Fate::Served(wait)
+        };
+        arrivals.iter().enumerate().map(&mut fate).collect()
+    }
+
+    /// The waits of those that are served.
+    pub fn waits(&self, arrivals: &[Duration]) -> Sample {
+        self.replay(arrivals).into_iter().filter_map(Fate::wait).collect()
+    }
+
+    /// What `runs` runs of so many Poisson arrivals, each from an empty pool, would give.
+    pub fn band(&self, rate: f64, requests: u64, runs: u64, seed: u64) -> Band {
+        let run = |number: u64| {
+            // Seeds of their own, apart from those near to `seed` that programs use.
+            let seed =
+                seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            self.waits(&Arrivals::poisson(rate, seed).starts(Stop::Count(requests)))
+        };
+        let runs: Vec<Sample> = (0..runs).map(run).collect();
+        let of = |figure: fn(&Sample) -> Duration| runs.iter().map(figure).collect();
+        Band {
+            means: of(Sample::mean),
+            medians: of(|waits| waits.percentile(0.5)),
+            p99s: of(|waits| waits.percentile(0.99)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queueing_theory::{Mdc, mdck_blocking};
+
+    const MILLIS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn a_small_story() {
+        let twin = Twin { workers: 2, service: MILLIS(10), queue: 2, age: MILLIS(8) };
+        let arrivals = [0, 1, 2, 3, 4, 12, 40].map(MILLIS);
+        // The third and fourth wait for the first two, and the fifth finds both in the queue.
+        let expected = [
+            Fate::Served(MILLIS(0)),
+            Fate::Served(MILLIS(0)),
+            Fate::Served(MILLIS(8)),
+            Fate::Served(MILLIS(8)),
+            Fate::Full,
+            Fate::Served(MILLIS(8)),
+            Fate::Served(MILLIS(0)),
+        ];
+        assert_eq!(twin.replay(&arrivals), expected);
+        let strict = Twin { age: MILLIS(7), ..twin };
+        let fates = strict.replay(&arrivals);
+        // What is refused takes no worker's time, so the next one is begun at once.
+        assert_eq!(fates[2..4], [Fate::Expired(MILLIS(8)), Fate::Served(MILLIS(7))]);
+        assert_eq!(Twin { workers: 0, ..twin }.replay(&[MILLIS(1)]), [Fate::Full]);
+        // One worker and three at once, the first of which takes longer.
+        let one = Twin::unbounded(1, MILLIS(10));
+        let fates = one.replay_services(&[MILLIS(0); 3], |n| MILLIS(if n == 0 { 30 } else { 10 }));
+        assert_eq!(fates, [0, 30, 40].map(|wait| Fate::Served(MILLIS(wait))));
+    }
+
+    /// A million arrivals against the exact steady state, within a few standard errors.
+    #[test]
+    fn it_agrees_with_exact_theory() {
+        let service = MILLIS(10);
+        for (workers, rho, tolerance) in [(1, 0.7, 0.03), (4, 0.8, 0.04), (4, 0.9, 0.06)] {
+            let rate = rho * f64::from(workers) / service.as_secs_f64();
+            let arrivals = Arrivals::poisson(rate, 3).starts(Stop::Count(1_000_000));
+            let waits = Twin::unbounded(workers as usize, service).waits(&arrivals);
+            let exact = Mdc::new(workers, rho).expect("a steady state");
+            let near = |found: Duration, exact: f64, what: &str| {
+                let off = found.div_duration_f64(service) / exact - 1.0;
+                assert!(off.abs() < tolerance, "{what} at c = {workers}, rho = {rho}: {off}");
+            };
+            near(waits.mean(), exact.mean_wait(), "mean");
+            for p in [0.9, 0.99] {
+                let wait = exact.wait_percentile(p).expect("a probability");
+                near(waits.percentile(p), wait, "percentile");
+            }
+            let waited = waits.share_beyond(Duration::ZERO);
+            assert!((waited - exact.wait_probability()).abs() < 0.01, "{waited}");
+        }
+    }
+
+    /// The approximation of the blocking probability, which has no other reference for c > 1.
+    #[test]
+    fn a_bounded_queue_refuses_what_theory_says() {
+        let service = MILLIS(10);
+        for (workers, rho, queue) in [(1, 0.9, 3), (4, 0.9, 4), (4, 0.95, 10), (16, 0.95, 8)] {
+            let rate = rho * workers as f64 / service.as_secs_f64();
+            let arrivals = Arrivals::poisson(rate, 5).starts(Stop::Count(400_000));
+            let twin = Twin { queue, ..Twin::unbounded(workers, service) };
+            let fates = twin.replay(&arrivals);
+            let full = fates.iter().filter(|fate| **fate == Fate::Full).count();
+            let found = full as f64 / fates.len() as f64;
+            let system = (workers + queue) as u32;
+            let expected = mdck_blocking(workers as u32, system, rho).expect("a steady state");
+            let off = found / expected - 1.0;
+            assert!(off.abs() < 0.1, "c = {workers}, {rho}, {queue}: {found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn the_band_is_as_wide_as_chance() {
+        let (service, workers) = (MILLIS(10), 4);
+        let rate = 0.95 * workers as f64 / service.as_secs_f64();
+        let band = Twin::unbounded(workers, service).band(rate, 4000, 60, 1);
+        assert_eq!(band.means.count(), 60);
+        let [low, high] = [0.05, 0.95].map(|p| band.means.percentile(p));
+        assert!(high > low * 2, "half of the mean is nothing unusual: {low:?} to {high:?}");
+        let exact = Mdc::new(4, 0.95).expect("a steady state").mean_wait();
+        let exact = service.mul_f64(exact);
+        assert!(low < exact && exact < high, "{low:?} to {high:?} about {exact:?}");
+    }
+}

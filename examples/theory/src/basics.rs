@@ -1,0 +1,1 @@
+../../../src/theory.rs

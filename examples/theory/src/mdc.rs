@@ -1,0 +1,235 @@
+//! Poisson arrivals and constant service, M/D/c: exact, and stable at any size and load.
+//!
+//! Requests that wait number Lq; a service time later, c have been begun and A, a Poisson number of
+//! mean a, have come: Lq' = max(0, Lq + A - c) (Crommelin 1932). So Lq is the highest point of a
+//! random walk, and by Spitzer's identity (Spitzer 1956) its generating function is
+//!
+//! ```text
+//! E z^Lq = exp(sum over m >= 1 of b(m) (z^m - 1)),
+//! b(m) = sum over n >= 1 of P(Poisson(n a) = n c + m) / n
+//! ```
+//!
+//! that is, Lq is compound Poisson with rates b(m). Everything follows from them by sums without a
+//! negative term: the mean of Lq is the sum of m b(m), no request waits with probability
+//! exp(-sum over m >= 0 of b(m)), and Panjer's recursion (Panjer 1981) gives the distribution. That
+//! of the wait follows by Franx (Franx 2001). No roots are sought, and nothing cancels.
+
+use crate::basics::{TheoryError, at_least_one, finite, steady};
+use crate::erlang::{crossing, probability};
+use crate::fourier::{Complex, transform};
+use crate::poisson::{distance, probabilities, stirling_error};
+use std::f64::consts::{PI, TAU};
+
+/// Highest utilisation that is computed: beyond it the queue needs 1e8 service times to settle.
+const UTILISATION_MOST: f64 = 0.9999;
+
+/// Natural logarithm below which a share is taken for nothing: 1e-17.
+const NOTHING: f64 = 39.2;
+
+/// Terms of the sums for b(m) that are added one by one. Where more are needed, the b(m) are not
+/// small, so that a Fourier transform, whose error is absolute, gives them as well, and quicker.
+const TERMS_MOST: f64 = 1e5;
+
+/// Queue lengths whose probabilities are computed; beyond them the tail is geometric to the last
+/// digit.
+const LENGTHS_MOST: usize = 4096;
+
+/// The steady state of a pool with constant service, M/D/c, first come first served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mdc {
+    servers: u32,
+    offered: f64,
+    waits: f64,
+    mean_waiting: f64,
+    /// P(Lq > m) for m = 0, 1, ...
+    beyond: Vec<f64>,
+    /// What each further length multiplies the tail by.
+    decay: f64,
+}
+
+impl Mdc {
+    /// The pool of so many workers at this utilisation, which is at most .9999.
+    pub fn new(servers: u32, utilisation: f64) -> Result<Self, TheoryError> {
+        let (servers, utilisation) = steady(servers, utilisation)?;
+        if utilisation > UTILISATION_MOST {
+            return Err(TheoryError::TooNearSaturation { utilisation, most: UTILISATION_MOST });
+        }
+        let offered = utilisation * f64::from(servers);
+        if utilisation == 0.0 {
+            let empty = Self {
+                servers,
+                offered,
+                waits: 0.0,
+                mean_waiting: 0.0,
+                beyond: vec![],
+                decay: 0.0,
+            };
+            return Ok(empty);
+        }
+        let slope = decay_exponent(utilisation);
+        let lengths = (NOTHING / slope).ceil() as usize + 1;
+        let walks = NOTHING / (f64::from(servers) * distance(utilisation));
+        let rates = match walks * lengths as f64 <= TERMS_MOST {
+            true => rates_by_sum(servers, utilisation, walks.ceil() as u32 + 1, lengths),
+            false => rates_by_transform(servers, offered, slope, lengths),
+        };
+        let waits = -(-rates.iter().sum::<f64>()).exp_m1();
+        let mean_waiting = rates.iter().enumerate().map(|(m, rate)| m as f64 * rate).sum();
+        let decay = (-slope).exp();
+        let beyond = tail(&rates, decay);
+        Ok(Self { servers, offered, waits, mean_waiting, beyond, decay })
+    }
+
+    /// The probability that a request waits.
+    pub fn wait_probability(&self) -> f64 {
+        self.waits
+    }
+
+    /// The mean wait, of all requests.
+    pub fn mean_wait(&self) -> f64 {
+        if self.offered == 0.0 { 0.0 } else { self.mean_waiting / self.offered }
+    }
+
+    /// The mean number that wait.
+    pub fn mean_waiting(&self) -> f64 {
+        self.mean_waiting
+    }
+
+    /// The probability that more than `count` wait at a moment.
+    pub fn waiting_beyond(&self, count: usize) -> f64 {
+        match (self.beyond.get(count), self.beyond.last()) {
+            (Some(&beyond), _) => beyond,
+            (None, Some(last)) => {
+                let further = (count - (self.beyond.len() - 1)) as f64;
+                last * self.decay.powf(further)
+            }
+            (None, None) => 0.0,
+        }
+    }
+
+    /// The probability of a wait beyond `wait`, by Franx: where (k - 1) <= wait < k, a request
+    /// waits beyond it if of the a (k - wait) requests that came since, on average, so many are
+    /// ahead of it.
+    pub fn wait_beyond(&self, wait: f64) -> f64 {
+        if wait < 0.0 {
+            return 1.0;
+        }
+        let turns = wait.floor() + 1.0;
+        let places = turns * f64::from(self.servers);
+        if places > 1e15 || self.offered == 0.0 {
+            return 0.0;
+        }
+        let places = places as usize;
+        let later = probabilities(self.offered * (turns - wait));
+        let beyond = |came: usize| match places.checked_sub(came + 1) {
+            Some(count) => self.waiting_beyond(count),
+            None => 1.0,
+        };
+        later.iter().enumerate().map(|(came, share)| share * beyond(came)).sum()
+    }
+
+    /// The wait that a share `p` of the requests does not exceed.
+    pub fn wait_percentile(&self, p: f64) -> Result<f64, TheoryError> {
+        let beyond = 1.0 - probability(p)?;
+        Ok(crossing(beyond, |wait| self.wait_beyond(wait)))
+    }
+}
+
+/// The probability that a request is refused where `system` requests may be in service or wait,
+/// M/D/c/K: an approximation by the tail of the unbounded queue (Tijms 2003, section 9.8.2). It is
+/// exact for one server.
+pub fn mdck_blocking(servers: u32, system: u32, utilisation: f64) -> Result<f64, TheoryError> {
+    let servers = at_least_one(servers)?;
+    finite("the utilisation", utilisation)?;
+    if system < servers {
+        return Err(TheoryError::OutOfRange { what: "the system's bound", value: system.into() });
+    }
+    let pool = Mdc::new(servers, utilisation)?;
+    // That a request would find the bound reached: K or more in the system.
+    let reached = match (system - servers) as usize {
+        0 => pool.wait_probability(),
+        room => pool.waiting_beyond(room - 1),
+    };
+    Ok((1.0 - utilisation) * reached / (1.0 - utilisation * reached))
+}
+
+/// The s > 0 with s = rho (exp(s) - 1): the tail of Lq falls by exp(-s) for each length.
+fn decay_exponent(utilisation: f64) -> f64 {
+    // It lies below -2 ln rho, and there the difference is convex: Newton's steps fall to it.
+    let mut s = -2.0 * utilisation.ln();
+    for _ in 0..100 {
+        let off = utilisation * s.exp_m1() - s;
+        let next = s - off / (utilisation * s.exp() - 1.0);
+        if (next - s).abs() <= 1e-15 * s {
+            break;
+        }
+        s = next;
+    }
+    s
+}
+
+/// b(0), b(1), ... by their definition.
+fn rates_by_sum(servers: u32, utilisation: f64, walks: u32, lengths: usize) -> Vec<f64> {
+    let mut rates = vec![0.0; lengths];
+    let distance = distance(utilisation);
+    for walk in 1..=walks {
+        let begun = f64::from(walk) * f64::from(servers);
+        let mean = begun * utilisation;
+        let at_zero = (-stirling_error(begun) - begun * distance).exp() / (TAU * begun).sqrt();
+        let mut term = at_zero / f64::from(walk);
+        for (m, rate) in rates.iter_mut().enumerate() {
+            *rate += term;
+            term *= mean / (begun + (m + 1) as f64);
+            if term == 0.0 {
+                break;
+            }
+        }
+    }
+    rates
+}
+
+/// The same as coefficients of -ln(1 - E z^(A - c)) on the unit circle.
+///
+/// A factor 1 - 1/z takes the zero at z = 1 away; it changes coefficients of negative powers alone.
+/// No logarithm leaves its principal branch, since |E z^(A - c)| <= 1.
+fn rates_by_transform(servers: u32, offered: f64, slope: f64, lengths: usize) -> Vec<f64> {
+    let servers = f64::from(servers);
+    // Coefficients vanish as exp(-slope m) to one side, and exp(-rho m) to the other.
+    let needed = (NOTHING / slope.min(offered / servers)).ceil() as usize;
+    let count = (2 * needed).next_power_of_two();
+    let value = |j: usize| -> Complex {
+        let angle = TAU * j as f64 / count as f64;
+        if j == 0 {
+            return (-(servers - offered).ln(), 0.0);
+        }
+        let half = (0.5 * angle).sin();
+        // z^-c exp(-a (1 - z)) = exp(x + i y), and 1 less that without a difference of near ones.
+        let x = -2.0 * offered * half * half;
+        let y = (offered * angle.sin() - servers * angle) % TAU;
+        let (sin, cos) = y.sin_cos();
+        let half_y = (0.5 * y).sin();
+        let (re, im) = (2.0 * half_y * half_y - x.exp_m1() * cos, -x.exp() * sin);
+        (-(re.hypot(im) / (2.0 * half)).ln(), 0.5 * (PI - angle) - im.atan2(re))
+    };
+    let mut points: Vec<Complex> = (0..count).map(value).collect();
+    transform(&mut points);
+    points.iter().take(lengths).map(|point| point.0 / count as f64).collect()
+}
+
+/// P(Lq > m) for m = 0, 1, ... by Panjer's recursion; past the last one it falls by `decay`.
+fn tail(rates: &[f64], decay: f64) -> Vec<f64> {
+    let waiting: f64 = rates.iter().skip(1).sum();
+    let weighted: Vec<f64> = rates.iter().enumerate().map(|(m, rate)| m as f64 * rate).collect();
+    let mut shares = vec![(-waiting).exp()];
+    for count in 1..rates.len().min(LENGTHS_MOST) {
+        let terms = weighted[1..=count].iter().zip(shares.iter().rev());
+        shares.push(terms.map(|(rate, share)| rate * share).sum::<f64>() / count as f64);
+    }
+    // Added from the far end, so that small tails keep their digits.
+    let last = shares.len() - 1;
+    let mut beyond = vec![shares[last] * decay / (1.0 - decay); shares.len()];
+    for m in (1..shares.len()).rev() {
+        beyond[m - 1] = beyond[m] + shares[m];
+    }
+    beyond
+}

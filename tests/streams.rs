@@ -1,0 +1,179 @@
+//! Responses that are made while they are sent: workers alone make them, a piece at a time.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use bytes::Bytes;
+use cws::{Body, CloseReason, Config, Request, Response, Server, Status, Stream};
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use support::{Reply, connect, get, wait_for};
+
+/// So large that no socket holds two of them.
+const PIECE: usize = 4 << 20;
+
+fn streamed(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Response {
+    Response::text("").with_body(Body::Stream(Stream::chunked(pieces)))
+}
+
+fn small_pieces() -> impl Iterator<Item = Bytes> {
+    ["one ", "", "two ", "three"].into_iter().map(Bytes::from)
+}
+
+fn ask(server: &Server, request: &str) -> Vec<u8> {
+    let mut stream = connect(server.addresses()[0]);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).expect("a clean end");
+    all
+}
+
+#[test]
+fn a_stream_of_unknown_length_is_chunked_and_ends_the_connection_in_1_0() {
+    let handler = |_: &Request<'_>| streamed(small_pieces());
+    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let of_1_1 = ask(&server, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let text = String::from_utf8(of_1_1).unwrap();
+    assert!(text.contains("Transfer-Encoding: chunked\r\n") && !text.contains("Content-Length"));
+    assert!(text.ends_with("\r\n\r\n4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n0\r\n\r\n"), "{text}");
+    let of_1_0 = ask(&server, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let text = String::from_utf8(of_1_0).unwrap();
+    assert!(text.contains("Connection: close\r\n") && !text.contains("Transfer-Encoding"));
+    assert!(text.ends_with("\r\n\r\none two three"), "{text}");
+    let of_head = ask(&server, "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(of_head.ends_with(b"Connection: close\r\n\r\n"), "no content");
+    // The connection goes on behind the last chunk.
+    let mut stream = connect(server.addresses()[0]);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(format!("{request}{last}").as_bytes()).unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    assert_eq!(String::from_utf8(all).unwrap().matches("\r\n0\r\n\r\n").count(), 2);
+}
+
+/// Parts of a sequence get their chunks too, where one of them is of unknown length.
+#[test]
+fn a_sequence_with_a_stream_in_it_is_chunked() {
+    let handler = |_: &Request<'_>| {
+        let parts = [
+            Body::Bytes(Bytes::from_static(b"first ")),
+            Body::Stream(Stream::chunked(small_pieces())),
+            Body::Empty,
+            Body::Bytes(Bytes::from_static(b" last")),
+        ];
+        Response::text("").with_body(Body::Sequence(parts.into()))
+    };
+    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let reply = ask(&server, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let text = String::from_utf8(reply).unwrap();
+    let (_, chunks) = text.split_once("\r\n\r\n").unwrap();
+    let expected = "6\r\nfirst \r\n4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n5\r\n last\r\n0\r\n\r\n";
+    assert_eq!(chunks, expected);
+}
+
+/// The threads that make pieces are workers, though the client takes them late and slowly; and a
+/// client that takes none holds no worker.
+#[test]
+fn workers_alone_make_pieces() {
+    let makers = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&makers);
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/stream" => {
+            let seen = Arc::clone(&seen);
+            streamed((0..8).map(move |_| {
+                let name = std::thread::current().name().unwrap().to_owned();
+                seen.lock().unwrap().insert(name);
+                Bytes::from(vec![b'~'; PIECE])
+            }))
+        }
+        _ => Response::text("small"),
+    };
+    let server = Server::start(Config { workers: 2, ..Config::default() }, handler).unwrap();
+    let mut slow: Vec<_> = (0..6).map(|_| connect(server.addresses()[0])).collect();
+    for stream in &mut slow {
+        let request = b"GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+    }
+    for _ in 0..20 {
+        assert_eq!(get(server.addresses()[0], "/").body, b"small");
+    }
+    for mut stream in slow {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("a clean end");
+        assert_eq!(all.iter().filter(|&&byte| byte == b'~').count(), 8 * PIECE);
+    }
+    let makers = makers.lock().unwrap();
+    assert!(makers.iter().all(|name| name.starts_with("worker-")), "{makers:?}");
+}
+
+/// Pieces that come when they are told to.
+fn told_pieces(next: Receiver<&'static str>) -> impl Iterator<Item = Bytes> {
+    next.into_iter().map(Bytes::from)
+}
+
+/// An iterator that waits holds the worker that runs it and delays no other request.
+#[test]
+fn a_slow_stream_costs_its_own_request() {
+    let (tell, next) = channel();
+    let next = Mutex::new(Some(next));
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/slow" => streamed(told_pieces(next.lock().unwrap().take().unwrap())),
+        _ => Response::text("small"),
+    };
+    let server = Server::start(Config { workers: 2, ..Config::default() }, handler).unwrap();
+    let mut slow = connect(server.addresses()[0]);
+    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    for piece in ["a", "b", "c"] {
+        assert_eq!(get(server.addresses()[0], "/").body, b"small", "beside it");
+        tell.send(piece).unwrap();
+        // It is sent when it is made, and not when the next one is.
+        let mut seen = Vec::new();
+        while !seen.ends_with(format!("1\r\n{piece}\r\n").as_bytes()) {
+            let mut byte = [0];
+            slow.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+    }
+    drop(tell);
+    let mut end = Vec::new();
+    slow.read_to_end(&mut end).unwrap();
+    assert_eq!(end, b"0\r\n\r\n");
+}
+
+/// A stream that cannot go on ends its connection without the last chunk, by which the client
+/// knows; the worker goes on.
+#[test]
+fn a_stream_that_panics_is_cut_off() {
+    let handler = |request: &Request<'_>| match request.target.raw {
+        b"/panic" => streamed((0..3).map(|number| {
+            assert!(number < 2, "on purpose");
+            Bytes::from_static(b"x")
+        })),
+        b"/short" => Response::new(Status::OK)
+            .with_body(Body::Stream(Stream::new(5, std::iter::once(Bytes::from_static(b"x"))))),
+        _ => Response::text("small"),
+    };
+    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    for path in ["/panic", "/short"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let all = String::from_utf8(ask(&server, &request)).unwrap();
+        assert!(all.starts_with("HTTP/1.1 200") && !all.ends_with("0\r\n\r\n"), "{all}");
+    }
+    assert_eq!(get(server.addresses()[0], "/").body, b"small");
+    assert_eq!(server.workers_alive(), 1);
+    wait_for("both to be counted", || {
+        (server.snapshot().closed(CloseReason::BodyFailed) == 2).then_some(())
+    });
+    assert_eq!(
+        Reply::read(&mut {
+            let mut stream = connect(server.addresses()[0]);
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            stream
+        })
+        .status,
+        200
+    );
+}
