@@ -50,7 +50,7 @@ const UPLOAD: usize = 8 * 1024;
 pub enum Load {
     /// Files and searches, as many of either.
     Reading,
-    /// As many uploads as files and searches together.
+    /// Three uploads for each file or search.
     Writing,
 }
 
@@ -69,9 +69,9 @@ impl Load {
         match self {
             Self::Reading => &[(Kind::File, CLIENTS / 2), (Kind::Search, CLIENTS / 2)],
             Self::Writing => &[
-                (Kind::File, CLIENTS / 4),
-                (Kind::Search, CLIENTS / 4),
-                (Kind::Upload, CLIENTS / 2),
+                (Kind::File, CLIENTS / 8),
+                (Kind::Search, CLIENTS / 8),
+                (Kind::Upload, CLIENTS / 4 * 3),
             ],
         }
     }
@@ -139,6 +139,10 @@ pub struct Point {
     pub exclusive: Duration,
     /// The share of the run's time in which there was a writer.
     pub writer_busy: f64,
+    /// The longest time in the handler.
+    pub longest: Duration,
+    /// The time in which answers were counted.
+    pub length: Duration,
     /// Answers that were not as they should be.
     pub wrong: usize,
     /// Uploads that clients saw stored, and those that a connection of its own finds afterwards.
@@ -239,19 +243,30 @@ impl<'a> Bench<'a> {
         let address = *server.addresses().first().ok_or("the server has no address")?;
         let length = self.args.length();
         let progress = Progress::start(&format!("{} {workers}", load.name()), length);
-        let before = server.snapshot();
-        let (all, _) = self.drive(load, address, |client, _, clients| {
-            let population = Population { clients, think: Think::None };
-            client.closed_loop(&population, Stop::After(length))
-        })?;
-        let after = settled(&server);
+        let begun = Instant::now();
+        let (ends, driven) = thread::scope(|scope| {
+            // The server's figures of the time in which the clients' answers are counted.
+            let snapshot = |at: Duration| {
+                thread::sleep(at.saturating_sub(begun.elapsed()));
+                server.snapshot()
+            };
+            let ends = scope.spawn(move || [length.mul_f64(COUNTED_FROM), length].map(snapshot));
+            let driven = self.drive(load, address, |client, _, clients| {
+                let population = Population { clients, think: Think::None };
+                client.closed_loop(&population, Stop::After(length))
+            });
+            (ends.join(), driven)
+        });
+        let ([before, after], (all, _)) = (ends.map_err(|_| "a thread panicked")?, driven?);
+        settled(&server);
+        let elapsed = begun.elapsed();
         drop(progress);
         drop(server);
         // Another connection than those that wrote.
         let archive = Archive::open(&path)?;
         let figures = Figures::between(&before, &after);
         let service = figures.service.mean.unwrap_or_default();
-        let writer_busy = writes.time().as_secs_f64() / figures.elapsed.as_secs_f64();
+        let writer_busy = writes.time().as_secs_f64() / elapsed.as_secs_f64();
         let exclusive = writes.time() / u32::try_from(writes.count().max(1))?;
         let found = (archive.count("uploads/")?, archive.integrity()?);
         Ok(self.point(load, workers, all, service, (exclusive, writer_busy), found))
@@ -289,6 +304,11 @@ impl<'a> Bench<'a> {
             latencies: counted().map(|each| each.outcome.latency()).collect(),
             exclusive,
             writer_busy,
+            longest: counted()
+                .filter_map(|each| each.outcome.server.delay)
+                .max()
+                .unwrap_or_default(),
+            length: length - from,
             wrong: all.iter().filter(|each| !each.is_good()).count(),
             seen: seen as i64,
             found,

@@ -41,16 +41,16 @@ impl Args {
 
     /// The length of each run in which clients ask as fast as they are answered.
     pub fn length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 800 } else { 2000 })
+        Duration::from_millis(if self.common.quick { 800 } else { 1500 })
     }
 
     /// The length of the run with arrivals by chance.
     pub fn open_length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 1500 } else { 6000 })
+        Duration::from_millis(if self.common.quick { 1500 } else { 5000 })
     }
 
     /// Files in the database that the program makes for itself.
     pub fn files(&self) -> usize {
-        if self.common.quick { 1500 } else { 4000 }
+        if self.common.quick { 2500 } else { 4000 }
     }
 }

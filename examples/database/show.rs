@@ -55,7 +55,7 @@ pub fn all(
     for load in Load::ALL {
         program.heading(match load {
             Load::Reading => "Reading: files and searches, as many of either",
-            Load::Writing => "Writing: as many uploads as files and searches together",
+            Load::Writing => "Writing: three uploads for each file or search",
         });
         program.table(&table(points, load));
     }
@@ -111,7 +111,7 @@ fn table(points: &[Point], load: Load) -> Table {
 }
 
 fn carried(points: &[Point]) -> Result<Chart, Box<dyn Error>> {
-    let most = points.iter().map(|point| point.carried).fold(0.0, f64::max) * 1.3;
+    let most = points.iter().map(|point| point.carried).fold(0.0, f64::max) * 1.5;
     let widest = points.iter().map(|point| point.workers).max().ok_or("there are no runs")?;
     let description = "Requests a second against workers. Reading rises with W up to the number \
         of processors, writing up to what one writer at a time allows; W/D of a constant D goes \
@@ -167,24 +167,33 @@ fn service(points: &[Point]) -> Chart {
 fn why(one: &Point, most: &Point) -> String {
     let (name, workers) = (most.load.name(), most.workers);
     let times = most.carried / one.carried;
-    let processors = num_cpus::get();
+    let Bounds { one: rate, processors: by_processors, writer } = bounds(one);
+    let level = writer.map_or(by_processors, |writer| writer.min(by_processors));
     let knee = format!(
         "{name}: {workers} workers carry {times:.1} times what one carries, not {workers} times. \
-         Their D is {:.2?}, and was {:.2?} for one.",
-        most.service, one.service
+         Their D is {:.2?}, and was {:.2?} for one. The knee is where W/D(1) meets what is behind \
+         the workers, at W = {:.1}.",
+        most.service,
+        one.service,
+        level / rate
     );
+    let processors = num_cpus::get();
     let why = match most.load {
         Load::Reading => format!(
             "SQLite's readers do not wait for one another, but each needs a processor, and there \
-             are {processors}, for the clients as well."
+             are {processors}, which the clients need as well."
         ),
         Load::Writing => format!(
-            "SQLite has one writer at a time: there was one for {:.0} % of the time, and was for \
-             {:.0} % with one worker. A commit of {:.2?}, most of which waits for the disk, keeps \
-             the other writers out; they wait within their service time, sleeping between tries.",
-            100.0 * most.writer_busy,
+            "SQLite has one writer at a time. There was one for {:.0} % of the time with one \
+             worker, and for {:.0} % with {workers}. A commit takes {:.2?}, and waits for the \
+             disk; the other writers wait for its end, and sleep between their tries. They hold \
+             their workers meanwhile, so D grows with W and varies: its C2 is {:.1}, and was \
+             {:.1} for one.",
             100.0 * one.writer_busy,
-            one.exclusive
+            100.0 * most.writer_busy,
+            one.exclusive,
+            most.handler.squared_variation(),
+            one.handler.squared_variation()
         ),
     };
     format!("{knee} {why}")
