@@ -71,7 +71,7 @@ fn a_full_queue_gives_the_fields_of_the_site() {
     wait_for("the worker to be taken", || {
         let stats = support::get(server.admin(), "/stats.json").body;
         let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
-        (stats["workers"][0]["activity"] == "delay").then_some(())
+        (stats["workers"][0]["activity"] == "handle").then_some(())
     });
     check(&reply(&server, b"GET /testfile HTTP/1.0\r\n\r\n"), 503);
 }

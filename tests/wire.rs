@@ -241,8 +241,8 @@ fn a_head_cut_short_is_answered() {
     assert_eq!(replies_to(server.addresses()[0], std::iter::empty()), []);
 }
 
-/// The only worker is held, and others wait for it. What is framed wrong is refused by who reads: at
-/// once, and without a place in the queue. The rest of what is malformed is refused by a worker.
+/// The only worker is held, and others wait for it. A message framed wrong is refused while it is
+/// read: at once, and without a place in the queue. A worker refuses what else is malformed.
 #[test]
 fn what_is_framed_wrong_waits_for_no_worker() {
     let (gate, handler) = gated();

@@ -229,7 +229,7 @@ function show(stats, before) {
     line("service", "from taken by a worker to released by it", minute.service),
   ]);
   say("expected", minute.expected_queue_wait === null
-    ? "Expected queue wait (Allen-Cunneen): unknown (too few requests, or not below capacity)"
+    ? "Expected queue wait (Allen-Cunneen): unknown, because of overload or too few requests"
     : `Expected queue wait (Allen-Cunneen): mean ${time(minute.expected_queue_wait)}; ` +
       `measured: ${time(minute.queue_wait.mean)}`);
   say("little", law(minute.little));

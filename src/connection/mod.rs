@@ -5,13 +5,13 @@
 //! phase to phase until it would block; the [`Next`] that it gives says who goes on with it. A
 //! whole message makes an [`Exchange`] of it, which is a worker's to serve.
 
-mod context;
 mod input;
 mod outgoing;
-mod reading;
-mod answer;
-mod flushing;
+mod context;
 mod eviction;
+mod flushing;
+mod answer;
+mod reading;
 mod deadlines;
 mod exchange;
 

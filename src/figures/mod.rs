@@ -37,8 +37,8 @@ pub struct Figures {
     /// no request was handled.
     pub capacity: Option<f64>,
     /// The mean queue wait that theory expects for these arrivals and service times, in the steady
-    /// state of a queue without a bound (the Allen-Cunneen approximation). None if there is no steady
-    /// state, if requests were shed, or if there are too few requests to estimate from.
+    /// state of a queue without a bound (the Allen-Cunneen approximation). None if there is no
+    /// steady state, if requests were shed, or if there are too few requests to estimate from.
     pub expected_queue_wait: Option<Duration>,
     /// Little's law; none if no request left the system.
     pub little: Option<Little>,

@@ -119,31 +119,3 @@ impl fmt::Display for Error {
         write!(f, "{}: {}", self.status.code(), self.explanation)
     }
 }
-
-/// Why a header field was not added.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FieldError {
-    /// The name is no token, or the value has a byte that would end the field (RFC 9110,
-    /// section 5).
-    Malformed(String),
-    /// The server sets this field itself: see [`OWN_FIELDS`](super::OWN_FIELDS).
-    Own(String),
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed(name) => write!(
-                f,
-                "cannot add the header field {name:?}: its name or its value is malformed (names \
-                 are tokens; values have no line ends and no other control characters)"
-            ),
-            Self::Own(name) => {
-                write!(f, "cannot add the header field {name}: the server sets it itself")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FieldError {}

@@ -2,8 +2,8 @@
 
 mod accepts;
 mod body;
-mod error;
 mod response;
+mod error;
 mod delay;
 mod call;
 
@@ -12,8 +12,8 @@ pub(crate) use accepts::Piece;
 pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;
-pub use error::{Error, FieldError, IntoResponse};
-pub use response::{OWN_FIELDS, Response};
+pub use error::{Error, IntoResponse};
+pub use response::{FieldError, OWN_FIELDS, Response};
 
 use crate::http::request::Request;
 use bytes::Bytes;

@@ -1,13 +1,13 @@
 //! A response: its status, its header fields, its content.
 
 use super::body::Body;
-use super::error::FieldError;
 use crate::html;
 use crate::http::fault::Fault;
 use crate::http::response::is_valid_field;
 use crate::http::status::Status;
 use crate::lane::Wait;
 use bytes::Bytes;
+use std::fmt;
 
 /// A response: a status, header fields, content.
 ///
@@ -35,6 +35,34 @@ pub const OWN_FIELDS: &[&str] = &[
     "Trailer",
     "Transfer-Encoding",
 ];
+
+/// Why a header field was not added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldError {
+    /// The name is no token, or the value has a byte that would end the field (RFC 9110,
+    /// section 5).
+    Malformed(String),
+    /// The server sets this field itself: see [`OWN_FIELDS`].
+    Own(String),
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(name) => write!(
+                f,
+                "cannot add the header field {name:?}: its name or its value is malformed (names \
+                 are tokens; values have no line ends and no other control characters)"
+            ),
+            Self::Own(name) => {
+                write!(f, "cannot add the header field {name}: the server sets it itself")
+            }
+        }
+    }
+}
+
+impl std::error::Error for FieldError {}
 
 impl Response {
     /// A response without content.
