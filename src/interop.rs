@@ -229,7 +229,7 @@ mod tests {
     use std::net::SocketAddr;
 
     fn with_request<T>(head: &str, body: &[u8], look: impl FnOnce(&Request<'_>) -> T) -> T {
-        let mut slots = FieldSlots::new();
+        let mut slots = FieldSlots::default();
         let request = Request::parse(head.as_bytes(), &mut slots).expect("a request");
         let arrival = Arrival { peer: SocketAddr::from(([192, 0, 2, 1], 7)), ..Arrival::NONE };
         look(&request.with_body(body, arrival))

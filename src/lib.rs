@@ -38,6 +38,28 @@
 //! # Ok::<(), cws::StartError>(())
 //! ```
 //!
+//! [`Routes`] has handlers by method and path, with parameters, bodies and a state of each worker,
+//! beside others that are mounted under a prefix:
+//!
+//! ```
+//! use cws::{AdminPages, Config, Request, Routes, Server, StaticFiles};
+//!
+//! let admin = AdminPages::new();
+//! let routes = Routes::with_state(|_worker| 0_u64)
+//!     .get("/hello/{name}", |request: &Request<'_>, served: &mut u64| {
+//!         *served += 1;
+//!         format!("hello, {}\n", request.param("name").unwrap_or_default())
+//!     })
+//!     .post("/echo", 64 << 10, |request: &Request<'_>| request.body().to_vec())
+//!     .mount("/static", StaticFiles::new("src".as_ref())?)
+//!     .mount("/healthz", admin.health())
+//!     .build()?;
+//! let server = Server::start(Config::default(), routes)?;
+//! admin.observe(server.observer())?;
+//! # server.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Floors
 //!
 //! The modules below are declared bottom floor first, and each uses only those above its own

@@ -117,9 +117,9 @@ fn read_archive(path: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn files_are_served_found_and_stored() {
+fn files_are_served_and_found() {
     let folder = tempfile::tempdir().unwrap();
-    let mut expected = files();
+    let expected = files();
     write_all(folder.path(), &expected);
     std::fs::write(folder.path().join(".hidden"), "secret fox").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
@@ -151,6 +151,18 @@ fn files_are_served_found_and_stored() {
     {
         assert_eq!(database.found(words), none, "{words}");
     }
+
+    database.end();
+}
+
+#[test]
+fn what_is_stored_is_served_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut expected = files();
+    write_all(folder.path(), &expected);
+    let kept = tempfile::tempdir().unwrap();
+    let archive = kept.path().join("archive.db");
+    let database = Database::start(folder.path(), &archive);
 
     let made = database.send("POST /files", b"a heron");
     let place = made.field("Location").unwrap().to_owned();

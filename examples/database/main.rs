@@ -29,10 +29,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-const LEAD: &str = "In the other programs a request takes a worker a delay D, which is what a \
-    database's answer is made to look like. Here a database answers: each worker has a connection \
-    of its own to an SQLite file, reads files from it, searches it, stores files in it. Its service \
-    time is measured, and what W workers carry is compared with W/D.";
+const LEAD: &str = "In the other programs a request takes a worker a nominal delay D. Here a \
+    database answers: each worker has its own connection to an SQLite file, reads files from it, \
+    searches it, and stores files in it. The service time is measured, and what W workers carry is \
+    compared with W/D.";
 
 /// How far off a figure may be, as a part of it.
 struct Tolerance {

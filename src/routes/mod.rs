@@ -39,7 +39,7 @@ use std::fmt;
 ///
 /// `/items/{id}` has a parameter: any one segment. `/img/{id}.png` has one with something around
 /// it. `/files/{*rest}` takes one or more segments. `{{` and `}}` stand for braces. A handler reads
-/// what a parameter stands for by [`Request::param`](crate::Request::param).
+/// what a parameter stands for by `Request::param`.
 ///
 /// Patterns are compared with the *decoded* path of a request, so they are written decoded:
 /// `/a b` fits `/a%20b`. An encoded slash (`%2F`) never is a slash of a pattern: the server refuses

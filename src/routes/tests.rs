@@ -16,7 +16,7 @@ fn ask_with<S: 'static>(
     body: &[u8],
 ) -> (u16, Option<String>, String) {
     let head = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
-    let mut slots = FieldSlots::new();
+    let mut slots = FieldSlots::default();
     let request = Request::parse(head.as_bytes(), &mut slots).expect("a request");
     let response = table.handle(&request.with_body(body, Arrival::NONE), states);
     let fields = String::from_utf8_lossy(response.fields()).into_owned();
