@@ -127,14 +127,14 @@ pub struct Point {
     pub workers: usize,
     /// Requests a second that clients saw answered.
     pub carried: f64,
-    /// Uploads among these.
-    pub stored: f64,
     /// The mean time that a worker had a request, by the server's clock.
     pub service: Duration,
     /// The time in the handler, of all requests, and by their kinds.
     pub handler: Moments,
     pub by_kind: [Moments; Kind::ALL.len()],
     pub latencies: Sample,
+    /// From the first request to the last answer, by the clients' clocks.
+    pub elapsed: Duration,
     /// The mean time that a writer keeps the others out; zero without writers.
     pub exclusive: Duration,
     /// The share of the run's time in which there was a writer.
@@ -292,16 +292,18 @@ impl<'a> Bench<'a> {
             let of = counted().filter(|each| kind.is_none_or(|kind| kind == each.kind));
             of.filter_map(|each| each.outcome.server.delay).map(|t| t.as_secs_f64()).collect()
         };
+        let first = all.iter().map(Each::arrival).min().unwrap_or_default();
+        let last = all.iter().map(|each| each.outcome.ended).max().unwrap_or_default();
         let seen = all.iter().filter(|each| each.kind == Kind::Upload && each.is_good()).count();
         Point {
             load,
             workers,
             carried: rate(counted().count()),
-            stored: rate(counted().filter(|each| each.kind == Kind::Upload).count()),
             service,
             handler: handler(None),
             by_kind: Kind::ALL.map(|kind| handler(Some(kind))),
             latencies: counted().map(|each| each.outcome.latency()).collect(),
+            elapsed: last - first,
             exclusive,
             writer_busy,
             longest: counted()
