@@ -212,8 +212,8 @@ where
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        call(request, &self.function)
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(call(request, &self.function))
     }
 
     fn accepts(&self) -> Accepts {
@@ -305,13 +305,15 @@ mod tests {
         let table = table.expect("a table");
         for path in ["/echo", "/p/x"] {
             let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\n\r\n");
-            let response =
-                with_request(&head, b"hello", |request| table.handle(request, &mut table.state(1)));
+            let response = with_request(&head, b"hello", |request| {
+                table.handle(request, &mut table.state(1)).expect("a response")
+            });
             assert!(matches!(response.body(), Body::Bytes(bytes) if &bytes[..] == b"hello"));
         }
         let head = "GET /< HTTP/1.1\r\nHost: h\r\n\r\n";
-        let refused =
-            with_request(head, b"", |request| from_http(0, echo).handle(request, &mut ()));
+        let refused = with_request(head, b"", |request| {
+            from_http(0, echo).handle(request, &mut ()).expect("a response")
+        });
         assert_eq!(refused.status(), Status::BAD_REQUEST);
     }
 }

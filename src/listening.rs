@@ -3,6 +3,7 @@
 
 use crate::config;
 use crate::metrics::AcceptQueue;
+use crate::notes::note;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -79,7 +80,7 @@ pub fn defer_accept(listener: &TcpListener, deferred: bool) {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_tcp_option(listener, libc::TCP_DEFER_ACCEPT, deferred.into()) {
         // Accepting works without it as well.
-        log::debug!("cannot change when connections are handed over: {error}");
+        note!(Debug, "cannot change when connections are handed over: {error}");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (listener, deferred);
@@ -111,7 +112,7 @@ pub fn begin_no_more(listener: &TcpListener) -> bool {
     ];
     let attached = SockRef::from(listener).attach_filter(&filter);
     if let Err(error) = &attached {
-        log::debug!("cannot keep connections from beginning: {error}");
+        note!(Debug, "cannot keep connections from beginning: {error}");
     }
     attached.is_ok()
 }
@@ -130,7 +131,7 @@ pub fn begin_no_more(_listener: &TcpListener) -> bool {
 pub fn bound_unsent(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_tcp_option(listener, libc::TCP_NOTSENT_LOWAT, config::UNSENT_BYTES) {
-        log::debug!("cannot bound what connections hold unsent: {error}");
+        note!(Debug, "cannot bound what connections hold unsent: {error}");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = listener;
@@ -167,7 +168,7 @@ fn set_tcp_option(
 pub fn acknowledge_with_answer(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::net::sockopt::set_tcp_quickack(listener, false) {
-        log::debug!("cannot change how connections acknowledge: {error}");
+        note!(Debug, "cannot change how connections acknowledge: {error}");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = listener;

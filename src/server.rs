@@ -9,16 +9,17 @@ use crate::fetchers::Fetcher;
 use crate::handler::Handler;
 use crate::listening;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
+use crate::notes::{self, Inbox};
 use crate::parking::Parking;
 use crate::workers::Worker;
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Tries to find one port that is free on several addresses.
@@ -34,7 +35,8 @@ pub struct Server {
     // workers.
     acceptor: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
-    fetchers: Vec<JoinHandle<()>>,
+    /// The fetchers, and who logs for the acceptor.
+    others: Vec<JoinHandle<()>>,
     all_alive: Receiver<Infallible>,
 }
 
@@ -181,6 +183,7 @@ impl Server {
         let (send_errand, errands) = unbounded();
         let (alive, all_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));
+        let (outbox, inbox) = notes::outbox(config.memory.clone());
         let shared = Shared {
             config: Arc::clone(&config),
             admission,
@@ -211,9 +214,11 @@ impl Server {
             let fetcher = Fetcher { handler, tends: number == 1, context, alive };
             fetchers.push(fetcher.start(number).map_err(StartError::System)?);
         }
-        let acceptor = Some(acceptor.start().map_err(StartError::System)?);
+        let notes = start_notes(inbox, alive).map_err(StartError::System)?;
+        let acceptor = Some(acceptor.start(outbox).map_err(StartError::System)?);
         let (observer, started) = (Observer { metrics, shared }, Instant::now());
-        Ok(Self { addresses, observer, started, acceptor, workers, fetchers, all_alive })
+        let others = fetchers.into_iter().chain([notes]).collect();
+        Ok(Self { addresses, observer, started, acceptor, workers, others, all_alive })
     }
 
     /// The addresses it listens on, with their real ports.
@@ -279,7 +284,7 @@ impl Server {
                 log::warn!("a handler, or a disk, still runs; its thread is left behind")
             }
             Err(RecvTimeoutError::Disconnected) => {
-                for thread in self.workers.drain(..).chain(self.fetchers.drain(..)) {
+                for thread in self.workers.drain(..).chain(self.others.drain(..)) {
                     if thread.join().is_err() {
                         log::error!("a thread of the pool panicked");
                     }
@@ -297,6 +302,14 @@ impl Drop for Server {
             self.wait();
         }
     }
+}
+
+/// Starts the thread that logs what the acceptor must not wait for; it ends behind the acceptor.
+fn start_notes(inbox: Inbox, alive: Sender<Infallible>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("notes".to_owned()).spawn(move || {
+        inbox.run();
+        drop(alive);
+    })
 }
 
 fn check(config: &Config) -> Result<(), StartError> {

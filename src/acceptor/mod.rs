@@ -10,6 +10,7 @@ use crate::descriptors::{self, Reserve};
 use crate::http::fault::Fault;
 use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
+use crate::notes::{Outbox, note};
 use crate::parking::{Interest, Parking};
 use crate::poller::{Readiness, ReadyKeys, Watched};
 use crossbeam_channel::Sender;
@@ -91,9 +92,12 @@ impl Acceptor {
         })
     }
 
-    /// Starts its thread.
-    pub fn start(self) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new().name("acceptor".to_owned()).spawn(move || self.run())
+    /// Starts its thread, which never waits for a logger.
+    pub fn start(self, outbox: Outbox) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
+            outbox.take_over();
+            self.run();
+        })
     }
 
     fn run(mut self) {
@@ -101,7 +105,7 @@ impl Acceptor {
         while !self.is_over() {
             let timeout = self.next_look().saturating_duration_since(Instant::now());
             if let Err(error) = self.parking.wait(&mut ready, timeout) {
-                log::error!("cannot wait for clients: {error}");
+                note!(Error, "cannot wait for clients: {error}");
                 thread::sleep(config::ACCEPT_PAUSE);
             }
             for key in ready.iter() {
@@ -119,7 +123,7 @@ impl Acceptor {
     fn guarded(&mut self, duty: impl FnOnce(&mut Self)) {
         if panic::catch_unwind(AssertUnwindSafe(|| duty(self))).is_err() {
             self.context.recorder.closed(CloseReason::Panicked);
-            log::error!("the acceptor recovered from a panic: one connection is closed");
+            note!(Error, "the acceptor recovered from a panic: one connection is closed");
         }
     }
 
@@ -174,7 +178,7 @@ impl Acceptor {
                     // nothing to do with that.
                     _ => {
                         *left -= 1;
-                        log::debug!("a connection failed before it was accepted: {error}");
+                        note!(Debug, "a connection failed before it was accepted: {error}");
                     }
                 },
             }
@@ -188,7 +192,8 @@ impl Acceptor {
         let before = self.last_refusal.replace(now);
         if before.is_none_or(|before| now > before + 2 * config::ACCEPT_PAUSE_MOST) {
             self.pause = config::ACCEPT_PAUSE;
-            log::warn!(
+            note!(
+                Warn,
                 "cannot accept connections for now: {error} (raise the limit, or lower \
                         the number of connections)"
             );
@@ -220,7 +225,7 @@ impl Acceptor {
             let readiness = (accepting == Accepting::Yes).then_some(Readiness::Readable);
             for listener in &self.listeners {
                 if let Err(error) = listener.set_readiness(readiness) {
-                    log::error!("cannot change how a listener is watched: {error}");
+                    note!(Error, "cannot change how a listener is watched: {error}");
                 }
             }
         }

@@ -14,7 +14,7 @@ mod stats;
 pub use pages::AdminPages;
 
 use crate::config::{self, AccessLog, Config};
-use crate::handler::{Handler, Response};
+use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lock::lock;
@@ -119,8 +119,8 @@ impl Handler for Routes {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        answer(&self.watch, &self.hosts, request, request.target.path.as_bytes())
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(answer(&self.watch, &self.hosts, request, request.target.path.as_bytes()))
     }
 }
 

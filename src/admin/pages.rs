@@ -3,7 +3,7 @@
 use super::hosts::Hosts;
 use super::sampler::Sampler;
 use super::{Watch, answer, plain};
-use crate::handler::{Handler, Response};
+use crate::handler::{Error, Handler, Response};
 use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::routes::redirect_to_slash;
@@ -106,22 +106,22 @@ impl Handler for AdminPages {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
         let path = &request.target.path;
         let is_top = path.as_bytes().is_empty();
         if self.only.is_none() && is_top && !path.is_directory() {
             // The page's links are relative.
-            return redirect_to_slash(&request.target);
+            return Ok(redirect_to_slash(&request.target));
         }
         let endpoint = match self.only {
             Some(endpoint) if is_top => endpoint,
-            Some(_) => return Response::error(Status::NOT_FOUND, "Nothing is at this path."),
+            Some(_) => return Err(Error::new(Status::NOT_FOUND, "Nothing is at this path.")),
             None => path.as_bytes(),
         };
-        match self.seen.get() {
+        Ok(match self.seen.get() {
             Some(seen) => answer(&seen.watch, &self.hosts, request, endpoint),
             None if endpoint == b"healthz" => plain(Status::OK, "alive\n"),
             None => Response::busy("The server is starting."),
-        }
+        })
     }
 }

@@ -3,7 +3,7 @@
 use super::flushing::{After, Flushing};
 use super::outgoing::Outgoing;
 use super::{Connection, Context, Phase};
-use crate::access_log::{self, Record};
+use crate::access_log::Record;
 use crate::config::AccessLog;
 use crate::handler::{Body, Response};
 use crate::http::Version;
@@ -11,6 +11,7 @@ use crate::http::fault::Fault;
 use crate::http::request::split_request_line;
 use crate::http::response::{Length, ResponseHead};
 use crate::metrics::{Activity, CloseReason, Counter};
+use log::LevelFilter;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A response and what the connection needs to know of the request that it answers.
@@ -56,8 +57,8 @@ pub(super) fn record(
     in_any_case: bool,
     context: &Context,
 ) -> Option<Box<Record>> {
-    let is_logged = context.config.access_log != AccessLog::Off
-        && log::log_enabled!(target: access_log::TARGET, log::Level::Info);
+    let is_logged =
+        context.config.access_log != AccessLog::Off && log::max_level() >= LevelFilter::Info;
     if !is_logged && !in_any_case {
         return None;
     }

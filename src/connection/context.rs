@@ -7,6 +7,7 @@ use crate::config::{self, Config};
 use crate::handler::Accepts;
 use crate::http::response::DateCache;
 use crate::metrics::{CloseReason, Recorder};
+use crate::notes::note;
 use crate::parking::{Interest, Parking};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
@@ -172,7 +173,7 @@ impl Context {
     fn park(&self, connection: Box<Connection>, interest: Interest) {
         let key = connection.key();
         if let Err((_closed, error)) = self.parking.park(connection, interest) {
-            log::error!("cannot watch a connection: {error}; it is closed");
+            note!(Error, "cannot watch a connection: {error}; it is closed");
             self.recorder.closed(CloseReason::Unwatchable);
         }
         // Nobody looks into the table any more. Looked at behind the parking: the one who looks

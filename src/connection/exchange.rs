@@ -12,7 +12,7 @@ use crate::lane::Wait;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A connection whose message is whole.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Connection {
                 return self.answer_fault(fault, queued, context);
             }
         };
-        let mut answer = match ask(&request, handler, context) {
+        let (mut answer, handle) = match ask(&request, handler, context) {
             Ok(answer) => answer,
             Err(wait) => {
                 context.recorder.count(Counter::Unhandled);
@@ -136,7 +136,7 @@ impl Connection {
             record.referer = owned(request.field("Referer"));
             record.user_agent = owned(request.field("User-Agent"));
             record.queue_wait = arrival.waited;
-            record.handle = turn.taken.elapsed();
+            record.handle = handle;
         }
         turn.handled = true;
         self.input.consume(message.head + message.body);
@@ -174,12 +174,12 @@ fn parse<'b>(
     Ok(request)
 }
 
-/// Has the handler answer, or gives what it waits for.
+/// Has the handler answer, and gives the time that it took; or gives what it waits for.
 fn ask<H: Handler>(
     request: &Request<'_>,
     handler: &mut WorkerHandler<H>,
     context: &Context,
-) -> Result<Answer, Wait> {
+) -> Result<(Answer, Duration), Wait> {
     let start = Instant::now();
     context.recorder.enter(Activity::Handle, start);
     let mut handled = handler.answer(request);
@@ -188,8 +188,8 @@ fn ask<H: Handler>(
     if let Some(wait) = handled.as_mut().ok().and_then(Response::take_wait) {
         return Err(wait);
     }
-    let delay = made.saturating_duration_since(start);
-    context.recorder.handled_in(delay);
+    let handle = made.saturating_duration_since(start);
+    context.recorder.handled_in(handle);
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
         // Many small ones do no harm before they are claimed; a large one must fit beforehand.
@@ -208,8 +208,9 @@ fn ask<H: Handler>(
     };
     let (head_only, version) = (request.method == Method::Head, request.version);
     let queue = request.waited();
-    let timing = context.config.server_timing.then_some(Timing { queue, delay });
-    Ok(Answer { response, version, head_only, after, made, timing, record: None })
+    let timing = context.config.server_timing.then_some(Timing { queue, delay: handle });
+    let record = None;
+    Ok((Answer { response, version, head_only, after, made, timing, record }, handle))
 }
 
 /// What follows the response to a request.

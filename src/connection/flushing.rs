@@ -7,6 +7,7 @@ use crate::access_log::{self, Record};
 use crate::config::{self, AccessLog, Config};
 use crate::memory::{Claim, MemoryUse};
 use crate::metrics::{Activity, CloseReason, Counter};
+use crate::notes::note;
 use crate::parking::Interest;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -64,7 +65,7 @@ impl Flushing {
         let sent = self.outgoing.content_sent();
         let form = context.config.access_log;
         if let (Some(record), true) = (&self.record, form != AccessLog::Off) {
-            log::info!(target: access_log::TARGET, "{}", record.line(form, peer, sent, trouble));
+            note!(target: access_log::TARGET, Info, "{}", record.line(form, peer, sent, trouble));
         }
     }
 
@@ -131,7 +132,7 @@ impl Connection {
             Failure::Content(error) => (CloseReason::BodyFailed, error),
         };
         if let (Some(record), CloseReason::BodyFailed) = (&flushing.record, reason) {
-            log::error!("cannot read what \"{}\" asks for: {error}", record.shown());
+            note!(Error, "cannot read what \"{}\" asks for: {error}", record.shown());
         }
         flushing.account(self.peer, &error.to_string(), context);
         Some(Next::Close(reason))
@@ -188,7 +189,7 @@ impl Connection {
         if reason == CloseReason::Completed
             && let Err(error) = self.socket.shutdown_write()
         {
-            log::debug!("cannot end a connection in order: {error}");
+            note!(Debug, "cannot end a connection in order: {error}");
         }
     }
 

@@ -11,6 +11,7 @@ use crate::http::framing::{BodyLength, Framing};
 use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use crate::http::request::{RequestLine, split_request_line};
 use crate::metrics::{CloseReason, Counter};
+use crate::notes::note;
 use crate::parking::Interest;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
@@ -197,7 +198,7 @@ impl Connection {
             Ok(sent) if sent == interim.len() => {}
             // What follows would be read as the rest of it.
             Ok(_) => _ = self.socket.shutdown_write(),
-            Err(error) => log::debug!("cannot ask for a body: {error}"),
+            Err(error) => note!(Debug, "cannot ask for a body: {error}"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Handlers of any type in one table, each with its own state in each worker.
 
-use crate::handler::{Accepts, Handler, Response};
+use crate::handler::{Accepts, Error, Handler, Response};
 use crate::http::request::Request;
 use bytes::Bytes;
 use std::any::Any;
@@ -8,7 +8,7 @@ use std::any::Any;
 /// A handler of any type, and the state of one worker for it.
 pub(super) trait AnyHandler: Send + Sync {
     fn state(&self, worker: usize) -> Box<dyn Any>;
-    fn handle(&self, request: &Request<'_>, state: &mut dyn Any) -> Response;
+    fn handle(&self, request: &Request<'_>, state: &mut dyn Any) -> Result<Response, Error>;
     fn accepts(&self) -> Accepts;
     fn give_way(&self);
     fn tend(&self);
@@ -20,7 +20,7 @@ impl<H: Handler> AnyHandler for H {
         Box::new(Handler::state(self, worker))
     }
 
-    fn handle(&self, request: &Request<'_>, state: &mut dyn Any) -> Response {
+    fn handle(&self, request: &Request<'_>, state: &mut dyn Any) -> Result<Response, Error> {
         // A table makes the states of its handlers in the order of the handlers.
         let state = state.downcast_mut().expect("the state that this handler has made");
         Handler::handle(self, request, state)

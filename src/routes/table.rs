@@ -4,7 +4,7 @@ use super::endpoint::Answer;
 use super::mounted::{AnyHandler, merge_fields};
 use super::pattern::{self, RouteError};
 use super::{Route, Routes};
-use crate::handler::{Accepts, Handler, Piece, Response};
+use crate::handler::{Accepts, Error, Handler, Piece, Response};
 use crate::http::is_token_byte;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
@@ -183,17 +183,21 @@ impl<S: 'static> RouteTable<S> {
         request: &Request<'_>,
         params: &[(&str, &str)],
         states: &mut WorkerStates<S>,
-    ) -> Response {
+    ) -> Result<Response, Error> {
         let Mount { handler, depth, .. } = &self.mounts[number];
         handler.handle(&request.routed(*depth, params), &mut *states.mounted[number])
     }
 
     /// Answers what no pattern fits.
-    fn fall_back(&self, request: &Request<'_>, states: &mut WorkerStates<S>) -> Response {
+    fn fall_back(
+        &self,
+        request: &Request<'_>,
+        states: &mut WorkerStates<S>,
+    ) -> Result<Response, Error> {
         match (self.root, &self.fallback) {
             (Some(root), _) => self.pass_on(root, request, request.params(), states),
-            (None, Some(answer)) => answer(request, &mut states.own),
-            (None, None) => Response::error(Status::NOT_FOUND, "Nothing is at this path."),
+            (None, Some(answer)) => Ok(answer(request, &mut states.own)),
+            (None, None) => Err(Error::new(Status::NOT_FOUND, "Nothing is at this path.")),
         }
     }
 }
@@ -259,11 +263,15 @@ impl<S: 'static> Handler for RouteTable<S> {
         WorkerStates { own: (self.make)(worker), mounted }
     }
 
-    fn handle(&self, request: &Request<'_>, states: &mut WorkerStates<S>) -> Response {
+    fn handle(
+        &self,
+        request: &Request<'_>,
+        states: &mut WorkerStates<S>,
+    ) -> Result<Response, Error> {
         if request.target.form == Form::Asterisk {
             // Of the server as a whole (RFC 9110, section 9.3.7).
             return self.root.map_or_else(
-                || options(&self.allow),
+                || Ok(options(&self.allow)),
                 |root| self.pass_on(root, request, request.params(), states),
             );
         }
@@ -279,7 +287,7 @@ impl<S: 'static> Handler for RouteTable<S> {
                 self.pass_on(*number, request, &params, states)
             }
             Place::Routes { routes, allow } if is_text(path, usize::MAX) => {
-                answer(routes, allow, request.routed(0, &params), &mut states.own)
+                Ok(answer(routes, allow, request.routed(0, &params), &mut states.own))
             }
             // It was found by what stands for bytes that are no text.
             Place::Mount(_) | Place::Routes { .. } => self.fall_back(request, states),

@@ -1,7 +1,7 @@
 //! Which route answers what, without a socket.
 
 use super::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
-use crate::handler::{Accepts, Body, Handler, Response};
+use crate::handler::{Accepts, Body, Error, Handler, IntoResponse, Response};
 use crate::http::request::{Arrival, FieldSlots, Request};
 use crate::http::target::DecodedPath;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ fn ask_with<S: 'static>(
     let head = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut slots = FieldSlots::default();
     let request = Request::parse(head.as_bytes(), &mut slots).expect("a request");
-    let response = table.handle(&request.with_body(body, Arrival::NONE), states);
+    let response = table.handle(&request.with_body(body, Arrival::NONE), states).into_response();
     let fields = String::from_utf8_lossy(response.fields()).into_owned();
     let value = |name: &str| {
         let line = fields.lines().find_map(|line| line.strip_prefix(name));
@@ -278,9 +278,9 @@ impl Handler for Counts {
         worker * 100
     }
 
-    fn handle(&self, _: &Request<'_>, served: &mut usize) -> Response {
+    fn handle(&self, _: &Request<'_>, served: &mut usize) -> Result<Response, Error> {
         *served += 1;
-        Response::text(served.to_string())
+        Ok(Response::text(served.to_string()))
     }
 
     fn give_way(&self) {

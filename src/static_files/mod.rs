@@ -10,7 +10,7 @@ use crate::config;
 use crate::files::cache::{CacheLimits, Entry, Files, Lookup};
 use crate::files::media_type::extension;
 use crate::files::root::{Found, NotServed, Root};
-use crate::handler::{Body, Handler, Response};
+use crate::handler::{Body, Error, Handler, Response};
 use crate::http::coding::Coding;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
@@ -253,8 +253,8 @@ impl Handler for StaticFiles {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        self.answer(request)
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(self.answer(request))
     }
 
     fn give_way(&self) {
