@@ -38,6 +38,28 @@
 //! # Ok::<(), cws::StartError>(())
 //! ```
 //!
+//! [`Routes`] has handlers by method and path, with parameters, bodies and a state of each worker,
+//! beside others that are mounted under a prefix:
+//!
+//! ```
+//! use cws::{AdminPages, Config, Request, Routes, Server, StaticFiles};
+//!
+//! let admin = AdminPages::new();
+//! let routes = Routes::with_state(|_worker| 0_u64)
+//!     .get("/hello/{name}", |request: &Request<'_>, served: &mut u64| {
+//!         *served += 1;
+//!         format!("hello, {}\n", request.param("name").unwrap_or_default())
+//!     })
+//!     .post("/echo", 64 << 10, |request: &Request<'_>| request.body().to_vec())
+//!     .mount("/static", StaticFiles::new("src".as_ref())?)
+//!     .mount("/healthz", admin.health())
+//!     .build()?;
+//! let server = Server::start(Config::default(), routes)?;
+//! admin.observe(server.observer())?;
+//! # server.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Each worker can have state of its own, such as a database connection ([`with_state`]). A handler
 //! can return errors with `?` ([`Error`]) and take bodies up to a size ([`Accepts`]):
 //!
@@ -130,7 +152,8 @@
 //! # Types of other crates
 //!
 //! [`bytes::Bytes`] is meant to be in the interface: content that many responses share is not
-//! copied. No other crate's types are.
+//! copied. The feature `http` adds conversions from and to the types of the `http` crate. No other
+//! crate's types are.
 
 mod html;
 mod lock;
@@ -151,6 +174,9 @@ mod parking;
 mod admission;
 mod files;
 mod handler;
+mod routes;
+#[cfg(feature = "http")]
+mod interop;
 #[cfg(feature = "files")]
 mod static_files;
 #[cfg(feature = "auth")]
@@ -166,7 +192,7 @@ mod admin;
 pub mod client;
 
 #[cfg(feature = "admin")]
-pub use admin::Admin;
+pub use admin::{Admin, AdminPages};
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
@@ -180,6 +206,8 @@ pub use handler::{
 };
 pub use http::request::{Method, Request};
 pub use http::status::Status;
+#[cfg(feature = "http")]
+pub use interop::{FromHttp, NotFinal, from_http};
 pub use lane::{Lane, Taken, Turn, Wait};
 pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
@@ -187,6 +215,7 @@ pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,
 };
+pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use server::{Observer, Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
 pub use static_files::{Site, SiteError, StaticFiles};

@@ -8,6 +8,7 @@ mod delay;
 mod call;
 
 pub use accepts::Accepts;
+pub(crate) use accepts::Piece;
 pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;

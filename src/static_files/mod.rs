@@ -16,34 +16,13 @@ use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Target};
 use crate::memory::Memory;
+use crate::routes::redirect_to_slash;
 use bytes::Bytes;
 use listing::Listings;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use representation::whole_body;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What need not be escaped in a path segment (RFC 3986, section 3.3), quotes and colons aside.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
-
-/// A query passes as it is, but for bytes that cannot stand in a field.
-const QUERY: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
 /// What files answer to.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
@@ -290,21 +269,4 @@ impl Handler for StaticFiles {
     fn common_fields(&self) -> Bytes {
         self.common.clone()
     }
-}
-
-/// A directory is named with a slash, so that relative links in it lead to the right place.
-fn redirect_to_slash(target: &Target<'_>) -> Response {
-    // Relative, so that it holds behind a proxy that serves this under another path; made from the
-    // decoded name, so that it cannot lead to another host.
-    let mut location = String::from("./");
-    if let Some(name) = target.path.segments().last() {
-        location.extend(percent_encode(name, SEGMENT));
-        location.push('/');
-    }
-    if let Some(query) = target.query {
-        location.push('?');
-        location.extend(percent_encode(query, QUERY));
-    }
-    Response::error(Status::MOVED_PERMANENTLY, "This is a directory; its name ends in a slash.")
-        .with_known_field("Location", &location)
 }
