@@ -3,7 +3,7 @@
 use crate::handler::{Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
-use crate::lane::{Lane, Taken, Turn, Wait};
+use crate::lane::{Lane, NoPermit, Permit, Wait};
 use crate::lock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -56,7 +56,7 @@ struct Check {
     credentials: Vec<u8>,
     digest: Digest,
     /// Those who wait for this are told when it is dropped.
-    _turn: Turn,
+    _permit: Permit,
 }
 
 /// A name, and the bcrypt hash of its password.
@@ -130,17 +130,17 @@ impl<H: Handler> BasicAuth<H> {
         if let Some(verdict) = self.verifier.recall(digest) {
             return verdict;
         }
-        let turn = match self.lane.enter(digest[0]) {
-            Ok(turn) => turn,
-            Err(Taken::Wait(wait)) => return Verdict::Pending(wait),
-            Err(Taken::Full) => return Verdict::Busy,
+        let permit = match self.lane.enter(digest[0]) {
+            Ok(permit) => permit,
+            Err(NoPermit::Wait(wait)) => return Verdict::Pending(wait),
+            Err(NoPermit::Full) => return Verdict::Busy,
         };
         // It may have been found since the first look.
         if let Some(verdict) = self.verifier.recall(digest) {
             return verdict;
         }
         let checks = self.checks.get_or_init(|| start_verifying(Arc::clone(&self.verifier)));
-        let check = Check { credentials, digest, _turn: turn };
+        let check = Check { credentials, digest, _permit: permit };
         match checks.as_ref().map(|checks| checks.try_send(check)) {
             Some(Ok(())) => Verdict::Pending(self.lane.wait_for(digest[0])),
             Some(Err(_)) | None => Verdict::Busy,

@@ -109,7 +109,7 @@ pub use handler::{
 };
 pub use http::request::{Method, Request};
 pub use http::status::Status;
-pub use lane::{Lane, Taken, Turn, Wait};
+pub use lane::{Lane, NoPermit, Permit, Wait};
 pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
 pub use metrics::{
@@ -117,4 +117,4 @@ pub use metrics::{
     Snapshot, WorkerTimes,
 };
 pub use server::{Observer, Server, StartError, Stopper, Summary};
-pub use static_files::{Site, SiteError, StaticFiles};
+pub use static_files::{SiteError, SiteOptions, StaticFiles};

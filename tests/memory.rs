@@ -3,7 +3,7 @@
 
 mod support;
 
-use cws::{Config, Lane, Memory, MemoryUse, Request, Response, Server, Taken, config};
+use cws::{Config, Lane, Memory, MemoryUse, NoPermit, Request, Response, Server, config};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -138,8 +138,8 @@ fn a_deferred_request_waits_without_a_worker() {
             asked.fetch_add(1, SeqCst);
             match lane.enter(7) {
                 Ok(_turn) => Response::ok("text/plain", "done"),
-                Err(Taken::Wait(wait)) => Response::deferred(wait),
-                Err(Taken::Full) => unreachable!("so few may wait"),
+                Err(NoPermit::Wait(wait)) => Response::deferred(wait),
+                Err(NoPermit::Full) => unreachable!("so few may wait"),
             }
         }
     };
@@ -187,7 +187,7 @@ fn the_end_waits_for_who_waits() {
         move |_: &Request<'_>| {
             asked.fetch_add(1, SeqCst);
             match lane.enter(7) {
-                Err(Taken::Wait(wait)) => Response::deferred(wait),
+                Err(NoPermit::Wait(wait)) => Response::deferred(wait),
                 _ => Response::ok("text/plain", "done"),
             }
         }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use cws::{Config, Server, Site, StaticFiles};
+use cws::{Config, Server, SiteOptions, StaticFiles};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -11,13 +11,13 @@ use support::{Reply, exchange, get};
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-fn start_with(files: &support::Site, site: Site) -> Server {
-    let handler = StaticFiles::new(files.path()).unwrap().with_site(site);
+fn start_with(files: &support::Site, site: SiteOptions) -> Server {
+    let handler = StaticFiles::new(files.path()).unwrap().with_options(site);
     Server::start(Config { workers: 2, ..Config::default() }, handler).unwrap()
 }
 
 fn start(files: &support::Site) -> Server {
-    start_with(files, Site::default())
+    start_with(files, SiteOptions::default())
 }
 
 fn ask(address: SocketAddr, method: &str, target: &str, fields: &str) -> Reply {
@@ -213,8 +213,8 @@ fn precompressed_neighbours() {
     assert_eq!((&reply.body[..], reply.field("Vary")), (&b"plain"[..], None));
 }
 
-fn site(change: impl FnOnce(&mut Site)) -> Site {
-    let mut site = Site::default();
+fn site(change: impl FnOnce(&mut SiteOptions)) -> SiteOptions {
+    let mut site = SiteOptions::default();
     change(&mut site);
     site
 }
@@ -244,7 +244,7 @@ fn options_and_other_origins() {
 #[test]
 fn fields_of_the_site() {
     let files = digits();
-    let mut site = Site::default();
+    let mut site = SiteOptions::default();
     site.add_field("X-Frame-Options", "DENY").unwrap();
     site.cache_control = Some("max-age=60".to_owned());
     let server = start_with(&files, site);
@@ -262,7 +262,7 @@ fn fields_of_the_site() {
 fn media_types_of_the_site() {
     let files = support::Site::new();
     files.put("a.custom", "x");
-    let mut site = Site::default();
+    let mut site = SiteOptions::default();
     site.media_types.set("custom", "application/x-custom");
     let server = start_with(&files, site);
     let reply = get(server.addresses()[0], "/a.custom");
@@ -354,7 +354,7 @@ fn listings_are_guarded() {
         assert!(GUARDS.iter().all(|name| reply.field(name).is_none()), "{path} is the site's own");
     }
     // What the site says itself is said once.
-    let mut site = Site::default();
+    let mut site = SiteOptions::default();
     for name in GUARDS {
         site.add_field(&name.to_lowercase(), "own").unwrap();
     }

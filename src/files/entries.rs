@@ -5,7 +5,7 @@ use crate::memory::{Claim, Memory, MemoryUse};
 
 /// One name in a directory, without the name: there may be many, and they may be held for long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// Where its name is among the names of [`Entries`].
     name_start: u32,
     name_length: u16,
@@ -22,7 +22,7 @@ pub struct Entry {
 pub struct Entries {
     /// All names, of any bytes, one behind the other.
     names: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<DirectoryEntry>,
     /// There are more than were asked for.
     pub truncated: bool,
     claim: Claim,
@@ -44,12 +44,12 @@ impl Entries {
     }
 
     /// The entries.
-    pub fn as_slice(&self) -> &[Entry] {
+    pub fn as_slice(&self) -> &[DirectoryEntry] {
         &self.entries
     }
 
     /// The name of one of them.
-    pub fn name(&self, entry: &Entry) -> &[u8] {
+    pub fn name(&self, entry: &DirectoryEntry) -> &[u8] {
         let start = entry.name_start as usize;
         &self.names[start..start + usize::from(entry.name_length)]
     }
@@ -67,7 +67,13 @@ impl Entries {
             make_room(&mut self.names, name.len(), &mut self.claim)?;
             make_room(&mut self.entries, 1, &mut self.claim)?;
             self.names.extend_from_slice(name);
-            self.entries.push(Entry { name_start, name_length, is_directory, size, modified });
+            self.entries.push(DirectoryEntry {
+                name_start,
+                name_length,
+                is_directory,
+                size,
+                modified,
+            });
         }
         Ok(())
     }
@@ -83,7 +89,7 @@ impl Entries {
         self.entries = entries;
         self.entries.shrink_to_fit();
         self.names.shrink_to_fit();
-        let taken = self.names.capacity() + self.entries.capacity() * size_of::<Entry>();
+        let taken = self.names.capacity() + self.entries.capacity() * size_of::<DirectoryEntry>();
         self.claim.resize(self.beside + taken as u64);
     }
 
@@ -92,7 +98,8 @@ impl Entries {
         self.truncated == others.truncated
             && self.entries.len() == others.entries.len()
             && self.entries.iter().zip(&others.entries).all(|(one, other)| {
-                let facts = |entry: &Entry| (entry.is_directory, entry.size, entry.modified);
+                let facts =
+                    |entry: &DirectoryEntry| (entry.is_directory, entry.size, entry.modified);
                 facts(one) == facts(other) && self.name(one) == others.name(other)
             })
     }
@@ -122,7 +129,7 @@ mod tests {
         let name = [b'n'; 246];
         let count = (0..).take_while(|_| entries.push(&name, false, 1, None).is_ok()).count();
         let held = |entries: &Entries| {
-            entries.names.capacity() + entries.entries.capacity() * size_of::<Entry>()
+            entries.names.capacity() + entries.entries.capacity() * size_of::<DirectoryEntry>()
         };
         assert!(count > 1500, "{count} names fit");
         assert!(held(&entries) as u64 <= memory.held() && memory.held() <= memory.most());

@@ -3,7 +3,7 @@
 use super::entries::{Entries, NoRoom};
 use super::held::Stamp;
 use crate::http::target::DecodedPath;
-use crate::lane::{Taken, Wait};
+use crate::lane::{NoPermit, Wait};
 use crate::memory::Memory;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -321,11 +321,11 @@ fn is_escape(error: &io::Error) -> bool {
     error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }
 
-impl From<Taken> for NotServed {
-    fn from(taken: Taken) -> Self {
-        match taken {
-            Taken::Wait(wait) => Self::Pending(wait),
-            Taken::Full => Self::Busy,
+impl From<NoPermit> for NotServed {
+    fn from(refusal: NoPermit) -> Self {
+        match refusal {
+            NoPermit::Wait(wait) => Self::Pending(wait),
+            NoPermit::Full => Self::Busy,
         }
     }
 }

@@ -4,10 +4,10 @@ mod options;
 mod representation;
 mod listing;
 
-pub use options::{Site, SiteError};
+pub use options::{SiteError, SiteOptions};
 
 use crate::config;
-use crate::files::cache::{CacheLimits, Entry, Files, Lookup};
+use crate::files::cache::{CacheLimits, CachedFile, Files, Lookup};
 use crate::files::media_type::extension;
 use crate::files::root::{Found, NotServed, Root};
 use crate::handler::{Body, Handler, Response};
@@ -52,7 +52,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 #[derive(Debug)]
 pub struct StaticFiles {
     files: Files,
-    site: Site,
+    options: SiteOptions,
     listings: Listings,
     /// The fields that every response of the site gets.
     common: Bytes,
@@ -80,23 +80,24 @@ impl Prepared {
 }
 
 impl StaticFiles {
-    /// Serves the files beneath `root` as the default [`Site`] has it, and holds some of them
+    /// Serves the files beneath `root` as the default [`SiteOptions`] has it, and holds some of them
     /// within the default [`CacheLimits`].
     pub fn new(root: &Path) -> io::Result<Self> {
         let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
         let listings = Listings::new(Memory::new(config::LISTING_BYTES), num_cpus::get());
-        let site = Site::default();
-        let (common, of_listings) = (site.common_fields(), site.listing_fields(&listing::GUARDS));
+        let options = SiteOptions::default();
+        let (common, of_listings) =
+            (options.common_fields(), options.listing_fields(&listing::GUARDS));
         let not_found = Prepared::not_found(&common);
-        Ok(Self { files, site, listings, common, of_listings, not_found })
+        Ok(Self { files, options, listings, common, of_listings, not_found })
     }
 
     /// Serves them in another manner.
-    pub fn with_site(mut self, site: Site) -> Self {
-        self.common = site.common_fields();
-        self.of_listings = site.listing_fields(&listing::GUARDS);
+    pub fn with_options(mut self, options: SiteOptions) -> Self {
+        self.common = options.common_fields();
+        self.of_listings = options.listing_fields(&listing::GUARDS);
         self.not_found = Prepared::not_found(&self.common);
-        self.site = site;
+        self.options = options;
         self
     }
 
@@ -129,7 +130,7 @@ impl StaticFiles {
 
     /// Serves, or does not, names that begin with a dot.
     pub fn with_hidden(mut self, hidden: bool) -> Self {
-        self.site.hidden = hidden;
+        self.options.hidden = hidden;
         self
     }
 
@@ -139,7 +140,7 @@ impl StaticFiles {
             let path = DecodedPath::decode(page.as_bytes()).ok();
             path.is_some_and(|path| matches!(self.files.root().find(&path), Ok(Found::File(..))))
         };
-        self.site.error_pages.values().find(|page| !is_there(page)).map(String::as_str)
+        self.options.error_pages.values().find(|page| !is_there(page)).map(String::as_str)
     }
 
     fn answer(&self, request: &Request<'_>) -> Response {
@@ -148,7 +149,7 @@ impl StaticFiles {
                 .find(request)
                 .or_else(|reason| self.fall_back(request, reason))
                 .unwrap_or_else(|reason| self.refusal(&request.target, reason)),
-            Method::Options => self.complete(self.site.options_response(ALLOW)),
+            Method::Options => self.complete(self.options.options_response(ALLOW)),
             _ => {
                 let explanation = "Files answer to GET, HEAD and OPTIONS alone.";
                 self.error(Status::METHOD_NOT_ALLOWED, explanation).with_known_field("Allow", ALLOW)
@@ -158,7 +159,7 @@ impl StaticFiles {
 
     fn find(&self, request: &Request<'_>) -> Result<Response, NotServed> {
         let path = &request.target.path;
-        if !self.site.hidden && path.segments().any(|segment| segment.starts_with(b".")) {
+        if !self.options.hidden && path.segments().any(|segment| segment.starts_with(b".")) {
             return Err(NotServed::NotFound);
         }
         if path.is_directory() {
@@ -178,15 +179,15 @@ impl StaticFiles {
         if let Found::File(..) = self.files.root().find(path)? {
             return Err(NotServed::NotFound);
         }
-        if !self.site.listing {
+        if !self.options.listing {
             return Err(NotServed::Forbidden);
         }
         self.listing(request, path)
     }
 
     /// The first index that a directory has.
-    fn index(&self, path: &DecodedPath) -> Result<Option<Arc<Entry>>, NotServed> {
-        self.files.find_index(path, &self.site.index)
+    fn index(&self, path: &DecodedPath) -> Result<Option<Arc<CachedFile>>, NotServed> {
+        self.files.find_index(path, &self.options.index)
     }
 
     /// In a single-page application every unknown page is the one page.
@@ -195,7 +196,7 @@ impl StaticFiles {
         let name = path.segments().last().unwrap_or_default();
         let is_hidden = path.segments().any(|segment| segment.starts_with(b"."));
         let is_page = matches!(reason, NotServed::NotFound) && extension(name).is_none();
-        if !self.site.spa || !is_page || is_hidden {
+        if !self.options.spa || !is_page || is_hidden {
             return Err(reason);
         }
         let top = DecodedPath::decode(b"/").map_err(|_| NotServed::NotFound)?;
@@ -222,21 +223,19 @@ impl StaticFiles {
             NotServed::Pending(wait) => Response::deferred(wait),
             NotServed::Busy => {
                 log::debug!("cannot serve {shown} now: no room for more");
-                self.busy("The server is busy with other files. Try again shortly.")
+                let explanation = "The server is busy with other files. Try again shortly.";
+                self.error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
             }
             NotServed::Exhausted(error) => {
                 log::warn!("cannot open {shown}: {error}");
-                self.busy("The server is out of resources. Try again shortly.")
+                let explanation = "The server is out of resources. Try again shortly.";
+                self.error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
             }
             NotServed::Failed(error) => {
                 log::error!("cannot read {shown}: {error}");
                 self.error(Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
             }
         }
-    }
-
-    fn busy(&self, explanation: &str) -> Response {
-        self.error(Status::SERVICE_UNAVAILABLE, explanation).with_known_field("Retry-After", "1")
     }
 
     /// The site's own page for a status, or the one that explains it.
@@ -247,7 +246,7 @@ impl StaticFiles {
 
     /// The site's own page for a status, if it has one.
     fn own_page(&self, status: Status) -> Option<Response> {
-        let page = self.site.error_pages.get(&status.code())?;
+        let page = self.options.error_pages.get(&status.code())?;
         let path = DecodedPath::decode(page.as_bytes()).ok()?;
         let Ok(Lookup::File(entry)) = self.files.find(&path) else {
             log::debug!("the error page {page} is missing");

@@ -10,7 +10,7 @@ use std::fmt;
 
 /// The manner in which [`super::StaticFiles`] serves.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct SiteOptions {
     /// Names that begin with a dot are served.
     pub hidden: bool,
     /// Directories without an index are listed.
@@ -33,7 +33,7 @@ pub struct Site {
     fields: Vec<(String, String)>,
 }
 
-impl Default for Site {
+impl Default for SiteOptions {
     /// Listings on, precompressed neighbours on, `index.html` then `index.htm`, nothing added.
     fn default() -> Self {
         Self {
@@ -92,7 +92,7 @@ const EXPOSED: &str = "Accept-Ranges, Content-Encoding, Content-Range, ETag";
 const ALLOWED: &str = "Authorization, If-Match, If-Modified-Since, If-None-Match, If-Range, \
                        If-Unmodified-Since, Range";
 
-impl Site {
+impl SiteOptions {
     /// Adds a field to every response of the site.
     pub fn add_field(&mut self, name: &str, value: &str) -> Result<(), SiteError> {
         if !is_valid_field(name, value.as_bytes()) {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn fields_that_cannot_be_added() {
-        let mut site = Site::default();
+        let mut site = SiteOptions::default();
         assert_eq!(site.add_field("X-A", "b"), Ok(()));
         assert!(matches!(site.add_field("X-A", "b\r\nX-B: c"), Err(SiteError::Malformed(_))));
         assert!(matches!(site.add_field("X A", "b"), Err(SiteError::Malformed(_))));

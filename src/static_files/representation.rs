@@ -2,7 +2,7 @@
 
 use super::StaticFiles;
 use crate::config;
-use crate::files::cache::Entry;
+use crate::files::cache::CachedFile;
 use crate::files::held::{Content, Description, Held};
 use crate::files::root::NotServed;
 use crate::handler::{Body, FileSlice, Response};
@@ -18,9 +18,9 @@ use std::time::SystemTime;
 
 impl StaticFiles {
     /// Answers with a file, or with the neighbour that holds it in a coding the client prefers.
-    pub(super) fn negotiated(&self, request: &Request<'_>, entry: &Arc<Entry>) -> Response {
+    pub(super) fn negotiated(&self, request: &Request<'_>, entry: &Arc<CachedFile>) -> Response {
         let plain = entry.held();
-        if !self.site.precompressed {
+        if !self.options.precompressed {
             return self.conditional(request, entry, plain, Coding::Identity);
         }
         for coding in accepted(request.fields_named("Accept-Encoding")) {
@@ -44,7 +44,7 @@ impl StaticFiles {
     fn conditional(
         &self,
         request: &Request<'_>,
-        entry: &Entry,
+        entry: &CachedFile,
         chosen: &Held,
         coding: Coding,
     ) -> Response {
@@ -105,7 +105,7 @@ impl StaticFiles {
     /// may be written meanwhile.
     fn part_bodies(
         &self,
-        entry: &Entry,
+        entry: &CachedFile,
         held: &Held,
         parts: &[Part],
     ) -> Result<Option<Vec<Body>>, NotServed> {
@@ -115,12 +115,12 @@ impl StaticFiles {
         else {
             return Ok(Some(parts.iter().map(|part| part_body(held.content(), *part)).collect()));
         };
-        // One turn is enough for all of them.
-        let mut turn = None;
+        // One permit is enough for all of them.
+        let mut permit = None;
         for part in parts {
-            if turn.is_none() {
+            if permit.is_none() {
                 let name = entry.path().as_bytes();
-                turn = self.files.turn_at(file, part.first, part.length(), name)?;
+                permit = self.files.permit_for(file, part.first, part.length(), name)?;
             }
         }
         let read = |part: &Part| held.read(part.first, part.length()).map(Body::Bytes);
@@ -130,14 +130,15 @@ impl StaticFiles {
     /// What is said of a file that is sent as it is, prepared when it is asked for first.
     pub(super) fn describe<'h>(
         &self,
-        entry: &Entry,
+        entry: &CachedFile,
         chosen: &'h Held,
         coding: Coding,
     ) -> &'h Description {
         chosen.description(|| {
             // The type is that of what is inside, whatever its coding.
             let name = entry.path().segments().last().unwrap_or_default();
-            let media_type = self.site.media_types.of(name, || entry.held().start()).into_owned();
+            let media_type =
+                self.options.media_types.of(name, || entry.held().start()).into_owned();
             let fields = self.fields(&media_type, &validators(chosen), coding);
             Description { media_type, fields }
         })
@@ -163,10 +164,10 @@ impl StaticFiles {
                 response.with_known_field("Last-Modified", &httpdate::fmt_http_date(modified));
         }
         let is_file = matches!(response.status().class(), 2 | 3);
-        if let (Some(value), true) = (&self.site.cache_control, is_file) {
+        if let (Some(value), true) = (&self.options.cache_control, is_file) {
             response = response.with_known_field("Cache-Control", value);
         }
-        if self.site.precompressed {
+        if self.options.precompressed {
             response = response.with_known_field("Vary", "Accept-Encoding");
         }
         response

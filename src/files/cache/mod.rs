@@ -8,7 +8,7 @@ use crate::config;
 use crate::files::residency::is_in_memory;
 use crate::http::coding::Coding;
 use crate::http::target::DecodedPath;
-use crate::lane::{Lane, Turn};
+use crate::lane::{Lane, Permit};
 use shelf::{Asked, Key, Shelf};
 use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
@@ -51,14 +51,14 @@ impl Default for CacheLimits {
 #[derive(Debug)]
 pub enum Lookup {
     /// A regular file.
-    File(Arc<Entry>),
+    File(Arc<CachedFile>),
     /// A directory.
     Directory,
 }
 
 /// What one path was found to name, and when.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CachedFile {
     key: Key,
     /// The path of the file; another than the key's where that is a directory with an index.
     path: DecodedPath,
@@ -78,7 +78,7 @@ enum Neighbour {
     There(Arc<Held>),
 }
 
-impl Entry {
+impl CachedFile {
     /// The path of the file.
     pub fn path(&self) -> &DecodedPath {
         &self.path
@@ -144,7 +144,7 @@ impl Files {
         &self,
         path: &DecodedPath,
         names: &[String],
-    ) -> Result<Option<Arc<Entry>>, NotServed> {
+    ) -> Result<Option<Arc<CachedFile>>, NotServed> {
         let asked = Asked { path: path.as_bytes(), of_index: true };
         let found = self.look_up(asked, || {
             let mut outcome = Ok((path.clone(), Found::Directory));
@@ -167,7 +167,7 @@ impl Files {
     /// The file beside that of `entry` which holds it in `coding`, if there is one.
     pub fn neighbour(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<CachedFile>,
         coding: Coding,
     ) -> Result<Option<Arc<Held>>, NotServed> {
         let Some(at) = Coding::PRECOMPRESSED.iter().position(|known| *known == coding) else {
@@ -178,7 +178,7 @@ impl Files {
             Neighbour::There(held) if held.is_whole() => return Ok(Some(Arc::clone(held))),
             Neighbour::There(_) | Neighbour::Unknown => {}
         }
-        let (found, _turn) = self.look_beside(&entry.path, coding, None)?;
+        let (found, _permit) = self.look_beside(&entry.path, coding, None)?;
         if let Some(shelf) = &self.cache
             && entry.held.may_be_kept()
         {
@@ -186,7 +186,14 @@ impl Files {
             neighbours[at] = found.clone();
             let (key, path) = (entry.key.clone(), entry.path.clone());
             let held = Arc::clone(&entry.held);
-            shelf.put(Entry { key, path, checked: entry.checked, held, neighbours, weight: 0 });
+            shelf.put(CachedFile {
+                key,
+                path,
+                checked: entry.checked,
+                held,
+                neighbours,
+                weight: 0,
+            });
         }
         Ok(match found {
             Neighbour::There(held) => Some(held),
@@ -219,7 +226,7 @@ impl Files {
     }
 
     /// True where the files that an entry holds open are still what their names lead to.
-    fn is_in_place(&self, entry: &Entry) -> bool {
+    fn is_in_place(&self, entry: &CachedFile) -> bool {
         let leads_to = |held: &Held, found: Result<Found, NotServed>| {
             !held.is_open()
                 || matches!(found, Ok(Found::File(_, metadata)) if held.is_file_of(&metadata))
@@ -255,11 +262,11 @@ impl Files {
         let known = known.as_ref();
         let outcome = found.and_then(|(path, found)| match found {
             Found::File(file, metadata) => {
-                let (held, _turn) = match known.map(|entry| &entry.held) {
+                let (held, _permit) = match known.map(|entry| &entry.held) {
                     Some(held) if held.is_state_of(&metadata) => (Arc::clone(held), None),
                     _ => {
-                        let (held, turn) = self.load(asked.path, file, &metadata)?;
-                        (Arc::new(held), turn)
+                        let (held, permit) = self.load(asked.path, file, &metadata)?;
+                        (Arc::new(held), permit)
                     }
                 };
                 Ok(Lookup::File(self.take_up(asked, path, now, held, known)))
@@ -267,7 +274,7 @@ impl Files {
             Found::Directory => Ok(Lookup::Directory),
         });
         if let Some(shelf) = &self.cache {
-            let is_held = |entry: &Entry| entry.held.may_be_kept();
+            let is_held = |entry: &CachedFile| entry.held.may_be_kept();
             if known.is_some() && !matches!(&outcome, Ok(Lookup::File(entry)) if is_held(entry)) {
                 shelf.entries.remove(&asked);
             }
@@ -278,36 +285,36 @@ impl Files {
         outcome
     }
 
-    /// The turn of whoever reads this stretch of a file, if that has to come from a disk: so many
+    /// The permit of whoever reads this stretch of a file, if that has to come from a disk: so many
     /// may wait for one at a time, and each file, by its `name`, is waited for once.
-    pub fn turn_at(
+    pub fn permit_for(
         &self,
         file: &File,
         offset: u64,
         length: u64,
         name: &[u8],
-    ) -> Result<Option<Turn>, NotServed> {
+    ) -> Result<Option<Permit>, NotServed> {
         if is_in_memory(file, offset, length) {
             return Ok(None);
         }
         Ok(Some(self.cold.enter(self.hasher.hash_one(name))?))
     }
 
-    /// Takes up a file. The start of it is read here, and all of a small one. The turn, if it takes
-    /// one, lasts until others can find what was read.
+    /// Takes up a file. The start of it is read here, and all of a small one. The permit, if one is
+    /// needed, lasts until others can find what was read.
     fn load(
         &self,
         name: &[u8],
         file: File,
         metadata: &Metadata,
-    ) -> Result<(Held, Option<Turn>), NotServed> {
-        let turn = self.turn_at(&file, 0, metadata.len().min(config::SMALL_FILE), name)?;
+    ) -> Result<(Held, Option<Permit>), NotServed> {
+        let permit = self.permit_for(&file, 0, metadata.len().min(config::SMALL_FILE), name)?;
         let held = Held::load(file, metadata).map_err(NotServed::from_read)?;
-        if turn.is_some() {
+        if permit.is_some() {
             // So that whoever describes it finds its start in memory.
             held.start();
         }
-        Ok((held, turn))
+        Ok((held, permit))
     }
 
     /// An entry for what was found, held from now on; of what was known before it takes over the
@@ -318,15 +325,15 @@ impl Files {
         path: DecodedPath,
         checked: Instant,
         held: Arc<Held>,
-        known: Option<&Arc<Entry>>,
-    ) -> Arc<Entry> {
+        known: Option<&Arc<CachedFile>>,
+    ) -> Arc<CachedFile> {
         let mut neighbours = [const { Neighbour::Unknown }; Coding::PRECOMPRESSED.len()];
         let before = known.filter(|known| known.path == path).map(|known| &known.neighbours);
         for (at, before) in before.into_iter().flatten().enumerate() {
             neighbours[at] = match before {
                 Neighbour::Unknown => Neighbour::Unknown,
                 known => match self.look_beside(&path, Coding::PRECOMPRESSED[at], Some(known)) {
-                    Ok((found, _turn)) => found,
+                    Ok((found, _permit)) => found,
                     Err(_later) => Neighbour::Unknown,
                 },
             };
@@ -335,7 +342,7 @@ impl Files {
             Some(known) => known.key.clone(),
             None => Key { path: asked.path.into(), of_index: asked.of_index },
         };
-        let entry = Entry { key, path, checked, held, neighbours, weight: 0 };
+        let entry = CachedFile { key, path, checked, held, neighbours, weight: 0 };
         match &self.cache {
             Some(shelf) if entry.held.may_be_kept() => shelf.put(entry),
             _ => Arc::new(entry),
@@ -347,7 +354,7 @@ impl Files {
         path: &DecodedPath,
         coding: Coding,
         known: Option<&Neighbour>,
-    ) -> Result<(Neighbour, Option<Turn>), NotServed> {
+    ) -> Result<(Neighbour, Option<Permit>), NotServed> {
         let Ok(Found::File(file, metadata)) = self.root.find_beside(path, coding.suffix()) else {
             return Ok((Neighbour::Absent, None));
         };
@@ -358,7 +365,9 @@ impl Files {
         }
         let name = [path.as_bytes(), coding.suffix().as_bytes()].concat();
         match self.load(&name, file, &metadata) {
-            Ok((held, turn)) if held.may_be_kept() => Ok((Neighbour::There(Arc::new(held)), turn)),
+            Ok((held, permit)) if held.may_be_kept() => {
+                Ok((Neighbour::There(Arc::new(held)), permit))
+            }
             Ok(_made_when_read) => Ok((Neighbour::Absent, None)),
             Err(later @ (NotServed::Pending(_) | NotServed::Busy)) => Err(later),
             Err(error) => {
@@ -380,7 +389,7 @@ mod tests {
         Files::new(root, Some(CacheLimits { bytes, descriptors }))
     }
 
-    fn find(files: &Files, path: &str) -> Option<Arc<Entry>> {
+    fn find(files: &Files, path: &str) -> Option<Arc<CachedFile>> {
         match files.find(&DecodedPath::decode(path.as_bytes()).expect("a path")) {
             Ok(Lookup::File(entry)) => Some(entry),
             _ => None,
@@ -416,10 +425,10 @@ mod tests {
         }
     }
 
-    /// Whoever would wait for a disk takes a turn; where others have them all, no worker waits.
+    /// Whoever would wait for a disk takes a permit; where others have them all, no worker waits.
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_file_that_is_not_in_memory_waits_for_its_turn() {
+    fn a_file_that_is_not_in_memory_waits_for_its_permit() {
         let dir = tempfile::tempdir().expect("a directory");
         put(&dir, "file", 10_000);
         let file = File::open(dir.path().join("file")).expect("a file");
@@ -433,18 +442,18 @@ mod tests {
         };
         let files = files(&dir, 1 << 20, 8).with_workers(2);
         let path = DecodedPath::decode(b"file").expect("a path");
-        let turn = files.cold.enter(1).expect("free");
+        let permit = files.cold.enter(1).expect("free");
         forget();
         assert!(matches!(files.find(&path), Err(NotServed::Pending(_))));
         // What is being read just now cannot be forgotten yet.
         let is_pending = || {
             forget();
-            matches!(files.turn_at(&file, 5000, 10, b"file"), Err(NotServed::Pending(_)))
+            matches!(files.permit_for(&file, 5000, 10, b"file"), Err(NotServed::Pending(_)))
         };
         assert!((0..1000).any(|_| is_pending()));
-        drop(turn);
+        drop(permit);
         assert!(find(&files, "file").is_some());
-        let _turn = files.cold.enter(1).expect("given back");
+        let _permit = files.cold.enter(1).expect("given back");
         assert!(find(&files, "file").is_some(), "it is held");
     }
 
@@ -522,13 +531,14 @@ mod tests {
         let key = Key { path: path.as_bytes().into(), of_index: false };
         let neighbours = [const { Neighbour::Unknown }; 3];
         let held = Arc::new(held);
-        let entry = Entry { key, path, checked, held: Arc::clone(&held), neighbours, weight: 0 };
+        let entry =
+            CachedFile { key, path, checked, held: Arc::clone(&held), neighbours, weight: 0 };
         shelf(&files).put(entry);
         let found = find(&files, "old").expect("a file");
         assert!(Arc::ptr_eq(found.held(), &held), "compared, and kept");
         assert!(found.checked > checked);
         put(&dir, "old", 11);
-        shelf(&files).put(Entry {
+        shelf(&files).put(CachedFile {
             key: found.key.clone(),
             path: found.path.clone(),
             checked,

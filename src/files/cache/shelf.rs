@@ -1,6 +1,6 @@
 //! Where entries are held: found by a key that need not be made, bounded by weight.
 
-use super::{CacheLimits, Entry, Neighbour};
+use super::{CacheLimits, CachedFile, Neighbour};
 use crate::config;
 use crate::files::held::Held;
 use quick_cache::sync::Cache;
@@ -46,7 +46,7 @@ impl Equivalent<Key> for Asked<'_> {
 /// The entries, bounded by weight.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    pub(super) entries: Cache<Key, Arc<Entry>, Weight, DefaultHashBuilder, DropUnlocked>,
+    pub(super) entries: Cache<Key, Arc<CachedFile>, Weight, DefaultHashBuilder, DropUnlocked>,
     /// Names that nothing had, and when that was asked.
     pub(super) missing: Cache<Key, Instant>,
     /// What an open file weighs. There is one budget for memory and for descriptors: an open file
@@ -57,8 +57,8 @@ pub(super) struct Shelf {
 #[derive(Debug, Clone)]
 pub(super) struct Weight;
 
-impl Weighter<Key, Arc<Entry>> for Weight {
-    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+impl Weighter<Key, Arc<CachedFile>> for Weight {
+    fn weight(&self, _: &Key, entry: &Arc<CachedFile>) -> u64 {
         entry.weight
     }
 }
@@ -67,10 +67,10 @@ impl Weighter<Key, Arc<Entry>> for Weight {
 #[derive(Debug, Clone)]
 pub(super) struct DropUnlocked;
 
-impl Lifecycle<Key, Arc<Entry>> for DropUnlocked {
-    type RequestState = Vec<Arc<Entry>>;
+impl Lifecycle<Key, Arc<CachedFile>> for DropUnlocked {
+    type RequestState = Vec<Arc<CachedFile>>;
 
-    fn on_evict(&self, dropped: &mut Self::RequestState, _: Key, entry: Arc<Entry>) {
+    fn on_evict(&self, dropped: &mut Self::RequestState, _: Key, entry: Arc<CachedFile>) {
         dropped.push(entry);
     }
 }
@@ -113,14 +113,14 @@ impl Shelf {
         }
     }
 
-    pub(super) fn put(&self, mut entry: Entry) -> Arc<Entry> {
+    pub(super) fn put(&self, mut entry: CachedFile) -> Arc<CachedFile> {
         entry.weight = self.weight(&entry);
         let entry = Arc::new(entry);
         self.entries.insert(entry.key.clone(), Arc::clone(&entry));
         entry
     }
 
-    fn weight(&self, entry: &Entry) -> u64 {
+    fn weight(&self, entry: &CachedFile) -> u64 {
         let held = |held: &Held| {
             let content = if held.is_open() { self.of_descriptor } else { held.content().length() };
             content.saturating_add(config::CACHE_OVERHEAD)

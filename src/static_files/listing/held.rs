@@ -1,9 +1,9 @@
 //! The entries of directories, held for a second: read once for all who ask meanwhile.
 
-use super::page::{put_end, put_row, put_start};
-use super::{Key, View};
+use super::markup::{put_end, put_row, put_start};
+use super::view::{Key, View};
 use crate::config;
-use crate::files::entries::{Entries, Entry};
+use crate::files::entries::{DirectoryEntry, Entries};
 use crate::files::held::Stamp;
 use crate::files::root::{Directory, NotServed, Root};
 use crate::http::target::DecodedPath;
@@ -50,7 +50,7 @@ impl Listing {
     }
 
     /// The entry in the given place of a view that was prepared.
-    pub(super) fn entry(&self, place: usize, view: View) -> Option<&Entry> {
+    pub(super) fn entry(&self, place: usize, view: View) -> Option<&DirectoryEntry> {
         let entries = self.entries.as_slice();
         // Directories come first in any view; within each kind the order is reversed.
         let place = match place {
@@ -70,7 +70,7 @@ impl Listing {
         let mut count = Count(0);
         // Counting cannot fail.
         let _ = put_start(&mut count, &self.path, view);
-        let _ = put_end(&mut count, self, view);
+        let _ = put_end(&mut count, &self.path, &self.entries, view);
         count.0 + self.rows[usize::from(view.json)].get().copied().unwrap_or_default()
     }
 
@@ -98,7 +98,7 @@ impl Listing {
         self.rows[usize::from(view.json)].get_or_init(|| {
             let mut count = Count(0);
             for (place, entry) in self.entries.as_slice().iter().enumerate() {
-                let _ = put_row(&mut count, self, entry, place, view);
+                let _ = put_row(&mut count, &self.entries, entry, place, view);
             }
             count.0
         });
@@ -191,14 +191,14 @@ impl Listings {
         view: View,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Arc<Listing>, NotServed> {
-        let turn = self.lane.enter(self.hasher.hash_one(path.as_bytes()))?;
+        let permit = self.lane.enter(self.hasher.hash_one(path.as_bytes()))?;
         // Another may have done it just before.
         let listing = match self.fresh(path, directory.stamp()) {
             Some(listing) => listing,
             None => self.read(root, path, directory, wanted)?,
         };
         listing.prepare(view, &self.memory)?;
-        drop(turn);
+        drop(permit);
         Ok(listing)
     }
 
@@ -292,19 +292,19 @@ mod tests {
     fn a_directory_is_read_again_when_it_has_changed_or_a_second_later() {
         let (dir, root) = site();
         let listings = Listings::new(Memory::new(1 << 20), 2);
-        let first = ask(&listings, &root, VIEW).expect("a turn");
-        let again = ask(&listings, &root, VIEW).expect("a turn");
+        let first = ask(&listings, &root, VIEW).expect("a listing");
+        let again = ask(&listings, &root, VIEW).expect("a listing");
         assert!(Arc::ptr_eq(&first, &again));
         // A file's change does not show in its directory.
         std::fs::write(dir.path().join("file"), "longer").expect("written");
-        let held = ask(&listings, &root, VIEW).expect("a turn");
+        let held = ask(&listings, &root, VIEW).expect("a listing");
         assert!(Arc::ptr_eq(&first, &held));
         age(&listings);
-        let read = ask(&listings, &root, VIEW).expect("a turn");
+        let read = ask(&listings, &root, VIEW).expect("a listing");
         assert_eq!(read.entries().as_slice()[0].size, 6);
         // What was found the same is the same in memory.
         age(&listings);
-        let same = ask(&listings, &root, VIEW).expect("a turn");
+        let same = ask(&listings, &root, VIEW).expect("a listing");
         assert!(Arc::ptr_eq(&read, &same) && !Arc::ptr_eq(&first, &same));
     }
 
@@ -312,13 +312,13 @@ mod tests {
     fn one_reads_for_all_and_prepares_what_they_want_to_see() {
         let (_dir, root) = site();
         let listings = Listings::new(Memory::new(1 << 20), 2);
-        let piece = listings.hasher.hash_one(&b""[..]);
-        let turn = listings.lane.enter(piece).expect("free");
+        let key = listings.hasher.hash_one(&b""[..]);
+        let permit = listings.lane.enter(key).expect("free");
         assert!(matches!(ask(&listings, &root, VIEW), Err(NotServed::Pending(_))));
-        drop(turn);
-        ask(&listings, &root, VIEW).expect("a turn");
+        drop(permit);
+        ask(&listings, &root, VIEW).expect("a listing");
         // Nothing is left to be done for this view, but for another one.
-        let _turn = listings.lane.enter(piece).expect("free");
+        let _permit = listings.lane.enter(key).expect("free");
         ask(&listings, &root, VIEW).expect("it is ready");
         let other = View { key: Key::Size, ..VIEW };
         assert!(matches!(ask(&listings, &root, other), Err(NotServed::Pending(_))));
@@ -329,7 +329,7 @@ mod tests {
         let (_dir, root) = site();
         let memory = Memory::new(1 << 20);
         let listings = Listings::new(memory.clone(), 2);
-        let listing = ask(&listings, &root, VIEW).expect("a turn");
+        let listing = ask(&listings, &root, VIEW).expect("a listing");
         age(&listings);
         listings.tend();
         assert_eq!(lock(&listings.held).len(), 1, "it is being sent");
@@ -337,7 +337,7 @@ mod tests {
         let held = memory.held();
         listings.tend();
         assert!(lock(&listings.held).is_empty() && held > 0 && memory.held() == 0);
-        ask(&listings, &root, VIEW).expect("a turn");
+        ask(&listings, &root, VIEW).expect("a listing");
         listings.tend();
         assert_eq!(lock(&listings.held).len(), 1, "it is of use");
     }
