@@ -1,4 +1,4 @@
-//! The handler that serves the files beneath a root.
+//! The handler that serves the files beneath a root directory.
 
 mod options;
 mod representation;
@@ -24,7 +24,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What need not be escaped in a path segment (RFC 3986, section 3.3), quotes and colons aside.
+/// The bytes that need no escape in a path segment (RFC 3986, section 3.3), except quotes and
+/// colons.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -42,10 +43,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'@');
 
-/// A query passes as it is, but for bytes that cannot stand in a field.
+/// A query is copied unchanged, except for bytes that may not appear in a header field.
 const QUERY: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
-/// What files answer to.
+/// The methods that files support.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// Serves the files beneath one directory.
@@ -54,14 +55,14 @@ pub struct StaticFiles {
     files: Files,
     options: SiteOptions,
     listings: Listings,
-    /// The fields that every response of the site gets.
+    /// The header fields of every response.
     common: Bytes,
-    /// The fields that every listing gets, the common ones among them.
+    /// The header fields of every listing, which include `common`.
     of_listings: Bytes,
     not_found: Prepared,
 }
 
-/// A response that is the same each time, its fields and its content.
+/// A response that is always the same, serialised once.
 #[derive(Debug)]
 struct Prepared {
     fields: Bytes,
@@ -69,7 +70,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// The page for what is not there, which is what clients that guess names get again and again.
+    /// The 404 page. Clients that guess names request it very often.
     fn not_found(common: &[u8]) -> Self {
         let page = Response::error(Status::NOT_FOUND, "There is no such file on this server.");
         let (mut fields, _, body) = page.into_parts();
@@ -80,7 +81,7 @@ impl Prepared {
 }
 
 impl StaticFiles {
-    /// Serves the files beneath `root` as the default [`SiteOptions`] has it, and holds some of them
+    /// Serves the files beneath `root` with the default [`SiteOptions`], and caches some of them
     /// within the default [`CacheLimits`].
     pub fn new(root: &Path) -> io::Result<Self> {
         let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
@@ -92,7 +93,7 @@ impl StaticFiles {
         Ok(Self { files, options, listings, common, of_listings, not_found })
     }
 
-    /// Serves them in another manner.
+    /// Sets how the files are served.
     pub fn with_options(mut self, options: SiteOptions) -> Self {
         self.common = options.common_fields();
         self.of_listings = options.listing_fields(&listing::GUARDS);
@@ -101,40 +102,41 @@ impl StaticFiles {
         self
     }
 
-    /// Holds files within other limits, or none at all.
+    /// Caches files within other limits. `None` turns the cache off.
     pub fn with_cache(mut self, limits: Option<CacheLimits>) -> Self {
         self.files = self.files.with_cache(limits);
         self
     }
 
-    /// Holds the entries of directories within this budget, instead of one of
-    /// [`config::LISTING_BYTES`] of their own.
+    /// Takes the memory for listings from `memory`, instead of from a budget of their own of
+    /// [`config::LISTING_BYTES`].
     pub fn with_memory(mut self, memory: Memory) -> Self {
         self.listings = self.listings.with_memory(memory);
         self
     }
 
-    /// Has at most half of so many workers read directories, or wait for a disk, instead of half as
-    /// many as there are processors; one may in any case.
+    /// Lets at most half of `workers`, but always one, read directories or wait for a disk. The
+    /// default is half of the number of processors.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.listings = self.listings.with_workers(workers);
         self.files = self.files.with_workers(workers);
         self
     }
 
-    /// Follows links that lead out of the root: whoever can make a link decides what is served.
+    /// Follows symbolic links out of the root. Then whoever can create a link decides what is
+    /// served.
     pub fn following_links(mut self) -> Self {
         self.files = self.files.map_root(Root::following_links);
         self
     }
 
-    /// Serves, or does not, names that begin with a dot.
+    /// Serves names that begin with a dot, or hides them.
     pub fn with_hidden(mut self, hidden: bool) -> Self {
         self.options.hidden = hidden;
         self
     }
 
-    /// Names an error page of the site that is not there, if one is not.
+    /// The path of a configured error page that does not exist, if there is one.
     pub fn missing_error_page(&self) -> Option<&str> {
         let is_there = |page: &&String| {
             let path = DecodedPath::decode(page.as_bytes()).ok();
@@ -151,7 +153,7 @@ impl StaticFiles {
                 .unwrap_or_else(|reason| self.refusal(&request.target, reason)),
             Method::Options => self.complete(self.options.options_response(ALLOW)),
             _ => {
-                let explanation = "Files answer to GET, HEAD and OPTIONS alone.";
+                let explanation = "Files support only GET, HEAD and OPTIONS.";
                 self.error(Status::METHOD_NOT_ALLOWED, explanation).with_known_field("Allow", ALLOW)
             }
         }
@@ -171,7 +173,7 @@ impl StaticFiles {
         }
     }
 
-    /// The index of a directory, or its listing.
+    /// Answers with the index of a directory, or with its listing.
     fn directory(&self, request: &Request<'_>, path: &DecodedPath) -> Result<Response, NotServed> {
         if let Some(index) = self.index(path)? {
             return Ok(self.negotiated(request, &index));
@@ -185,12 +187,12 @@ impl StaticFiles {
         self.listing(request, path)
     }
 
-    /// The first index that a directory has.
+    /// The first of the index names that exists in a directory.
     fn index(&self, path: &DecodedPath) -> Result<Option<Arc<CachedFile>>, NotServed> {
         self.files.find_index(path, &self.options.index)
     }
 
-    /// In a single-page application every unknown page is the one page.
+    /// In a single-page application, the top index answers every unknown path.
     fn fall_back(&self, request: &Request<'_>, reason: NotServed) -> Result<Response, NotServed> {
         let path = &request.target.path;
         let name = path.segments().last().unwrap_or_default();
@@ -207,49 +209,51 @@ impl StaticFiles {
     fn refusal(&self, target: &Target<'_>, reason: NotServed) -> Response {
         let shown = target.raw.escape_ascii();
         match reason {
-            NotServed::NotFound => self.own_page(Status::NOT_FOUND).unwrap_or_else(|| {
+            NotServed::NotFound => self.error_page(Status::NOT_FOUND).unwrap_or_else(|| {
                 let Prepared { fields, content } = &self.not_found;
                 Response::prepared(Status::NOT_FOUND, fields)
                     .with_body(Body::Bytes(content.clone()))
             }),
             NotServed::Forbidden => {
-                self.error(Status::FORBIDDEN, "This server may not serve what you asked for.")
+                self.error(Status::FORBIDDEN, "This server may not serve this file.")
             }
             NotServed::Unsized => {
-                let explanation = "The size of this file is not known before it is read, and it \
+                let explanation = "The size of this file is unknown until it is read, and the file \
                                    is too long to be read first.";
                 self.error(Status::FORBIDDEN, explanation)
             }
             NotServed::Pending(wait) => Response::deferred(wait),
             NotServed::Busy => {
-                log::debug!("cannot serve {shown} now: no room for more");
+                log::debug!(
+                    "cannot serve {shown} now: the memory or the permits are in use (answered 503)"
+                );
                 let explanation = "The server is busy with other files. Try again shortly.";
                 self.error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
             }
             NotServed::Exhausted(error) => {
-                log::warn!("cannot open {shown}: {error}");
+                log::warn!("cannot open {shown}: {error} (answered 503)");
                 let explanation = "The server is out of resources. Try again shortly.";
                 self.error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
             }
             NotServed::Failed(error) => {
-                log::error!("cannot read {shown}: {error}");
+                log::error!("cannot read {shown}: {error} (answered 500)");
                 self.error(Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
             }
         }
     }
 
-    /// The site's own page for a status, or the one that explains it.
+    /// The configured error page for a status, or a page with `explanation`.
     fn error(&self, status: Status, explanation: &str) -> Response {
         let explained = || self.complete(Response::error(status, explanation));
-        self.own_page(status).unwrap_or_else(explained)
+        self.error_page(status).unwrap_or_else(explained)
     }
 
-    /// The site's own page for a status, if it has one.
-    fn own_page(&self, status: Status) -> Option<Response> {
+    /// The configured error page for a status, if there is one.
+    fn error_page(&self, status: Status) -> Option<Response> {
         let page = self.options.error_pages.get(&status.code())?;
         let path = DecodedPath::decode(page.as_bytes()).ok()?;
         let Ok(Lookup::File(entry)) = self.files.find(&path) else {
-            log::debug!("the error page {page} is missing");
+            log::debug!("cannot read the error page {page} (sending the built-in page)");
             return None;
         };
         let media_type = &self.describe(&entry, entry.held(), Coding::Identity).media_type;
@@ -257,12 +261,12 @@ impl StaticFiles {
         Some(page.with_body(whole_body(entry.held().content())))
     }
 
-    /// A response to which only its own fields have to be added.
+    /// A response that has the common fields.
     fn response(&self, status: Status) -> Response {
         Response::prepared(status, &self.common)
     }
 
-    /// Adds what every response of the site gets.
+    /// Adds the common fields.
     fn complete(&self, response: Response) -> Response {
         response.with_prepared(&self.common)
     }
@@ -291,10 +295,10 @@ impl Handler for StaticFiles {
     }
 }
 
-/// A directory is named with a slash, so that relative links in it lead to the right place.
+/// Redirects to the name with a slash at its end, so that relative links in the directory work.
 fn redirect_to_slash(target: &Target<'_>) -> Response {
-    // Relative, so that it holds behind a proxy that serves this under another path; made from the
-    // decoded name, so that it cannot lead to another host.
+    // The location is relative, so that it works behind a proxy that serves this under another
+    // path. It is made from the decoded name, so that it cannot lead to another host.
     let mut location = String::from("./");
     if let Some(name) = target.path.segments().last() {
         location.extend(percent_encode(name, SEGMENT));
@@ -304,6 +308,6 @@ fn redirect_to_slash(target: &Target<'_>) -> Response {
         location.push('?');
         location.extend(percent_encode(query, QUERY));
     }
-    Response::error(Status::MOVED_PERMANENTLY, "This is a directory; its name ends in a slash.")
+    Response::error(Status::MOVED_PERMANENTLY, "This is a directory. Its name ends in a slash.")
         .with_known_field("Location", &location)
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 const STYLE: &str = include_str!("page.css");
 
-/// Fields of listings alone: the page asks nobody for anything and is nobody's frame, and a name
-/// that leads elsewhere tells nobody where it stood. The hash is that of the style.
+/// Header fields of HTML and JSON listings. The page loads nothing and may not be framed, and a
+/// link out of it sends no referrer. The hash is that of the style sheet.
 pub(in crate::static_files) const GUARDS: [(&str, &str); 3] = [
     (
         "Content-Security-Policy",
@@ -25,12 +25,12 @@ pub(in crate::static_files) const GUARDS: [(&str, &str); 3] = [
     ("Referrer-Policy", "no-referrer"),
 ];
 
-/// What comes before the first row.
+/// Writes the text before the first row.
 pub(super) fn put_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt::Result {
     if view.json { page.write_str("{\"entries\":[") } else { put_html_start(page, path, view) }
 }
 
-/// The row in the given place. All rows together are of one length, whatever their order.
+/// Writes one row. The total length of all rows is the same in any order.
 pub(super) fn put_row(
     page: &mut impl Write,
     entries: &Entries,
@@ -47,7 +47,7 @@ pub(super) fn put_row(
     }
 }
 
-/// What comes behind the last row.
+/// Writes the text after the last row.
 pub(super) fn put_end(
     page: &mut impl Write,
     path: &DecodedPath,
@@ -66,7 +66,7 @@ pub(super) fn put_end(
 fn put_json_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> fmt::Result {
     let (slash, kind) = if entry.is_directory { ("/", "directory") } else { ("", "file") };
     let shown = json!(String::from_utf8_lossy(name));
-    // Nothing in a reference or in a time needs an escape in JSON.
+    // A percent-encoded reference and a timestamp need no escape in JSON.
     write!(page, "{{\"href\":\"./{}{slash}\",\"modified\":", percent_encode(name, SEGMENT))?;
     match entry.modified {
         Some(nanos) => write!(page, "\"{}\"", timestamp(nanos))?,
@@ -106,7 +106,7 @@ fn put_html_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> f
     let slash = if entry.is_directory { "/" } else { "" };
     page.write_str("<tr><td><a href=\"./")?;
     for part in percent_encode(name, SEGMENT) {
-        // What is left of markup in a segment.
+        // Percent-encoding leaves `&` as it is.
         page.write_str(&if part.contains('&') {
             html::escape(part).into()
         } else {
@@ -126,7 +126,7 @@ fn put_html_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> f
     page.write_str("</td></tr>\n")
 }
 
-/// A name as text that cannot become markup; most names are.
+/// Escapes a name for HTML. Most names need no escape.
 fn shown(name: &[u8]) -> Cow<'_, str> {
     let is_plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._ ".contains(&byte);
     match String::from_utf8_lossy(name) {
@@ -137,7 +137,7 @@ fn shown(name: &[u8]) -> Cow<'_, str> {
 
 fn put_html_end(page: &mut impl Write, count: usize, truncated: bool) -> fmt::Result {
     let plural = match count {
-        _ if truncated => "entries; there are more, which are not shown",
+        _ if truncated => "entries; the directory has more, which are not shown",
         1 => "entry",
         _ => "entries",
     };
@@ -145,7 +145,7 @@ fn put_html_end(page: &mut impl Write, count: usize, truncated: bool) -> fmt::Re
     page.write_str("</body></html>\n")
 }
 
-/// Each directory from the root down as a link to itself.
+/// Links to each directory from the root down to this one.
 fn breadcrumb(path: &DecodedPath) -> String {
     let segments: Vec<_> = path.segments().collect();
     let mut crumbs = format!("<a href=\"{}\">/</a>", "../".repeat(segments.len()).as_str());
@@ -162,7 +162,7 @@ fn breadcrumb(path: &DecodedPath) -> String {
     crumbs
 }
 
-/// A size in binary units, with one decimal below ten of them.
+/// Writes a size in binary units, with one decimal below ten units.
 fn put_human_size(page: &mut impl Write, bytes: u64) -> fmt::Result {
     if bytes < 1024 {
         return write!(page, "{bytes} B");
@@ -179,13 +179,13 @@ fn put_human_size(page: &mut impl Write, bytes: u64) -> fmt::Result {
     Ok(())
 }
 
-/// `2026-11-23 06:50`, in UTC.
+/// A time like `2026-11-23 06:50`, in UTC.
 fn human_time(nanos: i64) -> String {
     let text = timestamp(nanos);
     text.get(..16).unwrap_or_default().replace('T', " ")
 }
 
-/// RFC 3339, in UTC, in whole seconds.
+/// A time in RFC 3339 format, in UTC and whole seconds.
 fn timestamp(nanos: i64) -> String {
     let since_epoch = Duration::from_nanos(u64::try_from(nanos).unwrap_or_default());
     let seconds = SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
@@ -197,12 +197,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_of_listings_knows_their_style() {
+    fn the_content_security_policy_has_the_hash_of_the_style_sheet() {
         use base64::Engine;
         use sha2::Digest;
         let hash = base64::prelude::BASE64_STANDARD.encode(sha2::Sha256::digest(STYLE));
         let policy = GUARDS[0].1;
-        assert!(policy.contains(&format!("'sha256-{hash}'")), "it is {hash} now: {policy}");
+        assert!(policy.contains(&format!("'sha256-{hash}'")), "the hash is now {hash}: {policy}");
         let path = DecodedPath::decode(b"/").expect("a path");
         let view = View { key: Key::Name, descending: false, json: false };
         let mut page = String::new();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times() {
+    fn sizes_and_times_are_shown_for_people() {
         let human_size = |bytes| {
             let mut text = String::new();
             put_human_size(&mut text, bytes).expect("a string");

@@ -1,4 +1,4 @@
-//! Directories as responses: what a client wants to see, and who reads the directory for it.
+//! Directory listings as responses.
 
 mod view;
 mod markup;
@@ -18,12 +18,13 @@ use page::Page;
 use view::View;
 
 impl StaticFiles {
-    /// The listing of the directory at `path`, in the form and order that the client asks for.
+    /// Answers with the listing of the directory at `path`, in the format and order that the client
+    /// asks for.
     ///
-    /// The page is made in pieces while it is sent, so that what waits for a slow reader is the
-    /// entries, which all readers share. Its length is known before: so it is framed as any other
-    /// content is, for HTTP/1.0 too, and its connection lives. HEAD gets the length if somebody has
-    /// asked already, and makes nobody read a directory (RFC 9110, section 8.6).
+    /// The page is made in pieces while it is sent. So a slow reader keeps only the entries in
+    /// memory, which all readers share. The length is known in advance, so the response has a
+    /// Content-Length, even in HTTP/1.0, and the connection stays open. HEAD gets the length only
+    /// if the listing is cached; it makes no worker read a directory (RFC 9110, section 8.6).
     pub(super) fn listing(
         &self,
         request: &Request<'_>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
-/// A page, and how far it was made.
+/// A page of a listing that is being made.
 #[derive(Debug)]
 pub(super) struct Page {
     listing: Arc<Listing>,
@@ -16,7 +16,7 @@ pub(super) struct Page {
     next: PageSection,
 }
 
-/// What of a page comes next.
+/// The section of a page that is made next.
 #[derive(Debug, Clone, Copy)]
 enum PageSection {
     Start,
@@ -36,17 +36,17 @@ impl Iterator for Page {
 }
 
 impl Page {
-    /// The page of a listing that was prepared for this view.
+    /// A page of a listing that was prepared for this view.
     pub(super) fn new(listing: Arc<Listing>, view: View) -> Self {
         Self { listing, view, next: PageSection::Start }
     }
 
-    /// The bytes of all of it.
+    /// The length of the whole page in bytes.
     pub(super) fn length(&self) -> u64 {
         self.listing.length(self.view)
     }
 
-    /// Makes the next part; false where there is none.
+    /// Appends the next section. Returns false if there is none.
     fn put_next(&mut self, page: &mut String) -> Result<bool, fmt::Error> {
         let Self { listing, view, next } = self;
         match *next {
@@ -107,7 +107,7 @@ mod tests {
         let pieces: Vec<Bytes> = page.collect();
         assert!(pieces.iter().all(|piece| piece.len() < config::LISTING_PIECE + 8192));
         let whole = pieces.concat();
-        assert_eq!(whole.len() as u64, length, "the length is told before: {view:?}");
+        assert_eq!(whole.len() as u64, length, "the length in advance is right: {view:?}");
         String::from_utf8(whole).expect("UTF-8")
     }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_come_first_in_any_order() {
+    fn directories_come_first_in_any_order() {
         let rows: [Row<'_>; 5] = [
             (b"b", false, 1),
             (b"a", false, 3),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_becomes_markup() {
+    fn names_are_escaped() {
         let rows: &[Row<'_>] = &[(b"<script>\"'&\n\xff", false, 5), (b"javascript:x", false, 5)];
         let html = page("/<b>/%22", false, rows);
         assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_any_number_of_entries_are_whole_in_any_view() {
+    fn pages_are_complete_for_any_number_of_entries_and_any_view() {
         for count in [0, 1, 2, 3000] {
             let names: Vec<_> = (0..count).map(|number| format!("<name{number}&>")).collect();
             let size = |at: usize| (at as u64).pow(5) % 1_000_003;

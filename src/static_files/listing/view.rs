@@ -3,7 +3,7 @@
 use crate::http::coding::elements;
 use crate::http::request::Request;
 
-/// What the entries are sorted by.
+/// The sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Name,
@@ -15,7 +15,7 @@ pub(super) enum Key {
 pub(super) const COLUMNS: [(Key, &str, &str); 3] =
     [(Key::Name, "name", "Name"), (Key::Size, "size", "Size"), (Key::Time, "time", "Modified")];
 
-/// What the query of a listing asks for.
+/// The order and format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) key: Key,
@@ -24,7 +24,8 @@ pub(super) struct View {
 }
 
 impl View {
-    /// `sort=name|size|time`, `order=asc|desc`, `format=json`; anything else is ignored.
+    /// Reads the query and the `Accept` fields. The query may hold `sort=name|size|time`,
+    /// `order=asc|desc` and `format=html|json`; anything else is ignored.
     pub(super) fn of(request: &Request<'_>) -> Self {
         let (mut of_json, mut of_html) = (0, 0);
         for (name, quality) in request.fields_named("Accept").flat_map(elements) {
