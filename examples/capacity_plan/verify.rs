@@ -96,7 +96,7 @@ fn measure(
     let arrivals: Vec<Duration> = answered().filter_map(|each| each.begun).collect();
     let refused = outcomes.iter().filter(|each| each.answer == Answer::Status(503)).count();
     let measured = Measured {
-        waits: answered().filter_map(|each| each.server.queue).collect(),
+        waits: answered().filter_map(|each| each.server.queue_wait).collect(),
         latencies: answered().map(|each| each.latency()).collect(),
         twin: Twin::unbounded(workers, service).waits(&arrivals),
         service,

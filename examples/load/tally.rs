@@ -21,8 +21,8 @@ pub struct Tally {
     /// Kept where they are wanted.
     pub outcomes: Vec<Outcome>,
     /// What the server says of itself.
-    queue: Distribution,
-    delay: Distribution,
+    queue_wait: Distribution,
+    handle: Distribution,
     window: Duration,
     /// By the intended start.
     windows: Vec<Summary>,
@@ -35,8 +35,8 @@ impl Tally {
         Self {
             summary: Summary::default(),
             outcomes: Vec::new(),
-            queue: Distribution::default(),
-            delay: Distribution::default(),
+            queue_wait: Distribution::default(),
+            handle: Distribution::default(),
             window,
             windows: Vec::new(),
         }
@@ -44,8 +44,9 @@ impl Tally {
 
     pub fn add(&mut self, outcome: &Outcome, keep: bool) {
         self.summary.add(outcome);
+        let server = &outcome.server;
         for (time, of) in
-            [(outcome.server.queue, &mut self.queue), (outcome.server.delay, &mut self.delay)]
+            [(server.queue_wait, &mut self.queue_wait), (server.handle, &mut self.handle)]
         {
             if let Some(time) = time {
                 of.record(time);
@@ -106,8 +107,8 @@ impl Tally {
             "percentile",
             "from the intended start",
             "from sending",
-            "server: queue",
-            "server: delay",
+            "server: queue_wait",
+            "server: handle",
         ]);
         for percent in PERCENTILES {
             // A percentile that fewer than one request lies beyond is the maximum.
@@ -122,8 +123,8 @@ impl Tally {
                 name,
                 summary.quantile(quantile).map_or("failed".to_owned(), written),
                 said(summary.service_clock().quantile(quantile)),
-                said(self.queue.quantile(quantile)),
-                said(self.delay.quantile(quantile)),
+                said(self.queue_wait.quantile(quantile)),
+                said(self.handle.quantile(quantile)),
             ]);
         }
         program.table(&table);

@@ -215,11 +215,11 @@ impl<'a> Bench<'a> {
         outcomes.sort_unstable_by_key(|outcome| outcome.begun.unwrap_or(outcome.intended));
         let answered: Vec<&Outcome> = outcomes.iter().filter(|each| each.is_success()).collect();
         // From outside: what the server says of its handlers, or what it was said to take.
-        let told: Sample = answered.iter().filter_map(|each| each.server.delay).collect();
+        let told: Sample = answered.iter().filter_map(|each| each.server.handle).collect();
         let delay = if told.count() > 0 { told.mean() } else { self.delay() };
         let service = figures.and_then(|figures| figures.service.mean).unwrap_or(delay);
         let beside = service.saturating_sub(delay);
-        let took = |number: usize| answered[number].server.delay.unwrap_or(delay) + beside;
+        let took = |number: usize| answered[number].server.handle.unwrap_or(delay) + beside;
         let arrivals: Vec<Duration> =
             answered.iter().map(|each| each.begun.unwrap_or(each.intended)).collect();
         let twin = Twin::unbounded(self.workers(), service).replay_services(&arrivals, took);
@@ -241,7 +241,10 @@ impl<'a> Bench<'a> {
             good: rate(good),
             service,
             latencies: answered.iter().map(|each| each.latency()).collect(),
-            waits: answered.iter().map(|each| each.server.queue.unwrap_or(wait(each))).collect(),
+            waits: answered
+                .iter()
+                .map(|each| each.server.queue_wait.unwrap_or(wait(each)))
+                .collect(),
             twin: twin.into_iter().filter_map(Fate::wait).collect(),
             inside: figures.map(|figures| self.inside(figures)),
             outcomes,

@@ -155,13 +155,13 @@ impl Point {
         answered.sort_unstable_by_key(|outcome| begun(outcome));
         let arrivals: Vec<Duration> = answered.iter().map(|outcome| begun(outcome)).collect();
         // The delay of each as the server says it, and what a worker does beside it on the average.
-        let slept = |outcome: &Outcome| outcome.server.delay.unwrap_or(args.delay);
+        let slept = |outcome: &Outcome| outcome.server.handle.unwrap_or(args.delay);
         let delays: Sample = answered.iter().map(|outcome| slept(outcome)).collect();
         let beside = service.saturating_sub(delays.mean());
         let twin = Twin::unbounded(workers, service);
         let twin = twin.replay_services(&arrivals, |number| slept(answered[number]) + beside);
         let twin: Sample = twin.into_iter().filter_map(Fate::wait).collect();
-        let waits: Sample = answered.iter().filter_map(|outcome| outcome.server.queue).collect();
+        let waits: Sample = answered.iter().filter_map(|outcome| outcome.server.queue_wait).collect();
         let utilisation = rate * delay / workers as f64;
         Ok(Self {
             workers,

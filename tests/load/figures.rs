@@ -83,14 +83,14 @@ fn a_stall_shows_from_the_intended_start_and_hides_from_a_closed_clock() {
 
 #[test]
 fn the_servers_own_times_are_passed_on() {
-    let timed = b"HTTP/1.1 200 OK\r\nServer-Timing: queue;dur=1.5, delay;dur=20.25\r\n\
+    let timed = b"HTTP/1.1 200 OK\r\nServer-Timing: queue_wait;dur=1.5, handle;dur=20.25\r\n\
                   Content-Length: 0\r\n\r\n";
     let server = FakeServer::start(move |stream, _| answer(stream, Duration::ZERO, timed));
     let outcome = crate::servers::ask_once(&client(server.address, Connections::NewEach));
     let micros = |micros| Some(Duration::from_micros(micros));
-    assert_eq!(outcome.server.queue, micros(1500));
-    assert_eq!(outcome.server.delay, micros(20_250));
-    assert_eq!(outcome.server.send, None);
+    assert_eq!(outcome.server.queue_wait, micros(1500));
+    assert_eq!(outcome.server.handle, micros(20_250));
+    assert_eq!(outcome.server.response_head, None);
 }
 
 /// N clients that think for Z have one request each under way, and ask no more than N/(Z+R).

@@ -77,9 +77,9 @@ fn cells(run: &str, outcome: &Outcome) -> [String; HEADINGS.len()] {
         outcome.answer.to_string(),
         outcome.tries.to_string(),
         outcome.bytes.to_string(),
-        maybe(outcome.server.queue),
-        maybe(outcome.server.delay),
-        maybe(outcome.server.send),
+        maybe(outcome.server.queue_wait),
+        maybe(outcome.server.handle),
+        maybe(outcome.server.response_head),
     ]
 }
 
@@ -103,7 +103,11 @@ mod tests {
             answer: Answer::Status(200),
             tries: 1,
             bytes: 123,
-            server: ServerTiming { queue: Some(millis(3)), delay: Some(millis(5)), send: None },
+            server: ServerTiming {
+                queue_wait: Some(millis(3)),
+                handle: Some(millis(5)),
+                response_head: None,
+            },
         };
         let vain = Outcome { begun: None, connected: None, first_byte: None, ..outcome };
         let vain = Outcome { answer: Answer::TimedOut, server: ServerTiming::default(), ..vain };

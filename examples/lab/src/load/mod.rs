@@ -129,11 +129,11 @@ pub struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ServerTiming {
     /// The wait for a worker.
-    pub queue: Option<Duration>,
-    /// The back-end delay.
-    pub delay: Option<Duration>,
-    /// The time it took to send.
-    pub send: Option<Duration>,
+    pub queue_wait: Option<Duration>,
+    /// The time in the handler, including the back-end delay.
+    pub handle: Option<Duration>,
+    /// The time to make the response head.
+    pub response_head: Option<Duration>,
 }
 
 /// How a try ended.
