@@ -241,7 +241,7 @@ fn a_fifo_that_nobody_reads_is_a_clear_error_and_no_silent_wait() {
     assert_eq!(ended.expect("an end by itself").code(), Some(1));
     let line = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
     let expected =
-        format!("server: cannot log to {}: nobody reads this FIFO (start its ", log.display());
+        format!("server: cannot log to {}: this FIFO has no reader (start its ", log.display());
     assert!(line.starts_with(&expected) && line.lines().count() == 1, "{line}");
 }
 

@@ -161,7 +161,8 @@ impl Point {
         let twin = Twin::unbounded(workers, service);
         let twin = twin.replay_services(&arrivals, |number| slept(answered[number]) + beside);
         let twin: Sample = twin.into_iter().filter_map(Fate::wait).collect();
-        let waits: Sample = answered.iter().filter_map(|outcome| outcome.server.queue_wait).collect();
+        let waits: Sample =
+            answered.iter().filter_map(|outcome| outcome.server.queue_wait).collect();
         let utilisation = rate * delay / workers as f64;
         Ok(Self {
             workers,

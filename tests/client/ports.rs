@@ -100,7 +100,10 @@ fn the_server_s_own_port_is_refused_whether_it_listens_or_not() {
     for _ in 0..2 {
         for host in ["127.0.0.1", "localhost", "0.0.0.0", "::ffff:127.0.0.1"] {
             let output = run(&[host, &number, &number]);
-            assert_cannot(&output, &[&format!("from port {number}: one port of one host")]);
+            assert_cannot(
+                &output,
+                &[&format!("from port {number}: client and server cannot use the same")],
+            );
             assert!(output.stdout.is_empty());
         }
         listener.take();
