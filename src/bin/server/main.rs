@@ -58,7 +58,7 @@ struct Args {
     /// Number of worker threads [default: number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = at_least_one)]
     workers: Option<usize>,
-    /// Delay before each file is served, for example 50ms or 1.5s; the worker sleeps, which
+    /// Delay for each file served, for example 50ms or 1.5s; the worker sleeps, which
     /// simulates a slow back-end [default: none]
     #[arg(long, env = "CWS_DELAY", value_name = "DURATION", value_parser = duration)]
     delay: Option<Duration>,
