@@ -151,7 +151,7 @@ fn a_check_that_fails_is_a_fault_unless_the_machine_was_disturbed() {
     let busy = || Some("others took 90 % of the processors".to_owned());
     let (ok, fail) =
         ("a figure\nCHECK 1 is 1 ... ok", "CHECK 1 is 1 ... ok\nCHECK 1 is 2 ... FAIL");
-    let spoilt = "CHECK 1 is late ... FAIL (spoilt by the machine: nothing is shown)";
+    let spoilt = "CHECK 1 is late ... FAIL (the machine was too busy: no result)";
     assert_eq!(judge(Some(0), ok, None), Ok(Verdict::Shown));
     assert_eq!(judge(Some(0), ok, busy()), Ok(Verdict::Shown));
     for (code, said) in [(FAILED, fail), (SPOILT, spoilt)] {

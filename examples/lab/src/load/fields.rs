@@ -1,9 +1,9 @@
-//! What a client reads in the head of a response: the server's own times, and advice to come back.
+//! Reads a response head: the server's own times, and its advice to retry.
 
 use super::ServerTiming;
 use std::time::Duration;
 
-/// The largest part of a list or a head that is looked at; a real one has a dozen.
+/// The number of list members or lines that are examined. Real heads have a dozen.
 const MEMBERS_MOST: usize = 100;
 
 /// The metrics `queue_wait`, `handle` and `response_head` of the `Server-Timing` fields, in
@@ -33,8 +33,8 @@ fn duration(parameter: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(millis / 1000.0).ok()
 }
 
-/// How long a `Retry-After` asks to wait: seconds, or the time until a date (RFC 9110, section
-/// 10.2.3). That is counted from the date of the response: the server's clock, not this one's.
+/// The delay requested by `Retry-After`: seconds, or the time until a date (RFC 9110, section
+/// 10.2.3). A date is compared with the date of the response: the server's clock, not this one's.
 pub fn retry_after(head: &[u8]) -> Option<Duration> {
     let value = values(head, "retry-after").next()?;
     if let Ok(seconds) = value.parse() {
@@ -45,7 +45,7 @@ pub fn retry_after(head: &[u8]) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// The values of the fields of this name, as far as they are text.
+/// The values of the fields with this name, if they are text.
 fn values<'a>(head: &'a [u8], name: &'static str) -> impl Iterator<Item = &'a str> {
     let lines = head.split(|&byte| byte == b'\n').skip(1).take(MEMBERS_MOST);
     lines.filter_map(move |line| {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_times_are_read() {
+    fn the_times_of_the_server_are_read() {
         let micros = |micros| Some(Duration::from_micros(micros));
         let whole = ServerTiming {
             queue_wait: micros(1234),
