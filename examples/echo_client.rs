@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             if reply == MESSAGE.as_bytes() {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("echo_client: {host}:{port} sent back different bytes (is it an echo server?)");
+            eprintln!("echo_client: {host}:{port} sent different bytes (is it an echo server?)");
         }
         Err(error) => {
             eprintln!("echo_client: cannot reach {host}:{port}: {error} (is echo_server running?)");

@@ -25,8 +25,9 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const LEAD: &str = "The mean load says how many workers are busy. Random arrivals need more workers, \
-    so that few requests wait. Below the minimum, one more worker brings a lot; above it, very little.";
+const LEAD: &str = "The mean load says how many workers are busy. Since arrivals are random, more \
+    workers are needed so that few requests wait. Below the minimum, one more worker brings a lot; \
+    above it, very little.";
 
 /// Numbers of machines that are compared.
 const MACHINES: [u32; 4] = [1, 2, 4, 8];
@@ -154,7 +155,7 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         .with("99th percentile", Colour::Blue, Shape::Joined(of(|row| row.p99)))
         .with("mean wait", Colour::Orange, Shape::Joined(of(|row| row.mean_wait)))
         .with("asked", Colour::Red, Shape::Dashed(ends.map(|x| (x, asked)).to_vec()));
-    program.figure(&chart, "Near the minimum each worker matters; beyond it, another one hardly does.")
+    program.figure(&chart, "Near the minimum each worker matters; beyond it, one more does not.")
 }
 
 fn show_machines(program: &mut Program, want: &Want, plan: &Plan, most: u32) {
@@ -173,8 +174,8 @@ fn show_machines(program: &mut Program, want: &Want, plan: &Plan, most: u32) {
     }
     if plan.machines <= MACHINES[MACHINES.len() - 1] {
         program.text(
-        "\nThe same load, shared evenly among machines: several small pools need more workers than a \
-            large one, because one can be idle while another one has a queue.",
+            "\nThe same load, shared evenly among machines: several small pools need more workers \
+            than a large one, because one can be idle while another one has a queue.",
         );
         program.table(&table);
     }

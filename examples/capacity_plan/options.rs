@@ -64,8 +64,8 @@ impl Args {
         for (what, time) in [("a p99", p99), ("a deadline", deadline)] {
             if time < delay {
                 return Err(format!(
-                "no pool answers within {time:?} if the service takes {delay:?} (choose {what} of at \
-                 least the delay)"
+                    "no pool answers within {time:?} if the service takes {delay:?} (choose {what} \
+                 of at least the delay)"
                 ));
             }
         }

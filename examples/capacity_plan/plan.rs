@@ -122,8 +122,8 @@ pub fn least(want: &Want) -> Result<Plan, String> {
                 want.delay.mul_f64(100f64.ln())
             ),
             _ => format!(
-                "one pool would need {:.0} or more workers, which is too many (share the load among \
-                 machines: --per-machine)",
+                "one pool would need {:.0} or more workers, which is too many (share the load \
+                 among machines: --per-machine)",
                 want.offered()
             ),
         });

@@ -138,8 +138,8 @@ fn show(program: &mut Program, plan: &Plan, measured: &Measured, length: Duratio
     }
     program.table(&table);
     program.text(&format!(
-        "\nThe mean service time was {:.2?}. Measured waits below a twentieth of it count as no wait: \
-         that is the time to wake a thread.",
+        "\nThe mean service time was {:.2?}. Measured waits below a twentieth of it count as no \
+         wait: that is the time to wake a thread.",
         measured.service
     ));
 }
@@ -161,7 +161,8 @@ fn check(
     let most = twin.mul_f64(off).max(measured.service.mul_f64(floor));
     program.check(
         format!(
-            "mean wait {wait:.2?}, the twin's {twin:.2?}, the difference is {apart:.2?}, at most {most:.2?} allowed"
+            "mean wait {wait:.2?}, the twin's {twin:.2?}, the difference is {apart:.2?}, at most \
+             {most:.2?} allowed"
         ),
         apart <= most,
     );
@@ -173,8 +174,8 @@ fn check(
     let p99 = measured.latencies.percentile(0.99);
     program.check(
         format!(
-            "the p99 of {p99:.2?} is within the range of {BAND_RUNS} runs of an ideal pool, {low:.2?} \
-             to {high:.2?}"
+            "the p99 of {p99:.2?} is within the range of {BAND_RUNS} runs of an ideal pool, \
+             {low:.2?} to {high:.2?}"
         ),
         (low..=high).contains(&p99),
     );

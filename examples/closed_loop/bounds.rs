@@ -252,22 +252,21 @@ fn check(args: &Args, program: &mut Program, delays: u32, points: &[Point], expo
     let mut both = points.iter().zip(exponential);
     let under = both.all(|(p, exponential)| p.throughput >= exponential * (1.0 - allowed(p)));
     program.check(
-        format!("Z = {delays} D: each is at least the throughput with exponential service of this mean"),
+        format!(
+            "Z = {delays} D: each is at least the throughput with exponential service of this mean"
+        ),
         under,
     );
     if let Some(last) = points.last() {
         let share = last.throughput * last.service / args.workers as f64;
         program.check(
-            format!(
-                "Z = {delays} D: {} clients reach {share:.3} of the capacity",
-                last.clients
-            ),
+            format!("Z = {delays} D: {} clients reach {share:.3} of the capacity", last.clients),
             (share - 1.0).abs() <= tolerance,
         );
         let worst = last.bound.1 * 2.0;
         program.check(
             format!(
-                "Z = {delays} D: {} clients do not overload the pool: no request failed, p99 {:.2?}",
+                "Z = {delays} D: {} clients do not overload the pool: no failures, p99 {:.2?}",
                 last.clients,
                 Duration::from_secs_f64(last.p99)
             ),

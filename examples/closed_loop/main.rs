@@ -28,15 +28,15 @@ use std::time::Duration;
 const ABOUT: &str = "\
 Shows what a closed-loop test can measure, and what it hides.
 
-A pool of W workers with delay D carries W/D requests per second. N clients that think for the time Z
-between an answer and their next request send at most N/(D+Z) per second. So the throughput is at
+A pool of W workers with delay D carries W/D requests per second. N clients that think for the time
+Z between an answer and their next request send at most N/(D+Z) per second. So the throughput is at
 most the smaller of the two, and the response time is at least D, and at least ND/W - Z. The lines
 cross at N* = W (1 + Z/D) clients. Beyond it, more clients only make all of them wait longer. Such a
 test cannot overload a server: the slower the server is, the fewer requests it gets.
 
 For the same reason it hides a stall. While the server stalls, its clients send nothing, so the
-percentiles contain only N slow requests. Real users do not wait for one another. An open loop, which
-measures from the intended start, sees all requests that arrive during the stall.";
+percentiles contain only N slow requests. Real users do not wait for one another. An open loop,
+which measures from the intended start, sees all requests that arrive during the stall.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,4 +1,4 @@
-//! What a load met: counts, percentiles, and how they went over time.
+//! Results of a load: counts, percentiles, and percentiles over time.
 
 use cws::Distribution;
 use lab::chart::{Axis, Chart, Colour, Shape};
@@ -9,22 +9,22 @@ use lab::table::Table;
 use std::error::Error;
 use std::time::Duration;
 
-/// The percentiles of the table.
+/// The percentiles in the table.
 const PERCENTILES: [f64; 9] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999, 100.0];
 
-/// Windows of time into which a load of known length is divided.
+/// The number of time windows of a load with known length.
 const WINDOWS: u32 = 50;
 
-/// All that a load met.
+/// All results of a load.
 pub struct Tally {
     pub summary: Summary,
-    /// Kept where they are wanted.
+    /// The outcomes, if they are wanted.
     pub outcomes: Vec<Outcome>,
-    /// What the server says of itself.
+    /// The server's own times.
     queue_wait: Distribution,
     handle: Distribution,
     window: Duration,
-    /// By the intended start.
+    /// Summaries of windows by the intended start.
     windows: Vec<Summary>,
 }
 

@@ -47,7 +47,7 @@ pub(super) fn draw(chart: &Chart, x: &Axis, y: &Axis) -> Result<String, ChartErr
         draw_on(&canvas, chart, x, y).map_err(|error| ChartError(error.to_string()))?;
     }
     // What plotters opened the image with has neither a name nor colours of its own.
-    Replace the opening tag of plotters, which has no accessible name and no colour scheme.
+    let (_, elements) = drawing.split_once('>').unwrap_or_default();
     let (shown_width, shown_height) = (WIDTH / SCALE, HEIGHT / SCALE);
     let (title, description) = (escape(&chart.title), escape(&chart.description));
     let style = style_sheet(CLASS);
