@@ -225,7 +225,10 @@ fn check(
     length: Duration,
 ) {
     program.check(
-        format!("{idle} idle connections cost the pool {} threads, and the other server {}",),
+        format!(
+            "{idle} idle connections cost the pool {} threads, and the other server {}",
+            pool.idle.threads, threads.idle.threads
+        ),
         // If the system does not report the values, there is nothing to compare.
         Usage::now().is_none() || pool.idle.threads == 0 && threads.idle.threads >= idle as u64,
     );
