@@ -149,6 +149,20 @@
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!
+//! # Where to look
+//!
+//! One search finds each of these; a test keeps the table true:
+//!
+//! | what | search for | where it is decided |
+//! |---|---|---|
+//! | 408: a head or a body is late | `HeadTimeout` | `src/connection/deadlines.rs` |
+//! | 413: a body is too long | `BodyTooLarge` | `src/http/body.rs` |
+//! | 500: a handler panicked | `Fault::Panic` | `src/connection/exchange.rs` |
+//! | 503: the queue is full | `QueueFull` | `src/acceptor/mod.rs` |
+//! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
+//! | a file goes to a socket | `sendfile` | `src/connection/outgoing.rs` |
+//! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
+//!
 //! # Types of other crates
 //!
 //! [`bytes::Bytes`] is meant to be in the interface: content that many responses share is not

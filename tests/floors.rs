@@ -139,3 +139,19 @@ fn the_check_sees_imports_against_the_order() {
     assert_eq!(violations(&order, "high", &used[1..4], false), ["Own"]);
     assert_eq!(names_behind("crate::a::b::c", "crate::a::"), ["b"]);
 }
+
+/// The table of the crate docs: each row has a word to search for and the file where it is.
+#[test]
+fn the_docs_say_where_to_look() {
+    let docs = fs::read_to_string(src().join("lib.rs")).unwrap();
+    let rows: Vec<[&str; 2]> = docs
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | ")?.strip_suffix("` |"))
+        .filter_map(|row| Some(row.split_once("| `")?.1.split_once("` | `")?.into()))
+        .collect();
+    assert!(rows.len() >= 7, "{rows:?}");
+    for [word, file] in rows {
+        let text = fs::read_to_string(src().parent().unwrap().join(file)).unwrap();
+        assert!(code(&text).contains(word), "{word} is not in {file}");
+    }
+}
