@@ -1,4 +1,5 @@
 //! The admin server: its figures agree with what clients did, and it answers while the pool cannot.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

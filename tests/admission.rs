@@ -10,7 +10,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{RealServer, Reply, Site, TESTFILE, command, connect, get, wait_for};
+#[cfg(feature = "cli")]
+use support::{RealServer, Site, TESTFILE, command};
+use support::{Reply, connect, get, wait_for};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -149,6 +151,7 @@ fn one_address_has_its_share_of_connections() {
     drop(second);
 }
 
+#[cfg(feature = "cli")]
 #[test]
 fn the_clients_patience_sets_queue_and_timeout() {
     let site = Site::new();
@@ -166,6 +169,7 @@ fn the_clients_patience_sets_queue_and_timeout() {
 
 /// Out of descriptors, the server waits; it neither ends nor spins nor floods its log, and whoever
 /// got a connection gets the file as well.
+#[cfg(feature = "cli")]
 #[test]
 fn a_lack_of_descriptors_passes() {
     let site = Site::new();

@@ -1,4 +1,5 @@
 //! Passwords: who guesses holds no worker, and who knows one is let in.
+#![cfg(feature = "auth")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

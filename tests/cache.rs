@@ -1,4 +1,5 @@
 //! Files that are held between requests: a change is seen within a second, and nothing is mixed.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
 

@@ -2,7 +2,7 @@
 //!
 //! Alone in its program, because no other test may start a process meanwhile: between its fork
 //! and its exec, a child holds a copy of a socket that is closed here, and so keeps it open.
-
+#![cfg(feature = "client")]
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};

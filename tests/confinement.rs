@@ -1,4 +1,5 @@
 //! Attacks on the root: nothing outside it is ever served.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

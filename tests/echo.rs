@@ -1,5 +1,5 @@
 //! The echo pair of `examples/`: it echoes, and it shows what one client at a time costs.
-
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,5 @@
 //! Faults cost what they touch and nothing else.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

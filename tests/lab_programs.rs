@@ -1,4 +1,5 @@
 //! The programs of the lab in their short form: their checks hold, and their pages are whole.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Listings of many entries: whole, framed as anything else is, and made as they are read.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! The server in little memory, under what asks for much of it: it lives, and serves the polite.
+#![cfg(feature = "cli")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

@@ -3,7 +3,9 @@
 
 mod support;
 
-use cws::{Admin, CloseReason, Config, ConnectionPhase, Request, Response, Server};
+#[cfg(feature = "admin")]
+use cws::Admin;
+use cws::{CloseReason, Config, ConnectionPhase, Request, Response, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -183,6 +185,7 @@ fn whole_requests_keep_their_places_and_new_connections_wait_for_them() {
     assert_eq!(server.snapshot().closed(CloseReason::Displaced), 0);
 }
 
+#[cfg(feature = "admin")]
 #[test]
 fn who_asks_for_health_gets_in() {
     let server = start(Config::default());

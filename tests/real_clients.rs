@@ -1,6 +1,7 @@
 //! The programs that people use: resumed downloads, benchmarks, a browser.
 //!
 //! Where one is not installed its test says so and passes, but not under `CI=true`.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

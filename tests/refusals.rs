@@ -1,4 +1,5 @@
 //! What every response of a site carries, its refusals carry too.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

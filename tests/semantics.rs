@@ -1,4 +1,5 @@
 //! HTTP semantics of files: conditions, ranges, codings, methods, and a site's own manner.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

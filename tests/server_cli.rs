@@ -1,4 +1,5 @@
 //! The `server` command: what it prints, what it takes, how it refuses.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

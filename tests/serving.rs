@@ -1,4 +1,5 @@
 //! What a client gets: content, fields, persistence, pipelines, redirects.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "dates are compared with the clock")]
 

@@ -1,4 +1,5 @@
 //! Signals: what was asked for is answered, what is idle is closed, and the process ends.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Clients that are silent, slow or deaf: none of them takes a worker or a place in the queue.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Files that are not in memory, on a slow disk: their readers wait for it, and nobody else does.
+#![cfg(feature = "cli")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 

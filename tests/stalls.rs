@@ -1,4 +1,5 @@
 //! A process that was stopped for longer than its deadlines serves what came in time.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! The last connections of a server that is told to stop: none is lost, and none costs a core.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 

@@ -1,5 +1,5 @@
 //! The comparison with other servers works, as far as they are installed; it judges no time.
-
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! Every wire case three ways (whole, byte by byte, with the next request behind it), against the
 //! pure parser and against a real socket.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,5 +1,5 @@
 //! The client over real sockets: its own binary against small servers that each test makes.
-
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
