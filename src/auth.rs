@@ -32,6 +32,7 @@ const PASSWORD_BYTES: usize = 72;
 /// that are not known are found one at a time, by a thread of their own, while the requests wait
 /// without a worker. Whoever guesses without end keeps new users waiting in line, and nobody whose
 /// password is remembered.
+#[must_use]
 pub struct BasicAuth<H> {
     inner: H,
     verifier: Arc<Verifier>,

@@ -4,7 +4,7 @@
 //! and closes sockets; [`fetch`] joins the two. Neither head nor body is ever changed, and no
 //! body is ever held.
 
-mod framing;
+pub(crate) mod framing;
 mod error;
 mod connection;
 
@@ -14,7 +14,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use error::FetchError;
-pub use framing::{Fault, MAX_HEAD, ResponseFraming};
+pub use framing::Fault;
+use framing::ResponseFraming;
 
 /// The path asked for unless another is given, without a leading slash.
 pub const DEFAULT_PATH: &str = "testfile";

@@ -24,6 +24,7 @@ pub struct Lane {
 
 /// The right to do a piece of work; the next one's begins when it is dropped.
 #[derive(Debug)]
+#[must_use = "dropping it ends the turn"]
 pub struct Turn {
     state: Arc<Mutex<State>>,
     piece: u64,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What memory is held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MemoryUse {
     /// Open connections, each with the little that it always has.
     Connections,
@@ -77,6 +78,7 @@ impl MemoryState {
 
 /// Bytes that are held; dropping it gives them back.
 #[derive(Debug)]
+#[must_use = "dropping it gives the bytes back"]
 pub struct Claim {
     memory: Memory,
     of: MemoryUse,

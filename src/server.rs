@@ -26,6 +26,7 @@ const PORT_TRIES: usize = 16;
 
 /// A running server. Dropping it stops it as [`Server::join`] does.
 #[derive(Debug)]
+#[must_use = "dropping it stops the server"]
 pub struct Server {
     addresses: Vec<SocketAddr>,
     observer: Observer,
@@ -102,6 +103,7 @@ impl Observer {
 
 /// What a server did in its life.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Summary {
     /// All counters.
     pub snapshot: Snapshot,
@@ -113,6 +115,7 @@ pub struct Summary {
 
 /// Why a server did not start.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
     /// The configuration asks for something impossible.
     Config(String),

@@ -41,7 +41,7 @@ fn gated(config: Config) -> (Server, Arc<AtomicUsize>, Sender<()>) {
     let entered = Arc::new(AtomicUsize::new(0));
     let (release, released) = unbounded();
     let gate = Gate { entered: Arc::clone(&entered), released };
-    (Server::start(Config { workers: 1, ..config }, gate).unwrap(), entered, release)
+    (Server::start(config.workers(1), gate).unwrap(), entered, release)
 }
 
 /// A connection whose request holds the only worker.
@@ -62,13 +62,13 @@ fn refusal(stream: &mut TcpStream) -> Reply {
     assert_eq!(replies[0].status, 503);
     assert_eq!(replies[0].field("Connection"), Some("close"));
     let seconds: u64 = replies[0].field("Retry-After").unwrap().parse().unwrap();
-    assert!((1..=cws::config::RETRY_AFTER_MOST).contains(&seconds), "{seconds}");
+    assert!((1..=cws::internals::config::RETRY_AFTER_MOST).contains(&seconds), "{seconds}");
     replies[0].clone()
 }
 
 #[test]
 fn a_kept_connection_is_refused_like_a_new_one() {
-    let (server, entered, release) = gated(Config { queue: 1, ..Config::default() });
+    let (server, entered, release) = gated(Config::default().queue(1));
     let address = server.addresses()[0];
     let mut kept = connect(address);
     kept.write_all(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -93,7 +93,7 @@ fn a_kept_connection_is_refused_like_a_new_one() {
 #[test]
 fn a_request_that_waited_too_long_is_refused_without_work() {
     let queue_timeout = Duration::from_millis(50);
-    let (server, entered, release) = gated(Config { queue_timeout, ..Config::default() });
+    let (server, entered, release) = gated(Config::default().queue_timeout(queue_timeout));
     let address = server.addresses()[0];
     let mut held = hold_the_worker(address, &entered);
     let mut late = connect(address);
@@ -122,7 +122,7 @@ fn a_client_that_has_gone_costs_no_work_and_one_that_half_closed_is_served() {
     drop(gone);
     let start = std::time::Instant::now();
     wait_for("a while in the queue", || {
-        (start.elapsed() > 20 * cws::config::GONE_CHECK_AFTER).then_some(())
+        (start.elapsed() > 20 * cws::internals::config::GONE_CHECK_AFTER).then_some(())
     });
     release.send(()).unwrap();
     release.send(()).unwrap();
@@ -135,7 +135,7 @@ fn a_client_that_has_gone_costs_no_work_and_one_that_half_closed_is_served() {
 
 #[test]
 fn one_address_has_its_share_of_connections() {
-    let (server, _, _release) = gated(Config { per_client: Some(2), ..Config::default() });
+    let (server, _, _release) = gated(Config::default().per_client(Some(2)));
     let address = server.addresses()[0];
     let first = connect(address);
     let second = connect(address);
@@ -197,7 +197,7 @@ fn a_lack_of_descriptors_passes() {
         .collect();
     // They stay for longer than the longest pause: some are sent away to make room.
     let start = std::time::Instant::now();
-    let longest = cws::config::ACCEPT_PAUSE_MOST;
+    let longest = cws::internals::config::ACCEPT_PAUSE_MOST;
     wait_for("several refusals", || (start.elapsed() > longest * 3 / 2).then_some(()));
     for stream in &mut waiting {
         assert_eq!(Reply::read(stream).body, TESTFILE);

@@ -5,7 +5,8 @@
 
 mod support;
 
-use cws::{CacheLimits, Config, Server, StaticFiles, config};
+use cws::internals::config;
+use cws::{CacheLimits, Config, Server, StaticFiles};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -24,7 +25,7 @@ const LARGE: usize = 100_000;
 
 fn start(site: &Site) -> Server {
     let files = StaticFiles::new(site.path()).unwrap();
-    Server::start(Config { workers: 2, ..Config::default() }, files).unwrap()
+    Server::start(Config::default().workers(2), files).unwrap()
 }
 
 /// Asks until the answer is another one; nothing else may be answered meanwhile, nor for longer

@@ -4,7 +4,8 @@
 
 mod support;
 
-use cws::{Config, Memory, MemoryUse, Server, StaticFiles, config};
+use cws::internals::config;
+use cws::{Config, Memory, MemoryUse, Server, StaticFiles};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -106,7 +107,7 @@ fn head_without_a_length_ends_with_its_head() {
 fn start(memory: &Memory) -> Server {
     let files = StaticFiles::new(site().path()).unwrap();
     let files = files.with_memory(memory.clone()).with_workers(4);
-    Server::start(Config { workers: 4, ..Config::default() }, files).unwrap()
+    Server::start(Config::default().workers(4), files).unwrap()
 }
 
 fn listed(memory: &Memory) -> u64 {

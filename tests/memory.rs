@@ -3,7 +3,8 @@
 
 mod support;
 
-use cws::{Config, Lane, Memory, MemoryUse, Request, Response, Server, Taken, config};
+use cws::internals::config;
+use cws::{Config, Lane, Memory, MemoryUse, Request, Response, Server, Taken};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ fn start(config: Config) -> (Server, Memory) {
         b"/shared" => Response::ok("text/plain", shared.clone()),
         _ => Response::ok("text/plain", "small"),
     };
-    let config = Config { workers: 1, memory: memory.clone(), ..config };
+    let config = config.workers(1).memory(memory.clone());
     (Server::start(config, handler).unwrap(), memory)
 }
 
@@ -89,7 +90,7 @@ fn half_heads_are_held_within_the_bound() {
 /// With memory for some hundred connections, those that say nothing make room.
 #[test]
 fn connections_are_bounded_by_memory_too() {
-    let config = Config { max_connections: 100_000, ..Config::default() };
+    let config = Config::default().max_connections(100_000);
     let (server, memory) = start(config);
     let spare = memory.most() / config::MEMORY_SPARE;
     let left = spare + 100 * config::CONNECTION_BYTES;
@@ -106,7 +107,7 @@ fn connections_are_bounded_by_memory_too() {
 /// Idle connections up to the last byte of the memory leave room for heads of any size.
 #[test]
 fn idle_connections_leave_memory_for_requests() {
-    let config = Config { max_connections: 100_000, ..Config::default() };
+    let config = Config::default().max_connections(100_000);
     let (server, memory) = start(config);
     let address = server.addresses()[0];
     let spare = memory.most() / config::MEMORY_SPARE;
@@ -144,7 +145,7 @@ fn a_deferred_request_waits_without_a_worker() {
         }
     };
     let patience = Duration::from_secs(2);
-    let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
+    let config = Config::default().workers(1).queue_timeout(patience);
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     let mut waiting: Vec<_> = (0..8).map(|_| connect(address)).collect();
@@ -192,7 +193,7 @@ fn the_end_waits_for_who_waits() {
             }
         }
     };
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     let mut stream = connect(server.addresses()[0]);
     write!(stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("it to wait", || (asked.load(SeqCst) > 0).then_some(()));

@@ -126,7 +126,7 @@ fn listings_that_nobody_reads_fit() {
 #[test]
 fn clients_that_list_all_the_time_fit_and_delay_nobody_for_long() {
     let site = Site::new();
-    put_names(&site, "many", cws::config::LISTING_ENTRIES, 24);
+    put_names(&site, "many", cws::internals::config::LISTING_ENTRIES, 24);
     let limit = MemoryLimit::new(LIMIT);
     let mut server = start(&limit, &site, &[]);
     let address = server.address();

@@ -32,7 +32,7 @@ fn status_of(stream: TcpStream) -> u16 {
 #[test]
 fn silent_and_trickling_clients_delay_nobody() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 2, queue: 4, ..Config::default() });
+    let server = start(&site, Config::default().workers(2).queue(4));
     let address = server.addresses()[0];
     let silent: Vec<_> = (0..200).map(|_| connect(address)).collect();
     let mut trickling: Vec<_> = (0..200).map(|_| connect(address)).collect();
@@ -55,7 +55,7 @@ fn silent_and_trickling_clients_delay_nobody() {
 #[test]
 fn idle_connections_far_beyond_the_workers_are_kept() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 2, queue: 4, ..Config::default() });
+    let server = start(&site, Config::default().workers(2).queue(4));
     let address = server.addresses()[0];
     let mut idle: Vec<_> = (0..300).map(|_| connect(address)).collect();
     for _ in 0..3 {
@@ -74,7 +74,7 @@ fn large_server(config: Config) -> Server {
         b"/large" => Response::ok("text/plain", large.clone()),
         _ => Response::ok("text/plain", "small"),
     };
-    Server::start(Config { workers: 1, ..config }, handler).unwrap()
+    Server::start(config.workers(1), handler).unwrap()
 }
 
 #[test]
@@ -95,8 +95,7 @@ fn clients_that_do_not_read_hold_no_worker() {
 
 #[test]
 fn a_client_that_never_reads_is_closed() {
-    let server =
-        large_server(Config { write_timeout: Duration::from_millis(300), ..Config::default() });
+    let server = large_server(Config::default().write_timeout(Duration::from_millis(300)));
     let mut deaf = connect(server.addresses()[0]);
     deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("the write timeout", || {
@@ -110,7 +109,7 @@ fn a_client_that_never_reads_is_closed() {
 fn a_head_that_never_ends_is_answered_by_408() {
     let site = Site::new();
     let header_timeout = Duration::from_millis(600);
-    let server = start(&site, Config { workers: 1, header_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).header_timeout(header_timeout));
     let stalled = connect(server.addresses()[0]);
     (&stalled).write_all(&GET[..20]).unwrap();
     let mut trickling = connect(server.addresses()[0]);
@@ -137,7 +136,7 @@ fn a_head_that_never_ends_is_answered_by_408() {
 fn a_body_that_never_ends_is_answered_by_408() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(300);
-    let server = start(&site, Config { workers: 1, body_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).body_timeout(body_timeout));
     let mut stalled = connect(server.addresses()[0]);
     stalled
         .write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nsome")
@@ -151,7 +150,7 @@ fn a_body_that_never_ends_is_answered_by_408() {
 fn a_body_that_lacks_one_byte_is_answered_by_408() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(300);
-    let server = start(&site, Config { workers: 1, body_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).body_timeout(body_timeout));
     let mut stalled = connect(server.addresses()[0]);
     let length = 100_000;
     write!(stalled, "GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
@@ -165,7 +164,7 @@ fn a_body_that_lacks_one_byte_is_answered_by_408() {
 fn a_slow_body_is_waited_for_as_long_as_it_keeps_its_rate() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(400);
-    let config = Config { workers: 1, body_timeout, min_rate: 1000, ..Config::default() };
+    let config = Config::default().workers(1).body_timeout(body_timeout).min_rate(1000);
     let server = start(&site, config);
     let mut slow = connect(server.addresses()[0]);
     let length = 4000;
@@ -185,7 +184,7 @@ fn a_slow_body_is_waited_for_as_long_as_it_keeps_its_rate() {
 #[test]
 fn lingering_is_bounded() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 1, ..Config::default() });
+    let server = start(&site, Config::default().workers(1));
     let refuse = || {
         let mut stream = connect(server.addresses()[0]);
         stream.write_all(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -209,7 +208,7 @@ fn lingering_is_bounded() {
 fn idle_connections_are_closed_in_silence() {
     let site = Site::new();
     let idle_timeout = Duration::from_millis(300);
-    let server = start(&site, Config { workers: 1, idle_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).idle_timeout(idle_timeout));
     let silent = connect(server.addresses()[0]);
     let mut used = connect(server.addresses()[0]);
     used.write_all(GET).unwrap();
@@ -224,7 +223,7 @@ fn idle_connections_are_closed_in_silence() {
 #[test]
 fn the_books_know_of_an_end_before_the_client_does() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 1, ..Config::default() });
+    let server = start(&site, Config::default().workers(1));
     for round in 1..=300 {
         assert_eq!(get(server.addresses()[0], "/testfile").status, 200);
         assert_eq!(server.snapshot().closed(CloseReason::Completed), round);
@@ -234,7 +233,7 @@ fn the_books_know_of_an_end_before_the_client_does() {
 #[test]
 fn the_longest_idle_connection_makes_room_for_a_new_one() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 1, max_connections: 3, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).max_connections(3));
     let address = server.addresses()[0];
     let ask = |stream: &mut TcpStream| {
         stream.write_all(GET).unwrap();
@@ -257,7 +256,7 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
 /// One client that pipelines without end does not keep the only worker from the others.
 #[test]
 fn an_endless_pipeline_gets_its_turn_and_not_all_turns() {
-    let server = Server::start(Config { workers: 1, ..Config::default() }, |_: &Request<'_>| {
+    let server = Server::start(Config::default().workers(1), |_: &Request<'_>| {
         std::thread::sleep(Duration::from_millis(2));
         Response::ok("text/plain", "x")
     });
@@ -290,11 +289,9 @@ fn read_slowly(stream: &mut TcpStream, rate: usize, until: Duration) -> bool {
 /// What counts is the rate over each window: slow and steady is served, slower is not.
 #[test]
 fn a_response_must_be_taken_at_the_minimum_rate() {
-    let server = large_server(Config {
-        write_timeout: Duration::from_millis(500),
-        min_rate: 2_000_000,
-        ..Config::default()
-    });
+    let server = large_server(
+        Config::default().write_timeout(Duration::from_millis(500)).min_rate(2_000_000),
+    );
     let ask = || {
         let stream = connect(server.addresses()[0]);
         socket2::SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();

@@ -96,5 +96,5 @@ fn a_stop_without_connections_costs_no_processor() {
     });
     assert_eq!(server.wait().code(), Some(0));
     let spent = last - before;
-    assert!(spent < cws::config::DRAIN_DEFERRED / 25, "{spent:?}");
+    assert!(spent < cws::internals::config::DRAIN_DEFERRED / 25, "{spent:?}");
 }

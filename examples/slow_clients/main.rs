@@ -221,7 +221,7 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Responds to all, after the delay; with much where `/large` is asked for.
 fn our_pool(args: &Args) -> Result<Server, Box<dyn Error>> {
-    let config = Config { workers: args.workers, access_log: AccessLog::Off, ..Config::default() };
+    let config = Config::default().workers(args.workers).access_log(AccessLog::Off);
     let large = bytes::Bytes::from(vec![b'x'; LARGE]);
     let respond = move |request: &Request<'_>| match request.target.path.as_bytes() {
         b"large" => Response::ok("text/plain", large.clone()),

@@ -34,6 +34,7 @@ machine's host name; to allow another name, start the server with --admin-host N
 
 /// The running admin server of a server. Dropping it stops it.
 #[derive(Debug)]
+#[must_use = "dropping it stops the admin server"]
 pub struct Admin {
     server: Server,
     // Dropped first, which ends the sampler, so that it can be joined.
@@ -42,6 +43,9 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// Connections that it takes at once: a few browsers and scrapers.
+    pub const CONNECTIONS: usize = config::ADMIN_CONNECTIONS;
+
     /// Serves the figures of a server on `listen`. It answers requests whose host is an IP address,
     /// `localhost`, or this machine's name.
     pub fn start(listen: Vec<SocketAddr>, observed: Observer) -> Result<Self, StartError> {
@@ -59,18 +63,16 @@ impl Admin {
             observed,
             started: stats::date(),
         });
-        let config = Config {
-            listen,
-            workers: 1,
-            max_connections: config::ADMIN_CONNECTIONS,
-            access_log: AccessLog::Off,
-            write_timeout: config::ADMIN_WRITE_TIMEOUT,
-            drain_timeout: config::ADMIN_DRAIN_TIMEOUT,
+        let config = Config::default()
+            .listen(listen)
+            .workers(1)
+            .max_connections(config::ADMIN_CONNECTIONS)
+            .access_log(AccessLog::Off)
+            .write_timeout(config::ADMIN_WRITE_TIMEOUT)
+            .drain_timeout(config::ADMIN_DRAIN_TIMEOUT)
             // A budget of its own, so that it answers when the pool's is used up.
-            memory: Memory::new(config::MEMORY_LEAST),
-            http09: false,
-            ..Config::default()
-        };
+            .memory(Memory::new(config::MEMORY_LEAST))
+            .http09(false);
         let server =
             Server::start(config, Routes { watch: Arc::clone(&watch), hosts: Hosts::new(names) })?;
         let (stop, stopped) = bounded(0);

@@ -59,6 +59,7 @@ enum State {
 
 /// Why bytes are not one whole response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The peer closed before it had sent a byte.
     NoAnswer,
@@ -78,7 +79,7 @@ pub enum Fault {
     /// The head is longer than [`MAX_HEAD`].
     HeadTooLong,
     /// The head is no HTTP/1.x head, for the parser's reason.
-    HeadMalformed(httparse::Error),
+    HeadMalformed(&'static str),
     /// `Content-Length` is not one number (RFC 9112 section 6.3, rule 5).
     BadLength,
 }
@@ -132,6 +133,7 @@ impl ResponseFraming {
     }
 
     /// The same for a GET of version 1.1, whose response may come in chunks.
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn http11() -> Self {
         Self::of(Asked::Http11)
@@ -143,6 +145,7 @@ impl ResponseFraming {
     }
 
     /// Starts again before the next response of the same connection, to the same kind of request.
+    #[cfg(feature = "internals")]
     pub fn restart(&mut self) {
         self.head.clear();
         self.head_bytes = 0;
@@ -151,6 +154,7 @@ impl ResponseFraming {
     }
 
     /// The head from its status line to its empty line, as far as it has come.
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
@@ -158,6 +162,7 @@ impl ResponseFraming {
 
     /// True where the response is whole and another one may follow on its connection
     /// (RFC 9112 section 9.3).
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn is_persistent(&self) -> bool {
         self.persistent && matches!(self.state, State::Complete { .. })
@@ -239,7 +244,7 @@ impl ResponseFraming {
             let rest = &bytes[taken..];
             if self.head.len() < MARK.len() && rest[0] != MARK[self.head.len()] {
                 self.state = if interim {
-                    State::Broken(Fault::HeadMalformed(httparse::Error::Version))
+                    State::Broken(malformed(httparse::Error::Version))
                 } else {
                     State::UntilClose { status: None }
                 };
@@ -274,12 +279,12 @@ impl ResponseFraming {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut response = httparse::Response::new(&mut fields);
         let parsed = lenient().parse_response(&mut response, &self.head);
-        let parsed = parsed.map_err(Fault::HeadMalformed)?;
+        let parsed = parsed.map_err(malformed)?;
         let (httparse::Status::Complete(end), Some(status)) = (parsed, response.code) else {
-            return Err(Fault::HeadMalformed(httparse::Error::NewLine));
+            return Err(malformed(httparse::Error::NewLine));
         };
         if end != self.head.len() {
-            return Err(Fault::HeadMalformed(httparse::Error::NewLine));
+            return Err(malformed(httparse::Error::NewLine));
         }
         // Interim: the final response follows (RFC 9110 section 15.2).
         if (100..=199).contains(&status) {
@@ -337,6 +342,20 @@ fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Res
 /// The number of bytes before the one that breaks the chunks.
 fn sound_part(mut chunks: BodyDecoder, bytes: &[u8]) -> usize {
     bytes.chunks(1).take_while(|byte| chunks.skip(byte).is_ok()).count()
+}
+
+/// The fault of a head that the parser refuses.
+fn malformed(error: httparse::Error) -> Fault {
+    use httparse::Error;
+    Fault::HeadMalformed(match error {
+        Error::HeaderName => "invalid header name",
+        Error::HeaderValue => "invalid header value",
+        Error::NewLine => "invalid new line",
+        Error::Status => "invalid response status",
+        Error::Token => "invalid token",
+        Error::TooManyHeaders => "too many headers",
+        Error::Version => "invalid HTTP version",
+    })
 }
 
 /// What a user agent is asked to read past: RFC 9112 sections 4, 5.1 and 5.2.

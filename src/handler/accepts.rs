@@ -7,6 +7,7 @@ use crate::http::target::DecodedPath;
 /// Whoever reads a message has to know how much of it to keep before any of the handler's code
 /// runs. So a handler states it once, as data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
 pub struct Accepts {
     bodies: Vec<BodyRule>,
     unknown_methods: bool,
@@ -30,7 +31,6 @@ impl Accepts {
     ///
     /// A body is held in memory until its request is served, within `Config::memory`. Where no
     /// rule fits, or `most` is 0, a body is read and dropped, within `Config::body_bytes`.
-    #[must_use]
     pub fn with_bodies(mut self, under: &str, most: u64) -> Self {
         let segments: Vec<Vec<u8>> = segments(under.as_bytes()).map(<[u8]>::to_vec).collect();
         self.bodies.retain(|rule| rule.segments != segments);
@@ -40,13 +40,11 @@ impl Accepts {
     }
 
     /// Takes requests of methods that are not registered too, which otherwise are refused by 501.
-    #[must_use]
     pub fn with_unknown_methods(self) -> Self {
         Self { unknown_methods: true, ..self }
     }
 
     /// All that this one and `other` take, `other` being beneath the path `under`.
-    #[must_use]
     pub fn with(mut self, under: &str, other: &Self) -> Self {
         for rule in &other.bodies {
             let mut path = under.trim_matches('/').to_owned();

@@ -20,6 +20,7 @@ pub struct DecodedPath {
 
 impl DecodedPath {
     /// Decodes the path part of a target; `raw` has neither query nor authority.
+    #[doc(hidden)]
     pub fn decode(raw: &[u8]) -> Result<Self, Fault> {
         let mut joined = Vec::with_capacity(raw.len());
         let mut directory = true;
@@ -50,6 +51,7 @@ impl DecodedPath {
     }
 
     /// The path of `name` in the directory that this one names.
+    #[doc(hidden)]
     pub fn child(&self, name: &str) -> Self {
         let mut joined = self.joined.clone();
         if !joined.is_empty() {
@@ -122,6 +124,7 @@ pub enum Form {
 
 impl<'b> Target<'b> {
     /// Reads a target as `method` and `version` allow it.
+    #[doc(hidden)]
     pub fn parse(raw: &'b [u8], method: &[u8], version: Version) -> Result<Self, Fault> {
         if raw.is_empty() || raw.contains(&b'#') {
             return Err(Fault::Target);

@@ -50,6 +50,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// Serves the files beneath one directory.
 #[derive(Debug)]
+#[must_use]
 pub struct StaticFiles {
     files: Files,
     site: Site,

@@ -53,6 +53,7 @@ impl Default for Site {
 
 /// Why a field cannot be added to every response.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SiteError {
     /// It is no field.
     Malformed(String),

@@ -2,7 +2,7 @@
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use cws::{CacheLimits, Site, User, config};
+use cws::{CacheLimits, Site, User};
 use std::ffi::OsStr;
 
 /// How the files are served.
@@ -98,7 +98,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 /// What may be held of files: so many bytes, where so many descriptors may be open.
 pub(crate) fn cache(bytes: u64, descriptors: usize) -> Option<CacheLimits> {
-    let limits = CacheLimits { bytes, descriptors: config::cached_within(descriptors) };
+    let limits = CacheLimits { bytes, descriptors: CacheLimits::descriptors_within(descriptors) };
     (bytes > 0).then_some(limits)
 }
 
