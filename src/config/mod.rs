@@ -7,8 +7,6 @@ pub use bounds::*;
 
 use crate::memory::Memory;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZero;
-use std::thread;
 use std::time::Duration;
 
 /// The form of the access log's lines.
@@ -119,7 +117,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-            workers: processors(),
+            workers: num_cpus::get(),
             queue: QUEUE,
             queue_timeout: QUEUE_TIMEOUT,
             patience: None,
@@ -182,11 +180,6 @@ impl Config {
         let reserve = DESCRIPTOR_RESERVE.min(descriptors / 2);
         ((descriptors - reserve) / DESCRIPTORS_EACH).max(1)
     }
-}
-
-/// The processors that this process may use, at least one.
-pub fn processors() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 #[cfg(test)]
