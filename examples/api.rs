@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
 
     let listen = vec![([127, 0, 0, 1], port).into()];
-    let server = Server::start(Config { listen, ..Config::default() }, routes)?;
+    let server = Server::start(Config::default().listen(listen), routes)?;
     admin.observe(server.observer())?;
     println!("listening on http://{}/", server.addresses()[0]);
     server.join();

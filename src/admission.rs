@@ -186,7 +186,7 @@ mod tests {
 
     fn admission(per_client: usize) -> Arc<Admission> {
         let parking: Parking<Nobody> = Parking::new(1).expect("a poller");
-        let config = Config { per_client: Some(per_client), ..Config::default() };
+        let config = Config::default().per_client(Some(per_client));
         Admission::new(&config, parking.waker())
     }
 

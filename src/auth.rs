@@ -31,6 +31,7 @@ const PASSWORD_BYTES: usize = 72;
 /// design. So results are remembered, under keyed digests of the credentials. Unknown credentials
 /// are checked one at a time by a thread of its own, while their requests wait without a worker. An
 /// attacker who guesses passwords delays users whose password is not remembered yet, and no others.
+#[must_use]
 pub struct BasicAuth<H> {
     inner: H,
     verifier: Arc<Verifier>,

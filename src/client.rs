@@ -5,7 +5,7 @@
 //! sockets. [`fetch`] joins the two. The client changes neither head nor body, and never holds a
 //! whole body in memory.
 
-mod framing;
+pub(crate) mod framing;
 mod error;
 mod connection;
 
@@ -15,7 +15,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use error::FetchError;
-pub use framing::{Fault, MAX_HEAD, ResponseFraming};
+pub use framing::Fault;
+use framing::ResponseFraming;
 
 /// The default path, without a leading slash.
 pub const DEFAULT_PATH: &str = "testfile";

@@ -62,6 +62,7 @@ pub struct Lane {
 /// The right to work on one key. Dropping it wakes the requests that wait for this key, and hands
 /// the permit to the next request in the queue.
 #[derive(Debug)]
+#[must_use = "dropping it hands the permit on"]
 pub struct Permit {
     state: Arc<Mutex<LaneState>>,
     key: u64,

@@ -174,8 +174,8 @@ mod lock;
 mod memory;
 mod notes;
 mod lane;
-pub mod config;
-pub mod http;
+mod config;
+mod http;
 mod theory;
 mod metrics;
 mod figures;
@@ -219,8 +219,10 @@ pub use handler::{
     Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, IntoResponse, OWN_FIELDS,
     Response, Stream, WithState, with_state,
 };
+pub use http::Version;
 pub use http::request::{Method, Request};
 pub use http::status::Status;
+pub use http::target::{DecodedPath, Form, Target};
 #[cfg(feature = "http")]
 pub use interop::{FromHttp, NotFinal, from_http};
 pub use lane::{Lane, NoPermit, Permit, Wait};
@@ -235,3 +237,22 @@ pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use server::{Observer, Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
 pub use static_files::{SiteError, SiteOptions, StaticFiles};
+
+/// What this package's own tests and its lab see of the private modules, with the feature
+/// `internals`. It is no part of the API.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    /// The bounds and waits.
+    pub mod config {
+        pub use crate::config::*;
+    }
+
+    /// The protocol without sockets.
+    pub mod http {
+        pub use crate::http::*;
+    }
+
+    #[cfg(feature = "client")]
+    pub use crate::client::framing::{MAX_HEAD, ResponseFraming};
+}

@@ -6,7 +6,7 @@
 //! replace the locks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-#[cfg(feature = "auth")]
+#[cfg(any(feature = "auth", test))]
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Locks a mutex, poisoned or not.
@@ -15,13 +15,13 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Locks for reading, poisoned or not.
-#[cfg(feature = "auth")]
+#[cfg(any(feature = "auth", test))]
 pub(crate) fn read<T: ?Sized>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Locks for writing, poisoned or not.
-#[cfg(feature = "auth")]
+#[cfg(any(feature = "auth", test))]
 pub(crate) fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A use of the memory budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MemoryUse {
     /// Open connections, with the small fixed amount that each one has.
     Connections,
@@ -77,6 +78,7 @@ impl MemoryState {
 
 /// A claim on bytes of a budget. Dropping it gives them back.
 #[derive(Debug)]
+#[must_use = "dropping it gives the bytes back"]
 pub struct Claim {
     memory: Memory,
     of: MemoryUse,

@@ -110,6 +110,7 @@ impl Observer {
 
 /// The record of a server that has ended.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Summary {
     /// All measurements.
     pub snapshot: Snapshot,
@@ -121,6 +122,7 @@ pub struct Summary {
 
 /// Why a server did not start.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
     /// The configuration is invalid.
     Config(String),

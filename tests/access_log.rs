@@ -1,4 +1,5 @@
 //! The access log: common tools can read its lines, whatever clients send, and no line is lost.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

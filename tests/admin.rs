@@ -1,4 +1,5 @@
 //! The admin server: its figures match what clients did, and it answers while the pool is busy.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -61,7 +62,7 @@ fn the_figures_match_what_clients_did() {
         b"/panic" => panic!("on purpose"),
         _ => Response::ok("text/plain", "0123456789"),
     };
-    let config = Config { workers: 2, ..Config::default() };
+    let config = Config::default().workers(2);
     let server = Server::start(config, Delay::new(delay, handler)).unwrap();
     let (_admin, admin) = watched(&server);
     let address = server.addresses()[0];
@@ -114,7 +115,7 @@ fn the_figures_match_what_clients_did() {
 #[test]
 fn it_answers_while_the_pool_is_busy() {
     let (gate, handler) = gated();
-    let config = Config { workers: 1, queue: 1, ..Config::default() };
+    let config = Config::default().workers(1).queue(1);
     let server = Server::start(config, handler).unwrap();
     let (_admin, admin) = watched(&server);
     assert_eq!(get(admin, "/readyz").body, b"ready\n");
@@ -155,8 +156,8 @@ fn each_refusal_has_its_reason() {
     let (gate, handler) = gated();
     // Longer than the first request takes to reach the worker on a busy machine.
     let patience = Duration::from_millis(300);
-    let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
-    let server = Server::start(Config { per_client: Some(2), ..config }, handler).unwrap();
+    let config = Config::default().workers(1).queue_timeout(patience);
+    let server = Server::start(config.per_client(Some(2)), handler).unwrap();
     let (_admin, admin) = watched(&server);
     let address = server.addresses()[0];
     let ask = |bytes: &[u8]| {
@@ -202,13 +203,13 @@ fn each_refusal_has_its_reason() {
 
 #[test]
 fn connections_are_counted_by_their_phase() {
-    let server =
-        Server::start(Config { workers: 1, ..Config::default() }, |request: &Request<'_>| {
-            match request.target.raw {
-                b"/large" => Response::ok("text/plain", vec![b'x'; 64 << 20]),
-                _ => Response::ok("text/plain", "small"),
-            }
-        });
+    let server = Server::start(Config::default().workers(1), |request: &Request<'_>| match request
+        .target
+        .raw
+    {
+        b"/large" => Response::ok("text/plain", vec![b'x'; 64 << 20]),
+        _ => Response::ok("text/plain", "small"),
+    });
     let server = server.unwrap();
     let address = server.addresses()[0];
     let open = |bytes: &[u8]| {
@@ -245,7 +246,7 @@ fn connections_are_counted_by_their_phase() {
 #[test]
 fn it_is_read_only() {
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     let (_held, admin) = watched(&server);
     let post =
         b"POST /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -361,7 +362,7 @@ fn an_admin_address_in_use_is_a_clear_error() {
 fn promtool_accepts_the_metrics() {
     let Some(mut promtool) = installed("promtool") else { return };
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     let (_held, admin) = watched(&server);
     get(server.addresses()[0], "/");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped());

@@ -10,7 +10,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{RealServer, Reply, Site, TESTFILE, command, connect, get, wait_for};
+#[cfg(feature = "cli")]
+use support::{RealServer, Site, TESTFILE, command};
+use support::{Reply, connect, get, wait_for};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -39,7 +41,7 @@ fn gated(config: Config) -> (Server, Arc<AtomicUsize>, Sender<()>) {
     let entered = Arc::new(AtomicUsize::new(0));
     let (release, released) = unbounded();
     let gate = Gate { entered: Arc::clone(&entered), released };
-    (Server::start(Config { workers: 1, ..config }, gate).unwrap(), entered, release)
+    (Server::start(config.workers(1), gate).unwrap(), entered, release)
 }
 
 /// A connection whose request holds the only worker.
@@ -60,13 +62,13 @@ fn refusal(stream: &mut TcpStream) -> Reply {
     assert_eq!(replies[0].status, 503);
     assert_eq!(replies[0].field("Connection"), Some("close"));
     let seconds: u64 = replies[0].field("Retry-After").unwrap().parse().unwrap();
-    assert!((1..=cws::config::RETRY_AFTER_MOST).contains(&seconds), "{seconds}");
+    assert!((1..=cws::internals::config::RETRY_AFTER_MOST).contains(&seconds), "{seconds}");
     replies[0].clone()
 }
 
 #[test]
 fn a_kept_connection_is_refused_like_a_new_one() {
-    let (server, entered, release) = gated(Config { queue: 1, ..Config::default() });
+    let (server, entered, release) = gated(Config::default().queue(1));
     let address = server.addresses()[0];
     let mut kept = connect(address);
     kept.write_all(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -91,7 +93,7 @@ fn a_kept_connection_is_refused_like_a_new_one() {
 #[test]
 fn a_request_past_its_queue_timeout_is_refused_without_calling_the_handler() {
     let queue_timeout = Duration::from_millis(50);
-    let (server, entered, release) = gated(Config { queue_timeout, ..Config::default() });
+    let (server, entered, release) = gated(Config::default().queue_timeout(queue_timeout));
     let address = server.addresses()[0];
     let mut held = hold_the_worker(address, &entered);
     let mut late = connect(address);
@@ -120,7 +122,7 @@ fn a_disconnected_client_costs_no_work_and_a_half_closed_one_is_served() {
     drop(gone);
     let start = std::time::Instant::now();
     wait_for("a while in the queue", || {
-        (start.elapsed() > 20 * cws::config::GONE_CHECK_AFTER).then_some(())
+        (start.elapsed() > 20 * cws::internals::config::GONE_CHECK_AFTER).then_some(())
     });
     release.send(()).unwrap();
     release.send(()).unwrap();
@@ -133,7 +135,7 @@ fn a_disconnected_client_costs_no_work_and_a_half_closed_one_is_served() {
 
 #[test]
 fn connections_over_the_limit_per_client_are_refused() {
-    let (server, _, _release) = gated(Config { per_client: Some(2), ..Config::default() });
+    let (server, _, _release) = gated(Config::default().per_client(Some(2)));
     let address = server.addresses()[0];
     let first = connect(address);
     let second = connect(address);
@@ -149,6 +151,7 @@ fn connections_over_the_limit_per_client_are_refused() {
     drop(second);
 }
 
+#[cfg(feature = "cli")]
 #[test]
 fn the_deadline_option_sets_the_queue_and_its_timeout() {
     let site = Site::new();
@@ -166,6 +169,7 @@ fn the_deadline_option_sets_the_queue_and_its_timeout() {
 
 /// Without free descriptors the server waits. It does not end, spin or flood its log, and a client
 /// whose connection was accepted also gets its file.
+#[cfg(feature = "cli")]
 #[test]
 fn the_server_survives_a_shortage_of_descriptors() {
     let site = Site::new();
@@ -194,7 +198,7 @@ fn the_server_survives_a_shortage_of_descriptors() {
     // The shortage lasts longer than the longest pause, so some connections are closed to make
     // room.
     let start = std::time::Instant::now();
-    let longest = cws::config::ACCEPT_PAUSE_MOST;
+    let longest = cws::internals::config::ACCEPT_PAUSE_MOST;
     wait_for("several refusals", || (start.elapsed() > longest * 3 / 2).then_some(()));
     for stream in &mut waiting {
         assert_eq!(Reply::read(stream).body, TESTFILE);

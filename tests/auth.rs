@@ -1,4 +1,5 @@
 //! Basic authentication: guesses hold no worker, and known users are let in.
+#![cfg(feature = "auth")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,7 +16,7 @@ const SLOW: u32 = 12;
 const FAST: u32 = 4;
 
 fn start(password: &str, cost: u32, workers: usize) -> (Server, SocketAddr) {
-    start_with(password, cost, Config { workers, ..Config::default() })
+    start_with(password, cost, Config::default().workers(workers))
 }
 
 fn start_with(password: &str, cost: u32, config: Config) -> (Server, SocketAddr) {
@@ -23,7 +24,7 @@ fn start_with(password: &str, cost: u32, config: Config) -> (Server, SocketAddr)
     let inner = |_: &Request<'_>| Response::ok("text/plain", "the secret");
     let handler = BasicAuth::new(vec![User::parse(&user).unwrap()], inner);
     // A check may take long on a busy machine.
-    let config = Config { queue_timeout: support::PATIENCE, ..config };
+    let config = config.queue_timeout(support::PATIENCE);
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     (server, address)
@@ -80,7 +81,7 @@ fn parallel_first_requests_with_the_same_password_are_all_let_in() {
 /// Requests whose check is done all return to the queue at once, even if it is short.
 #[test]
 fn a_short_queue_takes_back_all_requests_after_their_check() {
-    let config = Config { workers: 1, queue: 1, ..Config::default() };
+    let config = Config::default().workers(1).queue(1);
     let (server, address) = start_with("good", SLOW, config);
     let mut streams: Vec<_> = (0..6).map(|_| connect(address)).collect();
     for (at, stream) in streams.iter_mut().enumerate() {

@@ -38,7 +38,7 @@ fn told(body: &[u8]) -> String {
 }
 
 fn start(config: Config) -> Server {
-    Server::start(Config { workers: 1, ..config }, Uploads).unwrap()
+    Server::start(config.workers(1), Uploads).unwrap()
 }
 
 fn post(path: &str, fields: &str) -> Vec<u8> {
@@ -107,7 +107,7 @@ fn a_large_body_comes_whole() {
 /// What the handler does not take for a path is dropped, or refused where it is longer than that.
 #[test]
 fn each_path_has_its_own_bound() {
-    let server = start(Config { body_bytes: 100, ..Config::default() });
+    let server = start(Config::default().body_bytes(100));
     let address = server.addresses()[0];
     let of = |path: &str, length: usize| {
         let head = post(path, &format!("Content-Length: {length}\r\n"));
@@ -175,8 +175,8 @@ fn slow_bodies_cost_no_worker_and_stay_within_the_bound() {
     const CLIENTS: usize = 1000;
     const BOUND: u64 = 24 << 20;
     let memory = Memory::new(BOUND);
-    let config = Config { memory, max_connections: 2 * CLIENTS, ..Config::default() };
-    let server = start(Config { queue: 4, min_rate: 1, ..config });
+    let config = Config::default().memory(memory).max_connections(2 * CLIENTS);
+    let server = start(config.queue(4).min_rate(1));
     let address = server.addresses()[0];
     let head = post("/upload", &format!("Content-Length: {MOST}\r\n"));
     let mut slow: Vec<_> = (0..CLIENTS).map(|_| connect(address)).collect();
@@ -207,7 +207,7 @@ fn slow_bodies_cost_no_worker_and_stay_within_the_bound() {
 /// The slowest body gives way, and the others come whole.
 #[test]
 fn a_body_in_time_is_served_beside_those_that_stall() {
-    let config = Config { body_timeout: Duration::from_millis(400), ..Config::default() };
+    let config = Config::default().body_timeout(Duration::from_millis(400));
     let server = start(config);
     let address = server.addresses()[0];
     let mut stalled = connect(address);

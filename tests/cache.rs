@@ -1,10 +1,12 @@
 //! The file cache: a change shows within a second, and no response mixes two versions.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
 
 mod support;
 
-use cws::{CacheLimits, Config, Server, StaticFiles, config};
+use cws::internals::config;
+use cws::{CacheLimits, Config, Server, StaticFiles};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -23,7 +25,7 @@ const LARGE: usize = 100_000;
 
 fn start(site: &Site) -> Server {
     let files = StaticFiles::new(site.path()).unwrap();
-    Server::start(Config { workers: 2, ..Config::default() }, files).unwrap()
+    Server::start(Config::default().workers(2), files).unwrap()
 }
 
 /// Requests `path` until the response is new. Until then every response must be the old one, for at

@@ -3,7 +3,7 @@
 //! This is the only test in its program, because no other test may start a process meanwhile:
 //! between fork and exec, a child has copies of sockets that this process closes, and keeps them
 //! open.
-
+#![cfg(feature = "client")]
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};

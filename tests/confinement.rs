@@ -1,4 +1,5 @@
 //! Attacks on the root directory: no file outside it is ever served.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -43,7 +44,7 @@ fn hostile_site() -> Site {
 
 fn start(site: &Site, hidden: bool) -> Server {
     let files = StaticFiles::new(&site.path().join("root")).unwrap().with_hidden(hidden);
-    Server::start(Config { workers: 1, ..Config::default() }, files).unwrap()
+    Server::start(Config::default().workers(1), files).unwrap()
 }
 
 fn ask_raw(address: SocketAddr, target: &[u8]) -> Vec<u8> {
@@ -156,7 +157,7 @@ fn a_directory_that_replaces_the_root_is_not_served() {
         let root = site.path().join("root");
         let files = StaticFiles::new(&root).unwrap();
         let files = if follows { files.following_links() } else { files };
-        let server = Server::start(Config { workers: 1, ..Config::default() }, files).unwrap();
+        let server = Server::start(Config::default().workers(1), files).unwrap();
         std::fs::rename(&root, site.path().join("moved")).unwrap();
         site.put("root/testfile", SECRET);
         site.put("root/secret", SECRET);

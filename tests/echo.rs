@@ -1,5 +1,5 @@
 //! The echo pair of `examples/`: it echoes, and serves one client at a time.
-
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,5 @@
 //! Faults affect only the request or connection in which they occur.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -25,7 +26,7 @@ impl Drop for Bomb {
 
 #[test]
 fn a_worker_that_dies_is_replaced() {
-    let config = Config { workers: 2, ..Config::default() };
+    let config = Config::default().workers(2);
     let server = Server::start(config, |request: &Request<'_>| {
         if request.target.raw == b"/die" {
             std::panic::panic_any(Bomb);
@@ -121,7 +122,7 @@ fn a_file_cut_while_it_is_sent_ends_its_connection_and_is_logged_by_name() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_read_error_ends_its_connection() {
-    let server = Server::start(Config { workers: 1, ..Config::default() }, |r: &Request<'_>| {
+    let server = Server::start(Config::default().workers(1), |r: &Request<'_>| {
         if r.target.raw != b"/broken" {
             return Response::ok("text/plain", "fine");
         }

@@ -1,4 +1,5 @@
 //! Runs the lab's programs in their short form: their checks hold, and their pages are complete.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::{Reply, connect, get, wait_for};
 
 fn config(workers: usize) -> Config {
-    Config { workers, ..Config::default() }
+    Config::default().workers(workers)
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_failed_state_affects_only_its_request() {
 #[test]
 fn a_request_has_its_peer_target_and_fields() {
     let patience = Some(Duration::from_secs(60));
-    let config = Config { patience, ..config(1) };
+    let config = config(1).patience(patience);
     let server = Server::start(config, |request: &Request<'_>| {
         let segments = request.segments().unwrap().join(",");
         let pairs: Vec<_> =
@@ -215,7 +215,7 @@ fn send_request(stream: &mut TcpStream) {
 #[test]
 fn a_full_queue_is_answered_by_a_complete_503_at_once() {
     let (release, gate) = crossbeam_channel::unbounded();
-    let config = Config { workers: 1, queue: 2, ..Config::default() };
+    let config = Config::default().workers(1).queue(2);
     let server = Server::start(config, Gate(gate)).unwrap();
     let mut served: Vec<_> = (0..3).map(|_| connect(server.addresses()[0])).collect();
     // The worker takes the first one; only then can two more fill the queue.
@@ -252,11 +252,11 @@ fn a_full_queue_is_answered_by_a_complete_503_at_once() {
 fn an_invalid_configuration_is_an_error() {
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
     for config in [
-        Config { workers: 0, ..Config::default() },
-        Config { workers: usize::MAX, ..Config::default() },
-        Config { queue: usize::MAX, ..Config::default() },
-        Config { max_connections: 0, ..Config::default() },
-        Config { listen: vec![], ..Config::default() },
+        Config::default().workers(0),
+        Config::default().workers(usize::MAX),
+        Config::default().queue(usize::MAX),
+        Config::default().max_connections(0),
+        Config::default().listen(vec![]),
     ] {
         let error = Server::start(config, handler).unwrap_err();
         assert!(matches!(error, StartError::Config(_)), "{error}");
@@ -266,7 +266,7 @@ fn an_invalid_configuration_is_an_error() {
 #[test]
 fn several_addresses_share_a_free_port() {
     let listen = ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap()).to_vec();
-    let config = Config { listen, workers: 1, ..Config::default() };
+    let config = Config::default().listen(listen).workers(1);
     let server = Server::start(config, |_: &Request<'_>| Response::ok("text/plain", "x")).unwrap();
     let [one, two] = server.addresses() else { panic!("two addresses") };
     assert_eq!(one.port(), two.port());
@@ -292,9 +292,9 @@ fn dropping_a_server_stops_it() {
 /// During the drain delay, the server reports that it is not ready, and continues to serve.
 #[test]
 fn a_draining_server_is_not_ready_but_serves() {
-    let config = Config { drain_delay: support::PATIENCE, ..config(1) };
+    let config = config(1).drain_delay(support::PATIENCE);
     let handler = |_: &Request<'_>| Response::ok("text/plain", "x");
-    let server = Server::start(Config { drain_timeout: Duration::ZERO, ..config }, handler);
+    let server = Server::start(config.drain_timeout(Duration::ZERO), handler);
     let server = server.unwrap();
     assert!(server.is_ready());
     server.stopper().stop();
@@ -327,7 +327,7 @@ fn the_counters_add_up() {
 fn server_timing_is_sent_only_if_configured() {
     let delay = Duration::from_millis(20);
     let handler = |_: &Request<'_>| Response::ok("text/plain", "found");
-    let timed = Config { server_timing: true, ..config(1) };
+    let timed = config(1).server_timing(true);
     let server = Server::start(timed, Delay::new(delay, handler)).unwrap();
     let reply = get(server.addresses()[0], "/");
     let field = reply.field("Server-Timing").unwrap();

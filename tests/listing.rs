@@ -1,9 +1,11 @@
 //! Listings of many entries: complete, framed like other responses, and made while they are sent.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use cws::{Config, Memory, MemoryUse, Server, StaticFiles, config};
+use cws::internals::config;
+use cws::{Config, Memory, MemoryUse, Server, StaticFiles};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -105,7 +107,7 @@ fn a_response_to_head_without_a_length_ends_with_its_fields() {
 fn start(memory: &Memory) -> Server {
     let files = StaticFiles::new(site().path()).unwrap();
     let files = files.with_memory(memory.clone()).with_workers(4);
-    Server::start(Config { workers: 4, ..Config::default() }, files).unwrap()
+    Server::start(Config::default().workers(4), files).unwrap()
 }
 
 fn listed(memory: &Memory) -> u64 {

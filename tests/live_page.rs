@@ -1,4 +1,5 @@
 //! The live page in a real browser, while the pool is idle, saturated, stopped and restarted.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -4,7 +4,8 @@
 
 mod support;
 
-use cws::{Config, Lane, Memory, MemoryUse, NoPermit, Request, Response, Server, config};
+use cws::internals::config;
+use cws::{Config, Lane, Memory, MemoryUse, NoPermit, Request, Response, Server};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ fn start(config: Config) -> (Server, Memory) {
         b"/shared" => Response::ok("text/plain", shared.clone()),
         _ => Response::ok("text/plain", "small"),
     };
-    let config = Config { workers: 1, memory: memory.clone(), ..config };
+    let config = config.workers(1).memory(memory.clone());
     (Server::start(config, handler).unwrap(), memory)
 }
 
@@ -90,7 +91,7 @@ fn incomplete_heads_stay_within_the_budget() {
 /// With memory for about a hundred connections, silent ones make room for new ones.
 #[test]
 fn the_budget_bounds_the_number_of_connections() {
-    let config = Config { max_connections: 100_000, ..Config::default() };
+    let config = Config::default().max_connections(100_000);
     let (server, memory) = start(config);
     let spare = memory.most() / config::MEMORY_SPARE;
     let left = spare + 100 * config::CONNECTION_BYTES;
@@ -107,7 +108,7 @@ fn the_budget_bounds_the_number_of_connections() {
 /// Idle connections take all memory that they may. Heads of any size still fit.
 #[test]
 fn idle_connections_leave_memory_for_requests() {
-    let config = Config { max_connections: 100_000, ..Config::default() };
+    let config = Config::default().max_connections(100_000);
     let (server, memory) = start(config);
     let address = server.addresses()[0];
     let spare = memory.most() / config::MEMORY_SPARE;
@@ -145,7 +146,7 @@ fn a_deferred_request_waits_without_a_worker() {
         }
     };
     let patience = Duration::from_secs(2);
-    let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
+    let config = Config::default().workers(1).queue_timeout(patience);
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     let mut waiting: Vec<_> = (0..8).map(|_| connect(address)).collect();
@@ -193,7 +194,7 @@ fn shutdown_waits_for_deferred_requests() {
             }
         }
     };
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     let mut stream = connect(server.addresses()[0]);
     write!(stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("it to wait", || (asked.load(SeqCst) > 0).then_some(()));

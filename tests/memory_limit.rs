@@ -1,5 +1,6 @@
 //! The server under a small memory limit: it survives clients that demand much memory, and serves
 //! the others.
+#![cfg(feature = "cli")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -128,7 +129,7 @@ fn unread_listings_stay_within_the_memory_limit() {
 #[test]
 fn constant_listing_stays_within_the_memory_limit_and_delays_others_little() {
     let site = Site::new();
-    put_names(&site, "many", cws::config::LISTING_ENTRIES, 24);
+    put_names(&site, "many", cws::internals::config::LISTING_ENTRIES, 24);
     let limit = MemoryLimit::new(LIMIT);
     let mut server = start(&limit, &site, &[]);
     let address = server.address();

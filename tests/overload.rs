@@ -2,7 +2,7 @@
 //! and without one.
 #![allow(clippy::unwrap_used)]
 
-use cws::{Config, Counter, Delay, Request, Response, Server, config};
+use cws::{Config, Counter, Delay, Request, Response, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
 use std::net::SocketAddr;
@@ -20,14 +20,12 @@ fn client(target: SocketAddr) -> Client {
 
 /// Five times the capacity for a second and a half.
 fn outcomes(queue: usize, queue_timeout: Duration) -> (Vec<Outcome>, Server) {
-    let config = Config {
-        workers: WORKERS,
-        queue,
-        queue_timeout,
-        drain_timeout: Duration::ZERO,
-        max_connections: 4000,
-        ..Config::default()
-    };
+    let config = Config::default()
+        .workers(WORKERS)
+        .queue(queue)
+        .queue_timeout(queue_timeout)
+        .drain_timeout(Duration::ZERO)
+        .max_connections(4000);
     let respond = |_: &Request<'_>| Response::ok("text/plain", "done\n");
     let server = Server::start(config, Delay::new(DELAY, respond)).unwrap();
     let capacity = WORKERS as f64 / DELAY.as_secs_f64();
@@ -47,9 +45,9 @@ fn late_goodput(outcomes: &[Outcome]) -> f64 {
 
 #[test]
 fn a_queue_limit_of_half_the_patience_keeps_the_goodput() {
-    let (queue, timeout) = config::for_patience(WORKERS, DELAY, PATIENCE);
+    let (queue, timeout) = Config::for_patience(WORKERS, DELAY, PATIENCE);
     let (bounded, server) = outcomes(queue, timeout);
-    let (unbounded, _) = outcomes(4000, config::LONGEST_WAIT);
+    let (unbounded, _) = outcomes(4000, Config::LONGEST_WAIT);
     let [bounded_share, unbounded_share] = [&bounded, &unbounded].map(|of| late_goodput(of));
     assert!(bounded_share > 0.6, "bounded: {bounded_share}");
     assert!(unbounded_share < 0.3, "unbounded: {unbounded_share}");

@@ -4,7 +4,9 @@
 
 mod support;
 
-use cws::{Admin, CloseReason, Config, ConnectionPhase, Request, Response, Server};
+#[cfg(feature = "admin")]
+use cws::Admin;
+use cws::{CloseReason, Config, ConnectionPhase, Request, Response, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +26,7 @@ fn start(config: Config) -> Server {
         _ => Response::ok("text/plain", "small"),
     };
     let max_connections = PLACES.min(config.max_connections);
-    let config = Config { workers: 1, max_connections, idle_timeout: HOUR, ..config };
+    let config = config.workers(1).max_connections(max_connections).idle_timeout(HOUR);
     Server::start(config, handler).unwrap()
 }
 
@@ -87,7 +89,7 @@ fn new_clients_are_served(address: SocketAddr, path: &str, times: usize) {
 
 #[test]
 fn incomplete_heads_give_way_to_a_complete_request() {
-    let server = start(Config { header_timeout: HOUR, ..Config::default() });
+    let server = start(Config::default().header_timeout(HOUR));
     let address = server.addresses()[0];
     besiege(&server, &GET[..10], Duration::from_millis(2), || {
         new_clients_are_served(address, "/", 10);
@@ -107,7 +109,7 @@ fn silent_clients_give_way_to_a_complete_request() {
 
 #[test]
 fn incomplete_bodies_give_way_to_a_complete_request() {
-    let server = start(Config { body_timeout: HOUR, ..Config::default() });
+    let server = start(Config::default().body_timeout(HOUR));
     let address = server.addresses()[0];
     let short = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfour";
     besiege(&server, short, Duration::from_millis(2), || {
@@ -118,7 +120,7 @@ fn incomplete_bodies_give_way_to_a_complete_request() {
 
 #[test]
 fn clients_that_do_not_read_give_way_to_a_complete_request() {
-    let server = start(Config { write_timeout: Duration::from_secs(8), ..Config::default() });
+    let server = start(Config::default().write_timeout(Duration::from_secs(8)));
     let address = server.addresses()[0];
     let large = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
     besiege(&server, large, Duration::from_millis(50), || {
@@ -131,8 +133,8 @@ fn clients_that_do_not_read_give_way_to_a_complete_request() {
 /// served. An incomplete one gets a 408.
 #[test]
 fn an_evicted_client_gets_408_and_one_that_completes_its_request_stays() {
-    let config = Config { header_timeout: HOUR, ..Config::default() };
-    let server = start(Config { max_connections: 2, ..config });
+    let config = Config::default().header_timeout(HOUR);
+    let server = start(config.max_connections(2));
     let address = server.addresses()[0];
     let mut halves: Vec<_> = (0..2).map(|_| connect(address)).collect();
     for stream in &mut halves {
@@ -143,7 +145,7 @@ fn an_evicted_client_gets_408_and_one_that_completes_its_request_stays() {
     });
     let start = Instant::now();
     wait_for("the grace to pass", || {
-        (start.elapsed() > 2 * cws::config::PARTIAL_GRACE).then_some(())
+        (start.elapsed() > 2 * cws::internals::config::PARTIAL_GRACE).then_some(())
     });
     halves[0].write_all(&GET[10..]).unwrap();
     assert_eq!(get(address, "/").body, b"small");
@@ -157,7 +159,7 @@ fn an_evicted_client_gets_408_and_one_that_completes_its_request_stays() {
 #[test]
 fn complete_requests_keep_their_places_and_new_connections_wait() {
     let (gate, handler) = gated();
-    let config = Config { workers: 1, max_connections: 2, ..Config::default() };
+    let config = Config::default().workers(1).max_connections(2);
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     // Each sends its request before the next one connects, so that none is silent while places are
@@ -170,7 +172,9 @@ fn complete_requests_keep_their_places_and_new_connections_wait() {
     let mut clients: Vec<_> = (0..3).map(ask).collect();
     wait_for("two places to be taken", || (server.open_connections() == 2).then_some(()));
     let start = Instant::now();
-    wait_for("a while", || (start.elapsed() > cws::config::EVICTABLE_AFTER).then_some(()));
+    wait_for("a while", || {
+        (start.elapsed() > cws::internals::config::EVICTABLE_AFTER).then_some(())
+    });
     std::thread::scope(|scope| {
         // They are served in the order in which their requests were read.
         scope.spawn(|| {
@@ -185,13 +189,14 @@ fn complete_requests_keep_their_places_and_new_connections_wait() {
     assert_eq!(server.snapshot().closed(CloseReason::Displaced), 0);
 }
 
+#[cfg(feature = "admin")]
 #[test]
 fn health_checks_are_answered_while_all_admin_places_are_taken() {
     let server = start(Config::default());
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let admin = Admin::start(listen, server.observer()).unwrap();
     let address = admin.addresses()[0];
-    let places = cws::config::ADMIN_CONNECTIONS;
+    let places = cws::internals::config::ADMIN_CONNECTIONS;
     let pages = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(4000);
     for bytes in [&GET[..10], &pages, b""] {
         let _held: Vec<_> = (0..2 * places)
@@ -222,8 +227,8 @@ fn the_client_with_the_least_progress_is_evicted_first() {
         _ => Response::ok("text/plain", "small"),
     };
     let write_timeout = Duration::from_secs(8);
-    let config = Config { workers: 4, max_connections: 4, write_timeout, ..Config::default() };
-    let config = Config { header_timeout: HOUR, body_timeout: HOUR, idle_timeout: HOUR, ..config };
+    let config = Config::default().workers(4).max_connections(4).write_timeout(write_timeout);
+    let config = config.header_timeout(HOUR).body_timeout(HOUR).idle_timeout(HOUR);
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     // In reverse order of eviction, so that age would give another order.
@@ -248,7 +253,8 @@ fn the_client_with_the_least_progress_is_evicted_first() {
     }
     let start = Instant::now();
     wait_for("all to be there for a while", || {
-        (start.elapsed() > cws::config::EVICTABLE_AFTER.max(write_timeout / 15)).then_some(())
+        (start.elapsed() > cws::internals::config::EVICTABLE_AFTER.max(write_timeout / 15))
+            .then_some(())
     });
     let mut new = Vec::new();
     for left in (0..4).rev() {

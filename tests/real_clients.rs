@@ -1,6 +1,7 @@
 //! Common client programs: resumed downloads, benchmarks, a browser.
 //!
 //! A test whose program is not installed prints a message and passes, except with `CI=true`.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Error responses carry the header fields that are configured for every response.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use support::{Reply, connect, get, wait_for};
 
 fn config(workers: usize) -> Config {
-    Config { workers, ..Config::default() }
+    Config::default().workers(workers)
 }
 
 /// Sends a request of these lines and this body, and reads the reply.

@@ -1,4 +1,5 @@
 //! HTTP semantics of files: conditional requests, ranges, codings, methods and site options.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -13,7 +14,7 @@ const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 fn start_with(files: &support::Site, site: SiteOptions) -> Server {
     let handler = StaticFiles::new(files.path()).unwrap().with_options(site);
-    Server::start(Config { workers: 2, ..Config::default() }, handler).unwrap()
+    Server::start(Config::default().workers(2), handler).unwrap()
 }
 
 fn start(files: &support::Site) -> Server {
@@ -458,7 +459,7 @@ fn links_out_of_the_root_are_followed_only_if_configured() {
     for (follows, out) in [(false, 403), (true, 200)] {
         let handler = StaticFiles::new(&root).unwrap();
         let handler = if follows { handler.following_links() } else { handler };
-        let config = Config { workers: 1, ..Config::default() };
+        let config = Config::default().workers(1);
         let server = Server::start(config, handler).unwrap();
         let address = server.addresses()[0];
         assert_eq!(get(address, "/out").status, out, "follows: {follows}");

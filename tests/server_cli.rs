@@ -1,4 +1,5 @@
 //! The `server` command: its output, its options, its errors.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,10 +1,12 @@
 //! Responses to clients: content, fields, persistence, pipelining, redirects.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "dates are compared with the clock")]
 
 mod support;
 
-use cws::{Config, Server, StaticFiles, config};
+use cws::internals::config;
+use cws::{Config, Server, StaticFiles};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use support::{PATIENCE, Reply, Site, TESTFILE, connect, exchange, get};
 
 fn start(site: &Site) -> Server {
-    let config = Config { workers: 2, ..Config::default() };
+    let config = Config::default().workers(2);
     Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
 }
 
@@ -211,7 +213,7 @@ fn pipeline(address: SocketAddr, count: usize) {
 #[test]
 fn a_pipeline_on_a_known_connection_does_not_stall() {
     let site = Site::new();
-    let config = Config { idle_timeout: Duration::from_millis(200), ..Config::default() };
+    let config = Config::default().idle_timeout(Duration::from_millis(200));
     let server = Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap();
     let request = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut stream = connect(server.addresses()[0]);
@@ -350,7 +352,7 @@ fn large_bodies_are_discarded_up_to_the_limit_and_refused_above() {
     let site = Site::new();
     let server = start(&site);
     let address = server.addresses()[0];
-    let body = content(cws::config::BODY_BYTES as usize);
+    let body = content(cws::internals::config::BODY_BYTES as usize);
     let mut stream = connect(address);
     for _ in 0..3 {
         write!(stream, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())

@@ -1,4 +1,5 @@
 //! Signals: requests are answered, idle connections are closed, and the process exits.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Silent, slow and non-reading clients: none of them occupies a worker or a place in the queue.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -31,7 +32,7 @@ fn status_of(stream: TcpStream) -> u16 {
 #[test]
 fn silent_and_trickling_clients_delay_no_request() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 2, queue: 4, ..Config::default() });
+    let server = start(&site, Config::default().workers(2).queue(4));
     let address = server.addresses()[0];
     let silent: Vec<_> = (0..200).map(|_| connect(address)).collect();
     let mut trickling: Vec<_> = (0..200).map(|_| connect(address)).collect();
@@ -54,7 +55,7 @@ fn silent_and_trickling_clients_delay_no_request() {
 #[test]
 fn idle_connections_far_beyond_the_workers_are_kept() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 2, queue: 4, ..Config::default() });
+    let server = start(&site, Config::default().workers(2).queue(4));
     let address = server.addresses()[0];
     let mut idle: Vec<_> = (0..300).map(|_| connect(address)).collect();
     for _ in 0..3 {
@@ -73,7 +74,7 @@ fn large_server(config: Config) -> Server {
         b"/large" => Response::ok("text/plain", large.clone()),
         _ => Response::ok("text/plain", "small"),
     };
-    Server::start(Config { workers: 1, ..config }, handler).unwrap()
+    Server::start(config.workers(1), handler).unwrap()
 }
 
 #[test]
@@ -94,8 +95,7 @@ fn clients_that_do_not_read_hold_no_worker() {
 
 #[test]
 fn a_client_that_never_reads_is_closed() {
-    let server =
-        large_server(Config { write_timeout: Duration::from_millis(300), ..Config::default() });
+    let server = large_server(Config::default().write_timeout(Duration::from_millis(300)));
     let mut deaf = connect(server.addresses()[0]);
     deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_for("the write timeout", || {
@@ -109,7 +109,7 @@ fn a_client_that_never_reads_is_closed() {
 fn a_head_that_never_ends_is_answered_by_408() {
     let site = Site::new();
     let header_timeout = Duration::from_millis(600);
-    let server = start(&site, Config { workers: 1, header_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).header_timeout(header_timeout));
     let stalled = connect(server.addresses()[0]);
     (&stalled).write_all(&GET[..20]).unwrap();
     let mut trickling = connect(server.addresses()[0]);
@@ -136,7 +136,7 @@ fn a_head_that_never_ends_is_answered_by_408() {
 fn a_body_that_never_ends_is_answered_by_408() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(300);
-    let server = start(&site, Config { workers: 1, body_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).body_timeout(body_timeout));
     let mut stalled = connect(server.addresses()[0]);
     stalled
         .write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nsome")
@@ -150,7 +150,7 @@ fn a_body_that_never_ends_is_answered_by_408() {
 fn a_body_that_stalls_before_its_last_byte_is_answered_by_408() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(300);
-    let server = start(&site, Config { workers: 1, body_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).body_timeout(body_timeout));
     let mut stalled = connect(server.addresses()[0]);
     let length = 100_000;
     write!(stalled, "GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
@@ -164,7 +164,7 @@ fn a_body_that_stalls_before_its_last_byte_is_answered_by_408() {
 fn a_slow_body_at_the_minimum_rate_is_read_to_its_end() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(400);
-    let config = Config { workers: 1, body_timeout, min_rate: 1000, ..Config::default() };
+    let config = Config::default().workers(1).body_timeout(body_timeout).min_rate(1000);
     let server = start(&site, config);
     let mut slow = connect(server.addresses()[0]);
     let length = 4000;
@@ -184,7 +184,7 @@ fn a_slow_body_at_the_minimum_rate_is_read_to_its_end() {
 #[test]
 fn lingering_is_bounded() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 1, ..Config::default() });
+    let server = start(&site, Config::default().workers(1));
     let refuse = || {
         let mut stream = connect(server.addresses()[0]);
         stream.write_all(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -208,7 +208,7 @@ fn lingering_is_bounded() {
 fn idle_connections_are_closed_in_silence() {
     let site = Site::new();
     let idle_timeout = Duration::from_millis(300);
-    let server = start(&site, Config { workers: 1, idle_timeout, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).idle_timeout(idle_timeout));
     let silent = connect(server.addresses()[0]);
     let mut used = connect(server.addresses()[0]);
     used.write_all(GET).unwrap();
@@ -223,7 +223,7 @@ fn idle_connections_are_closed_in_silence() {
 #[test]
 fn a_close_is_counted_before_the_client_sees_it() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 1, ..Config::default() });
+    let server = start(&site, Config::default().workers(1));
     for round in 1..=300 {
         assert_eq!(get(server.addresses()[0], "/testfile").status, 200);
         assert_eq!(server.snapshot().closed(CloseReason::Completed), round);
@@ -233,7 +233,7 @@ fn a_close_is_counted_before_the_client_sees_it() {
 #[test]
 fn the_longest_idle_connection_makes_room_for_a_new_one() {
     let site = Site::new();
-    let server = start(&site, Config { workers: 1, max_connections: 3, ..Config::default() });
+    let server = start(&site, Config::default().workers(1).max_connections(3));
     let address = server.addresses()[0];
     let ask = |stream: &mut TcpStream| {
         stream.write_all(GET).unwrap();
@@ -256,7 +256,7 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
 /// A client that pipelines without end does not keep the only worker from other clients.
 #[test]
 fn an_endless_pipeline_does_not_block_other_clients() {
-    let server = Server::start(Config { workers: 1, ..Config::default() }, |_: &Request<'_>| {
+    let server = Server::start(Config::default().workers(1), |_: &Request<'_>| {
         std::thread::sleep(Duration::from_millis(2));
         Response::ok("text/plain", "x")
     });
@@ -289,11 +289,9 @@ fn read_slowly(stream: &mut TcpStream, rate: usize, until: Duration) -> bool {
 /// The rate over each window counts: a slow, steady reader is served, a slower one is not.
 #[test]
 fn a_response_must_be_read_at_the_minimum_rate() {
-    let server = large_server(Config {
-        write_timeout: Duration::from_millis(500),
-        min_rate: 2_000_000,
-        ..Config::default()
-    });
+    let server = large_server(
+        Config::default().write_timeout(Duration::from_millis(500)).min_rate(2_000_000),
+    );
     let ask = || {
         let stream = connect(server.addresses()[0]);
         socket2::SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();

@@ -1,5 +1,6 @@
 //! Files on a slow disk that are not in memory: their readers wait for the disk, and other clients
 //! do not.
+#![cfg(feature = "cli")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 

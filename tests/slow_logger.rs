@@ -40,7 +40,7 @@ fn a_logger_that_blocks_holds_nobody_up() {
         Box::leak(Box::new(Blocking { released: Mutex::new(released), callers: Mutex::default() }));
     log::set_logger(logger).unwrap();
     log::set_max_level(LevelFilter::Trace);
-    let config = Config { workers: 1, access_log: AccessLog::Common, ..Config::default() };
+    let config = Config::default().workers(1).access_log(AccessLog::Common);
     let server = Server::start(config, |_: &Request<'_>| "served").unwrap();
     let address = server.addresses()[0];
     for _ in 0..10 {

@@ -1,5 +1,6 @@
 //! A process that was suspended for longer than its timeouts still serves requests that came in
 //! time.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! The last connections of a stopping server: none is lost, and none causes a busy loop.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
@@ -95,5 +96,5 @@ fn a_stop_without_connections_takes_no_processor_time() {
     });
     assert_eq!(server.wait().code(), Some(0));
     let spent = last - before;
-    assert!(spent < cws::config::DRAIN_DEFERRED / 25, "{spent:?}");
+    assert!(spent < cws::internals::config::DRAIN_DEFERRED / 25, "{spent:?}");
 }

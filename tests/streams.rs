@@ -34,7 +34,7 @@ fn ask(server: &Server, request: &str) -> Vec<u8> {
 #[test]
 fn a_stream_of_unknown_length_is_chunked_and_ends_the_connection_in_1_0() {
     let handler = |_: &Request<'_>| streamed(small_pieces());
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     let of_1_1 = ask(&server, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let text = String::from_utf8(of_1_1).unwrap();
     assert!(text.contains("Transfer-Encoding: chunked\r\n") && !text.contains("Content-Length"));
@@ -67,7 +67,7 @@ fn a_sequence_with_a_stream_in_it_is_chunked() {
         ];
         Response::text("").with_body(Body::Sequence(parts.into()))
     };
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     let reply = ask(&server, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let text = String::from_utf8(reply).unwrap();
     let (_, chunks) = text.split_once("\r\n\r\n").unwrap();
@@ -92,7 +92,7 @@ fn workers_alone_make_pieces() {
         }
         _ => Response::text("small"),
     };
-    let server = Server::start(Config { workers: 2, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(2), handler).unwrap();
     let mut slow: Vec<_> = (0..6).map(|_| connect(server.addresses()[0])).collect();
     for stream in &mut slow {
         let request = b"GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -124,7 +124,7 @@ fn a_slow_stream_costs_its_own_request() {
         b"/slow" => streamed(told_pieces(next.lock().unwrap().take().unwrap())),
         _ => Response::text("small"),
     };
-    let server = Server::start(Config { workers: 2, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(2), handler).unwrap();
     let mut slow = connect(server.addresses()[0]);
     slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     for piece in ["a", "b", "c"] {
@@ -199,7 +199,7 @@ fn a_stream_that_panics_is_cut_off() {
             .with_body(Body::Stream(Stream::new(5, std::iter::once(Bytes::from_static(b"x"))))),
         _ => Response::text("small"),
     };
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     for path in ["/panic", "/short"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         let all = String::from_utf8(ask(&server, &request)).unwrap();

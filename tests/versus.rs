@@ -1,5 +1,5 @@
 //! The comparison with other servers runs, if they are installed; no speed is checked.
-
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::PathBuf;

@@ -1,16 +1,18 @@
 //! Every wire case three ways (whole, byte by byte, with the next request behind it), against the
 //! pure parser and against a real socket.
+#![cfg(feature = "files")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use cws::http::body::BodyDecoder;
-use cws::http::conditional::{Precondition, Validators};
-use cws::http::fault::Fault;
-use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
-use cws::http::request::{FieldSlots, Request};
+use cws::StaticFiles;
+use cws::internals::config;
+use cws::internals::http::body::BodyDecoder;
+use cws::internals::http::conditional::{Precondition, Validators};
+use cws::internals::http::fault::Fault;
+use cws::internals::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
+use cws::internals::http::request::{FieldSlots, Request};
 use cws::{Config, ConnectionPhase, Counter, Method, Response, Server, Status};
-use cws::{StaticFiles, config};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use support::wire_cases::{WIRE_CASES, WireCase};
@@ -65,7 +67,7 @@ fn the_pure_parser_finds_the_same_faults() {
 }
 
 fn start(site: &Site) -> Server {
-    let config = Config { workers: 2, http09: false, ..Config::default() };
+    let config = Config::default().workers(2).http09(false);
     Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
 }
 
@@ -168,7 +170,7 @@ fn empty_elements_of_a_list_of_tags_say_nothing() {
         Precondition::NotModified => Response::new(Status::NOT_MODIFIED),
         Precondition::Failed => Response::new(Status::PRECONDITION_FAILED),
     };
-    let server = Server::start(Config { workers: 1, ..Config::default() }, handler).unwrap();
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
     let rows = [
         ("If-None-Match: , \"tag\"", 304),
         ("If-None-Match: ,,\"a\" , ,W/\"tag\",", 304),
@@ -246,7 +248,7 @@ fn a_head_cut_short_is_answered() {
 #[test]
 fn what_is_framed_wrong_waits_for_no_worker() {
     let (gate, handler) = gated();
-    let config = Config { workers: 1, queue: 1, http09: false, ..Config::default() };
+    let config = Config::default().workers(1).queue(1).http09(false);
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
     let ask = |request: &[u8]| {

@@ -1,6 +1,6 @@
 //! Computes the minimum pool for a target, by exact theory.
 
-use cws::config;
+use cws::Config;
 use lab::numbers::percent;
 use queueing_theory::{Mdc, Mmc, mdck_blocking, mmck_blocking};
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl Plan {
         }
         let utilisation = want.offered() / f64::from(workers);
         let (queue, queue_timeout) =
-            config::for_patience(workers as usize, want.delay, want.deadline);
+            Config::for_patience(workers as usize, want.delay, want.deadline);
         let system = workers.saturating_add(u32::try_from(queue).unwrap_or(u32::MAX));
         let (wait_probability, mean_wait, p99, refused) = match want.service {
             Service::Constant => {
@@ -111,7 +111,7 @@ impl Plan {
 
 /// The minimum pool that meets the target: more workers never wait longer.
 pub fn least(want: &Want) -> Result<Plan, String> {
-    let most = config::WORKERS_MOST as u32;
+    let most = Config::WORKERS_MOST as u32;
     let meets = |workers| Plan::of(want, workers).filter(|plan| plan.meets(want));
     let Some(enough) = meets(most) else {
         return Err(match want.service {

@@ -81,7 +81,7 @@ fn measure(
 ) -> Result<(Measured, Vec<String>), Box<dyn Error>> {
     let Plan { queue, queue_timeout, .. } = *plan;
     let workers = plan.workers as usize;
-    let config = Config { queue, queue_timeout, ..Config::default() };
+    let config = Config::default().queue(queue).queue_timeout(queue_timeout);
     let server = pool::start(workers, want.delay, config)?;
     let address = *server.addresses().first().ok_or("the server has no address")?;
     let client = Target::new(address, "/").client(Connections::Kept(4000), want.deadline);

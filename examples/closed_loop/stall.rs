@@ -73,7 +73,7 @@ fn note(program: &mut Program, which: &str, spoilt: Option<String>) {
 
 /// A pool whose workers all stop for [`STALL`] in the middle of `length`.
 fn stalling_pool(args: &Args, length: Duration) -> Result<Server, Box<dyn Error>> {
-    let config = Config { workers: args.workers, access_log: AccessLog::Off, ..Config::default() };
+    let config = Config::default().workers(args.workers).access_log(AccessLog::Off);
     let stall_at = Instant::now() + length / 2;
     let delay = args.delay;
     let handler = move |_: &Request<'_>| {

@@ -4,7 +4,7 @@ use crate::archive::Archive;
 use crate::corpus::Corpus;
 use crate::options::Args;
 use crate::service::{self, Writes};
-use cws::{AccessLog, Config, Figures, Server, Snapshot, config};
+use cws::{AccessLog, Config, Figures, Server, Snapshot};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{
     Answer, Client, Conduct, Connections, Outcome, Population, Retries, Run, Target, Think,
@@ -224,15 +224,13 @@ impl<'a> Bench<'a> {
         fs::copy(self.folder.path().join("base.db"), &path)?;
         let writes = Arc::new(Writes::default());
         // Nobody is refused: the queue has no bound that is reached, and nothing grows too old.
-        let config = Config {
-            workers,
-            queue: config::QUEUE_MOST,
-            queue_timeout: config::LONGEST_WAIT,
-            max_connections: cws::descriptor_limit() / 4,
-            server_timing: true,
-            access_log: AccessLog::Off,
-            ..Config::default()
-        };
+        let config = Config::default()
+            .workers(workers)
+            .queue(Config::QUEUE_MOST)
+            .queue_timeout(Config::LONGEST_WAIT)
+            .max_connections(cws::descriptor_limit() / 4)
+            .server_timing(true)
+            .access_log(AccessLog::Off);
         let routes = service::routes(path.clone(), Arc::clone(&writes))?;
         Ok((Server::start(config, routes)?, path, writes))
     }

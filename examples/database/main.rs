@@ -218,7 +218,7 @@ fn serve(folder: &Path, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let routes = service::routes(path, Arc::default())?;
     let listen = vec![([127, 0, 0, 1], args.port).into()];
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let server = Server::start(Config { listen, ..Config::default() }, routes)?;
+    let server = Server::start(Config::default().listen(listen), routes)?;
     println!("{count} files of {} on http://{}/", folder.display(), server.addresses()[0]);
     std::io::stdout().flush()?;
     signals.forever().next();

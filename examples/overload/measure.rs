@@ -282,17 +282,15 @@ impl<'a> Bench<'a> {
     ) -> Result<Server, Box<dyn Error>> {
         let delay = self.args.delay();
         let (queue, queue_timeout) = policy.bounds(self.workers(), delay, self.patience());
-        let config = Config {
-            workers: self.workers(),
-            queue,
-            queue_timeout,
-            max_connections: cws::descriptor_limit() / 2,
-            access_log: AccessLog::Off,
-            server_timing: true,
+        let config = Config::default()
+            .workers(self.workers())
+            .queue(queue)
+            .queue_timeout(queue_timeout)
+            .max_connections(cws::descriptor_limit() / 2)
+            .access_log(AccessLog::Off)
+            .server_timing(true)
             // Nobody waits for requests that are queued when the run ends.
-            drain_timeout: Duration::ZERO,
-            ..Config::default()
-        };
+            .drain_timeout(Duration::ZERO);
         let respond = |_: &Request<'_>| Response::ok("text/plain", "done\n");
         Ok(Server::start(config, Watched { inner: Delay::new(delay, respond), seen })?)
     }

@@ -1,6 +1,6 @@
 //! The queue policies.
 
-use cws::config;
+use cws::Config;
 use lab::chart::Colour;
 use std::time::Duration;
 
@@ -45,11 +45,11 @@ impl Policy {
     /// The queue limit and the queue timeout.
     pub fn bounds(self, workers: usize, delay: Duration, patience: Duration) -> (usize, Duration) {
         let whole = workers as f64 * (patience.div_duration_f64(delay) - 1.0);
-        let (half, age) = config::for_patience(workers, delay, patience);
+        let (half, age) = Config::for_patience(workers, delay, patience);
         match self {
-            Self::Unbounded | Self::AsItRuns => (config::QUEUE_MOST, config::LONGEST_WAIT),
-            Self::WholePatience => (whole as usize, config::LONGEST_WAIT),
-            Self::HalfPatience => (half, config::LONGEST_WAIT),
+            Self::Unbounded | Self::AsItRuns => (Config::QUEUE_MOST, Config::LONGEST_WAIT),
+            Self::WholePatience => (whole as usize, Config::LONGEST_WAIT),
+            Self::HalfPatience => (half, Config::LONGEST_WAIT),
             Self::BoundAndAge => (half, age),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::options::{Args, Load, Pattern};
 use crate::pool;
-use cws::{Config, Figures, Server, Snapshot, config};
+use cws::{Config, Figures, Server, Snapshot};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Connections, Outcome, Target};
 use lab::program::Program;
@@ -176,11 +176,8 @@ impl<'a> Bench<'a> {
             return Ok((None, target.clone()));
         }
         // No request is refused: the queue never gets full, and no request gets too old.
-        let config = Config {
-            queue: config::QUEUE_MOST,
-            queue_timeout: config::LONGEST_WAIT,
-            ..Config::default()
-        };
+        let config =
+            Config::default().queue(Config::QUEUE_MOST).queue_timeout(Config::LONGEST_WAIT);
         let server = pool::start(self.workers(), self.delay(), config)?;
         let address = *server.addresses().first().ok_or("the server has no address")?;
         Ok((Some(server), Target::new(address, "/")))

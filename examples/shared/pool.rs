@@ -6,14 +6,12 @@ use std::time::Duration;
 /// Starts W workers with delay D on a free port of the loopback interface. `config` sets everything
 /// else.
 pub fn start(workers: usize, delay: Duration, config: Config) -> Result<Server, StartError> {
-    let config = Config {
-        workers,
-        max_connections: cws::descriptor_limit() / 4,
-        server_timing: true,
-        access_log: AccessLog::Off,
-        drain_timeout: Duration::ZERO,
-        ..config
-    };
+    let config = config
+        .workers(workers)
+        .max_connections(cws::descriptor_limit() / 4)
+        .server_timing(true)
+        .access_log(AccessLog::Off)
+        .drain_timeout(Duration::ZERO);
     let respond = |_: &Request<'_>| Response::ok("text/plain", "done\n");
     Server::start(config, Delay::new(delay, respond))
 }

@@ -222,7 +222,7 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Responds after the delay, with a large body for `/large`.
 fn our_pool(args: &Args) -> Result<Server, Box<dyn Error>> {
-    let config = Config { workers: args.workers, access_log: AccessLog::Off, ..Config::default() };
+    let config = Config::default().workers(args.workers).access_log(AccessLog::Off);
     let large = bytes::Bytes::from(vec![b'x'; LARGE]);
     let respond = move |request: &Request<'_>| match request.target.path.as_bytes() {
         b"large" => Response::ok("text/plain", large.clone()),

@@ -21,7 +21,7 @@ pub fn soak(connections: u64, seed: u64, tell: impl Fn(&str) + Sync) -> Result<(
         b"/large" => Response::ok("text/plain", large.clone()),
         _ => Response::ok("text/plain", "small"),
     };
-    let config = Config { workers: WORKERS, queue: 64, ..Config::default() };
+    let config = Config::default().workers(WORKERS).queue(64);
     let server = Server::start(config, handler).map_err(|error| error.to_string())?;
     let address = server.addresses()[0];
     let descriptors = open_descriptors();

@@ -1,7 +1,7 @@
 //! Compares pools of different sizes at the same utilisation, and at the same wait.
 
 use crate::{Args, pool};
-use cws::{Config, Figures, config};
+use cws::{Config, Figures};
 use lab::arrivals::{Arrivals, Stop};
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::load::{Connections, Outcome, Target};
@@ -119,11 +119,8 @@ fn measure(
         Arrivals::poisson(rate, args.common.seed).starts(Stop::After(length(args, workers)));
     let ((point, outcomes), spoilt) = program.until_sound(|| {
         // A queue that never gets full.
-        let config = Config {
-            queue: config::QUEUE_MOST,
-            queue_timeout: config::LONGEST_WAIT,
-            ..Config::default()
-        };
+        let config =
+            Config::default().queue(Config::QUEUE_MOST).queue_timeout(Config::LONGEST_WAIT);
         let server = pool::start(workers, args.delay, config)?;
         let target = Target::new(server.addresses()[0], "/");
         let client = target.client(Connections::Kept(CONNECTIONS), PATIENCE);

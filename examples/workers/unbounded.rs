@@ -3,7 +3,7 @@
 use crate::Args;
 use crate::memory::Usage;
 use crate::threads::{BackEnd, ThreadServer};
-use cws::{AccessLog, Config, Request, Response, Server, config};
+use cws::{AccessLog, Config, Request, Response, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::load::{Connections, Run, Target};
@@ -106,16 +106,14 @@ fn start(args: &Args, which: &str) -> Result<Served, Box<dyn Error>> {
     if which == "a thread each" {
         return Ok(Served::Threads(ThreadServer::start(back_end)?));
     }
-    let (queue, queue_timeout) = config::for_patience(PLACES, args.delay, args.delay * PATIENCE);
-    let config = Config {
-        workers: PLACES,
-        queue,
-        queue_timeout,
-        max_connections: cws::descriptor_limit() / 4,
-        access_log: AccessLog::Off,
-        drain_timeout: Duration::ZERO,
-        ..Config::default()
-    };
+    let (queue, queue_timeout) = Config::for_patience(PLACES, args.delay, args.delay * PATIENCE);
+    let config = Config::default()
+        .workers(PLACES)
+        .queue(queue)
+        .queue_timeout(queue_timeout)
+        .max_connections(cws::descriptor_limit() / 4)
+        .access_log(AccessLog::Off)
+        .drain_timeout(Duration::ZERO);
     let respond = move |_: &Request<'_>| {
         back_end.ask();
         Response::ok("text/plain", "done\n")

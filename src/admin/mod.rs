@@ -38,12 +38,16 @@ machine's host name; to allow another name, start the server with --admin-host N
 
 /// The running admin server of a server. Dropping it stops it.
 #[derive(Debug)]
+#[must_use = "dropping it stops the admin server"]
 pub struct Admin {
     server: Server,
     _sampler: Sampler,
 }
 
 impl Admin {
+    /// The connections that it takes at once: a few browsers and scrapers.
+    pub const CONNECTIONS: usize = config::ADMIN_CONNECTIONS;
+
     /// Serves the figures of a server on `listen`. It answers requests whose host is an IP address,
     /// `localhost`, or this machine's name.
     pub fn start(listen: Vec<SocketAddr>, observed: Observer) -> Result<Self, StartError> {
@@ -57,18 +61,16 @@ impl Admin {
         observed: Observer,
     ) -> Result<Self, StartError> {
         let watch = Watch::new(observed);
-        let config = Config {
-            listen,
-            workers: 1,
-            max_connections: config::ADMIN_CONNECTIONS,
-            access_log: AccessLog::Off,
-            write_timeout: config::ADMIN_WRITE_TIMEOUT,
-            drain_timeout: config::ADMIN_DRAIN_TIMEOUT,
+        let config = Config::default()
+            .listen(listen)
+            .workers(1)
+            .max_connections(config::ADMIN_CONNECTIONS)
+            .access_log(AccessLog::Off)
+            .write_timeout(config::ADMIN_WRITE_TIMEOUT)
+            .drain_timeout(config::ADMIN_DRAIN_TIMEOUT)
             // A budget of its own, so that it answers when the pool's is used up.
-            memory: Memory::new(config::MEMORY_LEAST),
-            http09: false,
-            ..Config::default()
-        };
+            .memory(Memory::new(config::MEMORY_LEAST))
+            .http09(false);
         let server =
             Server::start(config, Routes { watch: Arc::clone(&watch), hosts: Hosts::new(names) })?;
         Ok(Self { server, _sampler: Sampler::start(watch)? })

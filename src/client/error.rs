@@ -11,6 +11,7 @@ use super::framing::Fault;
 ///
 /// Displays as one line: `cannot <do>: <what happened> (<what to do>)`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum FetchError {
     /// The host has no address.
     Resolve {

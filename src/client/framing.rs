@@ -78,7 +78,7 @@ pub enum Fault {
     /// The head is longer than [`MAX_HEAD`].
     HeadTooLong,
     /// The head is not a valid HTTP/1.x head, for the parser's reason.
-    HeadMalformed(httparse::Error),
+    HeadMalformed(&'static str),
     /// `Content-Length` is not a single number (RFC 9112, section 6.3, rule 5).
     BadLength,
 }
@@ -132,6 +132,7 @@ impl ResponseFraming {
     }
 
     /// For the response to a GET in HTTP/1.1, which may be chunked.
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn http11() -> Self {
         Self::of(Asked::Http11)
@@ -143,6 +144,7 @@ impl ResponseFraming {
     }
 
     /// Starts before the next response on the same connection, to a request of the same kind.
+    #[cfg(feature = "internals")]
     pub fn restart(&mut self) {
         self.head.clear();
         self.head_bytes = 0;
@@ -151,6 +153,7 @@ impl ResponseFraming {
     }
 
     /// The bytes of the head so far, from the status line to the empty line.
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
@@ -158,6 +161,7 @@ impl ResponseFraming {
 
     /// Whether the response is complete and another may follow on the connection (RFC 9112, section
     /// 9.3).
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn is_persistent(&self) -> bool {
         self.persistent && matches!(self.state, State::Complete { .. })
@@ -240,7 +244,7 @@ impl ResponseFraming {
             let rest = &bytes[taken..];
             if self.head.len() < MARK.len() && rest[0] != MARK[self.head.len()] {
                 self.state = if interim {
-                    State::Broken(Fault::HeadMalformed(httparse::Error::Version))
+                    State::Broken(malformed(httparse::Error::Version))
                 } else {
                     State::UntilClose { status: None }
                 };
@@ -276,12 +280,12 @@ impl ResponseFraming {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut response = httparse::Response::new(&mut fields);
         let parsed = lenient().parse_response(&mut response, &self.head);
-        let parsed = parsed.map_err(Fault::HeadMalformed)?;
+        let parsed = parsed.map_err(malformed)?;
         let (httparse::Status::Complete(end), Some(status)) = (parsed, response.code) else {
-            return Err(Fault::HeadMalformed(httparse::Error::NewLine));
+            return Err(malformed(httparse::Error::NewLine));
         };
         if end != self.head.len() {
-            return Err(Fault::HeadMalformed(httparse::Error::NewLine));
+            return Err(malformed(httparse::Error::NewLine));
         }
         // Interim: the final response follows (RFC 9110 section 15.2).
         if (100..=199).contains(&status) {
@@ -340,6 +344,20 @@ fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Res
 /// The number of bytes before the first malformed one.
 fn sound_part(mut chunks: BodyDecoder, bytes: &[u8]) -> usize {
     bytes.chunks(1).take_while(|byte| chunks.skip(byte).is_ok()).count()
+}
+
+/// The fault of a head that the parser refuses.
+fn malformed(error: httparse::Error) -> Fault {
+    use httparse::Error;
+    Fault::HeadMalformed(match error {
+        Error::HeaderName => "invalid header name",
+        Error::HeaderValue => "invalid header value",
+        Error::NewLine => "invalid new line",
+        Error::Status => "invalid response status",
+        Error::Token => "invalid token",
+        Error::TooManyHeaders => "too many headers",
+        Error::Version => "invalid HTTP version",
+    })
 }
 
 /// Tolerances that a user agent should have (RFC 9112, sections 4, 5.1 and 5.2).

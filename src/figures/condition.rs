@@ -33,6 +33,7 @@ pub struct Condition {
 
 /// The kinds of condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConditionKind {
     /// No requests arrived.
     Idle,

@@ -12,6 +12,7 @@ use units::{percent, rate, time};
 
 /// The figures of an interval.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Figures {
     /// The length of the interval.
     pub elapsed: Duration,

@@ -7,6 +7,7 @@ use crate::http::target::DecodedPath;
 /// Whoever reads a message has to know how much of it to keep before any of the handler's code
 /// runs. So a handler states it once, as data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
 pub struct Accepts {
     /// The most specific first: the first one that fits decides.
     bodies: Vec<BodyRule>,
@@ -63,7 +64,6 @@ impl Accepts {
     ///
     /// A body is held in memory until its request is served, within `Config::memory`. Where no
     /// rule fits, or `most` is 0, a body is read and dropped, within `Config::body_bytes`.
-    #[must_use]
     pub fn with_bodies(mut self, under: &str, most: u64) -> Self {
         let pattern: Vec<Piece> = literals(under).chain([Piece::Rest]).collect();
         self.bodies.retain(|rule| rule.pattern != pattern);
@@ -72,7 +72,6 @@ impl Accepts {
 
     /// Takes bodies of up to `most` bytes where a pattern fits; of the same pattern, the largest
     /// limit counts.
-    #[must_use]
     pub(crate) fn with_pattern(mut self, pattern: Vec<Piece>, most: u64) -> Self {
         match self.bodies.binary_search_by(|rule| rule.pattern.cmp(&pattern)) {
             Ok(place) => self.bodies[place].most = self.bodies[place].most.max(most),
@@ -82,20 +81,17 @@ impl Accepts {
     }
 
     /// Takes requests of methods that are not registered too, which otherwise are refused by 501.
-    #[must_use]
     pub fn with_unknown_methods(self) -> Self {
         Self { unknown_methods: true, ..self }
     }
 
     /// All that this one and `other` take, `other` being beneath the path `under`: of bodies there,
     /// `other` alone decides.
-    #[must_use]
     pub fn with(self, under: &str, other: &Self) -> Self {
         self.with_mounted(&literals(under).collect::<Vec<_>>(), other)
     }
 
     /// The same, beneath the paths that begin with these pieces.
-    #[must_use]
     pub(crate) fn with_mounted(mut self, under: &[Piece], other: &Self) -> Self {
         let beneath = |pattern: &[Piece]| [under, pattern].concat();
         self = self.with_pattern(beneath(&[Piece::Rest]), 0);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 /// The content of a response.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub enum Body {
     /// No bytes.
     #[default]

@@ -15,6 +15,7 @@ use std::time::Duration;
 /// The delay is slept where the inner handler found what was asked for (200, 206 and 304), as a
 /// database lookup would take it; what is refused or redirected needs no back-end.
 #[derive(Debug)]
+#[must_use]
 pub struct Delay<H> {
     delay: Duration,
     inner: H,

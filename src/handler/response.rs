@@ -13,6 +13,7 @@ use std::fmt;
 ///
 /// `Date`, `Server`, `Content-Length` and `Connection` are the server's to add.
 #[derive(Debug)]
+#[must_use]
 pub struct Response {
     status: Status,
     fields: Vec<u8>,

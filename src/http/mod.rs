@@ -7,8 +7,11 @@ pub mod framing;
 pub mod head;
 pub mod body;
 pub mod request;
+#[cfg(any(feature = "files", feature = "internals"))]
 pub mod conditional;
+#[cfg(any(feature = "files", feature = "internals"))]
 pub mod coding;
+#[cfg(any(feature = "files", feature = "internals"))]
 pub mod range;
 pub mod response;
 
@@ -16,6 +19,7 @@ pub mod response;
 ///
 /// A later minor version is treated as 1.1 (RFC 9110, section 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Version {
     /// HTTP/0.9: a line `GET target`, answered by the bare content (RFC 1945, section 4.1).
     Http09,

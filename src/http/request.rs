@@ -104,6 +104,7 @@ pub struct Request<'b> {
 
 impl<'b> Request<'b> {
     /// Reads a whole head, as [`super::head::HeadScanner`] delimits it.
+    #[doc(hidden)]
     pub fn parse(head: &'b [u8], slots: &'b mut FieldSlots<'b>) -> Result<Self, Fault> {
         let (line, fields) = split_request_line(head);
         let RequestLine { method, target, version } = RequestLine::parse(line)?;
@@ -122,6 +123,7 @@ impl<'b> Request<'b> {
 
     /// Adds the body, and how the request came.
     #[must_use]
+    #[doc(hidden)]
     pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
         Self { body, arrival, ..self }
     }

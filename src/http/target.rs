@@ -42,6 +42,7 @@ pub struct DecodedPath {
 
 impl DecodedPath {
     /// Decodes the path part of a target; `raw` has neither query nor authority.
+    #[doc(hidden)]
     pub fn decode(raw: &[u8]) -> Result<Self, Fault> {
         let mut joined = Vec::with_capacity(raw.len());
         let mut directory = true;
@@ -95,6 +96,7 @@ impl DecodedPath {
     }
 
     /// The path of `name` in the directory that this one names.
+    #[doc(hidden)]
     pub fn child(&self, name: &str) -> Self {
         let mut joined = self.joined.clone();
         if !self.as_bytes().is_empty() {
@@ -167,6 +169,7 @@ pub enum Form {
 
 impl<'b> Target<'b> {
     /// Reads a target as `method` and `version` allow it.
+    #[doc(hidden)]
     pub fn parse(raw: &'b [u8], method: &[u8], version: Version) -> Result<Self, Fault> {
         if raw.is_empty() || raw.contains(&b'#') {
             return Err(Fault::Target);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Activity {
     /// Waits for a job.
     Idle,

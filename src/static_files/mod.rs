@@ -29,6 +29,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// Serves the files beneath one directory.
 #[derive(Debug)]
+#[must_use]
 pub struct StaticFiles {
     files: Files,
     options: SiteOptions,

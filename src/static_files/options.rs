@@ -55,6 +55,7 @@ impl Default for SiteOptions {
 
 /// Why [`SiteOptions::add_field`] refuses a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SiteError {
     /// The name or the value is malformed.
     Malformed(String),

@@ -1,5 +1,5 @@
 //! Runs the client binary against small servers that each test starts.
-
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

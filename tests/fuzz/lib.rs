@@ -5,7 +5,7 @@ extern crate self as cws;
 
 #[path = "../../src/memory.rs"]
 pub mod memory;
-#[path = "../../src/config.rs"]
+#[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/http/mod.rs"]
 pub mod http;
@@ -17,7 +17,13 @@ pub mod targets;
 
 /// The part of the client that the targets use.
 pub mod client {
-    pub use super::response_framing::{Fault, MAX_HEAD, ResponseFraming};
+    pub use super::response_framing::Fault;
+}
+
+/// The private modules, as the crate shows them to its tests.
+pub mod internals {
+    pub use super::response_framing::{MAX_HEAD, ResponseFraming};
+    pub use super::{config, http};
 }
 
 pub use http::request::Method;

@@ -8,7 +8,7 @@
 
 pub mod browser;
 pub mod machine;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "cli"))]
 pub mod limits;
 pub mod wire_cases;
 
@@ -88,6 +88,7 @@ pub fn command(binary: &str) -> Command {
 
 impl RealServer {
     /// Starts the server for `site` with these options, and waits until it listens.
+    #[cfg(feature = "cli")]
     pub fn start(site: &Site, options: &[&str]) -> Self {
         let mut command = command(env!("CARGO_BIN_EXE_server"));
         command.args(["--root", site.path().to_str().unwrap(), "0"]).args(options);

@@ -12,7 +12,7 @@ mod whole_lines;
 
 use clap::Parser;
 use cws::{
-    AccessLog, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, User, config,
+    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, User,
 };
 use log::{LevelFilter, info, warn};
 use logger::Logging;
@@ -23,6 +23,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// The port to listen on if none is given: the usual unprivileged HTTP port.
+const PORT: u16 = 8080;
 
 /// Exit code if requests were cut at the drain timeout.
 const CUT: u8 = 3;
@@ -47,7 +50,7 @@ were cut at the drain timeout.";
 #[command(name = "server", version, after_help = EXAMPLES)]
 struct Args {
     /// Port to listen on; 0 chooses a free port
-    #[arg(env = "CWS_PORT", default_value_t = config::PORT)]
+    #[arg(env = "CWS_PORT", default_value_t = PORT)]
     port: u16,
     /// Address or host name to listen on; for a name, all of its addresses
     #[arg(short, long, env = "CWS_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
@@ -100,7 +103,8 @@ struct Args {
     write_timeout: Duration,
     /// Minimum transfer rate of responses and request bodies in bytes per second; 0 requires any
     /// progress
-    #[arg(long, env = "CWS_MIN_RATE", value_name = "N", default_value_t = config::MIN_RATE)]
+    #[arg(long, env = "CWS_MIN_RATE", value_name = "N")]
+    #[arg(default_value_t = Config::default().min_rate)]
     min_rate: u64,
     /// Time to keep serving after a stop signal, while /readyz already fails: load balancers can
     /// react
@@ -267,7 +271,7 @@ fn tell_start(args: &Args, config: &Config) {
 
 /// Logs the totals.
 fn tell_end(summary: &Summary) {
-    let Summary { snapshot, cut, uptime } = summary;
+    let Summary { snapshot, cut, uptime, .. } = summary;
     let [handled, refused, expired] =
         [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
     let uptime = show(Duration::from_secs(uptime.as_secs()));
@@ -286,43 +290,41 @@ fn announce(line: &str) {
 
 fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
     // The admin server has connections of its own.
-    let others = if args.admin.is_some() { config::ADMIN_CONNECTIONS } else { 0 };
+    let others = if args.admin.is_some() { Admin::CONNECTIONS } else { 0 };
     let limit = cws::raise_descriptor_limit().saturating_sub(others);
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
     let delay = args.delay.unwrap_or_default();
-    let fitted = args.deadline.map(|patience| config::for_patience(workers, delay, patience));
+    let fitted = args.deadline.map(|patience| Config::for_patience(workers, delay, patience));
     let (queue, queue_timeout) = match fitted {
         // Without a delay the service time is unknown, so only the timeout is set.
         Some((_, timeout)) if delay.is_zero() => (default.queue, timeout),
         Some(fitted) => fitted,
         None => (default.queue, default.queue_timeout),
     };
-    Ok(Config {
-        listen: resolve(&args.bind, args.port)?,
-        workers,
-        queue: args.queue.unwrap_or(queue),
-        queue_timeout: args.queue_timeout.unwrap_or(queue_timeout),
-        patience: args.deadline,
-        per_client: args.per_client,
-        defer_accept: !args.no_defer_accept,
-        min_rate: args.min_rate,
-        access_log: access_log(args),
-        server_timing: args.server_timing,
-        http09: !args.no_http09,
-        server_field: !args.no_server_header,
-        drain_delay: args.drain_delay,
-        max_connections: args
-            .max_connections
-            .unwrap_or_else(|| config::connections_within(limit - held)),
-        header_timeout: args.header_timeout,
-        idle_timeout: args.idle_timeout,
-        write_timeout: args.write_timeout,
-        drain_timeout: args.drain_timeout,
-        memory: shares.memory.clone(),
-        ..default
-    })
+    Ok(default
+        .listen(resolve(&args.bind, args.port)?)
+        .workers(workers)
+        .queue(args.queue.unwrap_or(queue))
+        .queue_timeout(args.queue_timeout.unwrap_or(queue_timeout))
+        .patience(args.deadline)
+        .per_client(args.per_client)
+        .defer_accept(!args.no_defer_accept)
+        .min_rate(args.min_rate)
+        .access_log(access_log(args))
+        .server_timing(args.server_timing)
+        .http09(!args.no_http09)
+        .server_field(!args.no_server_header)
+        .drain_delay(args.drain_delay)
+        .max_connections(
+            args.max_connections.unwrap_or_else(|| Config::connections_within(limit - held)),
+        )
+        .header_timeout(args.header_timeout)
+        .idle_timeout(args.idle_timeout)
+        .write_timeout(args.write_timeout)
+        .drain_timeout(args.drain_timeout)
+        .memory(shares.memory.clone()))
 }
 
 /// All addresses of a host name or an address, which may have brackets.

@@ -1,6 +1,6 @@
 //! Divides the memory that clients can make the server hold.
 
-use cws::{Claim, Memory, MemoryUse, config};
+use cws::{CacheLimits, Claim, Config, Memory, MemoryUse};
 
 /// The memory limit of each part of the server.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub(crate) struct Shares {
     _set_aside: Vec<Claim>,
 }
 
+/// Bytes of log lines that may wait to be written: 16 thousand usual lines, or about 60 of the
+/// longest. A reader that has stalled for longer loses lines.
+const LOG_BYTES: usize = 4 * 1024 * 1024;
+
 /// At least one part in `LEFT` of the memory stays for connections, requests and responses.
 const LEFT: u64 = 2;
 
@@ -22,8 +26,8 @@ impl Shares {
     /// Divides `memory` bytes (default: a part of the machine's), of which `cache` bytes (default:
     /// a part of `memory`) are for files.
     pub(crate) fn new(memory: Option<u64>, cache: Option<u64>) -> Result<Self, String> {
-        let most = memory.unwrap_or_else(|| config::memory_within(cws::memory_limit()));
-        let least = config::MEMORY_LEAST;
+        let most = memory.unwrap_or_else(|| Config::memory_within(cws::memory_limit()));
+        let least = Config::MEMORY_LEAST;
         if most < least {
             return Err(format!(
                 "cannot run with {} of memory (set --memory to at least {})",
@@ -31,8 +35,8 @@ impl Shares {
                 show(least)
             ));
         }
-        let log = (config::LOG_BYTES as u64).min(most / 32);
-        let cache = cache.unwrap_or_else(|| config::cache_within(most));
+        let log = (LOG_BYTES as u64).min(most / 32);
+        let cache = cache.unwrap_or_else(|| CacheLimits::bytes_within(most));
         let set_aside = log.saturating_add(cache);
         if set_aside > most / LEFT {
             return Err(format!(
@@ -66,7 +70,7 @@ mod tests {
         assert_eq!((shares.cache, shares.log), (16 << 20, 2 << 20));
         assert_eq!(shares.memory.held(), 18 << 20);
         let shares = Shares::new(None, None).expect("enough");
-        assert!(shares.memory.most() <= config::MEMORY);
+        assert!(shares.memory.most() <= Config::memory_within(None));
         assert!(shares.memory.held() <= shares.memory.most() / 2);
         let none = Shares::new(Some(8 << 20), Some(0)).expect("enough");
         assert_eq!(none.memory.held_for(MemoryUse::Files), 0);

@@ -2,7 +2,7 @@
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use cws::{CacheLimits, SiteOptions, User, config};
+use cws::{CacheLimits, SiteOptions, User};
 use std::ffi::OsStr;
 
 /// How files are served.
@@ -99,7 +99,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 /// Cache limits for this many bytes, if this many descriptors may be open. None for zero bytes.
 pub(crate) fn cache(bytes: u64, descriptors: usize) -> Option<CacheLimits> {
-    let limits = CacheLimits { bytes, descriptors: config::cached_within(descriptors) };
+    let limits = CacheLimits { bytes, descriptors: CacheLimits::descriptors_within(descriptors) };
     (bytes > 0).then_some(limits)
 }
 

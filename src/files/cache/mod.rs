@@ -40,6 +40,18 @@ pub struct CacheLimits {
     pub descriptors: usize,
 }
 
+impl CacheLimits {
+    /// Bytes of files to hold where there is so much memory for clients: a quarter of it.
+    pub fn bytes_within(memory: u64) -> u64 {
+        (memory / 4).min(config::CACHE_BYTES)
+    }
+
+    /// Files to hold open where so many descriptors may be: a sixteenth.
+    pub fn descriptors_within(descriptors: usize) -> usize {
+        (descriptors / 16).min(config::CACHE_DESCRIPTORS_MOST)
+    }
+}
+
 impl Default for CacheLimits {
     /// The defaults of a program that sets no limits.
     fn default() -> Self {
@@ -554,5 +566,13 @@ mod tests {
         });
         let found = find(&files, "old").expect("a file");
         assert_eq!(found.held().content().length(), 11, "it has changed, and was read again");
+    }
+
+    #[test]
+    fn descriptors_set_how_many_files_are_held_open() {
+        let rows = [(1 << 20, 1024), (20_000, 1024), (1024, 64), (40, 2), (15, 0), (0, 0)];
+        for (descriptors, files) in rows {
+            assert_eq!(CacheLimits::descriptors_within(descriptors), files, "{descriptors}");
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! Request heads: their end, their fields, and their target.
 
 use super::ways_to_cut;
-use cws::http::Version;
-use cws::http::framing::{BodyLength, Framing};
-use cws::http::head::{HeadLimits, HeadScanner, Scan};
-use cws::http::request::{FieldSlots, Request};
-use cws::http::target::{DecodedPath, Form, Target, is_authority};
-use cws::{Method, config};
+use cws::Method;
+use cws::internals::config;
+use cws::internals::http::Version;
+use cws::internals::http::framing::{BodyLength, Framing};
+use cws::internals::http::head::{HeadLimits, HeadScanner, Scan};
+use cws::internals::http::request::{FieldSlots, Request};
+use cws::internals::http::target::{DecodedPath, Form, Target, is_authority};
 
 const LARGE: HeadLimits =
     HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES, http09: true };

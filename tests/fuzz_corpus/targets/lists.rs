@@ -1,9 +1,9 @@
 //! Fields that are lists: ranges, entity tags, content codings.
 
-use cws::http::coding::{Coding, accepted, elements};
-use cws::http::conditional::{Precondition, Validators};
-use cws::http::range::{RANGES, Selection, select};
-use cws::http::request::{FieldSlots, Request};
+use cws::internals::http::coding::{Coding, accepted, elements};
+use cws::internals::http::conditional::{Precondition, Validators};
+use cws::internals::http::range::{RANGES, Selection, select};
+use cws::internals::http::request::{FieldSlots, Request};
 use std::time::{Duration, SystemTime};
 
 /// The list with empty elements before, between and after its elements. Quoted commas stay.
@@ -35,7 +35,7 @@ pub fn range(bytes: &[u8]) {
         assert!((1..=RANGES).contains(&parts.len()));
         for (number, part) in parts.iter().enumerate() {
             assert!(part.first <= part.last && part.last < length, "within");
-            let apart = |other: &&cws::http::range::Part| {
+            let apart = |other: &&cws::internals::http::range::Part| {
                 part.last < other.first || other.last < part.first
             };
             assert_eq!(parts[number + 1..].iter().filter(apart).count(), parts.len() - number - 1);

@@ -1,13 +1,14 @@
 //! Input in pieces: bodies, responses, and pipelined requests.
 
 use super::{choices, pieces, ways_to_cut};
-use cws::client::{Fault as ClientFault, ResponseFraming};
-use cws::config;
-use cws::http::body::BodyDecoder;
-use cws::http::fault::Fault;
-use cws::http::framing::{BodyLength, Framing};
-use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
-use cws::http::request::{FieldSlots, Request};
+use cws::client::Fault as ClientFault;
+use cws::internals::ResponseFraming;
+use cws::internals::config;
+use cws::internals::http::body::BodyDecoder;
+use cws::internals::http::fault::Fault;
+use cws::internals::http::framing::{BodyLength, Framing};
+use cws::internals::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
+use cws::internals::http::request::{FieldSlots, Request};
 
 /// The bytes that belong to the body, and whether it has ended.
 fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool), Fault> {
@@ -151,7 +152,7 @@ pub fn client(bytes: &[u8]) {
         assert_eq!(follow(&mut new(), &[&bytes[..*taken]]).0, *taken);
         let is_final = matches!(end, Ok(Some(status)) if !(100..200).contains(status));
         assert!(!persistent || is_final, "only a complete response persists");
-        assert!(head.len() <= cws::client::MAX_HEAD);
+        assert!(head.len() <= cws::internals::MAX_HEAD);
         if is_over {
             assert_eq!(framing.feed(b"HTTP/1.1 200 OK\r\n\r\n"), 0);
             assert_eq!(framing.finish(), *end, "following bytes change nothing");

@@ -2,7 +2,7 @@
 
 use super::watched::{Readiness, Watched};
 use super::{Answer, Failure};
-use cws::client::ResponseFraming;
+use cws::internals::ResponseFraming;
 use polling::Poller;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};

@@ -1,7 +1,7 @@
 //! The target of a load: an `http://` URL, its address, and the request for it.
 
 use super::{Client, Connections, Retries};
-use cws::http::target::is_authority;
+use cws::internals::http::target::is_authority;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
