@@ -1,18 +1,18 @@
-//! What a handler takes: which bodies, up to which size, and which methods.
+//! The requests that a handler accepts: bodies up to a size, and unregistered methods.
 
 use crate::http::target::DecodedPath;
 
-/// What a handler takes beyond requests of known methods without a body.
+/// What a handler accepts besides requests with a registered method and no body.
 ///
-/// Whoever reads a message has to know how much of it to keep before any of the handler's code
-/// runs. So a handler states it once, as data.
+/// The server reads a whole message before it calls the handler, so it must know beforehand how
+/// much of the body to keep. A handler therefore declares this once, as data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepts {
     bodies: Vec<BodyRule>,
     unknown_methods: bool,
 }
 
-/// The bodies of requests for what is at or beneath a path.
+/// The limit of the bodies of requests for a path and everything below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BodyRule {
     segments: Vec<Vec<u8>>,
@@ -20,16 +20,17 @@ struct BodyRule {
 }
 
 impl Accepts {
-    /// No bodies, and no methods but those of [`Method`](crate::http::request::Method).
+    /// No bodies, and only the methods that [`Method`](crate::http::request::Method) names.
     pub fn nothing() -> Self {
         Self::default()
     }
 
-    /// Takes bodies of up to `most` bytes for the path `under` and all beneath it; `/` is every
-    /// path. Where several rules fit, the longest path decides. A longer body is refused by 413.
+    /// Accepts bodies of up to `most` bytes for the path `under` and everything below it; `/` means
+    /// every path. The rule with the longest matching path applies. A longer body is refused with
+    /// 413.
     ///
-    /// A body is held in memory until its request is served, within `Config::memory`. Where no
-    /// rule fits, or `most` is 0, a body is read and dropped, within `Config::body_bytes`.
+    /// The server keeps a body in memory (`Config::memory`) until its request is served. If no rule
+    /// matches, or `most` is 0, it reads the body and drops it, up to `Config::body_bytes`.
     #[must_use]
     pub fn with_bodies(mut self, under: &str, most: u64) -> Self {
         let segments: Vec<Vec<u8>> = segments(under.as_bytes()).map(<[u8]>::to_vec).collect();
@@ -39,13 +40,13 @@ impl Accepts {
         self
     }
 
-    /// Takes requests of methods that are not registered too, which otherwise are refused by 501.
+    /// Accepts requests with unregistered methods, too. By default they are refused with 501.
     #[must_use]
     pub fn with_unknown_methods(self) -> Self {
         Self { unknown_methods: true, ..self }
     }
 
-    /// All that this one and `other` take, `other` being beneath the path `under`.
+    /// Adds everything that `other` accepts, below the path `under`.
     #[must_use]
     pub fn with(mut self, under: &str, other: &Self) -> Self {
         for rule in &other.bodies {
@@ -60,17 +61,17 @@ impl Accepts {
         self
     }
 
-    /// True where it takes methods that are not registered.
+    /// True if unregistered methods are accepted.
     pub(crate) fn takes_unknown_methods(&self) -> bool {
         self.unknown_methods
     }
 
-    /// True where it takes some body.
+    /// True if bodies are accepted for any path.
     pub(crate) fn takes_bodies(&self) -> bool {
         self.bodies.iter().any(|rule| rule.most > 0)
     }
 
-    /// The bytes of a body that it takes for this path.
+    /// The longest body, in bytes, that is accepted for this path.
     pub(crate) fn body_limit(&self, path: &DecodedPath) -> u64 {
         let fits = |rule: &&BodyRule| {
             let mut asked = path.segments();
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_path_decides() {
+    fn the_rule_with_the_longest_matching_path_applies() {
         let accepts = Accepts::nothing()
             .with_bodies("/", 1)
             .with_bodies("/a/b", 3)
@@ -115,11 +116,15 @@ mod tests {
             assert_eq!(limit(&accepts, path), most, "{path}");
         }
         assert_eq!(limit(&Accepts::nothing(), "/"), 0);
-        assert_eq!(limit(&accepts.with_bodies("/a", 9), "/a"), 9, "the last word counts");
+        assert_eq!(
+            limit(&accepts.with_bodies("/a", 9), "/a"),
+            9,
+            "a later rule replaces an earlier one"
+        );
     }
 
     #[test]
-    fn what_is_beneath_a_path_keeps_its_rules() {
+    fn rules_keep_their_meaning_below_a_prefix() {
         let inner = Accepts::nothing().with_bodies("/", 5).with_bodies("/deep", 7);
         let outer = Accepts::nothing().with("/files/", &inner.with_unknown_methods());
         assert!(outer.takes_unknown_methods());
