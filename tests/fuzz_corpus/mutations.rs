@@ -1,14 +1,14 @@
-//! Inputs near those of a corpus: what a fuzzer does, without its eye for what was reached.
+//! Mutates the inputs of a corpus as a fuzzer does, but without feedback from coverage.
 
 use fastrand::Rng;
 
-/// Bytes that mean something in HTTP/1.x, and those next to what does.
+/// Bytes with a meaning in HTTP/1.x, and bytes next to them.
 const BYTES: &[u8] = b"\r\n\t :;,=\"*/%.-[]#?@0159afF\0\x7f\x80\xff";
 
-/// Longest mutated input; each target looks at one several times.
+/// Longest mutated input. It is short because each target reads an input several times.
 const LONGEST: usize = 2048;
 
-/// One of the corpus, after one to five changes.
+/// An input of the corpus after one to five mutations.
 pub fn mutated(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     let any = |random: &mut Rng| &corpus[random.usize(..corpus.len())];
     let mut input = any(random).clone();
@@ -47,7 +47,7 @@ pub fn mutated(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     input
 }
 
-/// A stretch of the bytes, short more often than long.
+/// A range of the bytes. Short ranges are more frequent than long ones.
 fn stretch(bytes: &[u8], random: &mut Rng) -> std::ops::Range<usize> {
     let start = random.usize(..=bytes.len());
     let most = bytes.len() - start;

@@ -1,6 +1,6 @@
-//! Request heads: where they end, what they say, and what they ask for.
+//! Request heads: their end, their framing and their targets.
 
-use super::ways_to_cut;
+use super::ways_to_split;
 use cws::http::Version;
 use cws::http::framing::{BodyLength, Framing};
 use cws::http::head::{HeadLimits, HeadScanner, Scan};
@@ -12,7 +12,7 @@ const LARGE: HeadLimits =
     HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES, http09: true };
 const SMALL: HeadLimits = HeadLimits { head: 64, target: 16, http09: false };
 
-/// The outcome, and the version that was seen on the way.
+/// The outcome of the scan, and the version of the request line.
 fn scan<'b>(
     bytes: impl IntoIterator<Item = &'b [u8]>,
     limits: HeadLimits,
@@ -28,14 +28,15 @@ fn scan<'b>(
     (outcome, scanner.version())
 }
 
-/// The end of a head depends on its bytes alone, and what has an end the parser can judge.
+/// The scan does not depend on how the bytes are split, and the parser accepts or refuses each
+/// complete head.
 pub fn head(bytes: &[u8]) {
-    let ways = ways_to_cut(bytes);
+    let ways = ways_to_split(bytes);
     for limits in [LARGE, SMALL, HeadLimits { http09: false, ..LARGE }] {
         let (outcome, version) = scan([bytes], limits);
         for ends in &ways {
             let in_pieces = scan(ends.iter().map(|&end| &bytes[..end]), limits);
-            assert_eq!(in_pieces, (outcome, version), "cut at {ends:?}, {limits:?}");
+            assert_eq!(in_pieces, (outcome, version), "split at {ends:?}, {limits:?}");
         }
         match outcome {
             Scan::Partial => assert!(bytes.len() <= limits.head),
@@ -47,10 +48,10 @@ pub fn head(bytes: &[u8]) {
             Scan::Complete(end) => {
                 let whole = &bytes[..end];
                 assert!(end <= limits.head);
-                assert_eq!(scan([whole], limits).0, outcome, "whatever follows");
+                assert_eq!(scan([whole], limits).0, outcome, "without what follows");
                 let before = scan([&bytes[..end - 1]], limits).0;
-                assert_eq!(before, Scan::Partial, "its last byte makes it whole");
-                check_lines(whole, version.expect("a whole head has a version"));
+                assert_eq!(before, Scan::Partial, "the last byte completes it");
+                check_lines(whole, version.expect("a complete head has a version"));
                 let mut slots = FieldSlots::default();
                 match Request::parse(whole, &mut slots) {
                     Ok(request) => assert_eq!(Some(request.version), version),
@@ -61,13 +62,13 @@ pub fn head(bytes: &[u8]) {
     }
 }
 
-/// The bytes that a whole head may have, and where it may have an empty line: at its end alone.
+/// A complete head has no forbidden control characters, and an empty line only at its end.
 fn check_lines(head: &[u8], version: Version) {
     let lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').collect();
     let lines: Vec<&[u8]> =
         lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
     let empty = lines.iter().position(|line| line.is_empty());
-    // Behind the last line feed there is nothing, and before it the empty line.
+    // The last line feed ends the empty line, and nothing follows it.
     let expected = lines.len() - if version == Version::Http09 { 1 } else { 2 };
     assert_eq!(empty, Some(expected));
     for (number, line) in lines.iter().enumerate() {
@@ -76,7 +77,7 @@ fn check_lines(head: &[u8], version: Version) {
     }
 }
 
-/// Any bytes are a request that keeps to the rules, or a fault.
+/// Any bytes are a valid request or a fault.
 pub fn request(bytes: &[u8]) {
     let mut slots = FieldSlots::default();
     let request = match Request::parse(bytes, &mut slots) {
@@ -89,22 +90,28 @@ pub fn request(bytes: &[u8]) {
     assert!(hosts.len() == 1 || (hosts.is_empty() && request.version != Version::Http11));
     assert!(hosts.iter().all(|host| is_authority(host)));
     let mut scanner = HeadScanner::default();
-    let is_head = scanner.scan(bytes, LARGE) == Scan::Complete(bytes.len());
-    // Who reads and who parses must see the same message.
+    let scan = scanner.scan(bytes, LARGE);
+    let is_head = scan == Scan::Complete(bytes.len());
+    if let Scan::Complete(end) = scan
+        && request.version != Version::Http09
+    {
+        assert_eq!(end, bytes.len(), "the scanner and the parser find the same end");
+    }
+    // The acceptor and the worker must see the same message.
     if is_head
         && request.version != Version::Http09
         && let Ok(framing) = scanner.framing()
     {
         assert_eq!(framing, framing_of(&request));
     }
-    // It takes no target but in UTF-8; a name here may have any bytes.
+    // httparse refuses a target that is not UTF-8; this server accepts it.
     let is_text = std::str::from_utf8(request.target.raw).is_ok();
     if is_head && is_text && request.version != Version::Http09 {
-        check_against_httparse(bytes, &request);
+        check_against_httparse(bytes, bytes.len(), &request);
     }
 }
 
-/// The elements of all fields of that name, in lower case, by the letter of RFC 9110 (5.6.1).
+/// The elements of all fields with this name, in lower case (RFC 9110, section 5.6.1).
 fn list(request: &Request<'_>, name: &str) -> Vec<Vec<u8>> {
     let lines: Vec<&[u8]> = request.fields_named(name).collect();
     let elements = lines.join(&b',').to_ascii_lowercase();
@@ -112,14 +119,14 @@ fn list(request: &Request<'_>, name: &str) -> Vec<Vec<u8>> {
     elements.filter(|element| !element.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
-/// What the fields say of the message, the slow way; it panics where they leave a doubt.
-fn framing_of(request: &Request<'_>) -> Framing {
+/// A slow reference for the framing. It panics if the fields are ambiguous.
+pub(super) fn framing_of(request: &Request<'_>) -> Framing {
     let codings = request.fields_named("Transfer-Encoding").count();
     let lengths: Vec<&[u8]> = request.fields_named("Content-Length").collect();
     let number = |digits: &[u8]| String::from_utf8_lossy(digits).parse::<u64>().expect("digits");
     let is_1_1 = request.version == Version::Http11;
     let body = if codings > 0 {
-        assert!(codings == 1 && is_1_1 && lengths.is_empty(), "framing in doubt");
+        assert!(codings == 1 && is_1_1 && lengths.is_empty(), "ambiguous framing");
         assert_eq!(list(request, "Transfer-Encoding"), [b"chunked"]);
         BodyLength::Chunked
     } else {
@@ -132,14 +139,14 @@ fn framing_of(request: &Request<'_>) -> Framing {
     Framing { body, expects_continue: is_1_1 && !expectations.is_empty() }
 }
 
-/// Who parses the same bytes by other means must see the same request: that is what makes
-/// smuggling impossible.
-fn check_against_httparse(bytes: &[u8], request: &Request<'_>) {
+/// Another parser must find the same request with a head of `length` bytes at the start of these
+/// bytes. A request that two parsers see differently can smuggle another one.
+pub(super) fn check_against_httparse(bytes: &[u8], length: usize, request: &Request<'_>) {
     let mut fields = [httparse::EMPTY_HEADER; config::HEADER_FIELDS];
     let mut other = httparse::Request::new(&mut fields);
     match other.parse(bytes) {
-        Ok(status) => assert!(status.is_complete()),
-        // It knows no minor version but these two.
+        Ok(status) => assert_eq!(status, httparse::Status::Complete(length)),
+        // httparse supports only the minor versions 0 and 1.
         Err(httparse::Error::Version) => {
             let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
             assert!(!line.ends_with(b"HTTP/1.0\r") && !line.ends_with(b"HTTP/1.1\r"));
@@ -156,12 +163,12 @@ fn check_against_httparse(bytes: &[u8], request: &Request<'_>) {
     }
 }
 
-/// No target leads out of the root, whatever it is made of.
+/// No target leads out of the root.
 pub fn target(bytes: &[u8]) {
     assert_eq!(is_authority(bytes), authority(bytes).is_some(), "authority");
     let decoded = DecodedPath::decode(bytes).ok();
     let segments = decoded.as_ref().map(|path| path.segments().map(<[u8]>::to_vec).collect());
-    assert_eq!(segments, segments_of(bytes), "by the letter");
+    assert_eq!(segments, segments_of(bytes), "reference");
     for method in [Method::Get, Method::Options, Method::Connect] {
         let name = format!("{method:?}").to_ascii_uppercase();
         for version in [Version::Http09, Version::Http10, Version::Http11] {
@@ -202,18 +209,18 @@ fn check_target(bytes: &[u8], target: &Target<'_>, method: Method, version: Vers
 fn check_path(path: &DecodedPath) {
     let joined = path.as_bytes();
     for segment in path.segments() {
-        assert!(!matches!(segment, b"" | b"." | b".."), "a segment that leads elsewhere");
+        assert!(!matches!(segment, b"" | b"." | b".."), "a dot segment");
         assert!(!segment.contains(&b'/') && !segment.contains(&0));
     }
     assert_eq!(path.segments().collect::<Vec<_>>().join(&b'/'), joined);
-    // What was decoded once is decoded: encoded again, it leads to the same place.
+    // The path is decoded exactly once: encoding it again gives the same path.
     let encode = |segment: &[u8]| segment.iter().map(|byte| format!("%{byte:02x}")).collect();
     let encoded: Vec<String> = path.segments().map(encode).collect();
     let again = DecodedPath::decode(encoded.join("/").as_bytes()).expect("well encoded");
     assert_eq!(again.as_bytes(), joined);
 }
 
-/// The segments that a path leads through, by the letter of RFC 3986, section 5.2.4.
+/// A reference for the segments of a path (RFC 3986, section 5.2.4).
 fn segments_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut stack = Vec::new();
     for segment in path.split(|&byte| byte == b'/') {
@@ -312,7 +319,7 @@ fn is_ipv6(bytes: &[u8]) -> bool {
 
 fn is_ipv4(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
-    // A number is written in one way alone: `01` and `+1` are no octets.
+    // An octet has no sign and no leading zeros.
     let is_octet = |part: &&str| part.parse::<u8>().is_ok_and(|octet| octet.to_string() == *part);
     parts.len() == 4 && parts.iter().all(is_octet)
 }

@@ -1,6 +1,7 @@
-//! What comes in pieces: bodies, responses, and requests behind one another.
+//! Bytes that arrive in pieces: bodies, responses and pipelined requests.
 
-use super::{choices, pieces, ways_to_cut};
+use super::heads::{check_against_httparse, framing_of};
+use super::{choices, pieces, ways_to_split};
 use cws::client::{Fault as ClientFault, ResponseFraming};
 use cws::config;
 use cws::http::body::BodyDecoder;
@@ -8,8 +9,9 @@ use cws::http::fault::Fault;
 use cws::http::framing::{BodyLength, Framing};
 use cws::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use cws::http::request::{FieldSlots, Request};
+use cws::http::{Version, is_token_byte};
 
-/// The bytes that belong to the body, and whether it has ended.
+/// The number of bytes that belong to the body, and whether it is complete.
 fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool), Fault> {
     let mut decoder = BodyDecoder::new(length, limit)?;
     let mut taken = 0;
@@ -21,9 +23,28 @@ fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool
     Ok((taken, decoder.is_done()))
 }
 
-/// A body ends where its framing says, in any split, and never costs more than the limit.
+/// The same numbers and the data, decoded in place.
+fn decode(
+    length: BodyLength,
+    limit: u64,
+    pieces: &[&[u8]],
+) -> Result<(usize, bool, Vec<u8>), Fault> {
+    let mut decoder = BodyDecoder::new(length, limit)?;
+    let (mut taken, mut data) = (0, Vec::new());
+    for piece in pieces {
+        let mut piece = piece.to_vec();
+        let decoded = decoder.decode(&mut piece)?;
+        assert!(decoded.data <= decoded.taken && decoded.taken <= piece.len());
+        taken += decoded.taken;
+        data.extend_from_slice(&piece[..decoded.data]);
+        assert!(data.len() as u64 <= limit);
+    }
+    Ok((taken, decoder.is_done(), data))
+}
+
+/// A body ends where its framing says, however it is split, and stays within its limit.
 pub fn body(bytes: &[u8]) {
-    let ways: Vec<_> = ways_to_cut(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
+    let ways: Vec<_> = ways_to_split(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
     let length = bytes.len() as u64;
     let known = [0, length / 2, length, length + 1].map(BodyLength::Known);
     for length in known.into_iter().chain([BodyLength::Chunked]) {
@@ -33,9 +54,12 @@ pub fn body(bytes: &[u8]) {
             let whole = skip(length, limit, &[bytes]);
             for pieces in &ways {
                 assert_eq!(skip(length, limit, pieces), whole, "{length:?}, {limit}: {pieces:?}");
+                let decoded = decode(length, limit, pieces);
+                assert_eq!(decoded, decode(length, limit, &[bytes]), "{pieces:?}");
+                assert_eq!(decoded.map(|(taken, is_done, _)| (taken, is_done)), whole);
             }
             if let Ok((taken, _)) = whole {
-                // As much framing as data, and a trailer section.
+                // The framing has the same limit as the data, plus a trailer section.
                 let most = 2 * limit + config::TRAILER_BYTES as u64;
                 assert!(taken as u64 <= most, "{taken} bytes taken, {limit} of data allowed");
             }
@@ -46,12 +70,13 @@ pub fn body(bytes: &[u8]) {
             Ok((taken, true)) => Some(taken),
             Ok((_, false)) | Err(_) => None,
         };
-        assert_eq!(end, end_of_chunks(bytes), "by the letter");
+        assert_eq!(end, end_of_chunks(bytes), "reference");
     }
     round_trip(bytes);
 }
 
-/// The end of a whole chunked body by the letter of RFC 9112, section 7.1; none of any other.
+/// A reference for the end of a chunked body (RFC 9112, section 7.1); none if it is not complete or
+/// malformed.
 fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     let line = |at: &mut usize| {
@@ -71,8 +96,16 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
         let size = usize::from_str_radix(text, 16).ok().filter(|_| text.len() <= 16)?;
         assert!(extension || !text.ends_with(' '));
         if size == 0 {
-            while !line(&mut at)?.is_empty() {}
-            return Some(at);
+            loop {
+                let field = line(&mut at)?;
+                if field.is_empty() {
+                    return Some(at);
+                }
+                let name = &field[..field.iter().position(|&byte| byte == b':')?];
+                if name.is_empty() || !name.iter().all(|&byte| is_token_byte(byte)) {
+                    return None;
+                }
+            }
         }
         at = at.checked_add(size)?;
         if bytes.get(at..at.checked_add(2)?)? != b"\r\n" {
@@ -82,8 +115,8 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The bytes put into chunks are read to the end of the last one, and no further; and they are the
-/// bytes that come out.
+/// Data that is encoded in chunks is decoded to the same data, and the decoder stops at the end of
+/// the body.
 fn round_trip(data: &[u8]) {
     let mut random = choices(data);
     let mut chunked = Vec::new();
@@ -108,14 +141,14 @@ fn round_trip(data: &[u8]) {
         let mut decoded = Vec::new();
         let mut pieces = [first.to_vec(), second.to_vec()];
         for piece in &mut pieces {
-            let step = decoder.decode(piece).expect("as much data as allowed");
+            let step = decoder.decode(piece).expect("data within the limit");
             decoded.extend_from_slice(&piece[..step.data]);
         }
         assert!(decoder.is_done() && decoded == data);
     }
 }
 
-/// How a response was followed: bytes taken, its end, its last head, and whether it persists.
+/// The bytes taken, the end of the response, its last head, and whether the connection persists.
 type Followed = (usize, Result<Option<u16>, ClientFault>, Vec<u8>, bool);
 
 fn follow(framing: &mut ResponseFraming, pieces: &[&[u8]]) -> Followed {
@@ -125,20 +158,20 @@ fn follow(framing: &mut ResponseFraming, pieces: &[&[u8]]) -> Followed {
         taken += count;
         match framing.verdict() {
             Some(verdict) => assert_eq!(verdict.map(Some), framing.finish()),
-            None => assert_eq!(count, piece.len(), "what is not over takes all"),
+            None => assert_eq!(count, piece.len(), "an incomplete response takes all bytes"),
         }
     }
     (taken, framing.finish(), framing.head().to_vec(), framing.is_persistent())
 }
 
-/// A response ends in the same place however it comes, and nothing behind it belongs to it.
+/// A response ends in the same place however it is split, and what follows does not belong to it.
 pub fn client(bytes: &[u8]) {
     let kinds = [
         || ResponseFraming::new(false),
         || ResponseFraming::new(true),
         ResponseFraming::http11 as fn() -> ResponseFraming,
     ];
-    let ways: Vec<_> = ways_to_cut(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
+    let ways: Vec<_> = ways_to_split(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
     for new in kinds {
         let mut framing = new();
         let whole = follow(&mut framing, &[bytes]);
@@ -150,25 +183,25 @@ pub fn client(bytes: &[u8]) {
         assert!(*taken == bytes.len() || is_over);
         assert_eq!(follow(&mut new(), &[&bytes[..*taken]]).0, *taken);
         let is_final = matches!(end, Ok(Some(status)) if !(100..200).contains(status));
-        assert!(!persistent || is_final, "only what is whole persists");
+        assert!(!persistent || is_final, "only a complete response persists");
         assert!(head.len() <= cws::client::MAX_HEAD);
         if is_over {
             assert_eq!(framing.feed(b"HTTP/1.1 200 OK\r\n\r\n"), 0);
-            assert_eq!(framing.finish(), *end, "nothing behind it changes it");
+            assert_eq!(framing.finish(), *end, "what follows does not change it");
         }
         framing.restart();
-        assert_eq!(follow(&mut framing, &[bytes]), whole, "it starts again as new");
+        assert_eq!(follow(&mut framing, &[bytes]), whole, "a restart resets it");
     }
 }
 
-/// What a server makes of a connection's bytes.
+/// What a server finds in the bytes of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     Request { head: Vec<u8>, framing: Framing, body: usize },
     Refused(Fault),
 }
 
-/// A connection without a socket: it takes requests apart in the order that they come.
+/// The server's side of a connection without a socket.
 #[derive(Default)]
 struct Dialogue {
     input: Vec<u8>,
@@ -206,7 +239,7 @@ impl Dialogue {
         false
     }
 
-    /// One step on what has come; false where more must come first.
+    /// Takes one step with the bytes received; false if it needs more of them.
     fn step(&mut self) -> Result<bool, Fault> {
         let (head, target) = (config::HEAD_BYTES, config::TARGET_BYTES);
         let limits = HeadLimits { head, target, http09: false };
@@ -247,21 +280,49 @@ impl Dialogue {
         Ok(true)
     }
 
-    /// The bytes that wait for more, unless it is over.
+    /// The bytes of an incomplete request, unless the connection has ended.
     fn rest(&self) -> Option<&[u8]> {
         (!matches!(self.next, Next::Over)).then_some(&self.input)
     }
 }
 
-/// A connection's bytes are the same requests however they are cut, whether a client sends one
-/// after another or all at once.
+/// The bytes of a connection are the same requests however they are split, and a second parser
+/// finds the same ones.
 pub fn dialogue(bytes: &[u8]) {
     let whole = Dialogue::of(&[bytes]);
-    for ends in ways_to_cut(bytes) {
+    for ends in ways_to_split(bytes) {
         let in_pieces = Dialogue::of(&pieces(bytes, &ends));
-        assert_eq!(in_pieces.seen, whole.seen, "cut at {ends:?}");
-        assert_eq!(in_pieces.rest(), whole.rest(), "cut at {ends:?}");
+        assert_eq!(in_pieces.seen, whole.seen, "split at {ends:?}");
+        assert_eq!(in_pieces.rest(), whole.rest(), "split at {ends:?}");
     }
+    check_places(bytes, &whole.seen);
     let refused = whole.seen.iter().filter(|seen| matches!(seen, Seen::Refused(_))).count();
-    assert!(refused <= 1 && (refused == 0 || whole.rest().is_none()), "a refusal is the last");
+    assert!(
+        refused <= 1 && (refused == 0 || whole.rest().is_none()),
+        "a refusal ends the connection"
+    );
+}
+
+/// Other parsers find the same heads and bodies in the same places: nothing in one request can be
+/// taken for the start of another.
+fn check_places(bytes: &[u8], seen: &[Seen]) {
+    let mut at = 0;
+    for seen in seen {
+        let Seen::Request { head, framing, body } = seen else { return };
+        at += empty_lines(&bytes[at..]);
+        let rest = &bytes[at..];
+        let mut slots = FieldSlots::default();
+        let request = Request::parse(head, &mut slots).expect("a request that was accepted");
+        assert_ne!(request.version, Version::Http09);
+        assert_eq!(framing_of(&request), *framing);
+        if std::str::from_utf8(request.target.raw).is_ok() {
+            check_against_httparse(rest, head.len(), &request);
+        }
+        let length = match framing.body {
+            BodyLength::Known(length) => usize::try_from(length).ok(),
+            BodyLength::Chunked => end_of_chunks(&rest[head.len()..]),
+        };
+        assert_eq!(length, Some(*body));
+        at += head.len() + body;
+    }
 }
