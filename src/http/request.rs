@@ -299,6 +299,8 @@ fn parse_version(bytes: &[u8]) -> Result<Version, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::framing::BodyLength;
+    use super::super::head::{HeadLimits, HeadScanner, Scan};
     use super::*;
     use proptest::prelude::*;
 
@@ -452,7 +454,81 @@ mod tests {
         ]
     }
 
+    /// A field line that frames a message, or that a lenient recipient takes for one that does.
+    fn framing_line() -> impl Strategy<Value = String> {
+        let start = prop::sample::select(vec!["", "", "", "", " ", "\t", "\r", "X-"]);
+        let name = prop::sample::select(vec![
+            "Content-Length",
+            "CONTENT-LENGTH",
+            "Transfer-Encoding",
+            "transfer-encoding",
+            "Transfer_Encoding",
+            "Expect",
+            "A",
+        ]);
+        let colon =
+            prop::sample::select(vec![": ", ": ", ": ", ":", ":\t", " :", ":\r\n ", "=", ""]);
+        let value = prop::sample::select(vec![
+            "5",
+            "5",
+            "05",
+            "6",
+            "5, 5",
+            "+5",
+            "",
+            "chunked",
+            "chunked",
+            "Chunked,",
+            "gzip, chunked",
+            "chunked\x0b",
+            "\u{e9}",
+            "100-continue",
+        ]);
+        let end = prop::sample::select(vec![
+            "\r\n", "\r\n", "\r\n", "\n", " \r\n", "\r", "\r\r\n", "\0\r\n",
+        ]);
+        (start, name, colon, value, end).prop_map(|parts| {
+            let (start, name, colon, value, end) = parts;
+            [start, name, colon, value, end].concat()
+        })
+    }
+
     proptest! {
+        /// The acceptor delimits a message by what the scanner finds, and a worker serves what the
+        /// parser finds. A difference between the two is a means of request smuggling.
+        #[test]
+        fn scanner_and_parser_find_the_same_framing_fields(
+            version in prop::sample::select(vec!["HTTP/1.1", "HTTP/1.0", "HTTP/1.7"]),
+            lines in prop::collection::vec(framing_line(), 0..4),
+        ) {
+            let head = format!("POST / {version}\r\nHost: a\r\n{}\r\n", lines.concat());
+            let limits = HeadLimits { head: 1 << 16, target: 100, http09: true };
+            let mut scanner = HeadScanner::default();
+            let end = match scanner.scan(head.as_bytes(), limits) {
+                Scan::Complete(end) => end,
+                Scan::Partial | Scan::Refused(_) => return Ok(()),
+            };
+            let mut slots = FieldSlots::default();
+            let request = Request::parse(&head.as_bytes()[..end], &mut slots);
+            let (Ok(framing), Ok(request)) = (scanner.framing(), request) else { return Ok(()) };
+            let lengths: Vec<&[u8]> = request.fields_named("Content-Length").collect();
+            let codings: Vec<&[u8]> = request.fields_named("Transfer-Encoding").collect();
+            match framing.body {
+                BodyLength::Chunked => {
+                    prop_assert!(lengths.is_empty() && codings.len() == 1);
+                    prop_assert!(request.version == Version::Http11);
+                }
+                BodyLength::Known(length) => {
+                    prop_assert!(codings.is_empty());
+                    prop_assert_eq!(length == 0, lengths.is_empty());
+                    let is_it = |value: &&[u8]| matches!(
+                        (length, *value), (5, b"5" | b"05") | (6, b"6")
+                    );
+                    prop_assert!(lengths.iter().all(is_it));
+                }
+            }
+        }
+
         #[test]
         fn any_bytes_are_a_request_or_a_fault(pieces in prop::collection::vec(piece(), 0..12)) {
             let head = pieces.concat();
