@@ -1,6 +1,6 @@
 //! Basic authentication (RFC 7617) in front of another handler.
 
-use crate::handler::{Handler, Response};
+use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lane::{Lane, Taken, Turn, Wait};
@@ -235,14 +235,14 @@ impl<H: Handler> Handler for BasicAuth<H> {
         self.inner.state(worker)
     }
 
-    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Response {
+    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
         // OPTIONS tells nothing of any file, and browsers ask it without credentials.
         if self.verifier.users.is_empty() || request.method == Method::Options {
             return self.inner.handle(request, state);
         }
         let response = match self.check(request) {
             Verdict::Known => return self.inner.handle(request, state),
-            Verdict::Pending(wait) => return Response::deferred(wait),
+            Verdict::Pending(wait) => return Ok(Response::deferred(wait)),
             Verdict::Unknown => {
                 Response::error(Status::UNAUTHORIZED, "A name and a password are needed.")
                     .with_known_field(
@@ -254,7 +254,7 @@ impl<H: Handler> Handler for BasicAuth<H> {
                 Response::busy("Other passwords are being checked. Try again shortly.")
             }
         };
-        response.with_prepared(&self.inner.common_fields())
+        Ok(response.with_prepared(&self.inner.common_fields()))
     }
 
     fn give_way(&self) {

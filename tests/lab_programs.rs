@@ -343,6 +343,15 @@ fn workers_wait_less_together_and_have_a_bound() {
 }
 
 #[test]
+fn a_pool_before_a_database_has_the_knee_of_the_database() {
+    let said = run("database", &["--quick"], true);
+    for part in ["Carried against workers", "Service time against workers", "one writer at a time"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
 fn wrong_options_get_one_clear_line() {
     refuses("saturation", &["--workers", "0"], 2, "at least 1");
     refuses("saturation", &["--delay", "0s"], 2, "above zero");
@@ -383,4 +392,8 @@ fn wrong_options_of_the_programs_about_load_do_as_well() {
     refuses("slow_clients", &["--large", "/10m"], 2, "--url");
     refuses("workers", &["--utilisation", "1"], 2, "between 0.1 and 0.95");
     refuses("workers", &["--delay", "0s"], 2, "above zero");
+    refuses("database", &["8080"], 2, "--serve");
+    refuses("database", &["--archive", "a.db"], 2, "--serve");
+    refuses("database", &["--serve", "/no/such", "0"], 1, "cannot load /no/such");
+    refuses("database", &["--serve", ".", "--quick"], 2, "cannot be used with");
 }

@@ -202,9 +202,9 @@ impl Handler for Gate {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, _: &Request<'_>, _: &mut ()) -> Response {
+    fn handle(&self, _: &Request<'_>, _: &mut ()) -> Result<Response, cws::Error> {
         let _ = self.0.recv();
-        Response::ok("text/plain", "released")
+        Ok(Response::ok("text/plain", "released"))
     }
 }
 

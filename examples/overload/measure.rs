@@ -62,7 +62,7 @@ impl<H: Handler> Handler for Watched<H> {
         self.inner.state(worker)
     }
 
-    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Response {
+    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, cws::Error> {
         let start = Instant::now();
         let response = self.inner.handle(request, state);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

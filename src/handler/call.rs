@@ -1,6 +1,6 @@
 //! Calls the handler on a worker, with the worker's own state, and catches panics.
 
-use super::{Handler, Response};
+use super::{Handler, IntoResponse, Response};
 use crate::http::request::Request;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +29,7 @@ impl<H: Handler> WorkerHandler<H> {
         let Self { handler, worker, state } = self;
         let answer = || {
             let state = state.get_or_insert_with(|| handler.state(*worker));
-            handler.handle(request, state)
+            handler.handle(request, state).into_response()
         };
         catch_unwind(AssertUnwindSafe(answer)).map_err(|panic| {
             // A panic may leave the state inconsistent, so it is dropped. The drop may panic, too.

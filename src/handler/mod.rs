@@ -8,6 +8,7 @@ mod delay;
 mod call;
 
 pub use accepts::Accepts;
+pub(crate) use accepts::Piece;
 pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;
@@ -35,8 +36,9 @@ pub trait Handler: Send + Sync + 'static {
     /// next request tries again.
     fn state(&self, worker: usize) -> Self::State;
 
-    /// The response to a request. The server does not send the content of a response to HEAD.
-    fn handle(&self, request: &Request<'_>, state: &mut Self::State) -> Response;
+    /// The response to a request, or an error that is converted to one. The server does not send the
+    /// content of a response to HEAD.
+    fn handle(&self, request: &Request<'_>, state: &mut Self::State) -> Result<Response, Error>;
 
     /// What the handler accepts besides requests without a body. The server calls this once, at its
     /// start.
@@ -67,8 +69,8 @@ where
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        self(request).into_response()
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(self(request).into_response())
     }
 }
 
@@ -122,7 +124,7 @@ where
         (self.make)(worker)
     }
 
-    fn handle(&self, request: &Request<'_>, state: &mut S) -> Response {
-        (self.handle)(request, state).into_response()
+    fn handle(&self, request: &Request<'_>, state: &mut S) -> Result<Response, Error> {
+        Ok((self.handle)(request, state).into_response())
     }
 }

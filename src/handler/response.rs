@@ -176,6 +176,7 @@ impl Response {
     }
 
     /// Leaves out the length of the content: for HEAD, if the length is expensive to compute.
+    #[cfg(feature = "files")]
     pub(crate) fn without_length(self) -> Self {
         Self { is_of_unknown_length: true, ..self }
     }
@@ -202,6 +203,7 @@ impl Response {
     }
 
     /// The added header fields, serialised.
+    #[cfg(feature = "files")]
     pub(crate) fn fields(&self) -> &[u8] {
         &self.fields
     }

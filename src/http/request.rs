@@ -41,7 +41,8 @@ pub enum Method {
 }
 
 impl Method {
-    fn parse(bytes: &[u8]) -> Self {
+    /// The method of this name, whose case matters.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         match bytes {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
@@ -96,6 +97,8 @@ pub struct Request<'b> {
     fields: &'b [Header<'b>],
     body: &'b [u8],
     arrival: Arrival,
+    /// What the parameters of a route's pattern stand for, by their names.
+    params: &'b [(&'b str, &'b str)],
 }
 
 impl<'b> Request<'b> {
@@ -119,14 +122,42 @@ impl<'b> Request<'b> {
         // Behind CONNECT, a client may send the bytes of a tunnel, which must not be taken for
         // requests (RFC 9110, section 9.3.6).
         let persistent = is_persistent(version, fields)? && method != Method::Connect;
-        let (body, arrival) = (&b""[..], Arrival::NONE);
-        Ok(Self { method, target, version, persistent, method_name, fields, body, arrival })
+        let (body, arrival, params) = (&b""[..], Arrival::NONE, &[]);
+        Ok(Self { method, target, version, persistent, method_name, fields, body, arrival, params })
     }
 
     /// Adds the body and the arrival.
     #[must_use]
     pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
         Self { body, arrival, ..self }
+    }
+
+    /// The request for a handler that is mounted under the first `segments` segments of the path, by
+    /// a pattern with these parameters.
+    pub(crate) fn routed<'a>(
+        &'a self,
+        segments: usize,
+        params: &'a [(&'a str, &'a str)],
+    ) -> Request<'a> {
+        let target = Target { path: self.target.path.beneath(segments), ..self.target };
+        Request { target, params, ..*self }
+    }
+
+    /// The request without its body.
+    pub(crate) fn without_body(self) -> Self {
+        Self { body: b"", ..self }
+    }
+
+    /// The decoded value of the parameter `name` of the route's pattern: for `/items/{id}` and the
+    /// path `/items/7`, `id` is `7`. A value is never empty. Returns none if the pattern has no such
+    /// parameter.
+    pub fn param(&self, name: &str) -> Option<&'b str> {
+        self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    /// All parameters of the route's pattern, from left to right.
+    pub fn params(&self) -> &'b [(&'b str, &'b str)] {
+        self.params
     }
 
     /// The method as the client sent it: a case-sensitive token (RFC 9110, section 9.1).

@@ -10,40 +10,19 @@ use crate::config;
 use crate::files::cache::{CacheLimits, Entry, Files, Lookup};
 use crate::files::media_type::extension;
 use crate::files::root::{Found, NotServed, Root};
-use crate::handler::{Body, Handler, Response};
+use crate::handler::{Body, Error, Handler, Response};
 use crate::http::coding::Coding;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Target};
 use crate::memory::Memory;
+use crate::routes::redirect_to_slash;
 use bytes::Bytes;
 use listing::Listings;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use representation::whole_body;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What need not be escaped in a path segment (RFC 3986, section 3.3), quotes and colons aside.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
-
-/// A query passes as it is, but for bytes that cannot stand in a field.
-const QUERY: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
 /// What files answer to.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
@@ -84,7 +63,7 @@ impl StaticFiles {
     /// within the default [`CacheLimits`].
     pub fn new(root: &Path) -> io::Result<Self> {
         let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
-        let listings = Listings::new(Memory::new(config::LISTING_BYTES), num_cpus::get());
+        let listings = Listings::new(Memory::new(config::LISTING_BYTES), config::processors());
         let site = Site::default();
         let (common, of_listings) = (site.common_fields(), site.listing_fields(&listing::GUARDS));
         let not_found = Prepared::not_found(&common);
@@ -274,8 +253,8 @@ impl Handler for StaticFiles {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        self.answer(request)
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(self.answer(request))
     }
 
     fn give_way(&self) {
@@ -290,21 +269,4 @@ impl Handler for StaticFiles {
     fn common_fields(&self) -> Bytes {
         self.common.clone()
     }
-}
-
-/// A directory is named with a slash, so that relative links in it lead to the right place.
-fn redirect_to_slash(target: &Target<'_>) -> Response {
-    // Relative, so that it holds behind a proxy that serves this under another path; made from the
-    // decoded name, so that it cannot lead to another host.
-    let mut location = String::from("./");
-    if let Some(name) = target.path.segments().last() {
-        location.extend(percent_encode(name, SEGMENT));
-        location.push('/');
-    }
-    if let Some(query) = target.query {
-        location.push('?');
-        location.extend(percent_encode(query, QUERY));
-    }
-    Response::error(Status::MOVED_PERMANENTLY, "This is a directory; its name ends in a slash.")
-        .with_known_field("Location", &location)
 }

@@ -6,7 +6,7 @@ use crate::config;
 use crate::files::entries::Entry;
 use crate::html;
 use crate::http::target::DecodedPath;
-use crate::static_files::SEGMENT;
+use crate::http::target::SEGMENT;
 use bytes::Bytes;
 use percent_encoding::percent_encode;
 use serde_json::json;
