@@ -8,7 +8,7 @@ use crate::http::target::DecodedPath;
 /// much of the body to keep. A handler therefore declares this once, as data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepts {
-    /// The most specific first: the first one that fits decides.
+    /// In the order of the patterns, the most specific first. The first rule that matches applies.
     bodies: Vec<BodyRule>,
     unknown_methods: bool,
 }
@@ -20,7 +20,7 @@ struct BodyRule {
     most: u64,
 }
 
-/// A piece of the pattern of paths; in the order in which they are tried.
+/// A piece of a path pattern. The order of the variants is the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Piece {
     /// The path ends here.
@@ -58,8 +58,7 @@ impl Accepts {
     }
 
     /// Accepts bodies of up to `most` bytes for the path `under` and everything below it; `/` means
-    /// every path. The rule with the longest matching path applies. A longer body is refused with
-    /// 413.
+    /// every path. The rule with the most specific path applies. A longer body is refused with 413.
     ///
     /// The server keeps a body in memory (`Config::memory`) until its request is served. If no rule
     /// matches, or `most` is 0, it reads the body and drops it, up to `Config::body_bytes`.
@@ -70,8 +69,8 @@ impl Accepts {
         self.with_pattern(pattern, most)
     }
 
-    /// Takes bodies of up to `most` bytes where a pattern fits; of the same pattern, the largest
-    /// limit counts.
+    /// Accepts bodies of up to `most` bytes for the paths that match the pattern. If a rule for the
+    /// same pattern exists, the larger limit applies.
     #[must_use]
     pub(crate) fn with_pattern(mut self, pattern: Vec<Piece>, most: u64) -> Self {
         match self.bodies.binary_search_by(|rule| rule.pattern.cmp(&pattern)) {
@@ -87,14 +86,14 @@ impl Accepts {
         Self { unknown_methods: true, ..self }
     }
 
-    /// Adds everything that `other` accepts, below the path `under`. The rules of `other` alone apply
-    /// to the bodies there.
+    /// Adds everything that `other` accepts, below the path `under`. Only the rules of `other`
+    /// apply to bodies there.
     #[must_use]
     pub fn with(self, under: &str, other: &Self) -> Self {
         self.with_mounted(&literals(under).collect::<Vec<_>>(), other)
     }
 
-    /// The same, beneath the paths that begin with these pieces.
+    /// Does the same as [`with`](Self::with), below the paths that start with these pieces.
     #[must_use]
     pub(crate) fn with_mounted(mut self, under: &[Piece], other: &Self) -> Self {
         let beneath = |pattern: &[Piece]| [under, pattern].concat();
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_with_the_longest_matching_path_applies() {
+    fn the_longest_matching_path_applies() {
         let accepts = Accepts::nothing()
             .with_bodies("/", 1)
             .with_bodies("/a/b", 3)
@@ -165,9 +164,9 @@ mod tests {
         );
     }
 
-    /// Segment by segment, a literal is tried before any segment, and that before the rest.
+    /// For each segment, a literal is tried first, then any segment, then the rest.
     #[test]
-    fn the_most_specific_pattern_decides() {
+    fn the_most_specific_pattern_applies() {
         let literal = |text: &str| Piece::Literal(text.into());
         let accepts = Accepts::nothing()
             .with_pattern(vec![literal("items"), Piece::End], 1)
@@ -194,9 +193,9 @@ mod tests {
         }
     }
 
-    /// A handler that takes no bodies takes none for what others take around it.
+    /// A mounted handler without bodies gets none, even if the rules around it accept them.
     #[test]
-    fn of_bodies_beneath_a_path_its_handler_alone_decides() {
+    fn only_the_rules_of_a_mounted_handler_apply_below_its_path() {
         let outer = Accepts::nothing().with_bodies("/", 9).with("/a", &Accepts::nothing());
         assert_eq!(["/", "/b", "/a", "/a/b"].map(|path| limit(&outer, path)), [9, 9, 0, 0]);
     }

@@ -171,6 +171,6 @@ mod tests {
         assert_eq!(short, Err(io::ErrorKind::UnexpectedEof));
         let found = all(Stream::chunked(pieces().into_iter())).expect("no length to fall short of");
         assert_eq!(found, b"abcdef");
-        assert!(all(Stream::chunked(std::iter::from_fn(|| panic!("as it is meant to")))).is_err());
+        assert!(all(Stream::chunked(std::iter::from_fn(|| panic!("on purpose")))).is_err());
     }
 }

@@ -36,8 +36,8 @@ pub trait Handler: Send + Sync + 'static {
     /// next request tries again.
     fn state(&self, worker: usize) -> Self::State;
 
-    /// The response to a request, or an error that is converted to one. The server does not send the
-    /// content of a response to HEAD.
+    /// The response to a request, or an error that is converted to one. The server does not send
+    /// the content of a response to HEAD.
     fn handle(&self, request: &Request<'_>, state: &mut Self::State) -> Result<Response, Error>;
 
     /// What the handler accepts besides requests without a body. The server calls this once, at its

@@ -132,8 +132,8 @@ impl<'b> Request<'b> {
         Self { body, arrival, ..self }
     }
 
-    /// The request for a handler that is mounted under the first `segments` segments of the path, by
-    /// a pattern with these parameters.
+    /// The request for a handler that is mounted under the first `segments` segments of the path,
+    /// by a pattern with these parameters.
     pub(crate) fn routed<'a>(
         &'a self,
         segments: usize,
@@ -149,8 +149,8 @@ impl<'b> Request<'b> {
     }
 
     /// The decoded value of the parameter `name` of the route's pattern: for `/items/{id}` and the
-    /// path `/items/7`, `id` is `7`. A value is never empty. Returns none if the pattern has no such
-    /// parameter.
+    /// path `/items/7`, `id` is `7`. A value is never empty. Returns none if the pattern has no
+    /// such parameter.
     pub fn param(&self, name: &str) -> Option<&'b str> {
         self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }

@@ -34,8 +34,8 @@ pub const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUM
 pub struct DecodedPath {
     /// The segments joined by `/`, without one at either end.
     joined: Vec<u8>,
-    /// Where the segments begin that the handler sees: those before are the prefix that it is
-    /// mounted under.
+    /// Where the handler's part of the path starts. The segments before it are the prefix that the
+    /// handler is mounted under.
     start: usize,
     directory: bool,
 }
@@ -71,15 +71,15 @@ impl DecodedPath {
         &self.joined[self.start..]
     }
 
-    /// The prefix that the handler is mounted under, without a slash at either end; empty for one
-    /// that serves all paths.
+    /// The prefix that the handler is mounted under, without a slash at either end; empty if the
+    /// handler is not mounted under a prefix.
     pub fn prefix(&self) -> &[u8] {
         let prefix = &self.joined[..self.start];
         prefix.strip_suffix(b"/").unwrap_or(prefix)
     }
 
-    /// The path as a handler sees it that is mounted under the first `segments` segments of this
-    /// one; they become part of the [`prefix`](Self::prefix).
+    /// The path for a handler that is mounted under the first `segments` segments of this one. They
+    /// become part of the [`prefix`](Self::prefix).
     pub fn beneath(&self, segments: usize) -> Self {
         let mut left = segments;
         let is_end = |&byte: &u8| {
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mounted_handler_sees_the_path_beneath_its_prefix() {
+    fn a_mounted_handler_gets_the_path_below_its_prefix() {
         let rows = [
             ("/a/b/c", 0, "", "a/b/c"),
             ("/a/b/c", 1, "a", "b/c"),
