@@ -135,7 +135,12 @@ impl Response {
 
     /// 503 that asks the client to try again in a second.
     pub(crate) fn busy(explanation: &str) -> Self {
-        Self::error(Status::SERVICE_UNAVAILABLE, explanation).with_known_field("Retry-After", "1")
+        Self::error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
+    }
+
+    /// Asks the client to try again in a second.
+    pub(crate) fn with_retry_after(self) -> Self {
+        self.with_known_field("Retry-After", "1")
     }
 
     /// Takes the wait of a response that is not ready.

@@ -134,6 +134,7 @@ impl<'b> Request<'b> {
 
     /// The request for a handler that is mounted under the first `segments` segments of the path,
     /// by a pattern with these parameters.
+    #[cfg(feature = "routes")]
     pub(crate) fn routed<'a>(
         &'a self,
         segments: usize,
@@ -144,6 +145,7 @@ impl<'b> Request<'b> {
     }
 
     /// The request without its body.
+    #[cfg(feature = "routes")]
     pub(crate) fn without_body(self) -> Self {
         Self { body: b"", ..self }
     }

@@ -207,7 +207,7 @@ fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
 fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<StaticFiles>, String> {
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
-    let files = files.with_site(args.site.site()?);
+    let files = files.with_options(args.site.site()?);
     let files = files.with_cache(site::cache(shares.cache, cws::descriptor_limit()));
     let files = files.with_memory(shares.memory.clone()).with_workers(workers);
     if let Some(page) = files.missing_error_page() {

@@ -2,7 +2,7 @@
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use cws::{CacheLimits, Site, User, config};
+use cws::{CacheLimits, SiteOptions, User, config};
 use std::ffi::OsStr;
 
 /// How the files are served.
@@ -109,8 +109,8 @@ impl SiteArgs {
     }
 
     /// The site that the options describe.
-    pub(crate) fn site(&self) -> Result<Site, String> {
-        let mut site = Site::default();
+    pub(crate) fn site(&self) -> Result<SiteOptions, String> {
+        let mut site = SiteOptions::default();
         site.hidden = self.hidden;
         site.listing = !self.no_listing;
         site.precompressed = !self.no_precompressed;
@@ -147,7 +147,7 @@ impl SiteArgs {
         }
         if let Some(value) = &self.cache_control {
             // Checked as any other field, and added to files alone.
-            Site::default()
+            SiteOptions::default()
                 .add_field("Cache-Control", value)
                 .map_err(|error| format!("cannot use --cache-control {value:?}: {error}"))?;
             site.cache_control = Some(value.clone());

@@ -1,6 +1,6 @@
 //! The redirect from a directory's name to the same with a slash behind it.
 
-use crate::handler::Response;
+use super::response::Response;
 use crate::http::status::Status;
 use crate::http::target::{SEGMENT, Target};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
