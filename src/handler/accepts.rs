@@ -59,7 +59,8 @@ impl Accepts {
     }
 
     /// Accepts bodies of up to `most` bytes for the path `under` and everything below it; `/` means
-    /// every path. The rule with the most specific path applies. A longer body is refused with 413.
+    /// every path. The rule with the most specific path applies. A longer body is refused with 413,
+    /// and so is a chunked body that consists mostly of framing.
     ///
     /// The server keeps a body in memory (`Config::memory`) until its request is served. If no rule
     /// matches, or `most` is 0, it reads the body and drops it, up to `Config::body_bytes`.
