@@ -1,27 +1,27 @@
-//! What a handler takes: which bodies, up to which size, and which methods.
+//! The requests that a handler accepts: bodies up to a size, and unregistered methods.
 
 use crate::http::target::DecodedPath;
 
-/// What a handler takes beyond requests of known methods without a body.
+/// What a handler accepts besides requests with a registered method and no body.
 ///
-/// Whoever reads a message has to know how much of it to keep before any of the handler's code
-/// runs. So a handler states it once, as data.
+/// The server reads a whole message before it calls the handler, so it must know beforehand how
+/// much of the body to keep. A handler therefore declares this once, as data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Accepts {
-    /// The most specific first: the first one that fits decides.
+    /// In the order of the patterns, the most specific first. The first rule that matches applies.
     bodies: Vec<BodyRule>,
     unknown_methods: bool,
 }
 
-/// The bodies of requests for some paths.
+/// The limit of the bodies of requests for the paths that match a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BodyRule {
     pattern: Vec<Piece>,
     most: u64,
 }
 
-/// A piece of the pattern of paths; in the order in which they are tried.
+/// A piece of a path pattern. The order of the variants is the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "routes"), allow(dead_code, reason = "routes have patterns"))]
 pub(crate) enum Piece {
@@ -54,24 +54,25 @@ impl BodyRule {
 }
 
 impl Accepts {
-    /// No bodies, and no methods but those of [`Method`](crate::http::request::Method).
+    /// No bodies, and only the methods that [`Method`](crate::http::request::Method) names.
     pub fn nothing() -> Self {
         Self::default()
     }
 
-    /// Takes bodies of up to `most` bytes for the path `under` and all beneath it; `/` is every
-    /// path. Where several rules fit, the longest path decides. A longer body is refused by 413.
+    /// Accepts bodies of up to `most` bytes for the path `under` and everything below it; `/` means
+    /// every path. The rule with the most specific path applies. A longer body is refused with 413,
+    /// and so is a chunked body that consists mostly of framing.
     ///
-    /// A body is held in memory until its request is served, within `Config::memory`. Where no
-    /// rule fits, or `most` is 0, a body is read and dropped, within `Config::body_bytes`.
+    /// The server keeps a body in memory (`Config::memory`) until its request is served. If no rule
+    /// matches, or `most` is 0, it reads the body and drops it, up to `Config::body_bytes`.
     pub fn with_bodies(mut self, under: &str, most: u64) -> Self {
         let pattern: Vec<Piece> = literals(under).chain([Piece::Rest]).collect();
         self.bodies.retain(|rule| rule.pattern != pattern);
         self.with_pattern(pattern, most)
     }
 
-    /// Takes bodies of up to `most` bytes where a pattern fits; of the same pattern, the largest
-    /// limit counts.
+    /// Accepts bodies of up to `most` bytes for the paths that match the pattern. If a rule for the
+    /// same pattern exists, the larger limit applies.
     pub(crate) fn with_pattern(mut self, pattern: Vec<Piece>, most: u64) -> Self {
         match self.bodies.binary_search_by(|rule| rule.pattern.cmp(&pattern)) {
             Ok(place) => self.bodies[place].most = self.bodies[place].most.max(most),
@@ -80,18 +81,18 @@ impl Accepts {
         self
     }
 
-    /// Takes requests of methods that are not registered too, which otherwise are refused by 501.
+    /// Accepts requests with unregistered methods, too. By default they are refused with 501.
     pub fn with_unknown_methods(self) -> Self {
         Self { unknown_methods: true, ..self }
     }
 
-    /// All that this one and `other` take, `other` being beneath the path `under`: of bodies there,
-    /// `other` alone decides.
+    /// Adds everything that `other` accepts, below the path `under`. Only the rules of `other`
+    /// apply to bodies there.
     pub fn with(self, under: &str, other: &Self) -> Self {
         self.with_mounted(&literals(under).collect::<Vec<_>>(), other)
     }
 
-    /// The same, beneath the paths that begin with these pieces.
+    /// Does the same as [`with`](Self::with), below the paths that start with these pieces.
     pub(crate) fn with_mounted(mut self, under: &[Piece], other: &Self) -> Self {
         let beneath = |pattern: &[Piece]| [under, pattern].concat();
         self = self.with_pattern(beneath(&[Piece::Rest]), 0);
@@ -102,17 +103,17 @@ impl Accepts {
         self
     }
 
-    /// True where it takes methods that are not registered.
+    /// True if unregistered methods are accepted.
     pub(crate) fn takes_unknown_methods(&self) -> bool {
         self.unknown_methods
     }
 
-    /// True where it takes some body.
+    /// True if bodies are accepted for any path.
     pub(crate) fn takes_bodies(&self) -> bool {
         self.bodies.iter().any(|rule| rule.most > 0)
     }
 
-    /// The bytes of a body that it takes for this path.
+    /// The longest body, in bytes, that is accepted for this path.
     pub(crate) fn body_limit(&self, path: &DecodedPath) -> u64 {
         self.bodies.iter().find(|rule| rule.fits(path)).map_or(0, |rule| rule.most)
     }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_path_decides() {
+    fn the_longest_matching_path_applies() {
         let accepts = Accepts::nothing()
             .with_bodies("/", 1)
             .with_bodies("/a/b", 3)
@@ -154,12 +155,16 @@ mod tests {
             assert_eq!(limit(&accepts, path), most, "{path}");
         }
         assert_eq!(limit(&Accepts::nothing(), "/"), 0);
-        assert_eq!(limit(&accepts.with_bodies("/a", 9), "/a"), 9, "the last word counts");
+        assert_eq!(
+            limit(&accepts.with_bodies("/a", 9), "/a"),
+            9,
+            "a later rule replaces an earlier one"
+        );
     }
 
-    /// Segment by segment, a literal is tried before any segment, and that before the rest.
+    /// For each segment, a literal is tried first, then any segment, then the rest.
     #[test]
-    fn the_most_specific_pattern_decides() {
+    fn the_most_specific_pattern_applies() {
         let literal = |text: &str| Piece::Literal(text.into());
         let accepts = Accepts::nothing()
             .with_pattern(vec![literal("items"), Piece::End], 1)
@@ -186,15 +191,15 @@ mod tests {
         }
     }
 
-    /// A handler that takes no bodies takes none for what others take around it.
+    /// A mounted handler without bodies gets none, even if the rules around it accept them.
     #[test]
-    fn of_bodies_beneath_a_path_its_handler_alone_decides() {
+    fn only_the_rules_of_a_mounted_handler_apply_below_its_path() {
         let outer = Accepts::nothing().with_bodies("/", 9).with("/a", &Accepts::nothing());
         assert_eq!(["/", "/b", "/a", "/a/b"].map(|path| limit(&outer, path)), [9, 9, 0, 0]);
     }
 
     #[test]
-    fn what_is_beneath_a_path_keeps_its_rules() {
+    fn rules_keep_their_meaning_below_a_prefix() {
         let inner = Accepts::nothing().with_bodies("/", 5).with_bodies("/deep", 7);
         let outer = Accepts::nothing().with("/files/", &inner.with_unknown_methods());
         assert!(outer.takes_unknown_methods());

@@ -1,4 +1,4 @@
-//! The content of a response: bytes, files, and what is made while it is sent.
+//! The content of a response: bytes, files and streams.
 
 use crate::config::SMALL_FILE;
 use bytes::Bytes;
@@ -18,53 +18,59 @@ pub enum Body {
     Empty,
     /// Bytes in memory.
     Bytes(Bytes),
-    /// Bytes of a file.
+    /// A part of a file.
     File(FileSlice),
-    /// Bytes that are made as the peer takes them.
+    /// Pieces that are produced while the client receives them.
     Stream(Stream),
-    /// One after another.
+    /// Several bodies in sequence.
     Sequence(VecDeque<Body>),
 }
 
-/// Content that is made piece by piece, the next one when the last is sent. Workers alone run it,
-/// and each piece is a job of its own: one that takes long holds a worker, and delays its own
-/// response alone.
+/// Content that an iterator produces piece by piece, each one after the last has been sent. Only
+/// workers advance the iterator, and each piece is a job of its own: a slow one occupies a worker
+/// and delays only its own response.
 pub struct Stream {
-    /// None where nobody knows.
+    /// The bytes still to come; none if the length is unknown.
     left: Option<u64>,
     pieces: Box<dyn Iterator<Item = Bytes> + Send>,
 }
 
 impl Stream {
-    /// Content of `length` bytes in all, from these pieces. What is beyond that length is cut off;
-    /// where there is less, the connection ends early, by which the client knows.
+    /// Content with a length of `length` bytes. If the pieces are longer, the excess is cut off. If
+    /// they are shorter, the connection is closed early, so that the client detects the error.
     pub fn new(length: u64, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         Self { left: Some(length), pieces: Box::new(pieces) }
     }
 
-    /// Content of a length that is not known before it ends: chunked in HTTP/1.1 (RFC 9112,
-    /// section 7.1), and ended by the end of the connection in HTTP/1.0.
+    /// Content of unknown length. It is chunked in HTTP/1.1 (RFC 9112, section 7.1). In HTTP/1.0
+    /// the end of the connection marks its end.
     pub fn chunked(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         Self { left: None, pieces: Box::new(pieces) }
     }
 
-    /// True where all that was announced has been given.
+    /// True once the announced length has been produced.
     pub(crate) fn is_over(&self) -> bool {
         self.left == Some(0)
     }
 
-    /// The next piece with bytes in it; none at the end. The error is that there is less than was
-    /// announced, or that the iterator panicked.
+    /// The next piece that is not empty; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// If the content is shorter than announced, or the iterator panics.
     pub(crate) fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
         if self.is_over() {
             return Ok(None);
         }
         let pieces = &mut self.pieces;
         let next = AssertUnwindSafe(|| pieces.find(|piece| !piece.is_empty()));
-        let piece = catch_unwind(next).map_err(|_| io::Error::other("its stream panicked"))?;
+        let piece = catch_unwind(next).map_err(|_| io::Error::other("the stream panicked"))?;
         let Some(left) = &mut self.left else { return Ok(piece) };
         let Some(mut piece) = piece else {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended early"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the stream ended before its announced length",
+            ));
         };
         piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
         *left -= piece.len() as u64;
@@ -78,19 +84,19 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// A stretch of an open file.
+/// A part of an open file.
 #[derive(Debug, Clone)]
 pub struct FileSlice {
     /// The file.
     pub file: Arc<File>,
-    /// Its first byte to send.
+    /// The position of the first byte to send.
     pub offset: u64,
     /// The number of bytes to send.
     pub length: u64,
 }
 
 impl Body {
-    /// True where some of it is still to be read or made, which can fail.
+    /// True if a part has yet to be read or produced, which can fail.
     pub fn may_fail(&self) -> bool {
         match self {
             Self::Empty | Self::Bytes(_) => false,
@@ -99,8 +105,8 @@ impl Body {
         }
     }
 
-    /// The bytes of memory that it holds: content in memory that is shared with others is theirs,
-    /// unless it is so small that a copy would be no matter.
+    /// The bytes of memory that this body holds. Content that is shared does not count, as its
+    /// other owner accounts for it, unless it is small.
     pub(crate) fn held(&self) -> u64 {
         match self {
             Self::Bytes(bytes) if bytes.len() <= SMALL_FILE as usize || bytes.is_unique() => {
@@ -112,14 +118,60 @@ impl Body {
         }
     }
 
-    /// The number of bytes; none where it is not known before the end.
+    /// The length in bytes; none if it is unknown until the end.
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::Empty => Some(0),
             Self::Bytes(bytes) => Some(bytes.len() as u64),
             Self::File(slice) => Some(slice.length),
             Self::Stream(stream) => stream.left,
-            Self::Sequence(parts) => parts.iter().map(Self::length).sum(),
+            // A sum that overflows is unknown, too: a wrong one would frame the response wrongly.
+            Self::Sequence(parts) => {
+                parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.length()?))
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &'static str) -> Body {
+        Body::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn the_length_of_a_sequence_is_the_sum_of_its_parts() {
+        let sequence = |parts: Vec<Body>| Body::Sequence(parts.into()).length();
+        let stream = |length| Body::Stream(Stream::new(length, std::iter::empty()));
+        assert_eq!(sequence(vec![]), Some(0));
+        assert_eq!(sequence(vec![bytes("abc"), Body::Empty, stream(4)]), Some(7));
+        let chunked = Body::Stream(Stream::chunked(std::iter::empty()));
+        assert_eq!(sequence(vec![bytes("abc"), chunked]), None);
+        assert_eq!(sequence(vec![stream(u64::MAX), stream(0)]), Some(u64::MAX));
+        assert_eq!(sequence(vec![stream(u64::MAX), bytes("a")]), None, "the sum overflows");
+    }
+
+    #[test]
+    fn a_stream_yields_exactly_its_announced_length_or_fails() {
+        let pieces = || ["", "abc", "", "def"].map(|text| Bytes::from_static(text.as_bytes()));
+        let all = |mut stream: Stream| {
+            let mut all = Vec::new();
+            while let Some(piece) = stream.next_piece()? {
+                assert!(!piece.is_empty());
+                all.extend_from_slice(&piece);
+            }
+            io::Result::Ok(all)
+        };
+        for length in 0..=6 {
+            let found = all(Stream::new(length, pieces().into_iter())).expect("enough pieces");
+            assert_eq!(found, &b"abcdef"[..length as usize]);
+        }
+        let short = all(Stream::new(7, pieces().into_iter())).map_err(|error| error.kind());
+        assert_eq!(short, Err(io::ErrorKind::UnexpectedEof));
+        let found = all(Stream::chunked(pieces().into_iter())).expect("no length to fall short of");
+        assert_eq!(found, b"abcdef");
+        assert!(all(Stream::chunked(std::iter::from_fn(|| panic!("on purpose")))).is_err());
     }
 }

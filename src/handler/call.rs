@@ -1,4 +1,4 @@
-//! A worker's hold on the handler: its own state, and a net under panics.
+//! Calls the handler on a worker, with the worker's own state, and catches panics.
 
 use super::{Handler, IntoResponse, Response};
 use crate::http::request::Request;
@@ -6,7 +6,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// The shared handler, and the state of one worker for it.
+/// The shared handler, and its state for one worker.
 pub struct WorkerHandler<H: Handler> {
     handler: Arc<H>,
     worker: usize,
@@ -15,12 +15,16 @@ pub struct WorkerHandler<H: Handler> {
 }
 
 impl<H: Handler> WorkerHandler<H> {
-    /// The hold of worker number `worker`.
+    /// The handler for worker number `worker`.
     pub fn new(handler: Arc<H>, worker: usize) -> Self {
         Self { handler, worker, state: None }
     }
 
-    /// Has the handler answer; the error is the message of its panic.
+    /// The handler's response to a request.
+    ///
+    /// # Errors
+    ///
+    /// If the handler panics: the message of the panic.
     pub fn answer(&mut self, request: &Request<'_>) -> Result<Response, String> {
         let Self { handler, worker, state } = self;
         let answer = || {
@@ -28,9 +32,11 @@ impl<H: Handler> WorkerHandler<H> {
             handler.handle(request, state).into_response()
         };
         catch_unwind(AssertUnwindSafe(answer)).map_err(|panic| {
-            // What a panic left half done is nobody's to use. Its destructor may panic as well.
+            // A panic may leave the state inconsistent, so it is dropped. The drop may panic, too.
             if catch_unwind(AssertUnwindSafe(|| drop(self.state.take()))).is_err() {
-                log::error!("a worker's state panicked when it was dropped");
+                log::error!(
+                    "the handler's state panicked while it was dropped; the worker continues"
+                );
             }
             message(&*panic)
         })

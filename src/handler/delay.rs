@@ -1,4 +1,4 @@
-//! The back-end delay of the exercise, in front of another handler.
+//! A handler that simulates a slow back-end.
 
 use super::Handler;
 use super::accepts::Accepts;
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use std::thread;
 use std::time::Duration;
 
-/// A handler behind a back-end that takes its time: parse, delay, respond.
+/// Adds the service time of a back-end, such as a database, to another handler.
 ///
-/// The delay is slept where the inner handler found what was asked for (200, 206 and 304), as a
-/// database lookup would take it; what is refused or redirected needs no back-end.
+/// The worker sleeps for the delay if the inner handler finds the resource (200, 206 and 304).
+/// Other responses, such as errors and redirects, need no back-end and are not delayed.
 #[derive(Debug)]
 #[must_use]
 pub struct Delay<H> {
@@ -22,7 +22,7 @@ pub struct Delay<H> {
 }
 
 impl<H: Handler> Delay<H> {
-    /// Puts a back-end of this service time behind `inner`.
+    /// Adds a back-end with this service time to `inner`.
     pub fn new(delay: Duration, inner: H) -> Self {
         Self { delay, inner }
     }

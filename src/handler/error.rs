@@ -1,11 +1,11 @@
-//! What goes wrong in a handler, and what turns into a response.
+//! The return values of handlers: conversions to responses, and errors.
 
 use super::body::Body;
 use super::response::Response;
 use crate::http::status::Status;
 use std::fmt;
 
-/// What a handler may return: anything that turns into a response.
+/// Converts the return value of a handler to a response.
 pub trait IntoResponse {
     /// The response.
     fn into_response(self) -> Response;
@@ -17,7 +17,7 @@ impl IntoResponse for Response {
     }
 }
 
-/// The bare status for 1xx to 3xx, and a small page for an error.
+/// An error page for 4xx and 5xx, and no content for the rest.
 impl IntoResponse for Status {
     fn into_response(self) -> Response {
         match self.class() {
@@ -27,21 +27,21 @@ impl IntoResponse for Status {
     }
 }
 
-/// A 200 of plain text.
+/// 200 with plain text.
 impl IntoResponse for &'static str {
     fn into_response(self) -> Response {
         Response::text(self)
     }
 }
 
-/// A 200 of plain text.
+/// 200 with plain text.
 impl IntoResponse for String {
     fn into_response(self) -> Response {
         Response::text(self)
     }
 }
 
-/// A 200 of bytes (`application/octet-stream`).
+/// 200 with bytes (`application/octet-stream`).
 impl IntoResponse for Vec<u8> {
     fn into_response(self) -> Response {
         Response::new(Status::OK)
@@ -59,10 +59,10 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
-/// Why a handler could not answer: the status and the words for the client, and what the log is
-/// told beside that.
+/// The failure of a handler: a status and an explanation for the client, and a cause for the log.
 ///
-/// `?` makes one of any error: a 500 that tells the client nothing and the log everything.
+/// The `?` operator converts any error to a 500. The client sees a general text, and the log gets
+/// the error.
 pub struct Error {
     status: Status,
     explanation: String,
@@ -70,18 +70,18 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of this status; `explanation` is plain text for the client.
+    /// An error with this status. `explanation` is plain text for the client.
     pub fn new(status: Status, explanation: impl Into<String>) -> Self {
         Self { status, explanation: explanation.into(), cause: None }
     }
 
-    /// Adds what brought it about, for the log alone.
+    /// Adds the cause, which goes to the log and not to the client.
     #[must_use]
     pub fn with_cause(self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..self }
     }
 
-    /// The status that the client gets.
+    /// The status of the response.
     pub fn status(&self) -> Status {
         self.status
     }
@@ -89,15 +89,18 @@ impl Error {
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(cause: E) -> Self {
-        Self::new(Status::INTERNAL_SERVER_ERROR, "The server failed while it handled the request.")
-            .with_cause(cause)
+        Self::new(
+            Status::INTERNAL_SERVER_ERROR,
+            "The server failed while it processed the request.",
+        )
+        .with_cause(cause)
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         if let Some(cause) = &self.cause {
-            log::error!("a handler answers {}: {cause}", self.status.code());
+            log::error!("a handler failed, the client gets status {}: {cause}", self.status.code());
         }
         Response::error(self.status, &self.explanation)
     }

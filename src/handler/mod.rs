@@ -1,4 +1,4 @@
-//! The door to an embedder's code: a handler gets a whole request and gives a response.
+//! The interface to an embedder's code: a handler turns a complete request into a response.
 
 mod accepts;
 mod body;
@@ -24,40 +24,41 @@ use crate::http::request::Request;
 use bytes::Bytes;
 use std::fmt;
 
-/// Answers requests. All workers share one handler, and each has a [`State`](Self::State) of its
-/// own.
+/// Responds to requests. All workers share one handler, and each worker has a
+/// [`State`](Self::State) of its own.
 ///
-/// A call holds its worker until it returns: that is the service time. A panic is caught: the
-/// client gets a 500, and the worker makes its state anew and goes on.
+/// A call occupies its worker until it returns; this is the service time. The server catches a
+/// panic: the client gets a 500, and the worker creates a new state and continues.
 ///
-/// A closure that takes a request is a handler without state; [`with_state`] makes one that has
+/// A closure that takes a request is a handler without state. [`with_state`] makes a handler with
 /// state from two closures.
 pub trait Handler: Send + Sync + 'static {
-    /// What a worker has of its own, such as a database connection; `()` where it needs nothing.
+    /// The state of one worker, such as a database connection; `()` if there is none.
     type State: 'static;
 
-    /// Makes the state of worker number `worker` (from 1), on that worker's thread: before its
-    /// first request, and again after a panic. Should this panic, the request is answered by a 500
-    /// and the next one tries again.
+    /// Creates the state of worker number `worker` (from 1), on that worker's thread: before its
+    /// first request, and again after a panic. If this call panics, the client gets a 500, and the
+    /// next request tries again.
     fn state(&self, worker: usize) -> Self::State;
 
-    /// The response to a request, or an error that turns into one. The content of a response to
-    /// HEAD is not sent.
+    /// The response to a request, or an error that is converted to one. The server does not send
+    /// the content of a response to HEAD.
     fn handle(&self, request: &Request<'_>, state: &mut Self::State) -> Result<Response, Error>;
 
-    /// What it takes beyond requests without a body. It is asked once, when the server starts.
+    /// What the handler accepts besides requests without a body. The server calls this once, at its
+    /// start.
     fn accepts(&self) -> Accepts {
         Accepts::default()
     }
 
-    /// Releases descriptors that are held for speed alone: the system is out of them.
+    /// Closes file descriptors that are only cached: the system has run out of them.
     fn give_way(&self) {}
 
-    /// Releases what nobody has asked for lately. A thread that may block calls it about once a
+    /// Releases what has not been used lately. A thread that may block calls this about once a
     /// second.
     fn tend(&self) {}
 
-    /// Header fields, each with its line end, for the responses that the server makes itself: its
+    /// Header fields, each with its line end, that the server adds to its own responses, such as
     /// refusals.
     fn common_fields(&self) -> Bytes {
         Bytes::new()
@@ -78,8 +79,8 @@ where
     }
 }
 
-/// A handler of two closures: `make` gives each worker its state (see [`Handler::state`]), and
-/// `handle` answers with it.
+/// A handler from two closures: `make` creates the state of a worker (see [`Handler::state`]), and
+/// `handle` responds to requests with it.
 ///
 /// ```
 /// use cws::{Config, Request, Server, with_state};
@@ -102,7 +103,7 @@ where
     WithState { make, handle }
 }
 
-/// See [`with_state`].
+/// The handler that [`with_state`] returns.
 #[derive(Clone)]
 pub struct WithState<M, F> {
     make: M,

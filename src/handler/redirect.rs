@@ -1,17 +1,19 @@
-//! The redirect from a directory's name to the same with a slash behind it.
+//! Redirects from the path of a directory to the same path with a slash at its end.
 
 use super::response::Response;
 use crate::http::status::Status;
 use crate::http::target::{SEGMENT, Target};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-/// A query passes as it is, but for bytes that cannot stand in a field.
+/// The bytes to percent-encode in a query, which otherwise stays the same: a field cannot contain
+/// them.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
-/// A directory is named with a slash, so that relative links in it lead to the right place.
+/// The redirect for a target that names a directory without a slash. With the slash, relative links
+/// on its page lead to the right place.
 pub(crate) fn redirect_to_slash(target: &Target<'_>) -> Response {
-    // Relative, so that it holds under any prefix, of a mount or of a proxy; made from the decoded
-    // name, so that it cannot lead to another host.
+    // The location is relative, so that it is right under any prefix of a mount or a proxy. It is
+    // made from the decoded name, so that it cannot lead to another host.
     let mut location = String::from("./");
     let prefix = target.path.prefix().rsplit(|&byte| byte == b'/').next();
     let name = target.path.segments().last().or(prefix).unwrap_or_default();
@@ -23,6 +25,6 @@ pub(crate) fn redirect_to_slash(target: &Target<'_>) -> Response {
         location.push('?');
         location.extend(percent_encode(query, QUERY));
     }
-    Response::error(Status::MOVED_PERMANENTLY, "This is a directory; its name ends in a slash.")
+    Response::error(Status::MOVED_PERMANENTLY, "This is a directory. Its address ends in a slash.")
         .with_known_field("Location", &location)
 }

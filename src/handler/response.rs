@@ -1,4 +1,4 @@
-//! A response: its status, its header fields, its content.
+//! The response of a handler.
 
 use super::body::Body;
 use crate::html;
@@ -9,20 +9,20 @@ use crate::lane::Wait;
 use bytes::Bytes;
 use std::fmt;
 
-/// A response: a status, header fields, content.
+/// A response: status, header fields and content.
 ///
-/// `Date`, `Server`, `Content-Length` and `Connection` are the server's to add.
+/// The server adds `Date`, `Server`, `Connection` and the fields that frame the content.
 #[derive(Debug)]
 #[must_use]
 pub struct Response {
     status: Status,
     fields: Vec<u8>,
-    /// Fields that were serialised before, and that other responses share.
+    /// Serialised fields that other responses share.
     prepared: Bytes,
     body: Body,
-    /// It is not the response yet: the handler is to be asked again when this is over.
+    /// The response is not ready: the server calls the handler again at the end of this wait.
     wait: Option<Wait>,
-    /// It is not told how long the content would be.
+    /// The response does not give the length of the content.
     is_of_unknown_length: bool,
 }
 
@@ -37,12 +37,11 @@ pub const OWN_FIELDS: &[&str] = &[
     "Transfer-Encoding",
 ];
 
-/// Why a header field was not added.
+/// Why a header field cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FieldError {
-    /// The name is no token, or the value has a byte that would end the field (RFC 9110,
-    /// section 5).
+    /// The name is not a token, or the value has a control character (RFC 9110, section 5).
     Malformed(String),
     /// The server sets this field itself: see [`OWN_FIELDS`].
     Own(String),
@@ -71,42 +70,42 @@ impl Response {
         Self::prepared(status, &Bytes::new())
     }
 
-    /// A response without content that has fields which were serialised before.
+    /// A response without content, with fields that are already serialised.
     pub(crate) fn prepared(status: Status, fields: &Bytes) -> Self {
         let (fields, prepared) = (Vec::new(), fields.clone());
         let (body, wait, is_of_unknown_length) = (Body::Empty, None, false);
         Self { status, fields, prepared, body, wait, is_of_unknown_length }
     }
 
-    /// Sets the fields that were serialised before; they come behind the others.
+    /// Sets the fields that are already serialised. They follow the others.
     pub(crate) fn with_prepared(mut self, fields: &Bytes) -> Self {
         self.prepared = fields.clone();
         self
     }
 
-    /// A 200 with content of the given media type; a malformed one is logged and left out.
+    /// 200 with content of this media type. A malformed media type is logged and left out.
     pub fn ok(media_type: &str, content: impl Into<Bytes>) -> Self {
         Self::new(Status::OK)
             .with_known_field("Content-Type", media_type)
             .with_body(Body::Bytes(content.into()))
     }
 
-    /// A 200 of plain text.
+    /// 200 with plain text.
     pub fn text(content: impl Into<Bytes>) -> Self {
         Self::ok("text/plain; charset=utf-8", content)
     }
 
-    /// A 200 of HTML.
+    /// 200 with HTML.
     pub fn html(content: impl Into<Bytes>) -> Self {
         Self::ok("text/html; charset=utf-8", content)
     }
 
-    /// A 200 of JSON.
+    /// 200 with JSON.
     pub fn json(content: impl Into<Bytes>) -> Self {
         Self::ok("application/json", content)
     }
 
-    /// A small page that says what was wrong; `explanation` is plain text.
+    /// A small error page. `explanation` is plain text that says what is wrong.
     pub fn error(status: Status, explanation: &str) -> Self {
         let (code, reason) = (status.code(), status.reason());
         let explanation = html::escape(explanation);
@@ -120,21 +119,22 @@ impl Response {
             .with_body(Body::Bytes(page.into()))
     }
 
-    /// The page for a fault.
+    /// The error page of a fault.
     pub fn fault(fault: Fault) -> Self {
         Self::error(fault.status(), fault.explain())
     }
 
-    /// No response yet: the connection waits, without a worker, for what [`Lane::enter`] told to
-    /// wait for; then the handler is asked again.
+    /// Not a response yet: the connection waits, without a worker, for the result of
+    /// [`Lane::enter`]. Then the server calls the handler again.
     ///
     /// [`Lane::enter`]: crate::lane::Lane::enter
     pub fn deferred(wait: Wait) -> Self {
-        let response = Self::busy("The server is busy with what you asked for. Try again shortly.");
+        let response =
+            Self::busy("The server is still preparing this response. Try again shortly.");
         Self { wait: Some(wait), ..response }
     }
 
-    /// A 503 that asks the client to try again in a second.
+    /// 503 that asks the client to try again in a second.
     pub(crate) fn busy(explanation: &str) -> Self {
         Self::error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
     }
@@ -144,23 +144,23 @@ impl Response {
         self.with_known_field("Retry-After", "1")
     }
 
-    /// What it waits for, if it is no response yet.
+    /// Takes the wait of a response that is not ready.
     pub(crate) fn take_wait(&mut self) -> Option<Wait> {
         self.wait.take()
     }
 
-    /// Adds a header field, behind those of the same name.
+    /// Adds a header field after those with the same name.
     ///
     /// # Errors
     ///
-    /// If the field is malformed, or the server's own to set (see [`OWN_FIELDS`]).
+    /// If the field is malformed, or the server sets it itself (see [`OWN_FIELDS`]).
     pub fn with_field(mut self, name: &str, value: &str) -> Result<Self, FieldError> {
         self.add_field(name, value)?;
         Ok(self)
     }
 
-    /// Adds a field of this program's making. One that cannot be added is a mistake in the
-    /// program: it is logged, and the response goes without it.
+    /// Adds a field that the program itself defines. A field that cannot be added is a programming
+    /// error: it is logged and left out.
     pub(crate) fn with_known_field(mut self, name: &str, value: &str) -> Self {
         if let Err(error) = self.add_field(name, value) {
             log::error!("{error}");
@@ -181,13 +181,13 @@ impl Response {
         Ok(())
     }
 
-    /// Has it say nothing of the length of its content: for HEAD, where that is dear to find out.
+    /// Leaves out the length of the content: for HEAD, if the length is expensive to compute.
     #[cfg(feature = "files")]
     pub(crate) fn without_length(self) -> Self {
         Self { is_of_unknown_length: true, ..self }
     }
 
-    /// True where its length is not to be told.
+    /// True if the response does not give the length of the content.
     pub(crate) fn is_of_unknown_length(&self) -> bool {
         self.is_of_unknown_length
     }
@@ -208,13 +208,13 @@ impl Response {
         &self.body
     }
 
-    /// The header fields that were added, serialised.
+    /// The added header fields, serialised.
     #[cfg(feature = "files")]
     pub(crate) fn fields(&self) -> &[u8] {
         &self.fields
     }
 
-    /// The serialised header fields, those that were prepared before, and the content.
+    /// The added header fields, the prepared ones, and the content.
     pub(crate) fn into_parts(self) -> (Vec<u8>, Bytes, Body) {
         (self.fields, self.prepared, self.body)
     }

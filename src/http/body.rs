@@ -1,32 +1,32 @@
-//! A message's body in its transfer coding: where it ends, and what is in it.
+//! Decodes the body of a message: where it ends, and the data in its chunks.
 
 use super::fault::Fault;
 use super::framing::BodyLength;
+use super::is_token_byte;
 use crate::config;
 use core::ops::Range;
 
-/// A body that comes in pieces of any size; it remembers where in the body the last one ended.
+/// An incremental decoder of a body that arrives in pieces of any size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyDecoder {
     state: State,
-    /// Bytes of data that may still come.
+    /// Bytes of data that are still allowed.
     left: u64,
-    /// Bytes of chunks' framing that may still come: a body of small chunks is mostly that.
+    /// Bytes of chunk framing that are still allowed: a body of small chunks is mostly framing.
     framing_left: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// So many bytes of a body of known length, or of a chunk (then followed by CRLF).
+    /// The rest of a body of known length, or of a chunk, which a CRLF follows.
     Data { left: u64, chunk: bool },
-    /// A chunk-size line: the size so far, its digits, the bytes of the line, and what may follow.
+    /// A chunk-size line: the size so far, its digits, the bytes of the line, and its part.
     Size { size: u64, digits: u8, line: usize, part: SizePart },
     /// The CRLF after a chunk's data, or the LF that ends a size line.
     Crlf { lf_only: bool, then: After },
-    /// A line of the trailer section: its bytes so far, those of the section, and whether a CR
-    /// was the last of them.
-    Trailer { line: usize, section: usize, cr: bool },
-    /// Nothing is left.
+    /// A line of the trailer section: its part, and the bytes of the section.
+    Trailer { part: TrailerPart, section: usize },
+    /// The body is complete.
     Done,
 }
 
@@ -39,6 +39,18 @@ enum SizePart {
     Extension,
 }
 
+/// The part of a trailer field's line that has been reached. The fields are dropped. They are
+/// checked all the same: a line that is no field may be meant as a request of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrailerPart {
+    Start,
+    Name,
+    Value,
+    /// The CR that ends the line.
+    Cr,
+}
+
+/// What follows the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     Size,
@@ -47,17 +59,21 @@ enum After {
     End,
 }
 
-/// What a piece of a body came to.
+/// What a piece of a body contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
-    /// The bytes that belong to the body.
+    /// Bytes of the piece that belong to the body.
     pub taken: usize,
-    /// The bytes of data among them.
+    /// Bytes of data among them.
     pub data: usize,
 }
 
 impl BodyDecoder {
-    /// A decoder for a body of this length that has at most `limit` bytes of data.
+    /// A decoder for a body of this length with at most `limit` bytes of data.
+    ///
+    /// # Errors
+    ///
+    /// If the length is known and exceeds the limit.
     pub fn new(length: BodyLength, limit: u64) -> Result<Self, Fault> {
         let state = match length {
             BodyLength::Known(0) => State::Done,
@@ -69,12 +85,16 @@ impl BodyDecoder {
         Ok(Self { state, left: limit, framing_left })
     }
 
-    /// True when the body has ended.
+    /// True if the body is complete.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Takes what belongs to the body from the front of `bytes`; gives the number of bytes taken.
+    /// Takes the bytes that belong to the body from the front of `bytes`, and returns their number.
+    ///
+    /// # Errors
+    ///
+    /// If the chunks are malformed or exceed the limit. The decoder is of no use after that.
     pub fn skip(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let mut at = 0;
         while let Some(data) = self.next_data(bytes, &mut at)? {
@@ -83,8 +103,8 @@ impl BodyDecoder {
         Ok(at)
     }
 
-    /// The same; moves the data in what was taken to the front of `bytes`, and gives its length
-    /// too.
+    /// Does the same as [`skip`](Self::skip), and also moves the data among the bytes taken to the
+    /// front of `bytes`.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Fault> {
         let (mut at, mut data_length) = (0, 0);
         while let Some(data) = self.next_data(bytes, &mut at)? {
@@ -95,8 +115,8 @@ impl BodyDecoder {
         Ok(Decoded { taken: at, data: data_length })
     }
 
-    /// The next stretch of data in `bytes` from `at` on, which goes past the framing before it;
-    /// none where the bytes or the body end.
+    /// The next run of data in `bytes` from `at` on. Advances `at` past the framing before it.
+    /// Returns none at the end of the bytes or of the body.
     fn next_data(&mut self, bytes: &[u8], at: &mut usize) -> Result<Option<Range<usize>>, Fault> {
         while *at < bytes.len() && self.state != State::Done {
             if let State::Data { left, chunk } = self.state {
@@ -116,7 +136,7 @@ impl BodyDecoder {
         Ok(None)
     }
 
-    /// One byte outside of data (RFC 9112, section 7.1); lines end in CRLF and nothing else here.
+    /// Takes one byte of framing (RFC 9112, section 7.1). Only CRLF ends a line here.
     fn framing_byte(&mut self, byte: u8) -> Result<(), Fault> {
         self.state = match (&self.state, byte) {
             (State::Size { size, digits, line, part }, byte) => {
@@ -128,20 +148,17 @@ impl BodyDecoder {
             (State::Crlf { lf_only: true, then }, b'\n') => match then {
                 After::Size => State::SIZE,
                 After::Data(left) => State::Data { left: *left, chunk: true },
-                After::Trailer => State::Trailer { line: 0, section: 0, cr: false },
+                After::Trailer => State::Trailer { part: TrailerPart::Start, section: 0 },
                 After::End => State::Done,
             },
-            (State::Trailer { line: 0, .. }, b'\r') => {
+            (State::Trailer { part: TrailerPart::Start, .. }, b'\r') => {
                 State::Crlf { lf_only: true, then: After::End }
             }
             (State::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
                 return Err(Fault::HeadTooLarge);
             }
-            (State::Trailer { section, cr: true, .. }, b'\n') => {
-                State::Trailer { line: 0, section: *section, cr: false }
-            }
-            (State::Trailer { line, section, cr: false }, b'\r' | b'\t' | b' '..=0x7e | 0x80..) => {
-                State::Trailer { line: line + 1, section: section + 1, cr: byte == b'\r' }
+            (State::Trailer { part, section }, byte) => {
+                State::Trailer { part: part.next(byte)?, section: section + 1 }
             }
             _ => return Err(Fault::Chunk),
         };
@@ -163,7 +180,7 @@ impl BodyDecoder {
         let on = |part| Ok(State::Size { size, digits, line, part });
         match (part, byte) {
             (SizePart::Digits | SizePart::Extension, b'\r') if digits > 0 => {
-                // The limit counts data, so it is checked before the data comes.
+                // The limit is on data, so a chunk is refused before its data arrives.
                 self.left = self.left.checked_sub(size).ok_or(Fault::BodyTooLarge)?;
                 let then = if size == 0 { After::Trailer } else { After::Data(size) };
                 Ok(State::Crlf { lf_only: true, then })
@@ -185,6 +202,20 @@ impl State {
     const SIZE: Self = Self::Size { size: 0, digits: 0, line: 0, part: SizePart::Digits };
 }
 
+impl TrailerPart {
+    /// The part that `byte` leads to (RFC 9112, section 5).
+    fn next(self, byte: u8) -> Result<Self, Fault> {
+        match (self, byte) {
+            (Self::Start | Self::Name, byte) if is_token_byte(byte) => Ok(Self::Name),
+            (Self::Name, b':') => Ok(Self::Value),
+            (Self::Value, b'\t' | b' '..=0x7e | 0x80..) => Ok(Self::Value),
+            (Self::Value, b'\r') => Ok(Self::Cr),
+            (Self::Cr, b'\n') => Ok(Self::Start),
+            _ => Err(Fault::Chunk),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,7 +231,7 @@ mod tests {
         Ok((taken, decoder.is_done()))
     }
 
-    /// The data, and whether the body has ended, decoded in place from pieces.
+    /// The data, decoded in place from pieces, and whether the body is complete.
     fn decode(body: &[u8], limit: u64, cuts: &[usize]) -> Result<(Vec<u8>, bool), Fault> {
         let mut decoder = BodyDecoder::new(BodyLength::Chunked, limit)?;
         let (mut taken, mut data) = (0, Vec::new());
@@ -214,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_found_between_the_chunks() {
+    fn the_data_of_all_chunks_is_joined() {
         let body = b"5\r\nhello\r\n1;a\r\n \r\n00a\r\n0123456789\r\n0\r\nT: v\r\n\r\nGET /";
         let every: Vec<usize> = (0..body.len()).collect();
         for cuts in [&[][..], &every, &[9, 10, 30]] {
@@ -225,9 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn chunked_bodies() {
+    fn chunked_bodies_end_or_are_refused() {
         let endless = format!("5;{}\r\n", "x".repeat(300));
-        // More framing than data by far.
+        // Far more framing than data.
         let many = format!("1;{}\r\nx\r\n", "x".repeat(250)).repeat(99);
         type Row<'a> = (&'a [u8], Result<(usize, bool), Fault>);
         let rows: &[Row] = &[
@@ -253,6 +284,35 @@ mod tests {
             (endless.as_bytes(), Err(Fault::Chunk)),
             (many.as_bytes(), Err(Fault::BodyTooLarge)),
             (b"5x\r\n", Err(Fault::Chunk)),
+            (b" 5\r\n", Err(Fault::Chunk)),
+            (b"+5\r\n", Err(Fault::Chunk)),
+            (b"5_0\r\n", Err(Fault::Chunk)),
+            (b";a\r\n", Err(Fault::Chunk)),
+            (b"5\r", Ok((2, false))),
+            (b"5\rhello", Err(Fault::Chunk)),
+            (b"5;a\nhello\r\n", Err(Fault::Chunk)),
+            (b"5;a\rb\r\nhello\r\n", Err(Fault::Chunk)),
+            (b"5;a\r\rhello\r\n", Err(Fault::Chunk)),
+            (b"5\r\nhello\n0\r\n\r\n", Err(Fault::Chunk)),
+            (b"5\r\nhello\r0\r\n\r\n", Err(Fault::Chunk)),
+            (b"5\r\nhello0\r\n\r\n", Err(Fault::Chunk)),
+            (b"0000000000000000\r\n\r\n", Ok((20, true))),
+            (b"00000000000000000\r\n\r\n", Err(Fault::Chunk)),
+            (b"7fffffffffffffff\r\n", Err(Fault::BodyTooLarge)),
+            // The sizes overflow only when they are added up.
+            (b"1\r\nx\r\nffffffffffffffff\r\n", Err(Fault::BodyTooLarge)),
+            (b"64\r\n", Ok((4, false))),
+            (b"65\r\n", Err(Fault::BodyTooLarge)),
+            (b"0\r\nA:\r\nB: c\xff\t\r\n\r\nGET", Ok((17, true))),
+            (b"0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\nno colon\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\nT : v\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\n T: v\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\nT: v\r\n folded\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\n: v\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\nT\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\nT: a\0\r\n\r\n", Err(Fault::Chunk)),
+            (b"0\r\nT: a\rb: c\r\n\r\n", Err(Fault::Chunk)),
         ];
         for (body, expected) in rows {
             let text = String::from_utf8_lossy(body);
@@ -274,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_split_changes_a_chunked_body(
+        fn the_result_does_not_depend_on_how_a_chunked_body_is_split(
             body in prop::collection::vec(prop_oneof![
                 Just(b"0\r\n".to_vec()), Just(b"3\r\nabc\r\n".to_vec()), Just(b"\r\n".to_vec()),
                 Just(b"1;x\r\nz\r\n".to_vec()), prop::collection::vec(any::<u8>(), 0..6)

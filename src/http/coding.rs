@@ -1,6 +1,6 @@
-//! Which content coding of a file a client prefers (RFC 9110, section 12.5.3).
+//! The content codings that a client accepts (RFC 9110, section 12.5.3).
 
-/// A content coding, in the order of preference between equals: the smaller one first.
+/// A content coding. The order is the server's preference among equals: the smallest result first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Coding {
     /// Brotli (RFC 7932).
@@ -9,15 +9,15 @@ pub enum Coding {
     Zstandard,
     /// Gzip (RFC 1952).
     Gzip,
-    /// None.
+    /// No coding.
     Identity,
 }
 
 impl Coding {
-    /// Those that a neighbouring file can hold.
+    /// The codings for which a compressed file can lie beside the original.
     pub const PRECOMPRESSED: [Self; 3] = [Self::Brotli, Self::Zstandard, Self::Gzip];
 
-    /// What `Content-Encoding` calls it; empty for none.
+    /// The name in `Content-Encoding`; empty for no coding.
     pub fn token(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -27,7 +27,7 @@ impl Coding {
         }
     }
 
-    /// What a neighbouring file's name ends in.
+    /// The suffix of the compressed file's name.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
@@ -38,9 +38,9 @@ impl Coding {
     }
 }
 
-/// The codings that a client accepts, best first; those with a quality of zero are left out.
+/// The codings that a client accepts, the preferred one first, without those of quality zero.
 ///
-/// Without the field, any would be acceptable; the plain one is what such a client expects.
+/// Without the field, RFC 9110 permits any coding, but such a client expects none.
 pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> Vec<Coding> {
     let mut qualities = [None; 4];
     let mut any = None;
@@ -58,8 +58,8 @@ pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> Vec<Coding> {
     if !has_field {
         return vec![Coding::Identity];
     }
-    // What is not named is as good as `*` says; the plain one is acceptable unless excluded, and
-    // the worst of what is.
+    // `*` gives the quality of the codings that the field does not name. No coding is always
+    // acceptable unless it is excluded, with the lowest preference.
     let default = [any.unwrap_or(0), any.unwrap_or(0), any.unwrap_or(0), any.unwrap_or(1)];
     let [br, zstd, gzip, identity] = std::array::from_fn(|at| qualities[at].unwrap_or(default[at]));
     let mut found = vec![
@@ -73,7 +73,7 @@ pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> Vec<Coding> {
     found.into_iter().map(|(_, coding)| coding).collect()
 }
 
-/// The elements of a list with qualities, in lower case, each with its own in thousandths.
+/// The elements of a list in lower case, each with its quality in thousandths.
 pub fn elements(list: &[u8]) -> impl Iterator<Item = (Vec<u8>, u16)> {
     list.split(|&byte| byte == b',').map(|element| {
         let mut parameters = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
@@ -82,7 +82,7 @@ pub fn elements(list: &[u8]) -> impl Iterator<Item = (Vec<u8>, u16)> {
     })
 }
 
-/// A `q` parameter in thousandths; what is malformed counts as zero.
+/// The value of a `q` parameter in thousandths. A malformed value counts as zero.
 fn quality(parameter: &[u8]) -> Option<u16> {
     let (name, value) = parameter.split_at_checked(2)?;
     if !name.eq_ignore_ascii_case(b"q=") {
@@ -98,7 +98,7 @@ mod tests {
     use Coding::{Brotli, Gzip, Identity, Zstandard};
 
     #[test]
-    fn preferences() {
+    fn codings_are_sorted_by_quality_and_then_by_preference() {
         let rows: &[(&[&str], &[Coding])] = &[
             (&[], &[Identity]),
             (&[""], &[Identity]),

@@ -1,44 +1,43 @@
-//! Validators, and the requests that are conditional on them (RFC 9110, sections 8.8 and 13).
+//! Validators and conditional requests (RFC 9110, sections 8.8 and 13).
 
 use super::request::{Method, Request};
 use std::time::{Duration, SystemTime};
 
-/// What tells one state of a representation from another.
+/// The validators of one state of a representation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validators {
-    /// A strong entity tag, with its quotes; none while the representation may be changing.
+    /// The strong entity tag with its quotes; none while the representation may be changing.
     pub etag: Option<String>,
-    /// The time of the last change, in whole seconds as fields carry it.
+    /// The time of the last change, in whole seconds as in `Last-Modified`.
     pub modified: Option<SystemTime>,
 }
 
-/// What the preconditions of a request come to.
+/// The result of the preconditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precondition {
-    /// They hold, or there are none: do what is asked.
+    /// They hold, or there are none: process the request.
     Holds,
-    /// The client has it already: 304.
+    /// The client already has this state: 304.
     NotModified,
-    /// The client asked about another state: 412.
+    /// The request is meant for another state: 412.
     Failed,
 }
 
 impl Validators {
-    /// Validators for a state with this tag (without quotes) and time of change.
+    /// The validators of a state with this entity tag (without quotes) and time of change.
     pub fn new(tag: &str, modified: Option<SystemTime>) -> Self {
         Self { etag: Some(format!("\"{tag}\"")), modified: modified.map(to_seconds) }
     }
 
-    /// Those of a representation that may be changing just now: none. No state of it is known to
-    /// be the one that a client has or asks for, so nothing but `*` matches.
+    /// No validators, for a representation that may be changing. The server cannot tell which state
+    /// a client has, so only `*` matches.
     pub fn in_flux() -> Self {
         Self { etag: None, modified: None }
     }
 
     /// Evaluates the preconditions in the order of RFC 9110, section 13.2.2.
     ///
-    /// A date that cannot be read is no condition; a list of tags that cannot be read matches
-    /// nothing.
+    /// A malformed date is ignored. A malformed list of entity tags matches nothing.
     pub fn check(&self, request: &Request<'_>) -> Precondition {
         let mut tags = request.fields_named("If-Match").peekable();
         if tags.peek().is_some() {
@@ -66,9 +65,9 @@ impl Validators {
         Precondition::Holds
     }
 
-    /// True where `If-Range` lets a range of this state be sent: it is missing, or it names this
-    /// very state by its strong tag or its exact date (RFC 9110, section 13.1.5). A date is exact
-    /// when the second that it names is over (section 8.8.2.2).
+    /// True if `If-Range` permits a partial response: the field is missing, or it names this state
+    /// by its strong tag or its exact date (RFC 9110, section 13.1.5). A date is exact once the
+    /// second that it names is over (section 8.8.2.2).
     pub fn allow_range(&self, request: &Request<'_>, now: SystemTime) -> bool {
         let Some(value) = request.field("If-Range") else { return true };
         if value.starts_with(b"\"") || value.starts_with(b"W/") {
@@ -85,7 +84,7 @@ impl Validators {
         let mut found = false;
         let mut rest = list;
         loop {
-            // Any element of a list may be empty (RFC 9110, section 5.6.1.2).
+            // A recipient ignores empty list elements (RFC 9110, section 5.6.1.2).
             while let [b',' | b' ' | b'\t', next @ ..] = rest {
                 rest = next;
             }
@@ -108,14 +107,14 @@ impl Validators {
     }
 }
 
-/// How tags are compared (RFC 9110, section 8.8.3.2).
+/// The comparison of entity tags (RFC 9110, section 8.8.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Comparison {
     Strong,
     Weak,
 }
 
-/// The length of the quoted tag at the start, quotes included.
+/// The length of the quoted tag at the start, including its quotes.
 fn tag_end(bytes: &[u8]) -> Option<usize> {
     let inside = bytes.strip_prefix(b"\"")?;
     let length = inside.iter().position(|&byte| byte == b'"')?;
@@ -127,7 +126,7 @@ fn date_field(request: &Request<'_>, name: &str) -> Option<SystemTime> {
     parse_date(request.field(name)?)
 }
 
-/// All three formats of RFC 9110, section 5.6.7.
+/// Parses a date in any of the three formats of RFC 9110, section 5.6.7.
 fn parse_date(value: &[u8]) -> Option<SystemTime> {
     httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()
 }
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
     use Precondition::{Failed, Holds, NotModified};
 
-    /// Changed on Sun, 06 Nov 1994 08:49:37.9 GMT.
+    /// Of a file that changed on Sun, 06 Nov 1994 08:49:37.9 GMT.
     fn validators() -> Validators {
         let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_900);
         Validators::new("tag", Some(modified))
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn preconditions() {
+    fn preconditions_are_evaluated_in_the_order_of_the_rfc() {
         let rows = [
             ("", Holds),
             ("If-None-Match: \"tag\"\r\n", NotModified),
@@ -179,7 +178,7 @@ mod tests {
             ("If-Modified-Since: Sun Nov  6 08:49:37 1994\r\n", NotModified),
             ("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", Holds),
             ("If-Modified-Since: yesterday\r\n", Holds),
-            // A tag is the better validator: the date is not looked at.
+            // A tag is the stronger validator, so the date is ignored.
             (
                 "If-None-Match: \"other\"\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
                 Holds,
@@ -204,11 +203,11 @@ mod tests {
             assert_eq!(got, expected, "{fields:?}");
         }
         let put = with("PUT", "If-None-Match: *\r\n", |request| validators().check(request));
-        assert_eq!(put, Failed, "only reading can be answered by 304");
+        assert_eq!(put, Failed, "304 answers only GET and HEAD");
     }
 
     #[test]
-    fn nothing_matches_what_is_in_flux() {
+    fn only_a_wildcard_matches_a_changing_representation() {
         let rows = [
             ("If-None-Match: \"tag\"\r\n", Holds),
             ("If-None-Match: W/\"tag\"\r\n", Holds),
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_for_the_same_state_alone() {
+    fn if_range_permits_a_range_of_the_same_state_only() {
         let rows = [
             ("", true),
             ("If-Range: \"tag\"\r\n", true),

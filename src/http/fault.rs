@@ -1,63 +1,63 @@
-//! Why a request is refused: one enum that gives the status, the page's text and the log's word.
+//! The reasons to refuse a request, with their status and their text for the client.
 
 use super::status::Status;
 
-/// What is wrong with a request, or with the moment at which it came.
+/// Why the server refuses a request: an error in the request, or a limit of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Bytes that no HTTP/1.x request starts with: binary noise, a TLS hello.
+    /// The bytes are not HTTP/1.x, for example a TLS handshake.
     NotHttp,
-    /// A first line that is not `method SP target SP version`.
+    /// The first line is not `method SP target SP version`.
     RequestLine,
-    /// A target with a byte, an escape or a form that is not allowed.
+    /// The target has a byte, a percent-encoding or a form that is not allowed.
     Target,
-    /// A header field that is malformed, folded, or has a forbidden byte.
+    /// A header field is malformed, folded, or has a forbidden byte.
     HeaderField,
-    /// No `Host`, several, or a malformed one.
+    /// `Host` is missing, repeated or malformed.
     Host,
-    /// `Content-Length` or `Transfer-Encoding` that leave the body's end in doubt.
+    /// `Content-Length` and `Transfer-Encoding` leave the end of the body in doubt.
     Framing,
-    /// A malformed chunk in a chunked body.
+    /// A chunk or the trailer section of a chunked body is malformed.
     Chunk,
-    /// The client ended its side in the middle of a request.
+    /// The client closed its sending side before the request was complete.
     Truncated,
-    /// The request head did not come in time.
+    /// The request head did not arrive in time.
     HeadTimeout,
-    /// The request body did not come in time.
+    /// The request body did not arrive in time.
     BodyTimeout,
-    /// A body longer than this server drops.
+    /// The body exceeds its limit.
     BodyTooLarge,
-    /// A target longer than the limit.
+    /// The target exceeds its limit.
     TargetTooLong,
-    /// A head longer than the limit, or with too many fields.
+    /// The head exceeds its limit, or has too many fields.
     HeadTooLarge,
-    /// An `Expect` other than `100-continue`.
+    /// `Expect` has a value other than `100-continue`.
     Expectation,
     /// The handler panicked.
     Panic,
-    /// A method that this server does not know.
+    /// The server does not implement the method.
     Method,
-    /// A transfer coding that this server does not know.
+    /// The server does not implement the transfer coding.
     Coding,
-    /// No place in the queue.
+    /// The queue of requests is full.
     QueueFull,
-    /// Waited in the queue for too long.
+    /// The request waited in the queue for too long.
     Expired,
-    /// The client's address has all the connections that it may have.
+    /// The client's address has as many connections as the limit allows.
     TooManyConnections,
-    /// No memory for the request or its response.
+    /// The memory budget has no room for the request or its response.
     NoMemory,
-    /// A major version other than 1.
+    /// The major version is not 1.
     Version,
 }
 
 impl Fault {
-    /// True where the same request may well succeed later.
+    /// True if the cause is temporary, so that the same request may succeed later.
     pub fn is_passing(self) -> bool {
         self.status() == Status::SERVICE_UNAVAILABLE
     }
 
-    /// The status that the fault asks for.
+    /// The status of the response.
     pub fn status(self) -> Status {
         match self {
             Self::NotHttp
@@ -82,35 +82,50 @@ impl Fault {
         }
     }
 
-    /// A sentence for the person at the other end.
+    /// The text of the error page, for people: what is wrong, and what to do about it.
     pub fn explain(self) -> &'static str {
         match self {
-            Self::NotHttp => "The bytes sent are not an HTTP request.",
-            Self::RequestLine => {
-                "The first line must be a method, a target and a version, one space between them."
+            Self::NotHttp => {
+                "This is not an HTTP/1.x request. Does the client speak TLS or HTTP/2 to this port?"
             }
-            Self::Target => "The request target is malformed or names nothing that can be served.",
-            Self::HeaderField => "A header field is malformed.",
+            Self::RequestLine => {
+                "The request line is malformed. It must be: method, space, target, space, version."
+            }
+            Self::Target => {
+                "The request target is malformed, or its form does not suit the method and version."
+            }
+            Self::HeaderField => {
+                "A header field is malformed. It must be a name, a colon and a value on one line."
+            }
             Self::Host => "An HTTP/1.1 request needs exactly one valid Host field.",
-            Self::Framing => "The length of the request's body is malformed or ambiguous.",
-            Self::Chunk => "The request's chunked body is malformed.",
-            Self::Truncated => "The request ended before its head or body was complete.",
-            Self::HeadTimeout => "The request's head took too long to arrive.",
-            Self::BodyTimeout => "The request's body took too long to arrive.",
-            Self::BodyTooLarge => "The request's body is larger than this server accepts.",
+            Self::Framing => {
+                "The length of the request body is malformed or ambiguous. Send one Content-Length \
+                 or, in HTTP/1.1, one Transfer-Encoding that ends in chunked."
+            }
+            Self::Chunk => "The chunked request body is malformed.",
+            Self::Truncated => "The connection ended before the request was complete.",
+            Self::HeadTimeout => "The request head took too long to arrive.",
+            Self::BodyTimeout => "The request body took too long to arrive.",
+            Self::BodyTooLarge => "The request body is larger than this server accepts.",
             Self::TargetTooLong => "The request target is longer than this server accepts.",
             Self::HeadTooLarge => {
-                "The request's header fields are larger than this server accepts."
+                "The header fields are too many or larger than this server accepts."
             }
-            Self::Expectation => "This server meets no expectation but 100-continue.",
-            Self::Panic => "The server failed while it handled the request.",
-            Self::Method => "This server does not know the request's method.",
-            Self::Coding => "This server does not know the request's transfer coding.",
-            Self::QueueFull => "All workers are busy and the queue is full. Try again shortly.",
-            Self::Expired => "The request waited too long for a worker. Try again shortly.",
-            Self::NoMemory => "The server holds as much as it may. Try again shortly.",
-            Self::TooManyConnections => "Your address has as many connections as it may have.",
-            Self::Version => "This server speaks HTTP/1.0 and HTTP/1.1.",
+            Self::Expectation => "This server supports no expectation other than 100-continue.",
+            Self::Panic => "The server failed while it processed the request.",
+            Self::Method => "This server does not implement the request method.",
+            Self::Coding => {
+                "This server does not implement the transfer coding of the request body."
+            }
+            Self::QueueFull => "The server is busy and its queue is full. Try again shortly.",
+            Self::Expired => {
+                "The server is busy: the request waited too long in its queue. Try again shortly."
+            }
+            Self::NoMemory => "The server has reached its memory limit. Try again shortly.",
+            Self::TooManyConnections => {
+                "Your address has too many open connections. Close some, then try again."
+            }
+            Self::Version => "This server supports HTTP/1.0 and HTTP/1.1 only.",
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Where a request's message ends (RFC 9112, section 6.3), from the lines of its head.
+//! Where a request ends (RFC 9112, section 6.3), according to the field lines of its head.
 
 use super::Version;
 use super::fault::Fault;
 
-/// Where a message ends, and what its sender waits for.
+/// Where a message ends, and whether its sender waits for an interim response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
     /// The body that follows the head.
@@ -12,19 +12,20 @@ pub struct Framing {
     pub expects_continue: bool,
 }
 
-/// How the length of a request's body is told (RFC 9112, section 6.3).
+/// How a request gives the length of its body (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyLength {
-    /// So many bytes; 0 where no field says otherwise.
+    /// In bytes; 0 if no field gives a length.
     Known(u64),
-    /// By its chunks.
+    /// By the chunked transfer coding.
     Chunked,
 }
 
-/// The fields that frame a message, as far as their lines have come.
+/// The fields that frame a message, collected line by line.
 ///
-/// It looks at no other field. A line whose name is not spelled to the letter is none of these
-/// fields here; the parser refuses such a line, and its answer ends the connection.
+/// All other fields are ignored, and so is a line that only resembles a framing field, for example
+/// with white space before the colon. The parser refuses such a line, and the refusal closes the
+/// connection, so that both agree on the end of every request that is served.
 #[derive(Debug, Clone, Default)]
 pub struct FramingFields {
     length: Option<u64>,
@@ -33,20 +34,20 @@ pub struct FramingFields {
     fault: Option<Fault>,
 }
 
-/// What `Transfer-Encoding` says.
+/// The meaning of `Transfer-Encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Chunked,
-    /// It ends in `chunked`, and has a coding before it that this server does not know.
+    /// `chunked` comes last, after a coding that this server does not know.
     Unknown,
-    /// It does not tell where the body ends.
+    /// `chunked` does not come last, or comes twice: the end of the body is unknown.
     Endless,
 }
 
 impl FramingFields {
-    /// Looks at one field line, without its line end.
+    /// Adds one field line, without its line end.
     pub fn add_line(&mut self, line: &[u8]) {
-        // Nearly all lines are of other fields.
+        // Nearly all lines are other fields: the first byte tells most of them apart.
         let result = match line.first().map(|first| first | 0x20) {
             Some(b'c') => value(line, b"content-length:").map(|value| self.add_length(value)),
             Some(b't') => value(line, b"transfer-encoding:").map(|value| self.add_coding(value)),
@@ -58,15 +59,19 @@ impl FramingFields {
         }
     }
 
-    /// What the lines come to for a message of this version; every ambiguity is refused.
+    /// The framing of a message in this version.
+    ///
+    /// # Errors
+    ///
+    /// If a field is malformed, or if the fields leave the end of the body in doubt.
     pub fn framing(&self, version: Version) -> Result<Framing, Fault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         let body = match self.coding {
             None => BodyLength::Known(self.length.unwrap_or(0)),
-            // Both at once, or a coding in 1.0, is how requests are smuggled (RFC 9112,
-            // section 6.1).
+            // Both fields together, or a coding in HTTP/1.0, are means of request smuggling
+            // (RFC 9112, section 6.1).
             Some(_) if self.length.is_some() || version == Version::Http10 => {
                 return Err(Fault::Framing);
             }
@@ -74,7 +79,7 @@ impl FramingFields {
             Some(Coding::Unknown) => return Err(Fault::Coding),
             Some(Coding::Endless) => return Err(Fault::Framing),
         };
-        // A 1.0 client cannot have meant it (RFC 9110, section 10.1.1).
+        // The expectation of an HTTP/1.0 client is ignored (RFC 9110, section 10.1.1).
         let expects_continue = self.expects_continue && version == Version::Http11;
         Ok(Framing { body, expects_continue })
     }
@@ -86,13 +91,13 @@ impl FramingFields {
     }
 
     fn add_coding(&mut self, value: &[u8]) -> Result<(), Fault> {
-        // Empty elements say nothing, here as in every list: whoever keeps to the rule finds one
-        // coding in `, chunked`. Their order has a meaning, so it is strict.
+        // Empty elements are ignored, as in every list: other recipients find one coding in
+        // `, chunked`, too. The order of the codings matters, so it is checked strictly.
         let mut chunked = elements(value).map(|name| name.eq_ignore_ascii_case(b"chunked"));
         let coding = match (chunked.next_back(), chunked.next()) {
             (Some(true), None) => Coding::Chunked,
             (Some(true), Some(false)) if !chunked.any(|again| again) => Coding::Unknown,
-            // Without chunks at its end, the body has none; and none is chunked twice.
+            // Unless `chunked` is the final coding, the body has no end; and it is applied once.
             _ => Coding::Endless,
         };
         refuse_if(self.coding.replace(coding).is_some(), Fault::Framing)
@@ -105,7 +110,7 @@ impl FramingFields {
     }
 }
 
-/// The value of a line that begins with `name`, colon included, without white space around it.
+/// The value of a line that starts with `name` and its colon, without white space around it.
 fn value<'b>(line: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
     let (start, value) = line.split_at_checked(name.len())?;
     start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
@@ -115,12 +120,12 @@ fn refuse_if(wrong: bool, fault: Fault) -> Result<(), Fault> {
     if wrong { Err(fault) } else { Ok(()) }
 }
 
-/// The elements of a list that are not empty (RFC 9110, section 5.6.1.2), of tokens alone.
+/// The non-empty elements of a list of tokens (RFC 9110, section 5.6.1.2).
 pub(super) fn elements(list: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// Digits and nothing else, within 64 bits.
+/// A number that consists of digits only and fits in 64 bits.
 fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths() {
+    fn framing_fields_give_the_length_of_the_body_or_are_refused() {
         use BodyLength::{Chunked, Known};
         let rows = [
             ("", Ok(Known(0))),
@@ -151,7 +156,27 @@ mod tests {
             ("Content-Length: 5, 5\r\n", Err(Fault::Framing)),
             ("Content-Length: +5\r\n", Err(Fault::Framing)),
             ("Content-Length:\r\n", Err(Fault::Framing)),
+            ("Content-Length: 18446744073709551615\r\n", Ok(Known(u64::MAX))),
             ("Content-Length: 18446744073709551616\r\n", Err(Fault::Framing)),
+            ("Content-Length: 18446744073709551621\r\n", Err(Fault::Framing)),
+            ("Content-Length:5\r\n", Ok(Known(5))),
+            ("Content-Length: \t5\t \r\n", Ok(Known(5))),
+            ("Content-Length: 005\r\nCONTENT-LENGTH: 5\r\n", Ok(Known(5))),
+            (
+                "Content-Length: 5\r\nContent-Length: 5\r\nContent-Length: 50\r\n",
+                Err(Fault::Framing),
+            ),
+            ("Content-Length: 5\r\nContent-Length:\r\n", Err(Fault::Framing)),
+            ("Content-Length: 5\r\nContent-Length: 5, 5\r\n", Err(Fault::Framing)),
+            ("Content-Length: 5,\r\n", Err(Fault::Framing)),
+            ("Content-Length: 5 5\r\n", Err(Fault::Framing)),
+            ("Content-Length: 5;a\r\n", Err(Fault::Framing)),
+            ("Content-Length: 5.0\r\n", Err(Fault::Framing)),
+            ("Content-Length: 1e3\r\n", Err(Fault::Framing)),
+            ("Content-Length: 1_0\r\n", Err(Fault::Framing)),
+            ("Content-Length: \"5\"\r\n", Err(Fault::Framing)),
+            ("Content-Length: \u{665}\r\n", Err(Fault::Framing)),
+            ("Content-Length: \u{a0}5\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: Chunked\r\n", Ok(Chunked)),
             ("Transfer-Encoding: , chunked\r\n", Ok(Chunked)),
             ("Transfer-Encoding: chunked,\r\n", Ok(Chunked)),
@@ -160,6 +185,18 @@ mod tests {
             ("Transfer-Encoding: ,\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: chunked, chunked\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: xchunked\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chunkedx\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: \"chunked\"\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chun\u{212a}ed\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: \u{a0}chunked\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: identity\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: chunked, identity\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: identity, chunked\r\n", Err(Fault::Coding)),
+            ("Transfer-Encoding: chunked, gzip, chunked\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding:\r\n chunked\r\n", Err(Fault::Framing)),
+            ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", Err(Fault::Framing)),
+            ("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", Err(Fault::Framing)),
+            ("Content-Length: x\r\nTransfer-Encoding: chunked\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: chunked;a=b\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: , chunked\r\nContent-Length: 5\r\n", Err(Fault::Framing)),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: ,\r\n", Err(Fault::Framing)),
@@ -179,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn expectations() {
+    fn expectations_other_than_100_continue_are_refused() {
         use Version::{Http10, Http11};
         let rows = [
             (Http11, "Expect: magic\r\n", Err(Fault::Expectation)),
@@ -197,12 +234,21 @@ mod tests {
         }
     }
 
-    /// What only looks like a framing field frames nothing; the parser refuses such lines.
+    /// The parser refuses such lines.
     #[test]
-    fn names_are_spelled_to_the_letter() {
-        for line in
-            ["Content-Length : 5", " Content-Length: 5", "Content-Lengths: 5", "Content-Length"]
-        {
+    fn lines_that_resemble_framing_fields_frame_nothing() {
+        for line in [
+            "Content-Length : 5",
+            "Content-Length\t: 5",
+            " Content-Length: 5",
+            "\tTransfer-Encoding: chunked",
+            "Transfer-Encoding : chunked",
+            "Transfer_Encoding: chunked",
+            "Content-Lengths: 5",
+            "Content-Length",
+            "\u{feff}Content-Length: 5",
+            "",
+        ] {
             let got = framing(Version::Http11, &format!("{line}\r\n"));
             assert_eq!(got.map(|framing| framing.body), Ok(BodyLength::Known(0)), "{line:?}");
         }

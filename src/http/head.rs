@@ -1,27 +1,27 @@
-//! The search for the end of a request head in bytes that come in pieces of any size.
+//! Finds the end of a request head in bytes that arrive in pieces of any size.
 
 use super::fault::Fault;
 use super::framing::{Framing, FramingFields};
 use super::{Version, is_token_byte};
 use crate::config;
 
-/// What the bytes seen so far amount to.
+/// The result of a scan of the bytes received so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
-    /// A head may yet come of them.
+    /// More bytes may complete the head.
     Partial,
-    /// The first so many bytes are a whole head; what follows is a body or the next head.
+    /// The head is complete and has this length. A body or the next head follows it.
     Complete(usize),
-    /// No continuation can make a head of them.
+    /// The bytes do not start a valid head, whatever follows them.
     Refused(Fault),
 }
 
-/// A search that remembers where it stopped, so that each byte is looked at once.
+/// An incremental scanner: it remembers where it stopped and examines each byte once.
 ///
-/// It does not parse. It finds the empty line, bounds what precedes it, notes the fields that say
-/// where the message ends, and refuses what no continuation can make a request of, so that no such
-/// refusal has to wait for a deadline: a first byte that no method has, a first line without a
-/// version, and control characters. Lines end in CRLF or in a single LF (RFC 9112, section 2.2).
+/// It does not parse the head. It finds the empty line, enforces the limits and records the fields
+/// that frame the message. It refuses at once what no later byte can repair: a first byte that
+/// starts no method, a first line without a version, a control character. Such a refusal therefore
+/// does not wait for a deadline. Lines end in CRLF or in a single LF (RFC 9112, section 2.2).
 #[derive(Debug, Clone, Default)]
 pub struct HeadScanner {
     at: usize,
@@ -30,18 +30,18 @@ pub struct HeadScanner {
     fields: FramingFields,
 }
 
-/// The bounds of a head, in bytes.
+/// The limits of a request head.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
-    /// The whole head.
+    /// Bytes of the whole head.
     pub head: usize,
-    /// The request target alone.
+    /// Bytes of the request target.
     pub target: usize,
-    /// A line `GET target` is a whole request, of HTTP/0.9.
+    /// Accept a line `GET target` as a complete HTTP/0.9 request.
     pub http09: bool,
 }
 
-/// The number of leading bytes that are empty lines, which a server skips before a request line
+/// The length of the empty lines at the start of `bytes`. A server skips them before a request line
 /// (RFC 9112, section 2.2).
 pub fn empty_lines(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -55,8 +55,8 @@ pub fn empty_lines(bytes: &[u8]) -> usize {
 }
 
 impl HeadScanner {
-    /// Looks at what `bytes` has beyond the last call. `bytes` is all that has come of this head,
-    /// without empty lines before it.
+    /// Continues the scan where the last call stopped. `bytes` holds everything received of this
+    /// head so far, without the empty lines before it.
     pub fn scan(&mut self, bytes: &[u8], limits: HeadLimits) -> Scan {
         if self.at == 0 && bytes.first().is_some_and(|&first| !is_token_byte(first)) {
             return Scan::Refused(Fault::NotHttp);
@@ -78,7 +78,7 @@ impl HeadScanner {
                     self.at += 1;
                     continue;
                 }
-                // What it is of is known with the next byte.
+                // The next byte decides whether this is a line end.
                 (b'\r', None) => return Scan::Partial,
                 (b'\t', _) if self.version.is_some() => {
                     self.at += 1;
@@ -97,12 +97,12 @@ impl HeadScanner {
         }
     }
 
-    /// The version that the request line named, once it was seen: the one to answer a refusal in.
+    /// The version of the request line, once that line is complete. A refusal is sent in it.
     pub fn version(&self) -> Option<Version> {
         self.version
     }
 
-    /// Where the message ends whose head is complete.
+    /// The framing of the message whose head is complete.
     pub fn framing(&self) -> Result<Framing, Fault> {
         self.fields.framing(self.version.unwrap_or(Version::Http11))
     }
@@ -126,7 +126,7 @@ impl HeadScanner {
         }
     }
 
-    /// What is wrong with a head that exceeds its limits here.
+    /// The fault of a head that exceeds a limit at this point.
     fn too_long(&self, bytes: &[u8], limits: HeadLimits) -> Fault {
         let line = &bytes[..bytes.len().min(limits.first_line())];
         match self.version {
@@ -148,22 +148,22 @@ impl HeadScanner {
 }
 
 impl HeadLimits {
-    /// The bytes of a first line: its target, the longest method, and what is around them.
+    /// Bytes of the longest first line: method, target, version and what separates them.
     fn first_line(&self) -> usize {
         self.target.saturating_add(config::METHOD_BYTES + "  HTTP/1.1\r\n".len())
     }
 }
 
-/// What the end of a line is.
+/// What follows a line of a head.
 enum Line {
     Next,
-    /// The end of the head.
+    /// Nothing: it is the last line of the head.
     Last,
     Refused(Fault),
 }
 
-/// The number of leading bytes that are as wanted. Whole blocks are looked at without a branch for
-/// each byte, which the compiler makes a few instructions of.
+/// The number of leading bytes that satisfy `wanted`. Whole blocks are tested without a branch for
+/// each byte, so that the compiler can vectorise the test.
 fn run_of(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
     const BLOCK: usize = 16;
     let is_plain = |block: &&[u8]| block.iter().fold(true, |all, &byte| all & wanted(byte));
@@ -181,11 +181,11 @@ pub fn is_simple(line: &[u8]) -> bool {
     line.strip_prefix(b"GET ").is_some_and(|target| !target.is_empty() && !target.contains(&b' '))
 }
 
-/// The version to answer in, if the line ends in one.
+/// The version at the end of a request line: the response is sent in it.
 fn line_version(line: &[u8]) -> Option<Version> {
     let (before, version) = line.split_last_chunk::<9>()?;
     if !before.contains(&b' ') {
-        return None; // Two words: what looks like a version is the target.
+        return None; // Of two words, the second is the target, even if it looks like a version.
     }
     match version {
         b" HTTP/1.0" => Some(Version::Http10),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_and_what_cannot_become_one() {
+    fn heads_are_complete_partial_or_refused() {
         let long_target = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200));
         let exact = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(63));
         let above = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(64));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_head_says_where_its_message_ends() {
+    fn a_complete_head_gives_the_framing_of_its_message() {
         let framing = |fields: &str| {
             let mut scanner = HeadScanner::default();
             let head = format!("POST / HTTP/1.1\r\n{fields}\r\nbody");
@@ -274,7 +274,7 @@ mod tests {
                     return scanner.framing();
                 }
             }
-            panic!("{head:?} is whole");
+            panic!("{head:?} is complete");
         };
         let known = |length| Ok(BodyLength::Known(length));
         let rows = [
@@ -289,8 +289,23 @@ mod tests {
         }
     }
 
+    /// A client that sends byte by byte costs no more than one that sends the head at once.
     #[test]
-    fn simple_requests_are_for_those_who_want_them() {
+    fn each_byte_is_examined_once() {
+        let fields = "A: b\r\nC:\td\n".repeat(15);
+        let head = format!("GET /a HTTP/1.1\r\n{fields}\r\n");
+        let mut scanner = HeadScanner::default();
+        for end in 0..head.len() {
+            assert_eq!(scanner.scan(&head.as_bytes()[..end], LIMITS), Scan::Partial);
+            // It steps back over a CR alone, whose meaning depends on the next byte.
+            let stopped = end - usize::from(head[..end].ends_with('\r'));
+            assert_eq!(scanner.at, stopped, "after {end} bytes");
+        }
+        assert_eq!(scanner.scan(head.as_bytes(), LIMITS), Scan::Complete(head.len()));
+    }
+
+    #[test]
+    fn http09_requests_are_accepted_only_if_enabled() {
         let simple = |line: &[u8], http09| {
             HeadScanner::default().scan(line, HeadLimits { http09, ..LIMITS })
         };
@@ -299,13 +314,19 @@ mod tests {
         assert_eq!(simple(b"GET /a\n", false), Scan::Refused(Fault::RequestLine));
         assert_eq!(simple(b"GET HTTP/1.1\r\n", true), Scan::Complete(14));
         assert_eq!(simple(b"GET HTTP/1.1\r\n", false), Scan::Refused(Fault::RequestLine));
+        let mut scanner = HeadScanner::default();
+        let with_field = b"GET /a\r\nContent-Length: 5\r\n\r\nhello";
+        let limits = HeadLimits { http09: true, ..LIMITS };
+        assert_eq!(scanner.scan(with_field, limits), Scan::Complete(8));
+        let framing = scanner.framing().map(|framing| framing.body);
+        assert_eq!((scanner.version(), framing), (Some(Version::Http09), Ok(BodyLength::Known(0))));
         for line in [&b"HEAD /a\n"[..], b"GET \n", b"GET\n", b"GET /a b\n", b"get /a\n"] {
             assert_eq!(simple(line, true), Scan::Refused(Fault::RequestLine));
         }
     }
 
     #[test]
-    fn empty_lines_are_counted_whole() {
+    fn only_complete_empty_lines_are_counted() {
         assert_eq!(empty_lines(b"\r\n\n\r\nGET"), 5);
         assert_eq!(empty_lines(b"\rGET"), 0);
         assert_eq!(empty_lines(b"\r"), 0);
@@ -314,7 +335,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_split_changes_the_outcome(
+        fn the_outcome_does_not_depend_on_how_the_bytes_are_split(
             bytes in prop::collection::vec(prop_oneof![
                 Just(b'\r'), Just(b'\n'), Just(b' '), Just(b':'), Just(b'A'), any::<u8>()
             ], 0..400),

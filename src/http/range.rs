@@ -1,25 +1,25 @@
-//! The `Range` of a request (RFC 9110, section 14).
+//! The `Range` field of a request (RFC 9110, section 14).
 
-/// Ranges of one request that are answered as such; more of them cost more than the whole.
+/// The most ranges that one response carries. Beyond that, the whole file costs less.
 pub const RANGES: usize = 16;
 
-/// What a `Range` field asks for, of a representation of known length.
+/// The part of a representation of known length that a `Range` field selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// The whole: the field is in another unit, malformed, or asks for too much in pieces.
+    /// All of it: the field has another unit, is malformed, overlaps or has too many ranges.
     Whole,
-    /// These parts, in the order asked for; at least one.
+    /// These parts, at least one, in the order of the field.
     Parts(Vec<Part>),
-    /// Nothing that exists.
+    /// Nothing: no range overlaps the representation.
     Unsatisfiable,
 }
 
-/// A stretch of bytes; never empty.
+/// A range of bytes that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// The first byte's position.
+    /// The position of the first byte.
     pub first: u64,
-    /// The last byte's position.
+    /// The position of the last byte.
     pub last: u64,
 }
 
@@ -53,7 +53,7 @@ pub fn select(value: &[u8], length: u64) -> Selection {
     }
     match parts.len() {
         _ if asked == 0 => Selection::Whole,
-        // Of an empty file, its last bytes are all of it (RFC 9110, section 14.1.2).
+        // A suffix of an empty file is the whole file (RFC 9110, section 14.1.2).
         0 if length == 0 && set.split(|&b| b == b',').any(is_suffix) => Selection::Whole,
         0 => Selection::Unsatisfiable,
         _ if overlap(&parts) => Selection::Whole,
@@ -61,7 +61,7 @@ pub fn select(value: &[u8], length: u64) -> Selection {
     }
 }
 
-/// True for a suffix of more than nothing.
+/// True for a suffix range, unless its length is zero.
 fn is_suffix(spec: &[u8]) -> bool {
     let suffix = spec.trim_ascii().strip_prefix(b"-");
     suffix.and_then(number).is_some_and(|length| length > 0)
@@ -69,7 +69,7 @@ fn is_suffix(spec: &[u8]) -> bool {
 
 struct Malformed;
 
-/// One `first-last`, `first-` or `-suffix`; none where nothing of it exists.
+/// Parses one `first-last`, `first-` or `-suffix`. Returns none if it lies beyond the end.
 fn part(spec: &[u8], length: u64) -> Result<Option<Part>, Malformed> {
     let (first, last) = split_at_byte(spec, b'-').ok_or(Malformed)?;
     let (first, last) = (first.trim_ascii(), last.trim_ascii());
@@ -86,7 +86,7 @@ fn part(spec: &[u8], length: u64) -> Result<Option<Part>, Malformed> {
     Ok((first < length).then(|| Part { first, last: last.min(length - 1) }))
 }
 
-/// Digits as a number; one too large for 64 bits is as good as the largest.
+/// The value of the digits. A number that exceeds 64 bits counts as the largest one.
 fn number(digits: &[u8]) -> Option<u64> {
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(digits).ok().filter(|_| all_digits)?;
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn selections_of_a_hundred_bytes() {
+    fn ranges_select_parts_the_whole_or_nothing() {
         let many = format!("bytes={}", (0..17).map(|n| format!("{n}-{n},")).collect::<String>());
         let most = format!("bytes={}", (0..16).map(|n| format!("{n}-{n},")).collect::<String>());
         let rows = [
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_an_empty_file_can_be_had() {
+    fn only_a_suffix_range_of_an_empty_file_is_satisfiable() {
         assert_eq!(select(b"bytes=-5", 0), Selection::Whole);
         for value in ["bytes=0-", "bytes=-0", "bytes=0-0"] {
             assert_eq!(select(value.as_bytes(), 0), Selection::Unsatisfiable, "{value}");
@@ -162,7 +162,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_lie_within_and_apart(value in "bytes=[0-9,\\- ]{0,40}", length in 0u64..200) {
+        fn parts_lie_within_the_file_and_do_not_overlap(
+            value in "bytes=[0-9,\\- ]{0,40}",
+            length in 0u64..200,
+        ) {
             if let Selection::Parts(list) = select(value.as_bytes(), length) {
                 prop_assert!(!list.is_empty() && !overlap(&list));
                 for part in &list {

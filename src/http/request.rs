@@ -1,4 +1,4 @@
-//! A request head from its bytes.
+//! Parses a request head.
 
 use super::fault::Fault;
 use super::framing::elements;
@@ -11,7 +11,7 @@ use core::time::Duration;
 use httparse::Header;
 use std::borrow::Cow;
 
-/// Room for the parsed header fields of one request; it lives on the caller's stack.
+/// Storage for the parsed header fields of one request, on the caller's stack.
 #[derive(Debug)]
 pub struct FieldSlots<'b>([Header<'b>; config::HEADER_FIELDS]);
 
@@ -21,9 +21,9 @@ impl Default for FieldSlots<'_> {
     }
 }
 
-/// The methods that are registered and in use.
+/// The request methods that are registered and in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "RFC 9110, section 9.3, and RFC 5789 say what each means")]
+#[allow(missing_docs, reason = "RFC 9110, section 9.3, and RFC 5789 define the methods")]
 #[non_exhaustive]
 pub enum Method {
     Get,
@@ -35,8 +35,8 @@ pub enum Method {
     Options,
     Trace,
     Patch,
-    /// Any other: see [`Request::method_name`]. It is answered by 501, unless the handler wants it
-    /// (`Accepts::with_unknown_methods`).
+    /// Any other method: see [`Request::method_name`]. The server answers 501, unless the handler
+    /// accepts such methods (`Accepts::with_unknown_methods`).
     Other,
 }
 
@@ -58,21 +58,21 @@ impl Method {
     }
 }
 
-/// Who sent a request, and how it came to the worker that serves it.
+/// Where a request comes from, which worker serves it, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// The other end of the connection.
+    /// The address of the client, or of the last proxy.
     pub peer: SocketAddr,
-    /// The number of the worker that serves it, from 1.
+    /// The number of the worker that serves the request, from 1.
     pub worker: usize,
-    /// How long it waited in the queue.
+    /// How long the request waited in the queue.
     pub waited: Duration,
-    /// How long its client waits from now on, where that is known.
+    /// How much longer the client waits, if the server knows.
     pub time_left: Option<Duration>,
 }
 
 impl Arrival {
-    /// Of a request that came by no connection.
+    /// For a request that does not come from a connection.
     pub const NONE: Self = Self {
         peer: SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         worker: 0,
@@ -81,18 +81,17 @@ impl Arrival {
     };
 }
 
-/// A whole request: its head was read and found good, and so much of its body is there as the
-/// handler takes.
+/// A complete and valid request, with its body if the handler accepts one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Request<'b> {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
-    /// What it is to be done to.
+    /// The target.
     pub target: Target<'b>,
-    /// The version the client spoke.
+    /// The protocol version.
     pub version: Version,
-    /// The client wants the connection kept (RFC 9112, section 9.3).
+    /// The connection persists after the response (RFC 9112, section 9.3).
     pub(crate) persistent: bool,
     method_name: &'b [u8],
     fields: &'b [Header<'b>],
@@ -103,33 +102,40 @@ pub struct Request<'b> {
 }
 
 impl<'b> Request<'b> {
-    /// Reads a whole head, as [`super::head::HeadScanner`] delimits it.
+    /// Parses a complete head, as [`super::head::HeadScanner`] delimits it.
+    ///
+    /// # Errors
+    ///
+    /// If the head is malformed, or ends elsewhere than `head`: then scanner and parser would
+    /// disagree on where the message ends.
     #[doc(hidden)]
     pub fn parse(head: &'b [u8], slots: &'b mut FieldSlots<'b>) -> Result<Self, Fault> {
         let (line, fields) = split_request_line(head);
         let RequestLine { method, target, version } = RequestLine::parse(line)?;
         let (method, method_name) = (Method::parse(method), method);
-        // A simple request has no fields; what is behind it is not a request's.
+        // An HTTP/0.9 request has no fields. What follows its line does not belong to it.
         let fields = if version == Version::Http09 { b"\r\n" } else { fields };
         let fields = match httparse::parse_headers(fields, &mut slots.0) {
-            Ok(httparse::Status::Complete((_, fields))) => fields,
+            Ok(httparse::Status::Complete((end, found))) if end == fields.len() => found,
             Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
-            Ok(httparse::Status::Partial) | Err(_) => return Err(Fault::HeaderField),
+            Ok(_) | Err(_) => return Err(Fault::HeaderField),
         };
-        let persistent = is_persistent(version, fields)?;
+        // Behind CONNECT, a client may send the bytes of a tunnel, which must not be taken for
+        // requests (RFC 9110, section 9.3.6).
+        let persistent = is_persistent(version, fields)? && method != Method::Connect;
         let (body, arrival, params) = (&b""[..], Arrival::NONE, &[]);
         Ok(Self { method, target, version, persistent, method_name, fields, body, arrival, params })
     }
 
-    /// Adds the body, and how the request came.
+    /// Adds the body and the arrival.
     #[must_use]
     #[doc(hidden)]
     pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
         Self { body, arrival, ..self }
     }
 
-    /// The request as it is for a handler that is mounted under the first `segments` segments of
-    /// its path, by a pattern with these parameters.
+    /// The request for a handler that is mounted under the first `segments` segments of the path,
+    /// by a pattern with these parameters.
     #[cfg(feature = "routes")]
     pub(crate) fn routed<'a>(
         &'a self,
@@ -146,9 +152,9 @@ impl<'b> Request<'b> {
         Self { body: b"", ..self }
     }
 
-    /// What the parameter `name` of the route's pattern stands for in the path, decoded: for
-    /// `/items/{id}` the `7` of `/items/7`. Never empty; none where the pattern has no such
-    /// parameter.
+    /// The decoded value of the parameter `name` of the route's pattern: for `/items/{id}` and the
+    /// path `/items/7`, `id` is `7`. A value is never empty. Returns none if the pattern has no
+    /// such parameter.
     pub fn param(&self, name: &str) -> Option<&'b str> {
         self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
@@ -158,66 +164,66 @@ impl<'b> Request<'b> {
         self.params
     }
 
-    /// The method as it was sent: a token (RFC 9110, section 9.1), whose case matters.
+    /// The method as the client sent it: a case-sensitive token (RFC 9110, section 9.1).
     pub fn method_name(&self) -> &'b str {
         // A token is ASCII.
         std::str::from_utf8(self.method_name).unwrap_or_default()
     }
 
-    /// The decoded segments of the path, as text; none where one of them is not UTF-8.
+    /// The decoded segments of the path as text; none if one of them is not UTF-8.
     pub fn segments(&self) -> Option<Vec<&str>> {
         self.target.path.segments().map(|segment| std::str::from_utf8(segment).ok()).collect()
     }
 
     /// The pairs of the query, decoded as `application/x-www-form-urlencoded` (WHATWG URL,
-    /// section 5.1): `+` is a space, and what is not UTF-8 is replaced.
+    /// section 5.1): `+` is a space, and invalid UTF-8 is replaced.
     pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'b, str>, Cow<'b, str>)> {
         form_urlencoded::parse(self.target.query.unwrap_or_default())
     }
 
-    /// The value of the first pair of the query with this name.
+    /// The value of the first query pair with this name.
     pub fn query(&self, name: &str) -> Option<Cow<'b, str>> {
         self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The body, without its transfer coding; empty where the handler takes none (see
-    /// `Accepts`).
+    /// The body without its transfer coding; empty if the handler accepts none (see `Accepts`).
     pub fn body(&self) -> &'b [u8] {
         self.body
     }
 
-    /// The address at the other end of the connection: of the client, or of a proxy.
+    /// The address of the client, or of the last proxy before the server.
     pub fn peer(&self) -> SocketAddr {
         self.arrival.peer
     }
 
-    /// The number of the worker that serves it, from 1.
+    /// The number of the worker that serves the request, from 1.
     pub fn worker(&self) -> usize {
         self.arrival.worker
     }
 
-    /// How long it waited in the queue.
+    /// How long the request waited in the queue.
     pub fn waited(&self) -> Duration {
         self.arrival.waited
     }
 
-    /// How long its client waits for the response, from the call of the handler on; none where
-    /// the server was not told (`Config::patience`).
+    /// How long the client still waits for the response when the handler is called; none if the
+    /// configuration does not say how long clients wait (`Config::patience`).
     pub fn time_left(&self) -> Option<Duration> {
         self.arrival.time_left
     }
 
-    /// All header fields, in the order they came; values are without white space around them.
+    /// All header fields in their order, with the white space around values removed.
     pub fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
         self.fields.iter().map(|field| (field.name, field.value.trim_ascii()))
     }
 
-    /// The value of the first field of that name, in any case, without white space around it.
+    /// The value of the first field with this name, with the white space around it removed. Names
+    /// are case-insensitive.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         self.fields_named(name).next()
     }
 
-    /// True where a field may ask for anything but the whole: a range, or a condition.
+    /// True if the request has a range or a precondition, so that it may not ask for the whole.
     pub fn is_conditional(&self) -> bool {
         let is_condition =
             |name: &str| name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("If-"));
@@ -226,7 +232,7 @@ impl<'b> Request<'b> {
             .any(|field| is_condition(field.name) || field.name.eq_ignore_ascii_case("Range"))
     }
 
-    /// The values of all fields of that name, in the order they came.
+    /// The values of all fields with this name, in their order.
     pub fn fields_named(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.fields
             .iter()
@@ -235,21 +241,21 @@ impl<'b> Request<'b> {
     }
 }
 
-/// A request's first line.
+/// The first line of a request.
 #[derive(Debug)]
 pub struct RequestLine<'b> {
     /// The method, a token.
     pub method: &'b [u8],
     /// The target.
     pub target: Target<'b>,
-    /// The version; 0.9 where there is none.
+    /// The version; HTTP/0.9 if the line has none.
     pub version: Version,
 }
 
 impl<'b> RequestLine<'b> {
-    /// Reads a line, without its line end (RFC 9112, section 3).
+    /// Parses a line without its line end (RFC 9112, section 3).
     pub fn parse(line: &'b [u8]) -> Result<Self, Fault> {
-        // The preface of HTTP/2 (RFC 9113, section 3.4) is made to look like a request to us.
+        // The preface of HTTP/2 looks like a request on purpose (RFC 9113, section 3.4).
         if line == b"PRI * HTTP/2.0" {
             return Err(Fault::NotHttp);
         }
@@ -274,8 +280,8 @@ impl<'b> RequestLine<'b> {
     }
 }
 
-/// True where the client wants the connection kept (RFC 9112, section 9.3). A request of HTTP/1.1
-/// without one valid `Host` is refused (section 3.2).
+/// True if the client wants to keep the connection (RFC 9112, section 9.3). An HTTP/1.1 request
+/// without exactly one valid `Host` is refused (section 3.2).
 fn is_persistent(version: Version, fields: &[Header<'_>]) -> Result<bool, Fault> {
     let (mut has_host, mut close, mut keep_alive) = (false, false, false);
     for field in fields {
@@ -301,14 +307,14 @@ fn is_persistent(version: Version, fields: &[Header<'_>]) -> Result<bool, Fault>
     Ok(!close && (version == Version::Http11 || keep_alive))
 }
 
-/// The first line of `head` without its line end, and the bytes behind it.
+/// The first line of `head` without its line end, and the bytes that follow.
 pub fn split_request_line(head: &[u8]) -> (&[u8], &[u8]) {
     let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
     let line = &head[..end];
     (line.strip_suffix(b"\r").unwrap_or(line), &head[(end + 1).min(head.len())..])
 }
 
-/// `HTTP/1.x`; any other major version is refused by 505.
+/// Parses `HTTP/1.x`. Any other major version is refused with 505.
 fn parse_version(bytes: &[u8]) -> Result<Version, Fault> {
     match bytes {
         b"HTTP/1.1" => Ok(Version::Http11),
@@ -328,6 +334,8 @@ fn parse_version(bytes: &[u8]) -> Result<Version, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::framing::BodyLength;
+    use super::super::head::{HeadLimits, HeadScanner, Scan};
     use super::*;
     use proptest::prelude::*;
 
@@ -337,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn request_lines() {
+    fn request_lines_are_parsed_or_refused() {
         use Method::{Get, Head};
         use Version::{Http10, Http11};
         let rows = [
@@ -360,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn persistence() {
+    fn version_and_connection_field_determine_persistence() {
         use Version::{Http10, Http11};
         let rows = [
             (Http11, "Host: h\r\n", true),
@@ -382,7 +390,35 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn the_bytes_behind_connect_are_not_requests() {
+        let head = b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+        let mut slots = FieldSlots::default();
+        let request = Request::parse(head, &mut slots).expect("a good head");
+        assert!(!request.persistent);
+    }
+
+    #[test]
+    fn an_http09_request_has_no_fields_and_does_not_persist() {
+        let head = b"GET /a\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello";
+        let mut slots = FieldSlots::default();
+        let request = Request::parse(head, &mut slots).expect("a good head");
+        assert_eq!((request.version, request.fields().count()), (Version::Http09, 0));
+        assert!(!request.persistent);
+    }
+
+    #[test]
+    fn a_head_that_ends_early_or_late_is_refused() {
+        let head = "POST / HTTP/1.1\r\nHost: h\r\n\r\n";
+        for end in 0..head.len() {
+            assert!(parse(&head[..end]).is_err(), "{end}");
+        }
+        for behind in ["\r\n", "\n", "A: b\r\n\r\n", "GET / HTTP/1.1\r\n", "x"] {
+            assert_eq!(parse(&format!("{head}{behind}")), Err(Fault::HeaderField), "{behind:?}");
+        }
+    }
+
+    #[test]
+    fn http11_needs_exactly_one_valid_host() {
         let rows = [
             ("", Err(Fault::Host)),
             ("Host: h\r\nHost: h\r\n", Err(Fault::Host)),
@@ -403,6 +439,19 @@ mod tests {
             ("Host: h\r\n folded\r\n", Fault::HeaderField),
             ("Host: h\r\n\tfolded\r\n", Fault::HeaderField),
             (" Host: h\r\n", Fault::HeaderField),
+            ("\tHost: h\r\n", Fault::HeaderField),
+            ("Host\t: h\r\n", Fault::HeaderField),
+            ("Host: h\r\nContent-Length : 5\r\n", Fault::HeaderField),
+            ("Host: h\r\nContent-Length: 5\r\n 0\r\n", Fault::HeaderField),
+            ("Host: h\r\nTransfer-Encoding:\r\n chunked\r\n", Fault::HeaderField),
+            ("Host: h\r\nTransfer-Encoding:\n\tchunked\r\n", Fault::HeaderField),
+            ("Host: h\r\n\u{feff}A: b\r\n", Fault::HeaderField),
+            ("Host: h\r\nA: b\x7f\r\n", Fault::HeaderField),
+            ("Host: h\r\nA: \x0bb\r\n", Fault::HeaderField),
+            ("Host: h\r\nA: b\r\r\n", Fault::HeaderField),
+            ("Host: h\r\nA:\rB: c\r\n", Fault::HeaderField),
+            ("Host: h\r\nA\0: b\r\n", Fault::HeaderField),
+            ("Host: h\r\nA\n: b\r\n", Fault::HeaderField),
             ("Host: h\r\nno colon\r\n", Fault::HeaderField),
             ("Host: h\r\n: empty\r\n", Fault::HeaderField),
             ("Host: h\r\nA: b\0c\r\n", Fault::HeaderField),
@@ -417,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_found_in_any_case() {
+    fn field_names_are_case_insensitive() {
         let mut slots = FieldSlots::default();
         let head = b"GET / HTTP/1.0\r\nAccept:  a \r\nACCEPT: b\r\n\r\n";
         let request = Request::parse(head, &mut slots).expect("a good head");
@@ -426,7 +475,7 @@ mod tests {
         assert_eq!(request.field("host"), None);
     }
 
-    /// Pieces of which requests, good and bad, are made.
+    /// A piece of a valid or invalid request.
     fn piece() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             Just(b"GET ".to_vec()),
@@ -440,7 +489,81 @@ mod tests {
         ]
     }
 
+    /// A field line that frames a message, or that a lenient recipient takes for one that does.
+    fn framing_line() -> impl Strategy<Value = String> {
+        let start = prop::sample::select(vec!["", "", "", "", " ", "\t", "\r", "X-"]);
+        let name = prop::sample::select(vec![
+            "Content-Length",
+            "CONTENT-LENGTH",
+            "Transfer-Encoding",
+            "transfer-encoding",
+            "Transfer_Encoding",
+            "Expect",
+            "A",
+        ]);
+        let colon =
+            prop::sample::select(vec![": ", ": ", ": ", ":", ":\t", " :", ":\r\n ", "=", ""]);
+        let value = prop::sample::select(vec![
+            "5",
+            "5",
+            "05",
+            "6",
+            "5, 5",
+            "+5",
+            "",
+            "chunked",
+            "chunked",
+            "Chunked,",
+            "gzip, chunked",
+            "chunked\x0b",
+            "\u{e9}",
+            "100-continue",
+        ]);
+        let end = prop::sample::select(vec![
+            "\r\n", "\r\n", "\r\n", "\n", " \r\n", "\r", "\r\r\n", "\0\r\n",
+        ]);
+        (start, name, colon, value, end).prop_map(|parts| {
+            let (start, name, colon, value, end) = parts;
+            [start, name, colon, value, end].concat()
+        })
+    }
+
     proptest! {
+        /// The acceptor delimits a message by what the scanner finds, and a worker serves what the
+        /// parser finds. A difference between the two is a means of request smuggling.
+        #[test]
+        fn scanner_and_parser_find_the_same_framing_fields(
+            version in prop::sample::select(vec!["HTTP/1.1", "HTTP/1.0", "HTTP/1.7"]),
+            lines in prop::collection::vec(framing_line(), 0..4),
+        ) {
+            let head = format!("POST / {version}\r\nHost: a\r\n{}\r\n", lines.concat());
+            let limits = HeadLimits { head: 1 << 16, target: 100, http09: true };
+            let mut scanner = HeadScanner::default();
+            let end = match scanner.scan(head.as_bytes(), limits) {
+                Scan::Complete(end) => end,
+                Scan::Partial | Scan::Refused(_) => return Ok(()),
+            };
+            let mut slots = FieldSlots::default();
+            let request = Request::parse(&head.as_bytes()[..end], &mut slots);
+            let (Ok(framing), Ok(request)) = (scanner.framing(), request) else { return Ok(()) };
+            let lengths: Vec<&[u8]> = request.fields_named("Content-Length").collect();
+            let codings: Vec<&[u8]> = request.fields_named("Transfer-Encoding").collect();
+            match framing.body {
+                BodyLength::Chunked => {
+                    prop_assert!(lengths.is_empty() && codings.len() == 1);
+                    prop_assert!(request.version == Version::Http11);
+                }
+                BodyLength::Known(length) => {
+                    prop_assert!(codings.is_empty());
+                    prop_assert_eq!(length == 0, lengths.is_empty());
+                    let is_it = |value: &&[u8]| matches!(
+                        (length, *value), (5, b"5" | b"05") | (6, b"6")
+                    );
+                    prop_assert!(lengths.iter().all(is_it));
+                }
+            }
+        }
+
         #[test]
         fn any_bytes_are_a_request_or_a_fault(pieces in prop::collection::vec(piece(), 0..12)) {
             let head = pieces.concat();

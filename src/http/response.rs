@@ -1,46 +1,47 @@
-//! A response head to bytes.
+//! Writes the head of a response.
 
 use super::Version;
 use super::status::Status;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-/// What the head of one response says.
+/// The contents of a response head.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseHead<'a> {
-    /// The version the client spoke.
+    /// The version of the request.
     pub version: Version,
-    /// The outcome.
+    /// The status code.
     pub status: Status,
     /// Serialised header fields, each with its line end.
     pub fields: [&'a [u8]; 2],
-    /// How the length of the content is told.
+    /// How the head gives the length of the content.
     pub length: Length,
-    /// The connection ends after this response.
+    /// The server closes the connection after this response.
     pub close: bool,
-    /// `Server` is said.
+    /// Write a `Server` field.
     pub server_field: bool,
 }
 
-/// How the length of a response's content is told (RFC 9112, section 6.3).
+/// How a response gives the length of its content (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     /// In bytes.
     Known(u64),
-    /// By its chunks.
+    /// By the chunked transfer coding.
     Chunked,
-    /// It is not: the status has no content, the answer is to HEAD, or the connection ends.
+    /// Not at all: the status has no content, the request is HEAD, or the end of the connection
+    /// delimits the content.
     Untold,
 }
 
-/// What `Server` says.
+/// The value of `Server`.
 const SERVER: &str = concat!("cws/", env!("CARGO_PKG_VERSION"));
 
 impl ResponseHead<'_> {
-    /// Appends the head, with its empty line, to `into`; `date` is the IMF-fixdate of now.
+    /// Appends the head and its empty line to `into`. `date` is the current time as an IMF-fixdate.
     pub fn write_to(&self, date: &[u8], into: &mut Vec<u8>) {
         if self.version == Version::Http09 {
-            // A response of 0.9 is the bare content.
+            // An HTTP/0.9 response has no head.
             return;
         }
         into.extend_from_slice(self.version.as_str().as_bytes());
@@ -77,13 +78,13 @@ fn push<const N: usize>(into: &mut Vec<u8>, parts: [&[u8]; N]) {
     }
 }
 
-/// True where `name` and `value` make a field that cannot end early or start another.
+/// True if `name` and `value` form exactly one field: no byte ends it early or starts another.
 pub fn is_valid_field(name: &str, value: &[u8]) -> bool {
     let value_byte = |&byte: &u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
     !name.is_empty() && name.bytes().all(super::is_token_byte) && value.iter().all(value_byte)
 }
 
-/// The text of a `Date` field, formatted once a second.
+/// The value of a `Date` field, formatted once a second.
 #[derive(Debug, Default)]
 pub struct DateCache {
     second: Option<Duration>,
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn heads() {
+    fn a_head_has_the_fields_of_its_version_and_status() {
         let server = format!("Server: {SERVER}\r\nDate: now\r\nA: b\r\n");
         let length = "Content-Length: 1234567890\r\n";
         assert_eq!(

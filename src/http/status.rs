@@ -60,22 +60,22 @@ statuses! {
 }
 
 impl Status {
-    /// A final status by its code: 200 to 599.
+    /// The status with this code, if it is a final one: 200 to 599.
     pub fn new(code: u16) -> Option<Self> {
         (200..=599).contains(&code).then_some(Self(code))
     }
 
-    /// The three digits as a number.
+    /// The code, such as 404.
     pub fn code(self) -> u16 {
         self.0
     }
 
-    /// The first digit: 2 for success, 4 for the client's errors, 5 for the server's.
+    /// The first digit of the code: 2 for success, 4 for a client error, 5 for a server error.
     pub fn class(self) -> u16 {
         self.0 / 100
     }
 
-    /// True where a response never has content (RFC 9110, section 6.4.1).
+    /// True if a response with this status never has content (RFC 9110, section 6.4.1).
     pub fn forbids_content(self) -> bool {
         matches!(self, Self::NO_CONTENT | Self::NOT_MODIFIED)
     }

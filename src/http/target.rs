@@ -1,4 +1,4 @@
-//! A request target, decoded into a path that cannot lead upwards.
+//! Parses a request target into a path that cannot leave its root.
 
 use super::Version;
 use super::fault::Fault;
@@ -6,7 +6,7 @@ use core::net::Ipv6Addr;
 use percent_encoding::percent_decode;
 use std::num::NonZeroU16;
 
-/// The bytes to escape in a path segment (RFC 3986, section 3.3), and quotes and colons.
+/// The bytes to percent-encode in a path segment (RFC 3986, section 3.3), and quotes and colons.
 #[cfg(any(feature = "admin", feature = "files", feature = "http"))]
 pub const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
     .remove(b'-')
@@ -25,23 +25,23 @@ pub const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUM
     .remove(b'=')
     .remove(b'@');
 
-/// A decoded path below some root: segments without `/`, without NUL, never empty, `.` or `..`.
+/// A decoded path below a root. No segment is empty, `.` or `..`, or contains `/` or NUL.
 ///
-/// Dot segments are resolved as RFC 3986, section 5.2.4, says, after percent-decoding, so that
-/// `%2e%2e` is no different from `..`; what would lead above the root stops there. An encoded
-/// slash is refused, since no segment can hold one. Bytes are bytes: a name need not be UTF-8.
+/// Dot segments are removed (RFC 3986, section 5.2.4) after percent-decoding, so that `%2e%2e`
+/// means the same as `..`. A path that leads above the root stops there. An encoded slash is
+/// refused, because no segment can contain one. Names are bytes and need not be UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodedPath {
-    /// The segments, joined by `/`; none leads or trails.
+    /// The segments joined by `/`, without one at either end.
     joined: Vec<u8>,
-    /// Where the segments begin that the handler sees: those before are the prefix that it is
-    /// mounted under.
+    /// Where the handler's part of the path starts. The segments before it are the prefix that the
+    /// handler is mounted under.
     start: usize,
     directory: bool,
 }
 
 impl DecodedPath {
-    /// Decodes the path part of a target; `raw` has neither query nor authority.
+    /// Decodes the path of a target, without its authority and query.
     #[doc(hidden)]
     pub fn decode(raw: &[u8]) -> Result<Self, Fault> {
         let mut joined = Vec::with_capacity(raw.len());
@@ -72,15 +72,15 @@ impl DecodedPath {
         &self.joined[self.start..]
     }
 
-    /// The prefix that the handler is mounted under, without a slash at either end; empty for one
-    /// that serves all paths.
+    /// The prefix that the handler is mounted under, without a slash at either end; empty if the
+    /// handler is not mounted under a prefix.
     pub fn prefix(&self) -> &[u8] {
         let prefix = &self.joined[..self.start];
         prefix.strip_suffix(b"/").unwrap_or(prefix)
     }
 
-    /// The path as a handler sees it that is mounted under the first `segments` segments of this
-    /// one; they become part of the [`prefix`](Self::prefix).
+    /// The path for a handler that is mounted under the first `segments` segments of this one. They
+    /// become part of the [`prefix`](Self::prefix).
     pub fn beneath(&self, segments: usize) -> Self {
         let mut left = segments;
         let is_end = |&byte: &u8| {
@@ -95,7 +95,7 @@ impl DecodedPath {
         Self { joined: self.joined.clone(), start, directory: self.directory }
     }
 
-    /// The path of `name` in the directory that this one names.
+    /// The path of the entry `name` in this directory.
     #[doc(hidden)]
     pub fn child(&self, name: &str) -> Self {
         let mut joined = self.joined.clone();
@@ -111,19 +111,19 @@ impl DecodedPath {
         self.as_bytes().split(|&byte| byte == b'/').filter(|segment| !segment.is_empty())
     }
 
-    /// True where the target asked for a directory: it ended in a slash or a dot segment.
+    /// True if the target names a directory: it ends in a slash or a dot segment.
     pub fn is_directory(&self) -> bool {
         self.directory
     }
 }
 
-/// Appends one percent-decoded segment; refuses bad escapes, NUL and `/`.
+/// Appends one percent-decoded segment. Malformed percent-encodings, NUL and `/` are refused.
 fn decode_segment(segment: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
     if !segment.iter().any(|byte| matches!(byte, 0 | b'%')) {
         into.extend_from_slice(segment);
         return Ok(());
     }
-    // `percent_decode` leaves a bad escape as it is; here it is an error.
+    // `percent_decode` keeps a malformed percent-encoding; here it is an error.
     if !segment.split(|&byte| byte == b'%').skip(1).all(starts_with_two_digits) {
         return Err(Fault::Target);
     }
@@ -139,43 +139,43 @@ fn starts_with_two_digits(bytes: &[u8]) -> bool {
     matches!(bytes, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }
 
-/// What a request line asks for.
+/// The target of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target<'b> {
     /// The target as it was sent.
     pub raw: &'b [u8],
-    /// The decoded path; the root for `*` and for CONNECT's authority.
+    /// The decoded path; the root for the asterisk and authority forms.
     pub path: DecodedPath,
     /// The query, without its `?`.
     pub query: Option<&'b [u8]>,
-    /// The form it came in.
+    /// The form of the target.
     pub form: Form,
 }
 
-/// The forms of RFC 9112, section 3.2, and the one of the exercise.
+/// The forms of a target (RFC 9112, section 3.2), and a relative one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// `/path?query`
     Origin,
     /// `http://authority/path?query`
     Absolute,
-    /// `*`, for OPTIONS alone.
+    /// `*`, for OPTIONS only.
     Asterisk,
-    /// `host:port`, for CONNECT alone.
+    /// `host:port`, for CONNECT only.
     Authority,
-    /// `path`, without its slash: in HTTP/1.0 alone, where early clients send it.
+    /// `path`, without a leading slash, as some early clients send it: before HTTP/1.1 only.
     Relative,
 }
 
 impl<'b> Target<'b> {
-    /// Reads a target as `method` and `version` allow it.
+    /// Parses a target in one of the forms that `method` and `version` allow.
     #[doc(hidden)]
     pub fn parse(raw: &'b [u8], method: &[u8], version: Version) -> Result<Self, Fault> {
         if raw.is_empty() || raw.contains(&b'#') {
             return Err(Fault::Target);
         }
         if method == b"CONNECT" {
-            // One host and one port that can be connected to (RFC 9110, section 9.3.6).
+            // A host and a port other than 0 (RFC 9110, section 9.3.6).
             let (host, port) = split_authority(raw).ok_or(Fault::Target)?;
             let port = port.and_then(|digits| std::str::from_utf8(digits).ok());
             let port: Option<NonZeroU16> = port.and_then(|digits| digits.parse().ok());
@@ -193,7 +193,7 @@ impl<'b> Target<'b> {
         if let Some(after_scheme) = strip_scheme(raw) {
             let end = after_scheme.iter().position(|b| b"/?".contains(b));
             let (authority, rest) = after_scheme.split_at(end.unwrap_or(after_scheme.len()));
-            // Without a host, such a target names nothing (RFC 9110, section 4.2.1).
+            // A target with an empty host is invalid (RFC 9110, section 4.2.1).
             if split_authority(authority).is_none_or(|(host, _)| host.is_empty()) {
                 return Err(Fault::Target);
             }
@@ -227,15 +227,15 @@ fn strip_scheme(raw: &[u8]) -> Option<&[u8]> {
     strip(b"http://").or_else(|| strip(b"https://"))
 }
 
-/// True for what may stand in `Host` (RFC 9110, section 7.2): a name or an address with an
-/// optional port, or nothing.
+/// True for a valid value of `Host` (RFC 9110, section 7.2): a name or an address with an optional
+/// port, or nothing.
 pub fn is_authority(bytes: &[u8]) -> bool {
     split_authority(bytes).is_some()
 }
 
-/// The host, brackets included, and the digits of the port behind it (RFC 3986, section 3.2);
-/// none where the bytes are no such thing. User information is refused with them: a client must
-/// not send it (RFC 9110, section 4.2.4).
+/// The host, including its brackets, and the digits of the port (RFC 3986, section 3.2); none if
+/// the authority is malformed. User information is refused, because a client must not send it
+/// (RFC 9110, section 4.2.4).
 fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let end = match bytes {
         [b'[', rest @ ..] => {
@@ -269,8 +269,8 @@ fn name_length(bytes: &[u8]) -> usize {
     }
 }
 
-/// True for `unreserved` and `sub-delims`, which stand for themselves in a name. Every request has
-/// a name, so this is a look at a table.
+/// True for `unreserved` and `sub-delims`: the bytes of a name besides percent-encodings. Every
+/// request has a name to check, so the bytes are in a table.
 fn is_name_byte(byte: u8) -> bool {
     const TABLE: [bool; 256] = {
         let mut table = [false; 256];
@@ -289,10 +289,10 @@ fn is_name_byte(byte: u8) -> bool {
     TABLE[usize::from(byte)]
 }
 
-/// True for what may stand in brackets: an IPv6 address, or one of a later version.
+/// True for the contents of brackets: an IPv6 address, or one of a later version.
 ///
-/// A zone has no meaning but on the machine that named it, and is no longer part of a URI
-/// (RFC 9844 obsoletes RFC 6874), so no client has a reason to send one.
+/// A zone identifier is refused. It is meaningful only on the machine that assigns it, and is no
+/// longer part of a URI (RFC 9844 obsoletes RFC 6874).
 fn is_address(inside: &[u8]) -> bool {
     if let [b'v' | b'V', later @ ..] = inside {
         let Some(dot) = later.iter().position(|&byte| byte == b'.') else { return false };
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn paths() {
+    fn paths_are_decoded_and_dot_segments_removed() {
         let rows = [
             ("/", "", true),
             ("", "", true),
@@ -343,11 +343,15 @@ mod tests {
             assert_eq!(decoded(raw), Err(Fault::Target), "{raw}");
         }
         let overlong = DecodedPath::decode(b"/%c0%ae%c0%ae/x").map(|path| path.joined);
-        assert_eq!(overlong, Ok(b"\xc0\xae\xc0\xae/x".to_vec()), "bytes, never decoded twice");
+        assert_eq!(
+            overlong,
+            Ok(b"\xc0\xae\xc0\xae/x".to_vec()),
+            "not UTF-8, and not decoded twice"
+        );
     }
 
     #[test]
-    fn a_mounted_handler_sees_the_path_beneath_its_prefix() {
+    fn a_mounted_handler_gets_the_path_below_its_prefix() {
         let rows = [
             ("/a/b/c", 0, "", "a/b/c"),
             ("/a/b/c", 1, "a", "b/c"),
@@ -374,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn forms() {
+    fn method_and_version_determine_the_permitted_forms() {
         let parse = |raw: &str, method: &str, version| {
             Target::parse(raw.as_bytes(), method.as_bytes(), version)
                 .map(|t| (t.form, String::from_utf8_lossy(&t.path.joined).into_owned()))
@@ -413,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities() {
+    fn authorities_are_valid_or_refused() {
         let names = ["", "a", "a.b", "127.0.0.1", "a_b-c", "~!$&'()*+,;=", "%41%e2%98%83", "%00"];
         let addresses = ["[::1]", "[2001:db8::A:1]", "[::ffff:1.2.3.4]", "[1:2:3:4:5:6:7::]"];
         let later = ["[v1.a:b]", "[Vf.~,]"];

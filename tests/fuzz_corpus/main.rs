@@ -1,4 +1,4 @@
-//! Runs the fuzz targets without a fuzzer: on their corpus, and on a fixed number of mutations.
+//! Runs the fuzz targets without a fuzzer, on their corpus and on a fixed number of mutations.
 #![allow(clippy::unwrap_used)]
 
 mod mutations;
@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use targets::{TARGETS, Target};
 
-/// The number of mutated inputs, over all targets.
+/// Mutated inputs for all targets together.
 const MUTATIONS: usize = 20_000;
 
 fn corpora() -> PathBuf {
@@ -24,7 +24,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Runs the target, and prints the input if it fails.
+/// Runs the target, and shows the input if the target fails.
 #[track_caller]
 fn check(name: &str, target: Target, input: &[u8]) {
     let outcome = catch_unwind(AssertUnwindSafe(|| target(input)));
@@ -32,7 +32,7 @@ fn check(name: &str, target: Target, input: &[u8]) {
 }
 
 #[test]
-fn no_target_fails_on_its_corpus() {
+fn every_target_holds_for_its_corpus() {
     for (name, target) in TARGETS {
         for input in corpus(name) {
             check(name, target, &input);
@@ -41,7 +41,7 @@ fn no_target_fails_on_its_corpus() {
 }
 
 #[test]
-fn no_target_fails_on_mutations_of_its_corpus() {
+fn every_target_holds_for_mutations_of_its_corpus() {
     let mut random = fastrand::Rng::with_seed(9112);
     for (name, target) in TARGETS {
         let corpus = corpus(name);
@@ -52,7 +52,7 @@ fn no_target_fails_on_mutations_of_its_corpus() {
 }
 
 #[test]
-fn each_target_has_a_corpus_and_each_corpus_has_a_target() {
+fn targets_and_corpora_have_the_same_names() {
     let folders = fs::read_dir(corpora()).unwrap();
     let mut found: Vec<String> =
         folders.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();

@@ -1,14 +1,14 @@
-//! Mutates inputs of a corpus like a fuzzer, but without coverage feedback.
+//! Mutates the inputs of a corpus as a fuzzer does, but without feedback from coverage.
 
 use fastrand::Rng;
 
-/// Bytes with a meaning in HTTP/1.x, and their neighbours.
+/// Bytes with a meaning in HTTP/1.x, and bytes next to them.
 const BYTES: &[u8] = b"\r\n\t :;,=\"*/%.-[]#?@0159afF\0\x7f\x80\xff";
 
-/// The length limit of mutated inputs; each target runs on an input several times.
+/// Longest mutated input. It is short because each target reads an input several times.
 const LONGEST: usize = 2048;
 
-/// A corpus input after one to five changes.
+/// An input of the corpus after one to five mutations.
 pub fn mutated(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     let any = |random: &mut Rng| &corpus[random.usize(..corpus.len())];
     let mut input = any(random).clone();
@@ -47,7 +47,7 @@ pub fn mutated(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     input
 }
 
-/// A random range of the bytes, usually short.
+/// A range of the bytes. Short ranges are more frequent than long ones.
 fn stretch(bytes: &[u8], random: &mut Rng) -> std::ops::Range<usize> {
     let start = random.usize(..=bytes.len());
     let most = bytes.len() - start;

@@ -1,10 +1,10 @@
-//! Requests as bytes, with their expected results: one table for the parser and for the socket.
+//! Requests as bytes, with their expected responses: one table for the parser and the socket.
 
 /// One request.
 pub struct WireCase {
     pub request: &'static [u8],
     pub status: u16,
-    /// Whether the connection is kept open after the response.
+    /// The connection persists after the response.
     pub keeps: bool,
 }
 
@@ -42,7 +42,7 @@ pub const WIRE_CASES: &[WireCase] = &[
     keeps(404, b"GET /testfile/ HTTP/1.1\r\nHost: a\r\n\r\n"),
     keeps(404, b"GET /testfile/x HTTP/1.1\r\nHost: a\r\n\r\n"),
     keeps(405, b"DELETE /testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
-    // Requests with bodies, which are discarded.
+    // Bodies that the handler does not accept.
     keeps(200, b"GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"),
     keeps(405, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /"),
     keeps(
@@ -91,7 +91,7 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(400, b"GET http://[zz]/testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(400, b"GET http://a^b/testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(400, b"GET http://:80/testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
-    keeps(405, b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    closes(405, b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(400, b"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(400, b"CONNECT a:0 HTTP/1.1\r\nHost: a\r\n\r\n"),
     closes(400, b"CONNECT [zz]:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -115,6 +115,12 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"),
     closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nA: b\0c\r\n\r\n"),
     closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nA: b\rc\r\n\r\n"),
+    closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nA: b\r\r\n\r\n"),
+    closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nA\t: b\r\n\r\n"),
+    closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nA: \x0bb\r\n\r\n"),
+    closes(400, b"GET\t/testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
+    closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nGET /"),
+    closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n 0\r\n\r\nGET /"),
     closes(400, b"GET /testfile HTTP/1.1\rHost: a\r\n\r\n"),
     // Ambiguous framing.
     closes(
@@ -129,6 +135,14 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nhello"),
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello"),
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\nhello"),
+    closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5 5\r\n\r\nhello"),
+    closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551621\r\n\r\nhello"),
+    keeps(
+        405,
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nGET /",
+    ),
+    closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n"),
+    closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
     closes(400, b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     closes(501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
     closes(501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip,, chunked,\r\n\r\n"),
@@ -140,7 +154,13 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"),
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc"),
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n"),
-    // Not HTTP.
+    closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a\nabc\r\n"),
+    closes(
+        400,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+          0\r\nGET /testfile HTTP/1.1\r\nHost: a\r\n\r\n",
+    ),
+    // Not HTTP/1.x.
     closes(400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     closes(400, b"SSH-2.0-OpenSSH_9.2p1\r\n"),
     closes(400, b"\0\0\0\0\0\0\0\0"),

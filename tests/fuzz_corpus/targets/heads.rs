@@ -1,6 +1,6 @@
-//! Request heads: their end, their fields, and their target.
+//! Request heads: their end, their framing and their targets.
 
-use super::ways_to_cut;
+use super::ways_to_split;
 use cws::Method;
 use cws::internals::config;
 use cws::internals::http::Version;
@@ -13,7 +13,7 @@ const LARGE: HeadLimits =
     HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES, http09: true };
 const SMALL: HeadLimits = HeadLimits { head: 64, target: 16, http09: false };
 
-/// The outcome, and the version if it was parsed.
+/// The outcome of the scan, and the version of the request line.
 fn scan<'b>(
     bytes: impl IntoIterator<Item = &'b [u8]>,
     limits: HeadLimits,
@@ -29,14 +29,15 @@ fn scan<'b>(
     (outcome, scanner.version())
 }
 
-/// The end of a head depends only on its bytes, and a complete head can be parsed or refused.
+/// The scan does not depend on how the bytes are split, and the parser accepts or refuses each
+/// complete head.
 pub fn head(bytes: &[u8]) {
-    let ways = ways_to_cut(bytes);
+    let ways = ways_to_split(bytes);
     for limits in [LARGE, SMALL, HeadLimits { http09: false, ..LARGE }] {
         let (outcome, version) = scan([bytes], limits);
         for ends in &ways {
             let in_pieces = scan(ends.iter().map(|&end| &bytes[..end]), limits);
-            assert_eq!(in_pieces, (outcome, version), "cut at {ends:?}, {limits:?}");
+            assert_eq!(in_pieces, (outcome, version), "split at {ends:?}, {limits:?}");
         }
         match outcome {
             Scan::Partial => assert!(bytes.len() <= limits.head),
@@ -48,10 +49,10 @@ pub fn head(bytes: &[u8]) {
             Scan::Complete(end) => {
                 let whole = &bytes[..end];
                 assert!(end <= limits.head);
-                assert_eq!(scan([whole], limits).0, outcome, "whatever follows");
+                assert_eq!(scan([whole], limits).0, outcome, "without what follows");
                 let before = scan([&bytes[..end - 1]], limits).0;
-                assert_eq!(before, Scan::Partial, "its last byte makes it whole");
-                check_lines(whole, version.expect("a whole head has a version"));
+                assert_eq!(before, Scan::Partial, "the last byte completes it");
+                check_lines(whole, version.expect("a complete head has a version"));
                 let mut slots = FieldSlots::default();
                 match Request::parse(whole, &mut slots) {
                     Ok(request) => assert_eq!(Some(request.version), version),
@@ -62,13 +63,13 @@ pub fn head(bytes: &[u8]) {
     }
 }
 
-/// Checks the bytes of a complete head, and that its only empty line is at the end.
+/// A complete head has no forbidden control characters, and an empty line only at its end.
 fn check_lines(head: &[u8], version: Version) {
     let lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').collect();
     let lines: Vec<&[u8]> =
         lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
     let empty = lines.iter().position(|line| line.is_empty());
-    // After the last line feed there is nothing, and before it the empty line.
+    // The last line feed ends the empty line, and nothing follows it.
     let expected = lines.len() - if version == Version::Http09 { 1 } else { 2 };
     assert_eq!(empty, Some(expected));
     for (number, line) in lines.iter().enumerate() {
@@ -90,22 +91,28 @@ pub fn request(bytes: &[u8]) {
     assert!(hosts.len() == 1 || (hosts.is_empty() && request.version != Version::Http11));
     assert!(hosts.iter().all(|host| is_authority(host)));
     let mut scanner = HeadScanner::default();
-    let is_head = scanner.scan(bytes, LARGE) == Scan::Complete(bytes.len());
-    // The scanner and the parser must see the same message.
+    let scan = scanner.scan(bytes, LARGE);
+    let is_head = scan == Scan::Complete(bytes.len());
+    if let Scan::Complete(end) = scan
+        && request.version != Version::Http09
+    {
+        assert_eq!(end, bytes.len(), "the scanner and the parser find the same end");
+    }
+    // The acceptor and the worker must see the same message.
     if is_head
         && request.version != Version::Http09
         && let Ok(framing) = scanner.framing()
     {
         assert_eq!(framing, framing_of(&request));
     }
-    // httparse accepts only targets in UTF-8; targets here may have any bytes.
+    // httparse refuses a target that is not UTF-8; this server accepts it.
     let is_text = std::str::from_utf8(request.target.raw).is_ok();
     if is_head && is_text && request.version != Version::Http09 {
-        check_against_httparse(bytes, &request);
+        check_against_httparse(bytes, bytes.len(), &request);
     }
 }
 
-/// The elements of all fields with this name, in lower case, by the grammar of RFC 9110 (5.6.1).
+/// The elements of all fields with this name, in lower case (RFC 9110, section 5.6.1).
 fn list(request: &Request<'_>, name: &str) -> Vec<Vec<u8>> {
     let lines: Vec<&[u8]> = request.fields_named(name).collect();
     let elements = lines.join(&b',').to_ascii_lowercase();
@@ -113,14 +120,14 @@ fn list(request: &Request<'_>, name: &str) -> Vec<Vec<u8>> {
     elements.filter(|element| !element.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
-/// The framing by a slow, independent implementation. Panics if it is ambiguous.
-fn framing_of(request: &Request<'_>) -> Framing {
+/// A slow reference for the framing. It panics if the fields are ambiguous.
+pub(super) fn framing_of(request: &Request<'_>) -> Framing {
     let codings = request.fields_named("Transfer-Encoding").count();
     let lengths: Vec<&[u8]> = request.fields_named("Content-Length").collect();
     let number = |digits: &[u8]| String::from_utf8_lossy(digits).parse::<u64>().expect("digits");
     let is_1_1 = request.version == Version::Http11;
     let body = if codings > 0 {
-        assert!(codings == 1 && is_1_1 && lengths.is_empty(), "framing in doubt");
+        assert!(codings == 1 && is_1_1 && lengths.is_empty(), "ambiguous framing");
         assert_eq!(list(request, "Transfer-Encoding"), [b"chunked"]);
         BodyLength::Chunked
     } else {
@@ -133,13 +140,14 @@ fn framing_of(request: &Request<'_>) -> Framing {
     Framing { body, expects_continue: is_1_1 && !expectations.is_empty() }
 }
 
-/// Another parser must see the same request in the same bytes: differences allow request smuggling.
-fn check_against_httparse(bytes: &[u8], request: &Request<'_>) {
+/// Another parser must find the same request with a head of `length` bytes at the start of these
+/// bytes. A request that two parsers see differently can smuggle another one.
+pub(super) fn check_against_httparse(bytes: &[u8], length: usize, request: &Request<'_>) {
     let mut fields = [httparse::EMPTY_HEADER; config::HEADER_FIELDS];
     let mut other = httparse::Request::new(&mut fields);
     match other.parse(bytes) {
-        Ok(status) => assert!(status.is_complete()),
-        // httparse supports only these two minor versions.
+        Ok(status) => assert_eq!(status, httparse::Status::Complete(length)),
+        // httparse supports only the minor versions 0 and 1.
         Err(httparse::Error::Version) => {
             let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
             assert!(!line.ends_with(b"HTTP/1.0\r") && !line.ends_with(b"HTTP/1.1\r"));
@@ -156,12 +164,12 @@ fn check_against_httparse(bytes: &[u8], request: &Request<'_>) {
     }
 }
 
-/// No target leads outside the root.
+/// No target leads out of the root.
 pub fn target(bytes: &[u8]) {
     assert_eq!(is_authority(bytes), authority(bytes).is_some(), "authority");
     let decoded = DecodedPath::decode(bytes).ok();
     let segments = decoded.as_ref().map(|path| path.segments().map(<[u8]>::to_vec).collect());
-    assert_eq!(segments, segments_of(bytes), "by the RFC");
+    assert_eq!(segments, segments_of(bytes), "reference");
     for method in [Method::Get, Method::Options, Method::Connect] {
         let name = format!("{method:?}").to_ascii_uppercase();
         for version in [Version::Http09, Version::Http10, Version::Http11] {
@@ -202,18 +210,18 @@ fn check_target(bytes: &[u8], target: &Target<'_>, method: Method, version: Vers
 fn check_path(path: &DecodedPath) {
     let joined = path.as_bytes();
     for segment in path.segments() {
-        assert!(!matches!(segment, b"" | b"." | b".."), "a segment that changes the path");
+        assert!(!matches!(segment, b"" | b"." | b".."), "a dot segment");
         assert!(!segment.contains(&b'/') && !segment.contains(&0));
     }
     assert_eq!(path.segments().collect::<Vec<_>>().join(&b'/'), joined);
-    // A decoded path stays the same if it is encoded and decoded again.
+    // The path is decoded exactly once: encoding it again gives the same path.
     let encode = |segment: &[u8]| segment.iter().map(|byte| format!("%{byte:02x}")).collect();
     let encoded: Vec<String> = path.segments().map(encode).collect();
     let again = DecodedPath::decode(encoded.join("/").as_bytes()).expect("well encoded");
     assert_eq!(again.as_bytes(), joined);
 }
 
-/// The segments of a path by RFC 3986, section 5.2.4.
+/// A reference for the segments of a path (RFC 3986, section 5.2.4).
 fn segments_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut stack = Vec::new();
     for segment in path.split(|&byte| byte == b'/') {
@@ -237,7 +245,7 @@ fn segments_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(stack)
 }
 
-/// Host and port by RFC 3986, section 3.2, by a slow, independent implementation.
+/// The host and the port by the letter of RFC 3986, section 3.2, the slow way.
 fn authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let behind_host = bytes.iter().rposition(|&byte| byte == b']').map_or(0, |end| end + 1);
     let colon = bytes[behind_host..].iter().position(|&byte| byte == b':');
@@ -281,7 +289,7 @@ fn is_later_address(bytes: &[u8]) -> bool {
     is_hex && !address.is_empty() && !plain.contains('%') && is_name(plain.as_bytes())
 }
 
-/// Eight groups; `::` stands for one or more, and an IPv4 address at the end for two.
+/// Eight groups, of which `::` stands for one or more, and an IPv4 address at the end for two.
 fn is_ipv6(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let (left, right) = match text.split_once("::") {
@@ -312,7 +320,7 @@ fn is_ipv6(bytes: &[u8]) -> bool {
 
 fn is_ipv4(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
-    // Each number has one form: `01` and `+1` are not octets.
+    // An octet has no sign and no leading zeros.
     let is_octet = |part: &&str| part.parse::<u8>().is_ok_and(|octet| octet.to_string() == *part);
     parts.len() == 4 && parts.iter().all(is_octet)
 }

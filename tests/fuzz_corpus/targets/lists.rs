@@ -1,4 +1,4 @@
-//! Fields that are lists: ranges, entity tags, content codings.
+//! Fields whose values are lists: ranges, entity tags, content codings.
 
 use cws::internals::http::coding::{Coding, accepted, elements};
 use cws::internals::http::conditional::{Precondition, Validators};
@@ -6,7 +6,7 @@ use cws::internals::http::range::{RANGES, Selection, select};
 use cws::internals::http::request::{FieldSlots, Request};
 use std::time::{Duration, SystemTime};
 
-/// The list with empty elements before, between and after its elements. Quoted commas stay.
+/// The list with empty elements before, between and after its own. Commas in quotes are kept.
 fn padded(list: &[u8]) -> Vec<u8> {
     let mut quoted = false;
     let mut padded = b", ,".to_vec();
@@ -23,7 +23,7 @@ fn padded(list: &[u8]) -> Vec<u8> {
     padded
 }
 
-/// The selected ranges lie within the representation, are disjoint, and select themselves again.
+/// The parts lie within the representation, do not overlap, and select themselves when asked again.
 pub fn range(bytes: &[u8]) {
     for length in [0, 1, 2, 100, 10_000, u64::MAX] {
         let selection = select(bytes, length);
@@ -48,7 +48,7 @@ pub fn range(bytes: &[u8]) {
     }
 }
 
-/// The fields of conditional requests.
+/// The fields that make a request conditional.
 const CONDITIONS: [&str; 5] =
     ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"];
 
@@ -56,10 +56,16 @@ fn changed() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)
 }
 
-/// The result of the conditions, and whether a range may be sent. `None` for an invalid request.
+/// A request head with these field lines, without the line end of the last one.
+fn head(method: &str, fields: &[u8]) -> Vec<u8> {
+    let line = format!("{method} / HTTP/1.1\r\nHost: a");
+    let line_end: &[u8] = if fields.is_empty() { b"" } else { b"\r\n" };
+    [line.as_bytes(), line_end, fields, b"\r\n\r\n"].concat()
+}
+
+/// The result of the preconditions, and whether a range may be sent; none for a malformed request.
 fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
-    let line = format!("{method} / HTTP/1.1\r\nHost: a\r\n");
-    let head = [line.as_bytes(), fields, b"\r\n\r\n"].concat();
+    let head = head(method, fields);
     let mut slots = FieldSlots::default();
     let request = Request::parse(&head, &mut slots).ok()?;
     let validators = Validators::new("tag", Some(changed()));
@@ -67,9 +73,9 @@ fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
     Some((validators.check(&request), validators.allow_range(&request, now)))
 }
 
-/// The values of the conditions in these field lines.
+/// The conditional fields among these field lines.
 fn conditions(fields: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let head = [b"GET / HTTP/1.1\r\nHost: a\r\n", fields, b"\r\n\r\n"].concat();
+    let head = head("GET", fields);
     let mut slots = FieldSlots::default();
     let Ok(request) = Request::parse(&head, &mut slots) else { return Vec::new() };
     let values = |name| request.fields_named(name).map(move |value| (name, value.to_vec()));
@@ -81,7 +87,7 @@ fn lines(conditions: &[(&str, Vec<u8>)]) -> Vec<u8> {
     conditions.iter().map(line).collect::<Vec<_>>().join(&b"\r\n"[..])
 }
 
-/// Conditions, given as field lines, are evaluated as RFC 9110, section 13.2.2, requires.
+/// Preconditions, given as field lines, are evaluated as RFC 9110, section 13.2.2, specifies.
 pub fn conditional(bytes: &[u8]) {
     for method in ["GET", "PUT"] {
         let Some((outcome, allows_range)) = judge(method, bytes) else { return };
@@ -90,7 +96,7 @@ pub fn conditional(bytes: &[u8]) {
         assert!(outcome != Precondition::NotModified || method == "GET");
         assert!(!has("If-Range") || allows_range == allowed(&conditions));
         assert!(has("If-Range") || allows_range);
-        // The order of different fields does not matter, and neither do empty elements.
+        // Neither the order of different fields nor empty elements have a meaning.
         let same = judge(method, &lines(&conditions));
         assert_eq!(same, Some((outcome, allows_range)), "in order");
         let mut with_empty = conditions.clone();
@@ -102,19 +108,19 @@ pub fn conditional(bytes: &[u8]) {
         let same = judge(method, &lines(&with_empty));
         assert_eq!(same, Some((outcome, allows_range)), "padded: {with_empty:?}");
         if !has("If-Modified-Since") && !has("If-Unmodified-Since") {
-            assert_eq!(outcome, by_tags(&conditions, method), "by the RFC");
+            assert_eq!(outcome, by_tags(&conditions, method), "reference");
         }
     }
 }
 
-/// The first `If-Range` counts: it allows a range for the current strong tag or date.
+/// True if the first `If-Range` is the strong tag or the date of the representation.
 fn allowed(conditions: &[(&str, Vec<u8>)]) -> bool {
     let value = conditions.iter().find(|(name, _)| *name == "If-Range").map(|(_, value)| value);
     let value = String::from_utf8_lossy(value.expect("it is there"));
     value == "\"tag\"" || httpdate::parse_http_date(&value).is_ok_and(|date| date == changed())
 }
 
-/// The result if the request has no dates.
+/// The expected result if no condition has a date.
 fn by_tags(conditions: &[(&str, Vec<u8>)], method: &str) -> Precondition {
     let lists = |wanted| conditions.iter().filter(move |(name, _)| *name == wanted);
     let strong = |list: &[u8]| list == b"*" || tags(list).contains(&(false, b"tag"));
@@ -129,10 +135,10 @@ fn by_tags(conditions: &[(&str, Vec<u8>)], method: &str) -> Precondition {
     }
 }
 
-/// The tags of a list, with whether each is weak. Empty for a malformed list.
+/// The tags of a list, and whether each is weak; none if the list is malformed.
 fn tags(list: &[u8]) -> Vec<(bool, &[u8])> {
     let mut found = Vec::new();
-    // Quotes have no escapes: every other part between them is a tag.
+    // A quote cannot be escaped, so every other part between quotes is a tag.
     let stretches: Vec<&[u8]> = list.split(|&byte| byte == b'"').collect();
     if stretches.len().is_multiple_of(2) {
         return Vec::new();
@@ -160,26 +166,26 @@ fn tags(list: &[u8]) -> Vec<(bool, &[u8])> {
     found
 }
 
-/// The codings of `Accept-Encoding`, given as the values of several fields, one per line.
+/// The codings of `Accept-Encoding`. The input has the value of one field per line.
 pub fn coding(bytes: &[u8]) {
     let fields: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     let found = accepted(fields.iter().copied());
     for (at, coding) in found.iter().enumerate() {
         assert!(!found[at + 1..].contains(coding), "each once");
     }
-    // Best first; missing codings are excluded or not mentioned.
+    // The best comes first. Missing codings have quality zero.
     let of = |coding: &Coding| quality_of(*coding, &fields);
     assert!(found.iter().all(|coding| of(coding) > 0));
     assert!(found.windows(2).all(|pair| of(&pair[0]) >= of(&pair[1])));
     let left_out = ALL.iter().filter(|coding| !found.contains(coding));
     assert!(left_out.map(of).all(|quality| quality == 0));
-    // A list means the same with empty elements, on one line, and with one line per element.
+    // Empty elements, and the distribution of elements over lines, have no meaning.
     let with_empty: Vec<Vec<u8>> = fields.iter().map(|field| padded(field)).collect();
     if !bytes.contains(&b'"') {
         assert_eq!(accepted(with_empty.iter().map(Vec::as_slice)), found, "padded");
     }
     assert_eq!(accepted([&fields.join(&b',')[..]].into_iter()), found, "on one line");
-    assert_eq!(accepted(bytes.split(|byte| b"\n,".contains(byte))), found, "one line per element");
+    assert_eq!(accepted(bytes.split(|byte| b"\n,".contains(byte))), found, "one element per line");
     for (name, quality) in fields.iter().flat_map(|field| elements(field)) {
         assert!(quality <= 1000 && name == name.to_ascii_lowercase());
     }
@@ -187,17 +193,17 @@ pub fn coding(bytes: &[u8]) {
 
 const ALL: [Coding; 4] = [Coding::Brotli, Coding::Zstandard, Coding::Gzip, Coding::Identity];
 
-/// The quality of a coding in thousandths, by its name or by `*`; the last one of each counts.
+/// The quality of a coding in thousandths: the last one given for its name, or else for `*`.
 fn quality_of(coding: Coding, fields: &[&[u8]]) -> u16 {
     let by = |wanted: &[&[u8]]| {
         let elements = fields.iter().flat_map(|field| elements(field));
         elements.filter(|(name, _)| wanted.contains(&&name[..])).last().map(|(_, quality)| quality)
     };
-    let (names, unless_said): (&[&[u8]], u16) = match coding {
+    let (names, default): (&[&[u8]], u16) = match coding {
         Coding::Brotli => (&[b"br"], 0),
         Coding::Zstandard => (&[b"zstd"], 0),
         Coding::Gzip => (&[b"gzip", b"x-gzip"], 0),
         Coding::Identity => (&[b"identity"], 1),
     };
-    by(names).or_else(|| by(&[b"*"])).unwrap_or(unless_said)
+    by(names).or_else(|| by(&[b"*"])).unwrap_or(default)
 }

@@ -1,6 +1,7 @@
-//! Input in pieces: bodies, responses, and pipelined requests.
+//! Bytes that arrive in pieces: bodies, responses and pipelined requests.
 
-use super::{choices, pieces, ways_to_cut};
+use super::heads::{check_against_httparse, framing_of};
+use super::{choices, pieces, ways_to_split};
 use cws::client::Fault as ClientFault;
 use cws::internals::ResponseFraming;
 use cws::internals::config;
@@ -9,8 +10,9 @@ use cws::internals::http::fault::Fault;
 use cws::internals::http::framing::{BodyLength, Framing};
 use cws::internals::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
 use cws::internals::http::request::{FieldSlots, Request};
+use cws::internals::http::{Version, is_token_byte};
 
-/// The bytes that belong to the body, and whether it has ended.
+/// The number of bytes that belong to the body, and whether it is complete.
 fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool), Fault> {
     let mut decoder = BodyDecoder::new(length, limit)?;
     let mut taken = 0;
@@ -22,9 +24,28 @@ fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool
     Ok((taken, decoder.is_done()))
 }
 
-/// A body ends where its framing says in any split, and never exceeds the limit.
+/// The same numbers and the data, decoded in place.
+fn decode(
+    length: BodyLength,
+    limit: u64,
+    pieces: &[&[u8]],
+) -> Result<(usize, bool, Vec<u8>), Fault> {
+    let mut decoder = BodyDecoder::new(length, limit)?;
+    let (mut taken, mut data) = (0, Vec::new());
+    for piece in pieces {
+        let mut piece = piece.to_vec();
+        let decoded = decoder.decode(&mut piece)?;
+        assert!(decoded.data <= decoded.taken && decoded.taken <= piece.len());
+        taken += decoded.taken;
+        data.extend_from_slice(&piece[..decoded.data]);
+        assert!(data.len() as u64 <= limit);
+    }
+    Ok((taken, decoder.is_done(), data))
+}
+
+/// A body ends where its framing says, however it is split, and stays within its limit.
 pub fn body(bytes: &[u8]) {
-    let ways: Vec<_> = ways_to_cut(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
+    let ways: Vec<_> = ways_to_split(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
     let length = bytes.len() as u64;
     let known = [0, length / 2, length, length + 1].map(BodyLength::Known);
     for length in known.into_iter().chain([BodyLength::Chunked]) {
@@ -34,9 +55,12 @@ pub fn body(bytes: &[u8]) {
             let whole = skip(length, limit, &[bytes]);
             for pieces in &ways {
                 assert_eq!(skip(length, limit, pieces), whole, "{length:?}, {limit}: {pieces:?}");
+                let decoded = decode(length, limit, pieces);
+                assert_eq!(decoded, decode(length, limit, &[bytes]), "{pieces:?}");
+                assert_eq!(decoded.map(|(taken, is_done, _)| (taken, is_done)), whole);
             }
             if let Ok((taken, _)) = whole {
-                // At most as much framing as data, and a trailer section.
+                // The framing has the same limit as the data, plus a trailer section.
                 let most = 2 * limit + config::TRAILER_BYTES as u64;
                 assert!(taken as u64 <= most, "{taken} bytes taken, {limit} of data allowed");
             }
@@ -47,12 +71,13 @@ pub fn body(bytes: &[u8]) {
             Ok((taken, true)) => Some(taken),
             Ok((_, false)) | Err(_) => None,
         };
-        assert_eq!(end, end_of_chunks(bytes), "by the RFC");
+        assert_eq!(end, end_of_chunks(bytes), "reference");
     }
     round_trip(bytes);
 }
 
-/// The end of a complete chunked body by RFC 9112, section 7.1. `None` for any other.
+/// A reference for the end of a chunked body (RFC 9112, section 7.1); none if it is not complete or
+/// malformed.
 fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     let line = |at: &mut usize| {
@@ -72,8 +97,16 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
         let size = usize::from_str_radix(text, 16).ok().filter(|_| text.len() <= 16)?;
         assert!(extension || !text.ends_with(' '));
         if size == 0 {
-            while !line(&mut at)?.is_empty() {}
-            return Some(at);
+            loop {
+                let field = line(&mut at)?;
+                if field.is_empty() {
+                    return Some(at);
+                }
+                let name = &field[..field.iter().position(|&byte| byte == b':')?];
+                if name.is_empty() || !name.iter().all(|&byte| is_token_byte(byte)) {
+                    return None;
+                }
+            }
         }
         at = at.checked_add(size)?;
         if bytes.get(at..at.checked_add(2)?)? != b"\r\n" {
@@ -83,8 +116,8 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// A chunked body is read to the end of its last chunk and no further, and gives the original
-/// bytes.
+/// Data that is encoded in chunks is decoded to the same data, and the decoder stops at the end of
+/// the body.
 fn round_trip(data: &[u8]) {
     let mut random = choices(data);
     let mut chunked = Vec::new();
@@ -109,14 +142,14 @@ fn round_trip(data: &[u8]) {
         let mut decoded = Vec::new();
         let mut pieces = [first.to_vec(), second.to_vec()];
         for piece in &mut pieces {
-            let step = decoder.decode(piece).expect("as much data as allowed");
+            let step = decoder.decode(piece).expect("data within the limit");
             decoded.extend_from_slice(&piece[..step.data]);
         }
         assert!(decoder.is_done() && decoded == data);
     }
 }
 
-/// How a response was parsed: bytes taken, outcome, last head, persistence.
+/// The bytes taken, the end of the response, its last head, and whether the connection persists.
 type Followed = (usize, Result<Option<u16>, ClientFault>, Vec<u8>, bool);
 
 fn follow(framing: &mut ResponseFraming, pieces: &[&[u8]]) -> Followed {
@@ -126,20 +159,20 @@ fn follow(framing: &mut ResponseFraming, pieces: &[&[u8]]) -> Followed {
         taken += count;
         match framing.verdict() {
             Some(verdict) => assert_eq!(verdict.map(Some), framing.finish()),
-            None => assert_eq!(count, piece.len(), "an unfinished response takes all bytes"),
+            None => assert_eq!(count, piece.len(), "an incomplete response takes all bytes"),
         }
     }
     (taken, framing.finish(), framing.head().to_vec(), framing.is_persistent())
 }
 
-/// A response ends at the same place in any split, and no following bytes belong to it.
+/// A response ends in the same place however it is split, and what follows does not belong to it.
 pub fn client(bytes: &[u8]) {
     let kinds = [
         || ResponseFraming::new(false),
         || ResponseFraming::new(true),
         ResponseFraming::http11 as fn() -> ResponseFraming,
     ];
-    let ways: Vec<_> = ways_to_cut(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
+    let ways: Vec<_> = ways_to_split(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
     for new in kinds {
         let mut framing = new();
         let whole = follow(&mut framing, &[bytes]);
@@ -155,21 +188,21 @@ pub fn client(bytes: &[u8]) {
         assert!(head.len() <= cws::internals::MAX_HEAD);
         if is_over {
             assert_eq!(framing.feed(b"HTTP/1.1 200 OK\r\n\r\n"), 0);
-            assert_eq!(framing.finish(), *end, "following bytes change nothing");
+            assert_eq!(framing.finish(), *end, "what follows does not change it");
         }
         framing.restart();
-        assert_eq!(follow(&mut framing, &[bytes]), whole, "it can be restarted");
+        assert_eq!(follow(&mut framing, &[bytes]), whole, "a restart resets it");
     }
 }
 
-/// The results of parsing a connection's bytes as a server.
+/// What a server finds in the bytes of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     Request { head: Vec<u8>, framing: Framing, body: usize },
     Refused(Fault),
 }
 
-/// A connection without a socket: parses its requests in order.
+/// The server's side of a connection without a socket.
 #[derive(Default)]
 struct Dialogue {
     input: Vec<u8>,
@@ -207,7 +240,7 @@ impl Dialogue {
         false
     }
 
-    /// Parses the next part. Returns false if more bytes are needed.
+    /// Takes one step with the bytes received; false if it needs more of them.
     fn step(&mut self) -> Result<bool, Fault> {
         let (head, target) = (config::HEAD_BYTES, config::TARGET_BYTES);
         let limits = HeadLimits { head, target, http09: false };
@@ -248,20 +281,49 @@ impl Dialogue {
         Ok(true)
     }
 
-    /// The bytes that wait for more, unless the connection has ended.
+    /// The bytes of an incomplete request, unless the connection has ended.
     fn rest(&self) -> Option<&[u8]> {
         (!matches!(self.next, Next::Over)).then_some(&self.input)
     }
 }
 
-/// A connection's bytes are the same requests in any split, pipelined or not.
+/// The bytes of a connection are the same requests however they are split, and a second parser
+/// finds the same ones.
 pub fn dialogue(bytes: &[u8]) {
     let whole = Dialogue::of(&[bytes]);
-    for ends in ways_to_cut(bytes) {
+    for ends in ways_to_split(bytes) {
         let in_pieces = Dialogue::of(&pieces(bytes, &ends));
-        assert_eq!(in_pieces.seen, whole.seen, "cut at {ends:?}");
-        assert_eq!(in_pieces.rest(), whole.rest(), "cut at {ends:?}");
+        assert_eq!(in_pieces.seen, whole.seen, "split at {ends:?}");
+        assert_eq!(in_pieces.rest(), whole.rest(), "split at {ends:?}");
     }
+    check_places(bytes, &whole.seen);
     let refused = whole.seen.iter().filter(|seen| matches!(seen, Seen::Refused(_))).count();
-    assert!(refused <= 1 && (refused == 0 || whole.rest().is_none()), "a refusal is the end");
+    assert!(
+        refused <= 1 && (refused == 0 || whole.rest().is_none()),
+        "a refusal ends the connection"
+    );
+}
+
+/// Other parsers find the same heads and bodies in the same places: nothing in one request can be
+/// taken for the start of another.
+fn check_places(bytes: &[u8], seen: &[Seen]) {
+    let mut at = 0;
+    for seen in seen {
+        let Seen::Request { head, framing, body } = seen else { return };
+        at += empty_lines(&bytes[at..]);
+        let rest = &bytes[at..];
+        let mut slots = FieldSlots::default();
+        let request = Request::parse(head, &mut slots).expect("a request that was accepted");
+        assert_ne!(request.version, Version::Http09);
+        assert_eq!(framing_of(&request), *framing);
+        if std::str::from_utf8(request.target.raw).is_ok() {
+            check_against_httparse(rest, head.len(), &request);
+        }
+        let length = match framing.body {
+            BodyLength::Known(length) => usize::try_from(length).ok(),
+            BodyLength::Chunked => end_of_chunks(&rest[head.len()..]),
+        };
+        assert_eq!(length, Some(*body));
+        at += head.len() + body;
+    }
 }
