@@ -1,7 +1,7 @@
 //! Opens files beneath a root directory, and nothing outside it.
 
 use super::entries::{Entries, NoRoom};
-use super::held::Stamp;
+use super::loaded::Stamp;
 use crate::http::target::DecodedPath;
 use crate::lane::{NoPermit, Wait};
 use crate::memory::Memory;

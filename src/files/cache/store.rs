@@ -1,8 +1,8 @@
 //! Storage for cache entries, bounded by weight and looked up by borrowed keys.
 
-use super::{CacheLimits, CachedFile, Neighbour};
+use super::{CacheLimits, CachedFile, Precompressed};
 use crate::config;
-use crate::files::held::Held;
+use crate::files::loaded::LoadedFile;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use std::hash::{Hash, Hasher};
@@ -51,7 +51,7 @@ pub(super) struct Store {
     pub(super) missing: Cache<Key, Instant>,
     /// The weight of an open file. Memory and descriptors share one budget: an open file weighs so
     /// much that the allowed number of them fills it.
-    of_descriptor: u64,
+    open_weight: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -80,12 +80,12 @@ impl Store {
     pub(super) fn new(limits: CacheLimits) -> Self {
         let CacheLimits { bytes, descriptors } = limits;
         // If none may be open, an open file weighs more than the whole budget.
-        let of_descriptor = match descriptors {
+        let open_weight = match descriptors {
             0 => bytes.saturating_add(1),
             most => bytes.div_ceil(most as u64).max(config::CACHE_OVERHEAD),
         };
         // Each shard must have room for several of the largest entries.
-        let largest = (config::SMALL_FILE + config::CACHE_OVERHEAD).max(of_descriptor);
+        let largest = (config::SMALL_FILE + config::CACHE_OVERHEAD).max(open_weight);
         let room = usize::try_from(bytes / (16 * largest).max(1)).unwrap_or(usize::MAX);
         let wanted = 4 * thread::available_parallelism().map_or(1, usize::from);
         let typical = usize::try_from(bytes / config::CACHE_TYPICAL).unwrap_or(usize::MAX);
@@ -98,7 +98,7 @@ impl Store {
         let options = options.build().expect("both capacities are given");
         let entries =
             Cache::with_options(options, Weight, DefaultHashBuilder::default(), DropUnlocked);
-        Self { entries, missing: Cache::new(config::CACHE_MISSING), of_descriptor }
+        Self { entries, missing: Cache::new(config::CACHE_MISSING), open_weight }
     }
 
     /// True if a recent check found no file of this name.
@@ -122,16 +122,16 @@ impl Store {
     }
 
     fn weight(&self, entry: &CachedFile) -> u64 {
-        let held = |held: &Held| {
-            let content = if held.is_open() { self.of_descriptor } else { held.content().length() };
+        let weight = |file: &LoadedFile| {
+            let content = if file.is_open() { self.open_weight } else { file.content().length() };
             content.saturating_add(config::CACHE_OVERHEAD)
         };
-        let neighbours = entry.neighbours.iter().map(|neighbour| match neighbour {
-            Neighbour::There(neighbour) => held(neighbour),
-            Neighbour::Unknown | Neighbour::Absent => 0,
+        let forms = entry.forms.iter().map(|form| match form {
+            Precompressed::Present(form) => weight(form),
+            Precompressed::Unknown | Precompressed::Absent => 0,
         });
         let names = (entry.key.path.len() + entry.path.as_bytes().len()) as u64;
-        neighbours.chain([held(&entry.held), names]).fold(0, u64::saturating_add)
+        forms.chain([weight(&entry.loaded), names]).fold(0, u64::saturating_add)
     }
 }
 

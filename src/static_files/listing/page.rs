@@ -1,6 +1,6 @@
 //! The content of a listing, made in pieces while it is sent.
 
-use super::held::Listing;
+use super::cache::Listing;
 use super::markup::{put_end, put_row, put_start};
 use super::view::View;
 use crate::config;

@@ -5,7 +5,7 @@ use super::markup::{put_end, put_row, put_start};
 use super::view::{Key, View};
 use crate::config;
 use crate::files::entries::{DirectoryEntry, Entries};
-use crate::files::held::Stamp;
+use crate::files::loaded::Stamp;
 use crate::files::root::{Directory, NotServed, Root};
 use crate::http::target::DecodedPath;
 use crate::lane::Lane;
@@ -148,7 +148,7 @@ pub(crate) struct Listings {
     memory: Memory,
     lane: Lane,
     hasher: RandomState,
-    held: Mutex<HashMap<Box<[u8]>, Reading>>,
+    readings: Mutex<HashMap<Box<[u8]>, Reading>>,
 }
 
 /// A listing, the stamp of the directory before it was read, and the time of the reading.
@@ -164,7 +164,7 @@ impl Listings {
     /// read directories.
     pub(crate) fn new(memory: Memory, workers: usize) -> Self {
         let (lane, hasher) = (lane(workers), RandomState::new());
-        Self { memory, lane, hasher, held: Mutex::default() }
+        Self { memory, lane, hasher, readings: Mutex::default() }
     }
 
     pub(crate) fn with_memory(self, memory: Memory) -> Self {
@@ -214,8 +214,8 @@ impl Listings {
     }
 
     fn fresh(&self, path: &DecodedPath, stamp: Stamp) -> Option<Arc<Listing>> {
-        let held = lock(&self.held);
-        let reading = held.get(path.as_bytes())?;
+        let readings = lock(&self.readings);
+        let reading = readings.get(path.as_bytes())?;
         let is_fresh = reading.stamp == stamp && reading.begun.elapsed() < config::CACHE_FRESH;
         is_fresh.then(|| Arc::clone(&reading.listing))
     }
@@ -237,13 +237,14 @@ impl Listings {
             }
             read => read?,
         };
-        let before = lock(&self.held).get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
+        let before =
+            lock(&self.readings).get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
         let listing = match before {
             Some(listing) if listing.entries.is_same_as(&entries) => listing,
             _ => Arc::new(Listing::new(path, entries)),
         };
         let reading = Reading { listing: Arc::clone(&listing), stamp, begun };
-        let replaced = lock(&self.held).insert(path.as_bytes().into(), reading);
+        let replaced = lock(&self.readings).insert(path.as_bytes().into(), reading);
         // Drop it without the lock: it may hold megabytes.
         drop(replaced);
         Ok(listing)
@@ -254,9 +255,9 @@ impl Listings {
     fn drop_unused(&self, selected: impl Fn(&Reading) -> bool) -> bool {
         let is_unused =
             |reading: &Reading| Arc::strong_count(&reading.listing) == 1 && selected(reading);
-        let mut held = lock(&self.held);
-        let unused: Vec<_> = held.extract_if(|_, reading| is_unused(reading)).collect();
-        drop(held);
+        let mut readings = lock(&self.readings);
+        let unused: Vec<_> = readings.extract_if(|_, reading| is_unused(reading)).collect();
+        drop(readings);
         !unused.is_empty()
     }
 }
@@ -282,7 +283,7 @@ mod tests {
     }
 
     fn age(listings: &Listings) {
-        for reading in lock(&listings.held).values_mut() {
+        for reading in lock(&listings.readings).values_mut() {
             reading.begun = reading.begun.checked_sub(CACHE_FRESH).expect("uptime");
         }
     }
@@ -338,13 +339,13 @@ mod tests {
         let listing = ask(&listings, &root, VIEW).expect("a listing");
         age(&listings);
         listings.tend();
-        assert_eq!(lock(&listings.held).len(), 1, "it is being sent");
+        assert_eq!(lock(&listings.readings).len(), 1, "it is being sent");
         drop(listing);
         let held = memory.held();
         listings.tend();
-        assert!(lock(&listings.held).is_empty() && held > 0 && memory.held() == 0);
+        assert!(lock(&listings.readings).is_empty() && held > 0 && memory.held() == 0);
         ask(&listings, &root, VIEW).expect("a listing");
         listings.tend();
-        assert_eq!(lock(&listings.held).len(), 1, "it is still fresh");
+        assert_eq!(lock(&listings.readings).len(), 1, "it is still fresh");
     }
 }
