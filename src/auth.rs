@@ -1,6 +1,6 @@
 //! Basic authentication (RFC 7617) in front of another handler.
 
-use crate::handler::{Handler, Response};
+use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lane::{Lane, NoPermit, Permit, Wait};
@@ -166,7 +166,8 @@ fn start_verifying(verifier: Arc<Verifier>) -> Option<Sender<Check>> {
         Ok(_) => Some(checks),
         Err(error) => {
             log::error!(
-                "cannot start the thread that checks passwords: {error} (no new user can log in until the server is restarted)"
+                "cannot start the thread that checks passwords: {error} (restart the server: until \
+                 then no new user can log in)"
             );
             None
         }
@@ -240,7 +241,7 @@ impl<H: Handler> Handler for BasicAuth<H> {
         self.inner.state(worker)
     }
 
-    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Response {
+    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
         // OPTIONS reveals nothing about files, and browsers send it without credentials.
         if self.verifier.users.is_empty() || request.method == Method::Options {
             return self.inner.handle(request, state);
@@ -248,7 +249,7 @@ impl<H: Handler> Handler for BasicAuth<H> {
         let response =
             match self.check(request) {
                 Credentials::Good => return self.inner.handle(request, state),
-                Credentials::Pending(wait) => return Response::deferred(wait),
+                Credentials::Pending(wait) => return Ok(Response::deferred(wait)),
                 Credentials::Bad => Response::error(
                     Status::UNAUTHORIZED,
                     "This server requires a name and a password.",
@@ -258,7 +259,7 @@ impl<H: Handler> Handler for BasicAuth<H> {
                     "The server is busy checking other passwords. Try again shortly.",
                 ),
             };
-        response.with_prepared(&self.inner.common_fields())
+        Ok(response.with_prepared(&self.inner.common_fields()))
     }
 
     fn give_way(&self) {

@@ -313,7 +313,8 @@ pub enum AccessLog {
     Common,
     /// The same with `Referer` and `User-Agent`: what log tools read.
     Combined,
-    /// An object a line, with the times of an exchange in microseconds.
+    /// An object a line, with the times of an exchange in microseconds (feature `json-log`).
+    #[cfg(feature = "json-log")]
     Json,
 }
 

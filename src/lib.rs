@@ -1,77 +1,164 @@
-//! A web server on a fixed-size thread pool, whose workers wait for nobody.
+//! A web server on a fixed-size thread pool. Its workers never wait for a client.
 //!
-//! W workers that each need a time D for a request carry at most W/D requests a second, and a
-//! server of that kind is one to reason about. It keeps that promise only if nothing but requests
-//! takes a worker's time. So here **the acceptor waits for peers, and the workers wait for
-//! nobody**:
+//! W workers that each need a time D for a request carry at most W/D requests per second. That
+//! makes a pool easy to reason about, as long as nothing but requests takes a worker's time. So
+//! **the acceptor waits for clients, and the workers wait for nobody**:
 //!
 //! ```text
-//!  kernel backlog                           bounded channel of jobs
-//!  listener --accept--> ACCEPTOR ---------- try_send ----------------> WORKER 1..W
-//!                       reads until a whole    Full: 503               parse, delay, respond
-//!                       request head is there                             |           |
-//!                       flushes slow readers                           done:       would block:
-//!                       sweeps deadlines                               park        park the rest
-//!                          ^                                              v           v
-//!                          +-------------- PARKING: poller + table of parked connections
-//!                                                         ^           |
-//!                                                    a piece sent   not in memory
-//!                                                         |           v
-//!                                                       FETCHERS, who wait for disks
+//!  kernel backlog                             bounded channel of jobs
+//!  listener --accept--> ACCEPTOR ----------- try_send ---------------> WORKERS 1..W
+//!                       reads a whole          full: 503               parse, delay, respond
+//!                       message, body                                    |            |
+//!                       included; sends to                             done      would block
+//!                       slow readers;                                    v            v
+//!                       checks deadlines <---- PARKING: a poller and a table of connections
+//!                                                  ^              |
+//!                                             a piece sent   not in memory
+//!                                                  |              v
+//!                                                 FETCHERS, which wait for disks
 //! ```
 //!
-//! A job is a connection with a whole request head. The queue therefore holds requests and
-//! nothing else, its length is the real demand, and a silent, trickling or deaf client costs
-//! neither a worker nor a place in the queue: it costs a slot in a table.
+//! A job is a whole message, so the queue holds requests and nothing else, and its length is the
+//! real demand. A silent, trickling or deaf client costs a slot in the table. It costs neither a
+//! worker nor a place in the queue.
 //!
 //! # Use
+//!
+//! A closure is a handler:
 //!
 //! ```
 //! use cws::{Config, Request, Response, Server};
 //!
 //! let server = Server::start(Config::default(), |request: &Request<'_>| {
-//!     let path = request.target.path.as_bytes().escape_ascii().to_string();
-//!     Response::ok("text/plain", format!("you asked for /{path}\n"))
+//!     let name = request.query("name").unwrap_or("world".into());
+//!     Response::text(format!("hello {name}\n"))
 //! })?;
 //! println!("listening on {}", server.addresses()[0]);
 //! server.shutdown();
 //! # Ok::<(), cws::StartError>(())
 //! ```
 //!
+//! `Routes` (feature `routes`) has handlers by method and path, with parameters, bodies and a state of each worker,
+//! beside others that are mounted under a prefix:
+//!
+//! ```
+//! use cws::{AdminPages, Config, Request, Routes, Server, StaticFiles};
+//!
+//! let admin = AdminPages::new();
+//! let routes = Routes::with_state(|_worker| 0_u64)
+//!     .get("/hello/{name}", |request: &Request<'_>, served: &mut u64| {
+//!         *served += 1;
+//!         format!("hello, {}\n", request.param("name").unwrap_or_default())
+//!     })
+//!     .post("/echo", 64 << 10, |request: &Request<'_>| request.body().to_vec())
+//!     .mount("/static", StaticFiles::new("src".as_ref())?)
+//!     .mount("/healthz", admin.health())
+//!     .build()?;
+//! let server = Server::start(Config::default(), routes)?;
+//! admin.observe(server.observer())?;
+//! # server.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Each worker can have state of its own, such as a database connection ([`with_state`]). A handler
+//! can return errors with `?` ([`Error`]) and take bodies up to a size ([`Accepts`]):
+//!
+//! ```
+//! use cws::{Accepts, Config, Error, Handler, Request, Response, Server, Status};
+//!
+//! struct Notes;
+//!
+//! impl Handler for Notes {
+//!     type State = Vec<String>;
+//!
+//!     fn state(&self, _worker: usize) -> Vec<String> {
+//!         Vec::new() // On the worker's thread: open a connection here.
+//!     }
+//!
+//!     fn accepts(&self) -> Accepts {
+//!         Accepts::nothing().with_bodies("/notes", 4096)
+//!     }
+//!
+//!     fn handle(
+//!         &self,
+//!         request: &Request<'_>,
+//!         notes: &mut Vec<String>,
+//!     ) -> Result<Response, Error> {
+//!         let note = std::str::from_utf8(request.body())
+//!             .map_err(|error| Error::new(Status::BAD_REQUEST, error.to_string()))?;
+//!         notes.push(note.to_owned());
+//!         let count = notes.len().to_string();
+//!         Ok(Response::new(Status::NO_CONTENT).with_field("X-Notes", &count)?)
+//!     }
+//! }
+//!
+//! let server = Server::start(Config::default(), Notes)?;
+//! # server.shutdown();
+//! # Ok::<(), cws::StartError>(())
+//! ```
+//!
+//! # Two types
+//!
+//! A connection that waits is a `Connection`. A whole message that is served is an `Exchange`. One
+//! verb, `advance`, takes a connection from phase to phase until it would block. The result, a
+//! `Next`, says who continues with it:
+//!
+//! ```text
+//!  CONNECTION (the acceptor, the table)                        EXCHANGE (a worker)
+//!
+//!    Idle --> Head --> Body --+--- Serve: message is whole ---> parse --> handler --> response
+//!     ^ ^                     |                                   |          |           |
+//!     | |                     |    malformed: its error response  |          |           |
+//!     | |                     |  <--------------------------------+          |           |
+//!     | |                   Whole <-- Deferred: waits for other work --------+           |
+//!     | |                                                                                |
+//!     | +--- Flushing <--------------- the socket is full, or it is sent ----------------+
+//!     |        |   ^
+//!     |        |   +--- Produce: a worker makes the next piece; Fetch: a fetcher reads it
+//!     |        v
+//!     +-- next request, or Lingering --> closed
+//! ```
+//!
 //! # Floors
 //!
-//! The modules below are declared bottom floor first, and each uses only those above its own
-//! line; a test keeps it so. What is absent says as much as what is there:
+//! The modules below are declared from the bottom up, and each uses only those above its own line;
+//! a test checks it. What is absent says as much as what is there:
 //!
-//! - No worker ever waits for a peer: it parses what is buffered, writes until it would block, and
-//!   parks the rest.
-//! - A connection has one owner at any time. It moves from stack to table to channels; there is no
-//!   `Arc` around it, and no lock but that of the slot it is parked in.
+//! - No worker waits for a client. A worker parses what is buffered, writes until it would block,
+//!   and parks the rest.
+//! - A connection has one owner at any time. It moves between stacks, the table and channels. There
+//!   is no `Arc` around it, and no lock except the one of the slot in which it is parked.
 //! - No lock is held across a system call that can block.
-//! - Workers never send on the channel of jobs, so a full queue cannot deadlock; the acceptor has
-//!   the only sender and never blocks on it. Dropping it is how workers end.
+//! - Workers never send on the channel of jobs, so a full queue cannot deadlock. The acceptor has
+//!   the only sender and never blocks on it. Workers end when that sender is dropped.
 //! - The protocol (`http`) knows neither sockets nor files nor clocks.
-//! - What is no request waits for no worker for long: services are fast, or the acceptor vets a
-//!   request before it queues it.
-//! - Measuring shares nothing: each thread writes its own shard of `metrics`, and readers add up.
-//! - No deadline is restarted by a byte: a body is judged by what came of it in each window of
-//!   time, and a response by what was taken of it.
-//! - No place is held by waiting alone: when places or memory run out, who has brought least gives
-//!   way. Whole requests, and responses that are being taken, keep their places.
-//! - The acceptor blocks nowhere but in its wait for events. It waits for no disk, and runs nothing
-//!   of a handler's: the pieces of a file that are not in memory, and those of a stream, are sent
-//!   by fetchers, a few threads that may wait. A worker leaves cold pieces to them, too.
-//! - No deadline, eviction or end closes a connection without a last look at what has come and what
-//!   can go: it may be this process that was late.
-//! - Long work that many ask for has a lane: so many workers at the most are at it, and who waits
-//!   for its turn, or for another's result, is parked and holds none. Passwords have a thread of
-//!   their own.
-//! - Whatever clients can make the server hold is claimed from one budget in bytes, or it is
-//!   refused and counted.
+//! - A message is framed once, by the acceptor, and parsed once, by a worker. The acceptor refuses
+//!   a message whose end is in doubt. A worker refuses everything else that is malformed.
+//! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger, and
+//!   it runs no code of a handler.
+//! - Measurements share nothing: each thread writes its own shard of `metrics`, and readers add the
+//!   shards up.
+//! - No byte restarts a deadline. A body must arrive, and a response must be read, at a minimum
+//!   rate in each window of time.
+//! - No deadline, eviction or shutdown closes a connection without a last look at what has arrived:
+//!   this process may be the one that is late.
+//! - Waiting alone keeps no place. When places or memory run out, the connection that has sent the
+//!   least closes first. Whole requests, and responses that are being read, keep their places.
+//! - Long work that many clients ask for has a lane: a limited number of workers do it at a time. A
+//!   request that waits for a permit, or for another request's result, is parked without a worker.
+//! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
+//!   does not fit is refused and counted.
+//!
+//! # Types of other crates
+//!
+//! [`bytes::Bytes`] is meant to be in the interface: content that many responses share is not
+//! copied. The feature `http` adds conversions from and to the types of the `http` crate. No other
+//! crate's types are.
 
 mod html;
 mod lock;
 mod memory;
+mod notes;
 mod lane;
 pub mod config;
 pub mod http;
@@ -87,21 +174,32 @@ mod parking;
 mod admission;
 mod files;
 mod handler;
+#[cfg(feature = "routes")]
+mod routes;
+#[cfg(feature = "http")]
+mod interop;
+#[cfg(feature = "files")]
 mod static_files;
+#[cfg(feature = "auth")]
 mod auth;
 mod connection;
 mod workers;
 mod fetchers;
 mod acceptor;
 mod server;
+#[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "client")]
 pub mod client;
 
-pub use admin::Admin;
+#[cfg(feature = "admin")]
+pub use admin::{Admin, AdminPages};
+#[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
+#[cfg(feature = "files")]
 pub use files::cache::CacheLimits;
 pub use handler::{
     Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, IntoResponse, OWN_FIELDS,
@@ -109,6 +207,8 @@ pub use handler::{
 };
 pub use http::request::{Method, Request};
 pub use http::status::Status;
+#[cfg(feature = "http")]
+pub use interop::{FromHttp, NotFinal, from_http};
 pub use lane::{Lane, NoPermit, Permit, Wait};
 pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
@@ -116,5 +216,8 @@ pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,
 };
+#[cfg(feature = "routes")]
+pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use server::{Observer, Server, StartError, Stopper, Summary};
+#[cfg(feature = "files")]
 pub use static_files::{SiteError, SiteOptions, StaticFiles};

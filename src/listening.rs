@@ -3,6 +3,7 @@
 
 use crate::config;
 use crate::metrics::AcceptQueue;
+use crate::notes::note;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -80,7 +81,7 @@ pub fn defer_accept(listener: &TcpListener, deferred: bool) {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_tcp_option(listener, libc::TCP_DEFER_ACCEPT, deferred.into()) {
         // Not an error: accepting works without it.
-        log::debug!("cannot set TCP_DEFER_ACCEPT: {error} (continuing without it)");
+        note!(Debug, "cannot set TCP_DEFER_ACCEPT: {error} (continuing without it)");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (listener, deferred);
@@ -112,7 +113,8 @@ pub fn stop_new_connections(listener: &TcpListener) -> bool {
     ];
     let attached = SockRef::from(listener).attach_filter(&filter);
     if let Err(error) = &attached {
-        log::debug!(
+        note!(
+            Debug,
             "cannot filter new connections: {error} (some may be reset when the listener is closed)"
         );
     }
@@ -133,7 +135,7 @@ pub fn stop_new_connections(_listener: &TcpListener) -> bool {
 pub fn bound_unsent(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_tcp_option(listener, libc::TCP_NOTSENT_LOWAT, config::UNSENT_BYTES) {
-        log::debug!("cannot set TCP_NOTSENT_LOWAT: {error} (slow clients cost more memory)");
+        note!(Debug, "cannot set TCP_NOTSENT_LOWAT: {error} (slow clients cost more memory)");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = listener;
@@ -171,7 +173,7 @@ fn set_tcp_option(
 pub fn acknowledge_with_answer(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::net::sockopt::set_tcp_quickack(listener, false) {
-        log::debug!("cannot change TCP_QUICKACK: {error} (continuing without it)");
+        note!(Debug, "cannot change TCP_QUICKACK: {error} (continuing without it)");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = listener;

@@ -25,12 +25,12 @@ impl Handler for Gate {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, cws::Error> {
         self.entered.fetch_add(1, Ordering::SeqCst);
         if request.target.raw == b"/" {
             let _ = self.released.recv();
         }
-        Response::ok("text/plain", "released")
+        Ok(Response::ok("text/plain", "released"))
     }
 }
 

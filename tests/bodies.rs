@@ -27,8 +27,8 @@ impl Handler for Uploads {
         Accepts::nothing().with_bodies("/upload", MOST).with_bodies("/upload/small", 5)
     }
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        Response::text(told(request.body()))
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, cws::Error> {
+        Ok(Response::text(told(request.body())))
     }
 }
 

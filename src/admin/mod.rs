@@ -7,22 +7,26 @@ mod history;
 mod hosts;
 mod metrics_text;
 mod page;
+mod pages;
+mod sampler;
 mod stats;
 
+pub use pages::AdminPages;
+
 use crate::config::{self, AccessLog, Config};
-use crate::handler::{Handler, Response};
+use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lock::lock;
 use crate::memory::Memory;
 use crate::server::{Observer, Server, StartError};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use history::History;
 use hosts::Hosts;
+use sampler::Sampler;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
 
 /// The methods of the admin endpoints.
 const ALLOW: &str = "GET, HEAD";
@@ -36,9 +40,7 @@ machine's host name; to allow another name, start the server with --admin-host N
 #[derive(Debug)]
 pub struct Admin {
     server: Server,
-    // Dropped first, which ends the sampler, so that it can be joined.
-    stop: Option<Sender<Infallible>>,
-    sampler: Option<JoinHandle<()>>,
+    _sampler: Sampler,
 }
 
 impl Admin {
@@ -54,11 +56,7 @@ impl Admin {
         names: &[String],
         observed: Observer,
     ) -> Result<Self, StartError> {
-        let watch = Arc::new(Watch {
-            history: Mutex::new(History::new(&observed.snapshot())),
-            observed,
-            started: stats::date(),
-        });
+        let watch = Watch::new(observed);
         let config = Config {
             listen,
             workers: 1,
@@ -73,28 +71,12 @@ impl Admin {
         };
         let server =
             Server::start(config, Routes { watch: Arc::clone(&watch), hosts: Hosts::new(names) })?;
-        let (stop, stopped) = bounded(0);
-        let sampler = thread::Builder::new()
-            .name("sampler".to_owned())
-            .spawn(move || watch.sample_until(&stopped))
-            .map_err(StartError::System)?;
-        Ok(Self { server, stop: Some(stop), sampler: Some(sampler) })
+        Ok(Self { server, _sampler: Sampler::start(watch)? })
     }
 
     /// The addresses that it listens on, with their actual ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()
-    }
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(sampler) = self.sampler.take()
-            && sampler.join().is_err()
-        {
-            log::error!("the sampler of the admin server panicked");
-        }
     }
 }
 
@@ -108,6 +90,11 @@ struct Watch {
 }
 
 impl Watch {
+    fn new(observed: Observer) -> Arc<Self> {
+        let history = Mutex::new(History::new(&observed.snapshot()));
+        Arc::new(Self { observed, history, started: stats::date() })
+    }
+
     fn sample_until(&self, stopped: &Receiver<Infallible>) {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(config::SAMPLE_INTERVAL) {
             let snapshot = self.observed.snapshot();
@@ -132,37 +119,40 @@ impl Handler for Routes {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        let path = request.target.path.as_bytes();
-        // Health reveals no data, and health checkers send any host name.
-        let is_health = matches!(path, b"healthz" | b"readyz");
-        if !is_health && !self.hosts.admit(request) {
-            return Response::error(Status::MISDIRECTED_REQUEST, UNKNOWN_HOST);
-        }
-        if !matches!(request.method, Method::Get | Method::Head) {
-            return Response::error(
-                Status::METHOD_NOT_ALLOWED,
-                "This endpoint is read-only: use GET or HEAD.",
-            )
-            .with_known_field("Allow", ALLOW);
-        }
-        let watch = &self.watch;
-        let response = match path {
-            b"" => page::response(),
-            b"metrics" => metrics_text::response(watch),
-            b"stats.json" => stats::response(watch),
-            b"healthz" => plain(Status::OK, "alive\n"),
-            b"readyz" => readiness(&watch.observed),
-            _ => {
-                let known = "The endpoints are /, /metrics, /stats.json, /healthz and /readyz.";
-                Response::error(Status::NOT_FOUND, known)
-            }
-        };
-        // The figures are outdated a moment later.
-        response
-            .with_known_field("Cache-Control", "no-store")
-            .with_known_field("X-Content-Type-Options", "nosniff")
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(answer(&self.watch, &self.hosts, request, request.target.path.as_bytes()))
     }
+}
+
+/// Answers a request for the endpoint of this name.
+fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) -> Response {
+    // Health reveals no data, and health checkers send any host name.
+    let is_health = matches!(endpoint, b"healthz" | b"readyz");
+    if !is_health && !hosts.admit(request) {
+        return Response::error(Status::MISDIRECTED_REQUEST, UNKNOWN_HOST);
+    }
+    if !matches!(request.method, Method::Get | Method::Head) {
+        return Response::error(
+            Status::METHOD_NOT_ALLOWED,
+            "This endpoint is read-only: use GET or HEAD.",
+        )
+        .with_known_field("Allow", ALLOW);
+    }
+    let response = match endpoint {
+        b"" => page::response(),
+        b"metrics" => metrics_text::response(watch),
+        b"stats.json" => stats::response(watch),
+        b"healthz" => plain(Status::OK, "alive\n"),
+        b"readyz" => readiness(&watch.observed),
+        _ => {
+            let known = "The endpoints are /, /metrics, /stats.json, /healthz and /readyz.";
+            Response::error(Status::NOT_FOUND, known)
+        }
+    };
+    // The figures are outdated a moment later.
+    response
+        .with_known_field("Cache-Control", "no-store")
+        .with_known_field("X-Content-Type-Options", "nosniff")
 }
 
 /// Whether a load balancer should send requests to the observed server.

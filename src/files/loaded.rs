@@ -268,7 +268,8 @@ fn read_unsized(file: &File) -> io::Result<Vec<u8>> {
     loop {
         let more = read_at(file, content.len() as u64, config::SMALL_FILE)?;
         if (content.len() + more.len()) as u64 > config::UNSIZED_FILE {
-            let reason = "the size is unknown until the file is read, and the file is too long to be read first";
+            let reason =
+                "the size is unknown until the file is read, and the file is too long for that";
             return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
         }
         content.try_reserve(more.len()).map_err(|_| ErrorKind::OutOfMemory)?;

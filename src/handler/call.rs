@@ -1,6 +1,6 @@
 //! A worker's hold on the handler: its own state, and a net under panics.
 
-use super::{Handler, Response};
+use super::{Handler, IntoResponse, Response};
 use crate::http::request::Request;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +25,7 @@ impl<H: Handler> WorkerHandler<H> {
         let Self { handler, worker, state } = self;
         let answer = || {
             let state = state.get_or_insert_with(|| handler.state(*worker));
-            handler.handle(request, state)
+            handler.handle(request, state).into_response()
         };
         catch_unwind(AssertUnwindSafe(answer)).map_err(|panic| {
             // What a panic left half done is nobody's to use. Its destructor may panic as well.

@@ -2,6 +2,7 @@
 
 use super::Handler;
 use super::accepts::Accepts;
+use super::error::Error;
 use super::response::Response;
 use crate::http::request::Request;
 use crate::http::status::Status;
@@ -33,14 +34,14 @@ impl<H: Handler> Handler for Delay<H> {
         self.inner.state(worker)
     }
 
-    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Response {
-        let response = self.inner.handle(request, state);
+    fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
+        let response = self.inner.handle(request, state)?;
         let found = [Status::OK, Status::PARTIAL_CONTENT, Status::NOT_MODIFIED];
         let found = found.contains(&response.status());
         if found && !self.delay.is_zero() {
             thread::sleep(self.delay);
         }
-        response
+        Ok(response)
     }
 
     fn accepts(&self) -> Accepts {

@@ -4,14 +4,20 @@ mod accepts;
 mod body;
 mod response;
 mod error;
+#[cfg(any(feature = "admin", feature = "files"))]
+mod redirect;
 mod delay;
 mod call;
 
 pub use accepts::Accepts;
+#[cfg(feature = "routes")]
+pub(crate) use accepts::Piece;
 pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;
 pub use error::{Error, IntoResponse};
+#[cfg(any(feature = "admin", feature = "files"))]
+pub(crate) use redirect::redirect_to_slash;
 pub use response::{FieldError, OWN_FIELDS, Response};
 
 use crate::http::request::Request;
@@ -35,8 +41,9 @@ pub trait Handler: Send + Sync + 'static {
     /// and the next one tries again.
     fn state(&self, worker: usize) -> Self::State;
 
-    /// The response to a request. The content of a response to HEAD is not sent.
-    fn handle(&self, request: &Request<'_>, state: &mut Self::State) -> Response;
+    /// The response to a request, or an error that turns into one. The content of a response to
+    /// HEAD is not sent.
+    fn handle(&self, request: &Request<'_>, state: &mut Self::State) -> Result<Response, Error>;
 
     /// What it takes beyond requests without a body. It is asked once, when the server starts.
     fn accepts(&self) -> Accepts {
@@ -66,8 +73,8 @@ where
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        self(request).into_response()
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(self(request).into_response())
     }
 }
 
@@ -121,7 +128,7 @@ where
         (self.make)(worker)
     }
 
-    fn handle(&self, request: &Request<'_>, state: &mut S) -> Response {
-        (self.handle)(request, state).into_response()
+    fn handle(&self, request: &Request<'_>, state: &mut S) -> Result<Response, Error> {
+        Ok((self.handle)(request, state).into_response())
     }
 }

@@ -8,7 +8,7 @@ use core::ops::Range;
 /// A body that comes in pieces of any size; it remembers where in the body the last one ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyDecoder {
-    state: State,
+    state: BodyState,
     /// Bytes of data that may still come.
     left: u64,
     /// Bytes of chunks' framing that may still come: a body of small chunks is mostly that.
@@ -16,13 +16,13 @@ pub struct BodyDecoder {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+enum BodyState {
     /// So many bytes of a body of known length, or of a chunk (then followed by CRLF).
     Data { left: u64, chunk: bool },
     /// A chunk-size line: the size so far, its digits, the bytes of the line, and what may follow.
     Size { size: u64, digits: u8, line: usize, part: SizePart },
     /// The CRLF after a chunk's data, or the LF that ends a size line.
-    Crlf { lf_only: bool, then: After },
+    Crlf { lf_only: bool, then: AfterCrlf },
     /// A line of the trailer section: its bytes so far, those of the section, and whether a CR
     /// was the last of them.
     Trailer { line: usize, section: usize, cr: bool },
@@ -40,7 +40,7 @@ enum SizePart {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
+enum AfterCrlf {
     Size,
     Data(u64),
     Trailer,
@@ -60,10 +60,10 @@ impl BodyDecoder {
     /// A decoder for a body of this length that has at most `limit` bytes of data.
     pub fn new(length: BodyLength, limit: u64) -> Result<Self, Fault> {
         let state = match length {
-            BodyLength::Known(0) => State::Done,
+            BodyLength::Known(0) => BodyState::Done,
             BodyLength::Known(left) if left > limit => return Err(Fault::BodyTooLarge),
-            BodyLength::Known(left) => State::Data { left, chunk: false },
-            BodyLength::Chunked => State::SIZE,
+            BodyLength::Known(left) => BodyState::Data { left, chunk: false },
+            BodyLength::Chunked => BodyState::SIZE,
         };
         let framing_left = limit.saturating_add(config::TRAILER_BYTES as u64);
         Ok(Self { state, left: limit, framing_left })
@@ -71,7 +71,7 @@ impl BodyDecoder {
 
     /// True when the body has ended.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == BodyState::Done
     }
 
     /// Takes what belongs to the body from the front of `bytes`; gives the number of bytes taken.
@@ -98,14 +98,14 @@ impl BodyDecoder {
     /// The next stretch of data in `bytes` from `at` on, which goes past the framing before it;
     /// none where the bytes or the body end.
     fn next_data(&mut self, bytes: &[u8], at: &mut usize) -> Result<Option<Range<usize>>, Fault> {
-        while *at < bytes.len() && self.state != State::Done {
-            if let State::Data { left, chunk } = self.state {
+        while *at < bytes.len() && self.state != BodyState::Done {
+            if let BodyState::Data { left, chunk } = self.state {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - *at);
                 let left = left - taken as u64;
                 self.state = match (left, chunk) {
-                    (0, false) => State::Done,
-                    (0, true) => State::Crlf { lf_only: false, then: After::Size },
-                    _ => State::Data { left, chunk },
+                    (0, false) => BodyState::Done,
+                    (0, true) => BodyState::Crlf { lf_only: false, then: AfterCrlf::Size },
+                    _ => BodyState::Data { left, chunk },
                 };
                 return Ok(Some(*at..*at + taken));
             }
@@ -119,30 +119,31 @@ impl BodyDecoder {
     /// One byte outside of data (RFC 9112, section 7.1); lines end in CRLF and nothing else here.
     fn framing_byte(&mut self, byte: u8) -> Result<(), Fault> {
         self.state = match (&self.state, byte) {
-            (State::Size { size, digits, line, part }, byte) => {
+            (BodyState::Size { size, digits, line, part }, byte) => {
                 self.size_byte(*size, *digits, *line, *part, byte)?
             }
-            (State::Crlf { lf_only: false, then }, b'\r') => {
-                State::Crlf { lf_only: true, then: *then }
+            (BodyState::Crlf { lf_only: false, then }, b'\r') => {
+                BodyState::Crlf { lf_only: true, then: *then }
             }
-            (State::Crlf { lf_only: true, then }, b'\n') => match then {
-                After::Size => State::SIZE,
-                After::Data(left) => State::Data { left: *left, chunk: true },
-                After::Trailer => State::Trailer { line: 0, section: 0, cr: false },
-                After::End => State::Done,
+            (BodyState::Crlf { lf_only: true, then }, b'\n') => match then {
+                AfterCrlf::Size => BodyState::SIZE,
+                AfterCrlf::Data(left) => BodyState::Data { left: *left, chunk: true },
+                AfterCrlf::Trailer => BodyState::Trailer { line: 0, section: 0, cr: false },
+                AfterCrlf::End => BodyState::Done,
             },
-            (State::Trailer { line: 0, .. }, b'\r') => {
-                State::Crlf { lf_only: true, then: After::End }
+            (BodyState::Trailer { line: 0, .. }, b'\r') => {
+                BodyState::Crlf { lf_only: true, then: AfterCrlf::End }
             }
-            (State::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
+            (BodyState::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
                 return Err(Fault::HeadTooLarge);
             }
-            (State::Trailer { section, cr: true, .. }, b'\n') => {
-                State::Trailer { line: 0, section: *section, cr: false }
+            (BodyState::Trailer { section, cr: true, .. }, b'\n') => {
+                BodyState::Trailer { line: 0, section: *section, cr: false }
             }
-            (State::Trailer { line, section, cr: false }, b'\r' | b'\t' | b' '..=0x7e | 0x80..) => {
-                State::Trailer { line: line + 1, section: section + 1, cr: byte == b'\r' }
-            }
+            (
+                BodyState::Trailer { line, section, cr: false },
+                b'\r' | b'\t' | b' '..=0x7e | 0x80..,
+            ) => BodyState::Trailer { line: line + 1, section: section + 1, cr: byte == b'\r' },
             _ => return Err(Fault::Chunk),
         };
         Ok(())
@@ -155,18 +156,18 @@ impl BodyDecoder {
         line: usize,
         part: SizePart,
         byte: u8,
-    ) -> Result<State, Fault> {
+    ) -> Result<BodyState, Fault> {
         if line >= config::CHUNK_LINE_BYTES {
             return Err(Fault::Chunk);
         }
         let line = line + 1;
-        let on = |part| Ok(State::Size { size, digits, line, part });
+        let on = |part| Ok(BodyState::Size { size, digits, line, part });
         match (part, byte) {
             (SizePart::Digits | SizePart::Extension, b'\r') if digits > 0 => {
                 // The limit counts data, so it is checked before the data comes.
                 self.left = self.left.checked_sub(size).ok_or(Fault::BodyTooLarge)?;
-                let then = if size == 0 { After::Trailer } else { After::Data(size) };
-                Ok(State::Crlf { lf_only: true, then })
+                let then = if size == 0 { AfterCrlf::Trailer } else { AfterCrlf::Data(size) };
+                Ok(BodyState::Crlf { lf_only: true, then })
             }
             (SizePart::Digits | SizePart::Space, b';') if digits > 0 => on(SizePart::Extension),
             (SizePart::Digits | SizePart::Space, b' ' | b'\t') if digits > 0 => on(SizePart::Space),
@@ -174,14 +175,14 @@ impl BodyDecoder {
             (SizePart::Digits, byte) if digits < 16 => {
                 let digit = (byte as char).to_digit(16).ok_or(Fault::Chunk)?;
                 let size = size << 4 | u64::from(digit);
-                Ok(State::Size { size, digits: digits + 1, line, part })
+                Ok(BodyState::Size { size, digits: digits + 1, line, part })
             }
             _ => Err(Fault::Chunk),
         }
     }
 }
 
-impl State {
+impl BodyState {
     const SIZE: Self = Self::Size { size: 0, digits: 0, line: 0, part: SizePart::Digits };
 }
 

@@ -28,14 +28,14 @@ pub enum BodyLength {
 #[derive(Debug, Clone, Default)]
 pub struct FramingFields {
     length: Option<u64>,
-    coding: Option<Coding>,
+    coding: Option<TransferCoding>,
     expects_continue: bool,
     fault: Option<Fault>,
 }
 
 /// What `Transfer-Encoding` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+enum TransferCoding {
     Chunked,
     /// It ends in `chunked`, and has a coding before it that this server does not know.
     Unknown,
@@ -70,9 +70,9 @@ impl FramingFields {
             Some(_) if self.length.is_some() || version == Version::Http10 => {
                 return Err(Fault::Framing);
             }
-            Some(Coding::Chunked) => BodyLength::Chunked,
-            Some(Coding::Unknown) => return Err(Fault::Coding),
-            Some(Coding::Endless) => return Err(Fault::Framing),
+            Some(TransferCoding::Chunked) => BodyLength::Chunked,
+            Some(TransferCoding::Unknown) => return Err(Fault::Coding),
+            Some(TransferCoding::Endless) => return Err(Fault::Framing),
         };
         // A 1.0 client cannot have meant it (RFC 9110, section 10.1.1).
         let expects_continue = self.expects_continue && version == Version::Http11;
@@ -90,10 +90,10 @@ impl FramingFields {
         // coding in `, chunked`. Their order has a meaning, so it is strict.
         let mut chunked = elements(value).map(|name| name.eq_ignore_ascii_case(b"chunked"));
         let coding = match (chunked.next_back(), chunked.next()) {
-            (Some(true), None) => Coding::Chunked,
-            (Some(true), Some(false)) if !chunked.any(|again| again) => Coding::Unknown,
+            (Some(true), None) => TransferCoding::Chunked,
+            (Some(true), Some(false)) if !chunked.any(|again| again) => TransferCoding::Unknown,
             // Without chunks at its end, the body has none; and none is chunked twice.
-            _ => Coding::Endless,
+            _ => TransferCoding::Endless,
         };
         refuse_if(self.coding.replace(coding).is_some(), Fault::Framing)
     }

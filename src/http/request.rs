@@ -41,7 +41,8 @@ pub enum Method {
 }
 
 impl Method {
-    fn parse(bytes: &[u8]) -> Self {
+    /// The method of this name, whose case matters.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         match bytes {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
@@ -97,6 +98,8 @@ pub struct Request<'b> {
     fields: &'b [Header<'b>],
     body: &'b [u8],
     arrival: Arrival,
+    /// What the parameters of a route's pattern stand for, by their names.
+    params: &'b [(&'b str, &'b str)],
 }
 
 impl<'b> Request<'b> {
@@ -113,14 +116,44 @@ impl<'b> Request<'b> {
             Ok(httparse::Status::Partial) | Err(_) => return Err(Fault::HeaderField),
         };
         let persistent = is_persistent(version, fields)?;
-        let (body, arrival) = (&b""[..], Arrival::NONE);
-        Ok(Self { method, target, version, persistent, method_name, fields, body, arrival })
+        let (body, arrival, params) = (&b""[..], Arrival::NONE, &[]);
+        Ok(Self { method, target, version, persistent, method_name, fields, body, arrival, params })
     }
 
     /// Adds the body, and how the request came.
     #[must_use]
     pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
         Self { body, arrival, ..self }
+    }
+
+    /// The request as it is for a handler that is mounted under the first `segments` segments of
+    /// its path, by a pattern with these parameters.
+    #[cfg(feature = "routes")]
+    pub(crate) fn routed<'a>(
+        &'a self,
+        segments: usize,
+        params: &'a [(&'a str, &'a str)],
+    ) -> Request<'a> {
+        let target = Target { path: self.target.path.beneath(segments), ..self.target };
+        Request { target, params, ..*self }
+    }
+
+    /// The request without its body.
+    #[cfg(feature = "routes")]
+    pub(crate) fn without_body(self) -> Self {
+        Self { body: b"", ..self }
+    }
+
+    /// What the parameter `name` of the route's pattern stands for in the path, decoded: for
+    /// `/items/{id}` the `7` of `/items/7`. Never empty; none where the pattern has no such
+    /// parameter.
+    pub fn param(&self, name: &str) -> Option<&'b str> {
+        self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    /// All parameters of the route's pattern, from left to right.
+    pub fn params(&self) -> &'b [(&'b str, &'b str)] {
+        self.params
     }
 
     /// The method as it was sent: a token (RFC 9110, section 9.1), whose case matters.

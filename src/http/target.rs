@@ -6,6 +6,25 @@ use core::net::Ipv6Addr;
 use percent_encoding::percent_decode;
 use std::num::NonZeroU16;
 
+/// The bytes to escape in a path segment (RFC 3986, section 3.3), and quotes and colons.
+#[cfg(any(feature = "admin", feature = "files", feature = "http"))]
+pub const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
 /// A decoded path below some root: segments without `/`, without NUL, never empty, `.` or `..`.
 ///
 /// Dot segments are resolved as RFC 3986, section 5.2.4, says, after percent-decoding, so that
@@ -15,6 +34,9 @@ use std::num::NonZeroU16;
 pub struct DecodedPath {
     /// The segments, joined by `/`; none leads or trails.
     joined: Vec<u8>,
+    /// Where the segments begin that the handler sees: those before are the prefix that it is
+    /// mounted under.
+    start: usize,
     directory: bool,
 }
 
@@ -41,27 +63,50 @@ impl DecodedPath {
                 _ => {}
             }
         }
-        Ok(Self { joined, directory })
+        Ok(Self { joined, start: 0, directory })
     }
 
     /// The segments joined by `/`, without a slash at either end; empty for the root itself.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.joined
+        &self.joined[self.start..]
+    }
+
+    /// The prefix that the handler is mounted under, without a slash at either end; empty for one
+    /// that serves all paths.
+    pub fn prefix(&self) -> &[u8] {
+        let prefix = &self.joined[..self.start];
+        prefix.strip_suffix(b"/").unwrap_or(prefix)
+    }
+
+    /// The path as a handler sees it that is mounted under the first `segments` segments of this
+    /// one; they become part of the [`prefix`](Self::prefix).
+    pub fn beneath(&self, segments: usize) -> Self {
+        let mut left = segments;
+        let is_end = |&byte: &u8| {
+            left -= usize::from(byte == b'/');
+            left == 0
+        };
+        let start = match segments {
+            0 => 0,
+            _ => self.as_bytes().iter().position(is_end).map_or(usize::MAX, |slash| slash + 1),
+        };
+        let start = self.start.saturating_add(start).min(self.joined.len());
+        Self { joined: self.joined.clone(), start, directory: self.directory }
     }
 
     /// The path of `name` in the directory that this one names.
     pub fn child(&self, name: &str) -> Self {
         let mut joined = self.joined.clone();
-        if !joined.is_empty() {
+        if !self.as_bytes().is_empty() {
             joined.push(b'/');
         }
         joined.extend_from_slice(name.as_bytes());
-        Self { joined, directory: false }
+        Self { joined, start: self.start, directory: false }
     }
 
     /// The segments from the root down.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        self.joined.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty())
+        self.as_bytes().split(|&byte| byte == b'/').filter(|segment| !segment.is_empty())
     }
 
     /// True where the target asked for a directory: it ended in a slash or a dot segment.
@@ -166,7 +211,7 @@ impl<'b> Target<'b> {
     }
 
     fn without_path(raw: &'b [u8], form: Form) -> Self {
-        let path = DecodedPath { joined: Vec::new(), directory: true };
+        let path = DecodedPath { joined: Vec::new(), start: 0, directory: true };
         Self { raw, path, query: None, form }
     }
 }
@@ -296,6 +341,33 @@ mod tests {
         }
         let overlong = DecodedPath::decode(b"/%c0%ae%c0%ae/x").map(|path| path.joined);
         assert_eq!(overlong, Ok(b"\xc0\xae\xc0\xae/x".to_vec()), "bytes, never decoded twice");
+    }
+
+    #[test]
+    fn a_mounted_handler_sees_the_path_beneath_its_prefix() {
+        let rows = [
+            ("/a/b/c", 0, "", "a/b/c"),
+            ("/a/b/c", 1, "a", "b/c"),
+            ("/a/b/c/", 2, "a/b", "c"),
+            ("/a/b", 2, "a/b", ""),
+            ("/a/b/", 2, "a/b", ""),
+            ("/a", 5, "a", ""),
+            ("/", 1, "", ""),
+        ];
+        for (raw, segments, prefix, path) in rows {
+            let whole = DecodedPath::decode(raw.as_bytes()).expect("a path");
+            let below = whole.beneath(segments);
+            assert_eq!((below.prefix(), below.as_bytes()), (prefix.as_bytes(), path.as_bytes()));
+            assert_eq!(below.segments().collect::<Vec<_>>().join(&b'/'), path.as_bytes());
+            assert_eq!(below.is_directory(), whole.is_directory());
+            let [child, of_whole] = [&below, &whole].map(|path| path.child("x"));
+            assert_eq!(child.segments().last(), Some(&b"x"[..]), "{raw}");
+            assert_eq!(child.segments().count(), below.segments().count() + 1, "{raw}");
+            assert_eq!(child.prefix(), prefix.as_bytes());
+            assert_eq!(of_whole.segments().count(), whole.segments().count() + 1, "{raw}");
+        }
+        let twice = DecodedPath::decode(b"/a/b/c").expect("a path").beneath(1).beneath(1);
+        assert_eq!((twice.prefix(), twice.as_bytes()), (&b"a/b"[..], &b"c"[..]));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use crate::config;
 use crate::files::cache::{CacheLimits, CachedFile, Files, Lookup};
 use crate::files::media_type::extension;
 use crate::files::root::{Found, NotServed, Root};
-use crate::handler::{Body, Handler, Response};
+use crate::handler::redirect_to_slash;
+use crate::handler::{Body, Error, Handler, Response};
 use crate::http::coding::Coding;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
@@ -18,33 +19,10 @@ use crate::http::target::{DecodedPath, Target};
 use crate::memory::Memory;
 use bytes::Bytes;
 use listing::Listings;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use representation::whole_body;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The bytes that need no escape in a path segment (RFC 3986, section 3.3), except quotes and
-/// colons.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
-
-/// A query is copied unchanged, except for bytes that may not appear in a header field.
-const QUERY: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
 /// The methods that files support.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
@@ -277,8 +255,8 @@ impl Handler for StaticFiles {
 
     fn state(&self, _: usize) {}
 
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Response {
-        self.answer(request)
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(self.answer(request))
     }
 
     fn give_way(&self) {
@@ -293,21 +271,4 @@ impl Handler for StaticFiles {
     fn common_fields(&self) -> Bytes {
         self.common.clone()
     }
-}
-
-/// Redirects to the name with a slash at its end, so that relative links in the directory work.
-fn redirect_to_slash(target: &Target<'_>) -> Response {
-    // The location is relative, so that it works behind a proxy that serves this under another
-    // path. It is made from the decoded name, so that it cannot lead to another host.
-    let mut location = String::from("./");
-    if let Some(name) = target.path.segments().last() {
-        location.extend(percent_encode(name, SEGMENT));
-        location.push('/');
-    }
-    if let Some(query) = target.query {
-        location.push('?');
-        location.extend(percent_encode(query, QUERY));
-    }
-    Response::error(Status::MOVED_PERMANENTLY, "This is a directory. Its name ends in a slash.")
-        .with_known_field("Location", &location)
 }

@@ -13,7 +13,7 @@ use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
-use store::{Key, KeyRef, Store};
+use store::{CacheKey, CacheKeyRef, Store};
 
 /// The files beneath a root. With a cache, files that are requested often are kept between
 /// requests.
@@ -59,7 +59,7 @@ pub enum Lookup {
 /// A file that a path was resolved to, and the time of that check.
 #[derive(Debug)]
 pub struct CachedFile {
-    key: Key,
+    key: CacheKey,
     /// The path of the file. It differs from the key's path if that is a directory with an index.
     path: DecodedPath,
     /// The time just before the last check of the file.
@@ -135,7 +135,7 @@ impl Files {
 
     /// Looks up the file or directory at `path`.
     pub fn find(&self, path: &DecodedPath) -> Result<Lookup, NotServed> {
-        let wanted = KeyRef { path: path.as_bytes(), is_index: false };
+        let wanted = CacheKeyRef { path: path.as_bytes(), is_index: false };
         self.look_up(wanted, || self.root.find(path).map(|found| (path.clone(), found)))
     }
 
@@ -146,7 +146,7 @@ impl Files {
         path: &DecodedPath,
         names: &[String],
     ) -> Result<Option<Arc<CachedFile>>, NotServed> {
-        let wanted = KeyRef { path: path.as_bytes(), is_index: true };
+        let wanted = CacheKeyRef { path: path.as_bytes(), is_index: true };
         let found = self.look_up(wanted, || {
             let mut outcome = Ok((path.clone(), Found::Directory));
             for name in names {
@@ -202,7 +202,7 @@ impl Files {
         if let Some(store) = &self.cache {
             for (key, entry) in store.entries.iter() {
                 if entry.holds_descriptors() {
-                    let wanted = KeyRef { path: &key.path, is_index: key.is_index };
+                    let wanted = CacheKeyRef { path: &key.path, is_index: key.is_index };
                     store.entries.remove(&wanted);
                 }
             }
@@ -216,7 +216,7 @@ impl Files {
         let now = Instant::now();
         for (key, entry) in store.entries.iter() {
             if entry.holds_descriptors() && !entry.is_fresh(now) && !self.is_in_place(&entry) {
-                store.entries.remove(&KeyRef { path: &key.path, is_index: key.is_index });
+                store.entries.remove(&CacheKeyRef { path: &key.path, is_index: key.is_index });
             }
         }
     }
@@ -240,7 +240,7 @@ impl Files {
     /// Returns the cached file for `wanted`, or the result of `look`.
     fn look_up(
         &self,
-        wanted: KeyRef<'_>,
+        wanted: CacheKeyRef<'_>,
         look: impl Fn() -> Result<(DecodedPath, Found), NotServed>,
     ) -> Result<Lookup, NotServed> {
         let now = Instant::now();
@@ -322,7 +322,7 @@ impl Files {
     /// that were known, after another check of each.
     fn add_entry(
         &self,
-        wanted: KeyRef<'_>,
+        wanted: CacheKeyRef<'_>,
         path: DecodedPath,
         checked: Instant,
         loaded: Arc<LoadedFile>,
@@ -341,7 +341,7 @@ impl Files {
         }
         let key = match known {
             Some(known) => known.key.clone(),
-            None => Key { path: wanted.path.into(), is_index: wanted.is_index },
+            None => CacheKey { path: wanted.path.into(), is_index: wanted.is_index },
         };
         let entry = CachedFile { key, path, checked, loaded, forms, weight: 0 };
         match &self.cache {
@@ -373,7 +373,7 @@ impl Files {
             Err(later @ (NotServed::Pending(_) | NotServed::Busy)) => Err(later),
             Err(error) => {
                 log::warn!(
-                    "cannot read the precompressed {} form of a file: {error:?} (serving another form)",
+                    "cannot read the {} form of a file: {error:?} (another form is sent)",
                     coding.token()
                 );
                 Ok((Precompressed::Absent, None))
@@ -532,7 +532,7 @@ mod tests {
         let mut loaded = LoadedFile::load(file, &metadata).expect("readable");
         loaded.settle();
         let checked = Instant::now().checked_sub(2 * config::CACHE_FRESH).expect("uptime");
-        let key = Key { path: path.as_bytes().into(), is_index: false };
+        let key = CacheKey { path: path.as_bytes().into(), is_index: false };
         let forms = [const { Precompressed::Unknown }; 3];
         let loaded = Arc::new(loaded);
         let entry =

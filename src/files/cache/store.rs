@@ -12,33 +12,33 @@ use std::time::Instant;
 
 /// The key of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct CacheKey {
     pub(super) path: Arc<[u8]>,
     pub(super) is_index: bool,
 }
 
 /// A borrowed key, so that a lookup allocates nothing.
 #[derive(Clone, Copy)]
-pub(super) struct KeyRef<'a> {
+pub(super) struct CacheKeyRef<'a> {
     pub(super) path: &'a [u8],
     pub(super) is_index: bool,
 }
 
-impl Hash for Key {
+impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef { path: &self.path, is_index: self.is_index }.hash(state);
+        CacheKeyRef { path: &self.path, is_index: self.is_index }.hash(state);
     }
 }
 
-impl Hash for KeyRef<'_> {
+impl Hash for CacheKeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
         self.is_index.hash(state);
     }
 }
 
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<CacheKey> for CacheKeyRef<'_> {
+    fn equivalent(&self, key: &CacheKey) -> bool {
         self.path == &*key.path && self.is_index == key.is_index
     }
 }
@@ -46,9 +46,9 @@ impl Equivalent<Key> for KeyRef<'_> {
 /// Cached files, bounded by weight, and names that do not exist.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) entries: Cache<Key, Arc<CachedFile>, Weight, DefaultHashBuilder, DropUnlocked>,
+    pub(super) entries: Cache<CacheKey, Arc<CachedFile>, Weight, DefaultHashBuilder, DropUnlocked>,
     /// Names that do not exist, and the time of the check.
-    pub(super) missing: Cache<Key, Instant>,
+    pub(super) missing: Cache<CacheKey, Instant>,
     /// The weight of an open file. Memory and descriptors share one budget: an open file weighs so
     /// much that the allowed number of them fills it.
     open_weight: u64,
@@ -57,8 +57,8 @@ pub(super) struct Store {
 #[derive(Debug, Clone)]
 pub(super) struct Weight;
 
-impl Weighter<Key, Arc<CachedFile>> for Weight {
-    fn weight(&self, _: &Key, entry: &Arc<CachedFile>) -> u64 {
+impl Weighter<CacheKey, Arc<CachedFile>> for Weight {
+    fn weight(&self, _: &CacheKey, entry: &Arc<CachedFile>) -> u64 {
         entry.weight
     }
 }
@@ -68,10 +68,10 @@ impl Weighter<Key, Arc<CachedFile>> for Weight {
 #[derive(Debug, Clone)]
 pub(super) struct DropUnlocked;
 
-impl Lifecycle<Key, Arc<CachedFile>> for DropUnlocked {
+impl Lifecycle<CacheKey, Arc<CachedFile>> for DropUnlocked {
     type RequestState = Vec<Arc<CachedFile>>;
 
-    fn on_evict(&self, dropped: &mut Self::RequestState, _: Key, entry: Arc<CachedFile>) {
+    fn on_evict(&self, dropped: &mut Self::RequestState, _: CacheKey, entry: Arc<CachedFile>) {
         dropped.push(entry);
     }
 }
@@ -102,14 +102,14 @@ impl Store {
     }
 
     /// True if a recent check found no file of this name.
-    pub(super) fn is_missing(&self, wanted: KeyRef<'_>, now: Instant) -> bool {
+    pub(super) fn is_missing(&self, wanted: CacheKeyRef<'_>, now: Instant) -> bool {
         let checked = self.missing.get(&wanted);
         checked.is_some_and(|at| now.saturating_duration_since(at) < config::CACHE_FRESH)
     }
 
-    pub(super) fn note_missing(&self, wanted: KeyRef<'_>, now: Instant) {
+    pub(super) fn note_missing(&self, wanted: CacheKeyRef<'_>, now: Instant) {
         if wanted.path.len() <= config::CACHE_MISSING_BYTES {
-            let key = Key { path: wanted.path.into(), is_index: wanted.is_index };
+            let key = CacheKey { path: wanted.path.into(), is_index: wanted.is_index };
             self.missing.insert(key, now);
         }
     }

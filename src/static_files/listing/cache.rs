@@ -2,7 +2,7 @@
 //! use the result.
 
 use super::markup::{put_end, put_row, put_start};
-use super::view::{Key, View};
+use super::view::{SortKey, View};
 use crate::config;
 use crate::files::entries::{DirectoryEntry, Entries};
 use crate::files::loaded::Stamp;
@@ -75,11 +75,11 @@ impl Listing {
         count.0 + self.rows[usize::from(view.json)].get().copied().unwrap_or_default()
     }
 
-    fn order(&self, key: Key) -> Option<&OnceLock<Order>> {
+    fn order(&self, key: SortKey) -> Option<&OnceLock<Order>> {
         match key {
-            Key::Name => None,
-            Key::Size => Some(&self.orders[0]),
-            Key::Time => Some(&self.orders[1]),
+            SortKey::Name => None,
+            SortKey::Size => Some(&self.orders[0]),
+            SortKey::Time => Some(&self.orders[1]),
         }
     }
 
@@ -106,7 +106,7 @@ impl Listing {
         Ok(())
     }
 
-    fn sorted(&self, key: Key, memory: &Memory) -> Option<Order> {
+    fn sorted(&self, key: SortKey, memory: &Memory) -> Option<Order> {
         let entries = self.entries.as_slice();
         let bytes = entries.len() * size_of::<u32>();
         let claim = memory.claim(MemoryUse::Listings, bytes as u64)?;
@@ -116,9 +116,9 @@ impl Listing {
         order.sort_unstable_by_key(|&at| {
             let entry = &entries[at as usize];
             let by_key = match key {
-                Key::Name => 0,
-                Key::Size => entry.size,
-                Key::Time => entry.modified.map_or(0, |nanos| nanos.unsigned_abs() + 1),
+                SortKey::Name => 0,
+                SortKey::Size => entry.size,
+                SortKey::Time => entry.modified.map_or(0, |nanos| nanos.unsigned_abs() + 1),
             };
             (!entry.is_directory, by_key, at)
         });
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
     use crate::config::CACHE_FRESH;
 
-    const VIEW: View = View { key: Key::Name, descending: false, json: false };
+    const VIEW: View = View { key: SortKey::Name, descending: false, json: false };
 
     fn ask(listings: &Listings, root: &Root, view: View) -> Result<Arc<Listing>, NotServed> {
         let path = DecodedPath::decode(b"/").expect("a path");
@@ -327,7 +327,7 @@ mod tests {
         // This view is ready and needs no permit. Another view does.
         let _permit = listings.lane.enter(key).expect("free");
         ask(&listings, &root, VIEW).expect("it is ready");
-        let other = View { key: Key::Size, ..VIEW };
+        let other = View { key: SortKey::Size, ..VIEW };
         assert!(matches!(ask(&listings, &root, other), Err(NotServed::Pending(_))));
     }
 

@@ -1,0 +1,327 @@
+//! The handler that finds the route of a request.
+
+use super::endpoint::Answer;
+use super::mounted::{AnyHandler, merge_fields};
+use super::pattern::{self, RouteError};
+use super::{Route, Routes};
+use crate::handler::{Accepts, Error, Handler, Piece, Response};
+use crate::http::is_token_byte;
+use crate::http::request::{Method, Request};
+use crate::http::status::Status;
+use crate::http::target::{DecodedPath, Form};
+use bytes::Bytes;
+use std::any::Any;
+use std::fmt;
+
+/// The parameter that stands for what is beneath a mount. No other pattern can have this name, as
+/// none may have a NUL, and no handler sees it.
+const REST: &str = "\0";
+
+/// The handler that [`Routes::build`] makes.
+pub struct RouteTable<S = ()> {
+    make: Box<dyn Fn(usize) -> S + Send + Sync>,
+    /// The place of each pattern.
+    patterns: matchit::Router<usize>,
+    places: Vec<Place<S>>,
+    mounts: Vec<Mount>,
+    /// The mount under `/`.
+    root: Option<usize>,
+    fallback: Option<Answer<S>>,
+    /// The methods of all routes, as `Allow` has them.
+    allow: String,
+}
+
+/// What is at the paths of one pattern.
+enum Place<S> {
+    Routes { routes: Vec<Route<S>>, allow: String },
+    Mount(usize),
+}
+
+struct Mount {
+    prefix: String,
+    /// The segments of the prefix.
+    depth: usize,
+    handler: Box<dyn AnyHandler>,
+}
+
+/// What one worker has for a [`RouteTable`]: its own state, and those of the mounted handlers.
+pub struct WorkerStates<S> {
+    own: S,
+    mounted: Vec<Box<dyn Any>>,
+}
+
+impl<S> fmt::Debug for WorkerStates<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerStates").finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for RouteTable<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes = self.places.iter().filter_map(|place| match place {
+            Place::Routes { routes, allow } => Some(format!("{} ({allow})", routes[0].pattern)),
+            Place::Mount(_) => None,
+        });
+        let mounts = self.mounts.iter().map(|mount| format!("{} and beneath", mount.prefix));
+        f.debug_list().entries(routes.chain(mounts)).finish()
+    }
+}
+
+impl<S: 'static> RouteTable<S> {
+    pub(super) fn new(routes: Routes<S>) -> Result<Self, RouteError> {
+        let Routes { make, routes, mounts, fallback } = routes;
+        let mut table = Self {
+            make,
+            patterns: matchit::Router::new(),
+            places: Vec::new(),
+            mounts: Vec::new(),
+            root: None,
+            fallback,
+            allow: String::new(),
+        };
+        for route in routes {
+            table.add_route(route)?;
+        }
+        for (prefix, handler) in mounts {
+            table.add_mount(prefix, handler)?;
+        }
+        if let (Some(root), Some(_)) = (table.root, &table.fallback) {
+            let prefix = table.mounts[root].prefix.clone();
+            return Err(RouteError::Conflict("a fallback".to_owned(), prefix));
+        }
+        let mut methods: Vec<&str> = table.routes().map(|route| &route.method[..]).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        table.allow = allow(&methods);
+        Ok(table)
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Route<S>> {
+        self.places.iter().flat_map(|place| match place {
+            Place::Routes { routes, .. } => &routes[..],
+            Place::Mount(_) => &[],
+        })
+    }
+
+    fn add_route(&mut self, route: Route<S>) -> Result<(), RouteError> {
+        pattern::check(&route.pattern)?;
+        if route.method.is_empty() || !route.method.bytes().all(is_token_byte) {
+            return Err(RouteError::Method(route.method));
+        }
+        let same = self.places.iter_mut().find_map(|place| match place {
+            Place::Routes { routes, allow } => {
+                (routes[0].pattern == route.pattern).then_some((routes, allow))
+            }
+            Place::Mount(_) => None,
+        });
+        let Some((routes, allowed)) = same else {
+            self.insert(&route.pattern, &route.pattern)?;
+            let allow = allow(&[&route.method]);
+            self.places.push(Place::Routes { routes: vec![route], allow });
+            return Ok(());
+        };
+        if routes.iter().any(|other| other.method == route.method) {
+            let name = format!("{} {}", route.method, route.pattern);
+            return Err(RouteError::Conflict(name.clone(), name));
+        }
+        routes.push(route);
+        *allowed = allow(&routes.iter().map(|route| &route.method[..]).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    fn add_mount(
+        &mut self,
+        prefix: String,
+        handler: Box<dyn AnyHandler>,
+    ) -> Result<(), RouteError> {
+        pattern::check(&prefix)?;
+        let number = self.mounts.len();
+        let top = prefix.strip_suffix('/').unwrap_or(&prefix).to_owned();
+        if pattern::pieces(&top).contains(&Piece::Rest) {
+            let wrong = "a prefix takes what is beneath it anyhow (leave {*..} out)";
+            return Err(RouteError::Pattern(prefix, wrong));
+        }
+        let depth = top.split('/').skip(1).count();
+        if top.is_empty() {
+            if let Some(other) = self.root {
+                return Err(RouteError::Conflict(prefix, self.mounts[other].prefix.clone()));
+            }
+            self.root = Some(number);
+        } else {
+            for pattern in [top.clone(), format!("{top}/"), format!("{top}/{{*{REST}}}")] {
+                // A route at just this path comes first.
+                if self.routes().any(|route| route.pattern == pattern) {
+                    continue;
+                }
+                self.insert(&pattern, &prefix)?;
+                self.places.push(Place::Mount(number));
+            }
+        }
+        self.mounts.push(Mount { prefix, depth, handler });
+        Ok(())
+    }
+
+    /// Takes a pattern up for the place that is added next; `name` is what errors call it.
+    fn insert(&mut self, pattern: &str, name: &str) -> Result<(), RouteError> {
+        // What is inserted for a mount goes by the name of its prefix.
+        let known = |with: &str| {
+            let top = with.strip_suffix(&format!("/{{*{REST}}}"));
+            let top = top.unwrap_or(with).trim_end_matches('/');
+            let is_it = |mount: &&Mount| mount.prefix.trim_end_matches('/') == top;
+            let mount = self.mounts.iter().find(is_it);
+            mount.map_or_else(|| with.to_owned(), |mount| mount.prefix.clone())
+        };
+        let place = self.places.len();
+        let inserted = self.patterns.insert(pattern, place);
+        inserted.map_err(|error| RouteError::of(error, name, known))
+    }
+
+    /// Has a mounted handler answer.
+    fn pass_on(
+        &self,
+        number: usize,
+        request: &Request<'_>,
+        params: &[(&str, &str)],
+        states: &mut WorkerStates<S>,
+    ) -> Result<Response, Error> {
+        let Mount { handler, depth, .. } = &self.mounts[number];
+        handler.handle(&request.routed(*depth, params), &mut *states.mounted[number])
+    }
+
+    /// Answers what no pattern fits.
+    fn fall_back(
+        &self,
+        request: &Request<'_>,
+        states: &mut WorkerStates<S>,
+    ) -> Result<Response, Error> {
+        match (self.root, &self.fallback) {
+            (Some(root), _) => self.pass_on(root, request, request.params(), states),
+            (None, Some(answer)) => Ok(answer(request, &mut states.own)),
+            (None, None) => Err(Error::new(Status::NOT_FOUND, "Nothing is at this path.")),
+        }
+    }
+}
+
+/// What `Allow` says of a place that has endpoints of these methods.
+fn allow(methods: &[&str]) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for &method in methods {
+        all.push(method);
+        if method == "GET" && !methods.contains(&"HEAD") {
+            all.push("HEAD");
+        }
+    }
+    if !methods.contains(&"OPTIONS") {
+        all.push("OPTIONS");
+    }
+    all.join(", ")
+}
+
+/// Answers at a place that has these routes.
+fn answer<S>(routes: &[Route<S>], allow: &str, request: Request<'_>, state: &mut S) -> Response {
+    let of = |name: &str| routes.iter().find(|route| route.method == name);
+    let method = request.method_name();
+    let route = of(method).or_else(|| of("GET").filter(|_| method == "HEAD"));
+    match route {
+        Some(route) if request.body().len() as u64 > route.most && route.most > 0 => {
+            let most = route.most;
+            let explanation = format!("This resource takes at most {most} bytes.");
+            Response::error(Status::CONTENT_TOO_LARGE, &explanation)
+        }
+        Some(route) if route.most == 0 => (route.answer)(&request.without_body(), state),
+        Some(route) => (route.answer)(&request, state),
+        None if method == "OPTIONS" => options(allow),
+        None => {
+            let explanation = format!("This resource answers to {allow}.");
+            Response::error(Status::METHOD_NOT_ALLOWED, &explanation)
+                .with_known_field("Allow", allow)
+        }
+    }
+}
+
+fn options(allow: &str) -> Response {
+    Response::new(Status::NO_CONTENT).with_known_field("Allow", allow)
+}
+
+/// The path as patterns have it. What is not UTF-8 in it is replaced.
+fn text_of(path: &DecodedPath) -> String {
+    let text = String::from_utf8_lossy(path.as_bytes());
+    let slash = if path.is_directory() && !text.is_empty() { "/" } else { "" };
+    format!("/{text}{slash}")
+}
+
+/// True where these segments, from the first one, are text.
+fn is_text(path: &DecodedPath, segments: usize) -> bool {
+    path.segments().take(segments).all(|segment| std::str::from_utf8(segment).is_ok())
+}
+
+impl<S: 'static> Handler for RouteTable<S> {
+    type State = WorkerStates<S>;
+
+    fn state(&self, worker: usize) -> WorkerStates<S> {
+        let mounted = self.mounts.iter().map(|mount| mount.handler.state(worker)).collect();
+        WorkerStates { own: (self.make)(worker), mounted }
+    }
+
+    fn handle(
+        &self,
+        request: &Request<'_>,
+        states: &mut WorkerStates<S>,
+    ) -> Result<Response, Error> {
+        if request.target.form == Form::Asterisk {
+            // Of the server as a whole (RFC 9110, section 9.3.7).
+            return self.root.map_or_else(
+                || Ok(options(&self.allow)),
+                |root| self.pass_on(root, request, request.params(), states),
+            );
+        }
+        let path = &request.target.path;
+        let text = text_of(path);
+        let Ok(found) = self.patterns.at(&text) else {
+            return self.fall_back(request, states);
+        };
+        let own = found.params.iter().filter(|(name, _)| *name != REST);
+        let params: Vec<(&str, &str)> = request.params().iter().copied().chain(own).collect();
+        match &self.places[*found.value] {
+            Place::Mount(number) if is_text(path, self.mounts[*number].depth) => {
+                self.pass_on(*number, request, &params, states)
+            }
+            Place::Routes { routes, allow } if is_text(path, usize::MAX) => {
+                Ok(answer(routes, allow, request.routed(0, &params), &mut states.own))
+            }
+            // It was found by what stands for bytes that are no text.
+            Place::Mount(_) | Place::Routes { .. } => self.fall_back(request, states),
+        }
+    }
+
+    fn accepts(&self) -> Accepts {
+        let mut accepts = Accepts::nothing();
+        for Mount { prefix, handler, .. } in &self.mounts {
+            let mut under = pattern::pieces(prefix);
+            // The end is where the mounted handler's own rules go on.
+            under.pop_if(|piece| *piece == Piece::End);
+            accepts = accepts.with_mounted(&under, &handler.accepts());
+        }
+        for route in self.routes() {
+            accepts = accepts.with_pattern(pattern::pieces(&route.pattern), route.most);
+            if Method::parse(route.method.as_bytes()) == Method::Other {
+                accepts = accepts.with_unknown_methods();
+            }
+        }
+        accepts
+    }
+
+    fn give_way(&self) {
+        self.mounts.iter().for_each(|mount| mount.handler.give_way());
+    }
+
+    fn tend(&self) {
+        self.mounts.iter().for_each(|mount| mount.handler.tend());
+    }
+
+    fn common_fields(&self) -> Bytes {
+        let all: Vec<Bytes> =
+            self.mounts.iter().map(|mount| mount.handler.common_fields()).collect();
+        merge_fields(all.iter().map(|fields| &fields[..]))
+    }
+}
