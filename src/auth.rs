@@ -167,7 +167,8 @@ fn start_verifying(verifier: Arc<Verifier>) -> Option<Sender<Check>> {
         Ok(_) => Some(checks),
         Err(error) => {
             log::error!(
-                "cannot start the thread that checks passwords: {error} (no new user can log in until the server is restarted)"
+                "cannot start the thread that checks passwords: {error} (restart the server: until \
+                 then no new user can log in)"
             );
             None
         }

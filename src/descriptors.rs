@@ -13,7 +13,8 @@ pub fn raise_descriptor_limit() -> usize {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
             log::warn!(
-                "cannot raise the limit of open descriptors: {error} (fewer connections are accepted)"
+                "cannot raise the limit of open descriptors: {error} (the server accepts fewer \
+                 connections)"
             );
         }
     }

@@ -214,7 +214,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sum_of_claims_never_exceeds_the_limit(sizes in prop::collection::vec(0u64..60, 0..40)) {
+        fn the_sum_of_claims_never_exceeds_the_limit(
+            sizes in prop::collection::vec(0u64..60, 0..40)
+        ) {
             let memory = Memory::new(100);
             let mut claims = Vec::new();
             for (at, &size) in sizes.iter().enumerate() {

@@ -154,7 +154,7 @@ fn pieces_that_wait_stay_within_the_memory_bound() {
             (0..64).map(|number| Bytes::from(vec![b'~'; if number == 0 { 10 } else { PIECE }])),
         )
     };
-    let config = Config { workers: 2, memory: Memory::new(BOUND), ..Config::default() };
+    let config = Config::default().workers(2).memory(Memory::new(BOUND));
     let server = Server::start(config, handler).unwrap();
     let mut deaf: Vec<_> = (0..32).map(|_| connect(server.addresses()[0])).collect();
     for stream in &mut deaf {
@@ -171,8 +171,7 @@ fn pieces_that_wait_stay_within_the_memory_bound() {
 #[test]
 fn an_endless_stream_ends_with_its_server() {
     let handler = |_: &Request<'_>| streamed(std::iter::repeat(Bytes::from_static(b"again ")));
-    let config =
-        Config { workers: 1, drain_timeout: Duration::from_millis(200), ..Config::default() };
+    let config = Config::default().workers(1).drain_timeout(Duration::from_millis(200));
     let server = Server::start(config, handler).unwrap();
     let mut stream = connect(server.addresses()[0]);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

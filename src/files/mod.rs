@@ -2,7 +2,7 @@
 
 pub mod residency;
 #[cfg(feature = "files")]
-pub mod held;
+pub mod loaded;
 #[cfg(feature = "files")]
 pub mod entries;
 #[cfg(feature = "files")]

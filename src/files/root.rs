@@ -1,7 +1,7 @@
 //! Opens files beneath a root directory, and nothing outside it.
 
 use super::entries::{Entries, NoRoom};
-use super::held::Stamp;
+use super::loaded::Stamp;
 use crate::http::target::DecodedPath;
 use crate::lane::{NoPermit, Wait};
 use crate::memory::Memory;
@@ -160,20 +160,22 @@ impl Root {
             // Resolving a link beneath the root is expensive, and only links need it: any other
             // entry is in this very directory. Entries that have vanished, or links that lead out,
             // are skipped.
-            let seen = match entry.file_type() {
+            let attributes = match entry.file_type() {
                 FileType::RegularFile | FileType::Directory | FileType::Unknown => {
                     let at = entries.fd().map_err(failed)?;
-                    statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Seen::of(&stat)).ok()
+                    statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
+                        .map(|stat| Attributes::of(&stat))
+                        .ok()
                 }
-                FileType::Symlink => Some(Seen::link()),
+                FileType::Symlink => Some(Attributes::link()),
                 _ => None,
             };
             let linked = || self.look(&relative.join(OsStr::from_bytes(name.to_bytes()))).ok();
-            let seen = seen.and_then(|seen| match seen.kind {
+            let attributes = attributes.and_then(|attributes| match attributes.kind {
                 FileType::Symlink => linked(),
-                _ => Some(seen),
+                _ => Some(attributes),
             });
-            if let Some(Seen { kind, size, modified }) = seen
+            if let Some(Attributes { kind, size, modified }) = attributes
                 && matches!(kind, FileType::RegularFile | FileType::Directory)
             {
                 let is_directory = kind == FileType::Directory;
@@ -205,18 +207,19 @@ impl Root {
     }
 
     /// The metadata of a file, without opening it.
-    fn look(&self, relative: &Path) -> io::Result<Seen> {
+    fn look(&self, relative: &Path) -> io::Result<Attributes> {
         #[cfg(target_os = "linux")]
-        let seen = Seen::of(&rustix::fs::fstat(self.open_name(relative, OFlags::PATH)?)?);
+        let attributes =
+            Attributes::of(&rustix::fs::fstat(self.open_name(relative, OFlags::PATH)?)?);
         #[cfg(not(target_os = "linux"))]
-        let seen = self.look_by_name(relative)?;
-        Ok(seen)
+        let attributes = self.look_by_name(relative)?;
+        Ok(attributes)
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn look_by_name(&self, relative: &Path) -> io::Result<Seen> {
+    fn look_by_name(&self, relative: &Path) -> io::Result<Attributes> {
         if self.follows_links {
-            return Ok(Seen::of(&statat(&self.dir, relative, AtFlags::empty())?));
+            return Ok(Attributes::of(&statat(&self.dir, relative, AtFlags::empty())?));
         }
         let metadata = match self.dir.metadata(relative) {
             Err(error) if is_escape(&error) => {
@@ -224,7 +227,7 @@ impl Root {
             }
             metadata => metadata,
         }?;
-        Ok(Seen::of_metadata(&metadata))
+        Ok(Attributes::of_metadata(&metadata))
     }
 
     /// The name of a link's target beneath the root. If the target is outside, returns the error
@@ -244,16 +247,16 @@ impl Root {
         let relative = Path::new(OsStr::from_bytes(relative));
         // Reopen the very file whose type was checked: another may have its name by then.
         #[cfg(target_os = "linux")]
-        let (seen, reopen) = {
+        let (attributes, reopen) = {
             let place = self.open_name(relative, OFlags::PATH).map_err(NotServed::from_open)?;
             let stat = rustix::fs::fstat(&place).map_err(|e| NotServed::Failed(e.into()))?;
-            (Seen::of(&stat), move |flags| reopen(&place, flags))
+            (Attributes::of(&stat), move |flags| reopen(&place, flags))
         };
         #[cfg(not(target_os = "linux"))]
-        let (seen, reopen) = (self.look(relative).map_err(NotServed::from_open)?, |_| {
+        let (attributes, reopen) = (self.look(relative).map_err(NotServed::from_open)?, |_| {
             Err(io::Error::from(ErrorKind::Unsupported))
         });
-        match seen.kind {
+        match attributes.kind {
             FileType::RegularFile => {}
             FileType::Directory => return Ok(Found::Directory),
             _ => return Err(NotServed::Forbidden),
@@ -282,14 +285,14 @@ fn reopen(place: &File, flags: OFlags) -> io::Result<File> {
 }
 
 /// Metadata of a name that is not open.
-struct Seen {
+struct Attributes {
     kind: FileType,
     size: u64,
     /// In nanoseconds since 1970. `None` if it does not fit.
     modified: Option<i64>,
 }
 
-impl Seen {
+impl Attributes {
     #[allow(clippy::unnecessary_cast, reason = "the types differ from system to system")]
     fn of(stat: &rustix::fs::Stat) -> Self {
         let seconds = stat.st_mtime as i64;

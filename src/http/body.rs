@@ -9,7 +9,7 @@ use core::ops::Range;
 /// An incremental decoder of a body that arrives in pieces of any size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyDecoder {
-    state: State,
+    state: BodyState,
     /// Bytes of data that are still allowed.
     left: u64,
     /// Bytes of chunk framing that are still allowed: a body of small chunks is mostly framing.
@@ -17,13 +17,13 @@ pub struct BodyDecoder {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+enum BodyState {
     /// The rest of a body of known length, or of a chunk, which a CRLF follows.
     Data { left: u64, chunk: bool },
     /// A chunk-size line: the size so far, its digits, the bytes of the line, and its part.
     Size { size: u64, digits: u8, line: usize, part: SizePart },
     /// The CRLF after a chunk's data, or the LF that ends a size line.
-    Crlf { lf_only: bool, then: After },
+    Crlf { lf_only: bool, then: AfterCrlf },
     /// A line of the trailer section: its part, and the bytes of the section.
     Trailer { part: TrailerPart, section: usize },
     /// The body is complete.
@@ -52,7 +52,7 @@ enum TrailerPart {
 
 /// What follows the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
+enum AfterCrlf {
     Size,
     Data(u64),
     Trailer,
@@ -76,10 +76,10 @@ impl BodyDecoder {
     /// If the length is known and exceeds the limit.
     pub fn new(length: BodyLength, limit: u64) -> Result<Self, Fault> {
         let state = match length {
-            BodyLength::Known(0) => State::Done,
+            BodyLength::Known(0) => BodyState::Done,
             BodyLength::Known(left) if left > limit => return Err(Fault::BodyTooLarge),
-            BodyLength::Known(left) => State::Data { left, chunk: false },
-            BodyLength::Chunked => State::SIZE,
+            BodyLength::Known(left) => BodyState::Data { left, chunk: false },
+            BodyLength::Chunked => BodyState::SIZE,
         };
         let framing_left = limit.saturating_add(config::TRAILER_BYTES as u64);
         Ok(Self { state, left: limit, framing_left })
@@ -87,7 +87,7 @@ impl BodyDecoder {
 
     /// True if the body is complete.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == BodyState::Done
     }
 
     /// Takes the bytes that belong to the body from the front of `bytes`, and returns their number.
@@ -118,14 +118,14 @@ impl BodyDecoder {
     /// The next run of data in `bytes` from `at` on. Advances `at` past the framing before it.
     /// Returns none at the end of the bytes or of the body.
     fn next_data(&mut self, bytes: &[u8], at: &mut usize) -> Result<Option<Range<usize>>, Fault> {
-        while *at < bytes.len() && self.state != State::Done {
-            if let State::Data { left, chunk } = self.state {
+        while *at < bytes.len() && self.state != BodyState::Done {
+            if let BodyState::Data { left, chunk } = self.state {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - *at);
                 let left = left - taken as u64;
                 self.state = match (left, chunk) {
-                    (0, false) => State::Done,
-                    (0, true) => State::Crlf { lf_only: false, then: After::Size },
-                    _ => State::Data { left, chunk },
+                    (0, false) => BodyState::Done,
+                    (0, true) => BodyState::Crlf { lf_only: false, then: AfterCrlf::Size },
+                    _ => BodyState::Data { left, chunk },
                 };
                 return Ok(Some(*at..*at + taken));
             }
@@ -139,26 +139,26 @@ impl BodyDecoder {
     /// Takes one byte of framing (RFC 9112, section 7.1). Only CRLF ends a line here.
     fn framing_byte(&mut self, byte: u8) -> Result<(), Fault> {
         self.state = match (&self.state, byte) {
-            (State::Size { size, digits, line, part }, byte) => {
+            (BodyState::Size { size, digits, line, part }, byte) => {
                 self.size_byte(*size, *digits, *line, *part, byte)?
             }
-            (State::Crlf { lf_only: false, then }, b'\r') => {
-                State::Crlf { lf_only: true, then: *then }
+            (BodyState::Crlf { lf_only: false, then }, b'\r') => {
+                BodyState::Crlf { lf_only: true, then: *then }
             }
-            (State::Crlf { lf_only: true, then }, b'\n') => match then {
-                After::Size => State::SIZE,
-                After::Data(left) => State::Data { left: *left, chunk: true },
-                After::Trailer => State::Trailer { part: TrailerPart::Start, section: 0 },
-                After::End => State::Done,
+            (BodyState::Crlf { lf_only: true, then }, b'\n') => match then {
+                AfterCrlf::Size => BodyState::SIZE,
+                AfterCrlf::Data(left) => BodyState::Data { left: *left, chunk: true },
+                AfterCrlf::Trailer => BodyState::Trailer { part: TrailerPart::Start, section: 0 },
+                AfterCrlf::End => BodyState::Done,
             },
-            (State::Trailer { part: TrailerPart::Start, .. }, b'\r') => {
-                State::Crlf { lf_only: true, then: After::End }
+            (BodyState::Trailer { part: TrailerPart::Start, .. }, b'\r') => {
+                BodyState::Crlf { lf_only: true, then: AfterCrlf::End }
             }
-            (State::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
+            (BodyState::Trailer { section, .. }, _) if *section >= config::TRAILER_BYTES => {
                 return Err(Fault::HeadTooLarge);
             }
-            (State::Trailer { part, section }, byte) => {
-                State::Trailer { part: part.next(byte)?, section: section + 1 }
+            (BodyState::Trailer { part, section }, byte) => {
+                BodyState::Trailer { part: part.next(byte)?, section: section + 1 }
             }
             _ => return Err(Fault::Chunk),
         };
@@ -172,18 +172,18 @@ impl BodyDecoder {
         line: usize,
         part: SizePart,
         byte: u8,
-    ) -> Result<State, Fault> {
+    ) -> Result<BodyState, Fault> {
         if line >= config::CHUNK_LINE_BYTES {
             return Err(Fault::Chunk);
         }
         let line = line + 1;
-        let on = |part| Ok(State::Size { size, digits, line, part });
+        let on = |part| Ok(BodyState::Size { size, digits, line, part });
         match (part, byte) {
             (SizePart::Digits | SizePart::Extension, b'\r') if digits > 0 => {
                 // The limit is on data, so a chunk is refused before its data arrives.
                 self.left = self.left.checked_sub(size).ok_or(Fault::BodyTooLarge)?;
-                let then = if size == 0 { After::Trailer } else { After::Data(size) };
-                Ok(State::Crlf { lf_only: true, then })
+                let then = if size == 0 { AfterCrlf::Trailer } else { AfterCrlf::Data(size) };
+                Ok(BodyState::Crlf { lf_only: true, then })
             }
             (SizePart::Digits | SizePart::Space, b';') if digits > 0 => on(SizePart::Extension),
             (SizePart::Digits | SizePart::Space, b' ' | b'\t') if digits > 0 => on(SizePart::Space),
@@ -191,14 +191,14 @@ impl BodyDecoder {
             (SizePart::Digits, byte) if digits < 16 => {
                 let digit = (byte as char).to_digit(16).ok_or(Fault::Chunk)?;
                 let size = size << 4 | u64::from(digit);
-                Ok(State::Size { size, digits: digits + 1, line, part })
+                Ok(BodyState::Size { size, digits: digits + 1, line, part })
             }
             _ => Err(Fault::Chunk),
         }
     }
 }
 
-impl State {
+impl BodyState {
     const SIZE: Self = Self::Size { size: 0, digits: 0, line: 0, part: SizePart::Digits };
 }
 

@@ -29,14 +29,14 @@ pub enum BodyLength {
 #[derive(Debug, Clone, Default)]
 pub struct FramingFields {
     length: Option<u64>,
-    coding: Option<Coding>,
+    coding: Option<TransferCoding>,
     expects_continue: bool,
     fault: Option<Fault>,
 }
 
 /// The meaning of `Transfer-Encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+enum TransferCoding {
     Chunked,
     /// `chunked` comes last, after a coding that this server does not know.
     Unknown,
@@ -75,9 +75,9 @@ impl FramingFields {
             Some(_) if self.length.is_some() || version == Version::Http10 => {
                 return Err(Fault::Framing);
             }
-            Some(Coding::Chunked) => BodyLength::Chunked,
-            Some(Coding::Unknown) => return Err(Fault::Coding),
-            Some(Coding::Endless) => return Err(Fault::Framing),
+            Some(TransferCoding::Chunked) => BodyLength::Chunked,
+            Some(TransferCoding::Unknown) => return Err(Fault::Coding),
+            Some(TransferCoding::Endless) => return Err(Fault::Framing),
         };
         // The expectation of an HTTP/1.0 client is ignored (RFC 9110, section 10.1.1).
         let expects_continue = self.expects_continue && version == Version::Http11;
@@ -95,10 +95,10 @@ impl FramingFields {
         // `, chunked`, too. The order of the codings matters, so it is checked strictly.
         let mut chunked = elements(value).map(|name| name.eq_ignore_ascii_case(b"chunked"));
         let coding = match (chunked.next_back(), chunked.next()) {
-            (Some(true), None) => Coding::Chunked,
-            (Some(true), Some(false)) if !chunked.any(|again| again) => Coding::Unknown,
+            (Some(true), None) => TransferCoding::Chunked,
+            (Some(true), Some(false)) if !chunked.any(|again| again) => TransferCoding::Unknown,
             // Unless `chunked` is the final coding, the body has no end; and it is applied once.
-            _ => Coding::Endless,
+            _ => TransferCoding::Endless,
         };
         refuse_if(self.coding.replace(coding).is_some(), Fault::Framing)
     }

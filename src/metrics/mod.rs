@@ -54,7 +54,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use times::Times;
+use times::RecordedTimes;
 
 /// The number of the acceptor's thread; the workers' are 1 to W.
 const ACCEPTOR: usize = 0;
@@ -71,7 +71,7 @@ struct Shard {
     /// Moving average of the handle time, in nanoseconds; 0 before the first.
     handle_nanos: AtomicU64,
     activity: ActivityClock,
-    times: Mutex<Times>,
+    times: Mutex<RecordedTimes>,
 }
 
 /// The measurements of one server.

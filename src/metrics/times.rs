@@ -23,7 +23,7 @@ const PAUSE: u64 = 1_000_000_000;
 
 /// What one thread has timed.
 #[derive(Debug, Default)]
-pub(super) struct Times {
+pub(super) struct RecordedTimes {
     pub(super) head_read: Distribution,
     pub(super) response_write: Distribution,
     queue_wait: Distribution,
@@ -42,7 +42,7 @@ pub(super) struct Times {
     high_water: usize,
 }
 
-impl Times {
+impl RecordedTimes {
     /// A request is queued at nanosecond `since`, behind `waiting` others.
     pub(super) fn queued(&mut self, since: u64, waiting: usize) {
         self.arrivals.pass(since);

@@ -6,30 +6,30 @@ use std::io::{IoSlice, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-struct Connection(Socket);
+struct TestConnection(Socket);
 
-impl Parked for Connection {
+impl Parked for TestConnection {
     fn socket(&mut self) -> &mut Socket {
         &mut self.0
     }
 }
 
 /// A table, a connection to park in it, and the peer.
-fn setup() -> (Parking<Connection>, Box<Connection>, TcpStream) {
+fn setup() -> (Parking<TestConnection>, Box<TestConnection>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
     let (stream, _) = listener.accept().expect("connected");
     stream.set_nonblocking(true).expect("a socket");
     let parking = Parking::new(4096).expect("a poller");
-    (parking, Box::new(Connection(Socket::new(stream))), peer)
+    (parking, Box::new(TestConnection(Socket::new(stream))), peer)
 }
 
-fn park(parking: &Parking<Connection>, connection: Box<Connection>, interest: Interest) {
+fn park(parking: &Parking<TestConnection>, connection: Box<TestConnection>, interest: Interest) {
     assert!(parking.park(connection, interest).is_ok());
 }
 
 /// The connection of the next event within `wait`, if there is one.
-fn next(parking: &Parking<Connection>, wait: Duration) -> Option<Box<Connection>> {
+fn next(parking: &Parking<TestConnection>, wait: Duration) -> Option<Box<TestConnection>> {
     let mut ready = ReadyKeys::with_capacity(8);
     parking.wait(&mut ready, wait).expect("a poller");
     let key = ready.iter().next()?;
@@ -72,7 +72,7 @@ fn an_event_that_finds_the_slot_empty_is_reported_when_the_connection_parks() {
 }
 
 /// True if no event is pending.
-fn is_quiet(parking: &Parking<Connection>) -> bool {
+fn is_quiet(parking: &Parking<TestConnection>) -> bool {
     next(parking, Duration::ZERO).is_none()
 }
 

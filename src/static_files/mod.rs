@@ -235,9 +235,9 @@ impl StaticFiles {
             log::debug!("cannot read the error page {page} (sending the built-in page)");
             return None;
         };
-        let media_type = &self.describe(&entry, entry.held(), Coding::Identity).media_type;
+        let media_type = &self.describe(&entry, entry.loaded(), Coding::Identity).media_type;
         let page = self.response(status).with_known_field("Content-Type", media_type);
-        Some(page.with_body(whole_body(entry.held().content())))
+        Some(page.with_body(whole_body(entry.loaded().content())))
     }
 
     /// A response that has the common fields.

@@ -3,7 +3,7 @@
 use super::StaticFiles;
 use crate::config;
 use crate::files::cache::CachedFile;
-use crate::files::held::{Content, Description, Held};
+use crate::files::loaded::{Content, Description, LoadedFile};
 use crate::files::root::NotServed;
 use crate::handler::{Body, FileSlice, Response};
 use crate::http::coding::{Coding, accepted};
@@ -19,7 +19,7 @@ use std::time::SystemTime;
 impl StaticFiles {
     /// Answers with a file, or with its precompressed form in a coding that the client prefers.
     pub(super) fn negotiated(&self, request: &Request<'_>, entry: &Arc<CachedFile>) -> Response {
-        let plain = entry.held();
+        let plain = entry.loaded();
         if !self.options.precompressed {
             return self.conditional(request, entry, plain, Coding::Identity);
         }
@@ -27,7 +27,7 @@ impl StaticFiles {
             if coding == Coding::Identity {
                 return self.conditional(request, entry, plain, coding);
             }
-            let coded = match self.files.neighbour(entry, coding) {
+            let coded = match self.files.precompressed(entry, coding) {
                 Ok(Some(coded)) => coded,
                 Ok(None) => continue,
                 Err(later) => return self.refusal(&request.target, later),
@@ -45,7 +45,7 @@ impl StaticFiles {
         &self,
         request: &Request<'_>,
         entry: &CachedFile,
-        chosen: &Held,
+        chosen: &LoadedFile,
         coding: Coding,
     ) -> Response {
         let description = self.describe(entry, chosen, coding);
@@ -108,14 +108,14 @@ impl StaticFiles {
     fn part_bodies(
         &self,
         entry: &CachedFile,
-        held: &Held,
+        loaded: &LoadedFile,
         parts: &[Part],
     ) -> Result<Option<Vec<Body>>, NotServed> {
         let length = parts.iter().map(Part::length).fold(0, u64::saturating_add);
         let (Content::File { file, .. }, true, true) =
-            (held.content(), length <= config::SMALL_FILE, held.validators().is_some())
+            (loaded.content(), length <= config::SMALL_FILE, loaded.validators().is_some())
         else {
-            return Ok(Some(parts.iter().map(|part| part_body(held.content(), *part)).collect()));
+            return Ok(Some(parts.iter().map(|part| part_body(loaded.content(), *part)).collect()));
         };
         // One permit serves for all parts.
         let mut permit = None;
@@ -125,7 +125,7 @@ impl StaticFiles {
                 permit = self.files.permit_for(file, part.first, part.length(), name)?;
             }
         }
-        let read = |part: &Part| held.read(part.first, part.length()).map(Body::Bytes);
+        let read = |part: &Part| loaded.read(part.first, part.length()).map(Body::Bytes);
         Ok(parts.iter().map(read).collect())
     }
 
@@ -133,14 +133,14 @@ impl StaticFiles {
     pub(super) fn describe<'h>(
         &self,
         entry: &CachedFile,
-        chosen: &'h Held,
+        chosen: &'h LoadedFile,
         coding: Coding,
     ) -> &'h Description {
         chosen.description(|| {
             // The media type is that of the decoded content, whatever the coding.
             let name = entry.path().segments().last().unwrap_or_default();
             let media_type =
-                self.options.media_types.of(name, || entry.held().start()).into_owned();
+                self.options.media_types.of(name, || entry.loaded().start()).into_owned();
             let fields = self.fields(&media_type, &validators(chosen), coding);
             Description { media_type, fields }
         })
@@ -176,8 +176,8 @@ impl StaticFiles {
     }
 }
 
-fn validators(held: &Held) -> Validators {
-    let named = held.validators();
+fn validators(loaded: &LoadedFile) -> Validators {
+    let named = loaded.validators();
     named.map_or_else(Validators::in_flux, |(tag, modified)| Validators::new(&tag, modified))
 }
 

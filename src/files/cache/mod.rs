@@ -2,7 +2,7 @@
 
 mod store;
 
-use super::held::Held;
+use super::loaded::LoadedFile;
 use super::root::{Found, NotServed, Root};
 use crate::config;
 use crate::files::residency::is_in_memory;
@@ -13,7 +13,7 @@ use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
-use store::{Key, KeyRef, Store};
+use store::{CacheKey, CacheKeyRef, Store};
 
 /// The files beneath a root. With a cache, files that are requested often are kept between
 /// requests.
@@ -21,7 +21,7 @@ use store::{Key, KeyRef, Store};
 /// The kernel resolves each name beneath the root again when the last check is older than
 /// [`config::CACHE_FRESH`], so that replaced files, links and permissions are noticed. If the file
 /// is unchanged, its cached content stays. Names that do not exist are remembered in a small cache
-/// of their own, so that requests for them evict no file. No lock is held during a system call.
+/// of their own, so that requests for them evict no file. No lock is loaded during a system call.
 #[derive(Debug)]
 pub struct Files {
     root: Root,
@@ -71,23 +71,23 @@ pub enum Lookup {
 /// A file that a path was resolved to, and the time of that check.
 #[derive(Debug)]
 pub struct CachedFile {
-    key: Key,
+    key: CacheKey,
     /// The path of the file. It differs from the key's path if that is a directory with an index.
     path: DecodedPath,
     /// The time just before the last check of the file.
     checked: Instant,
-    held: Arc<Held>,
-    neighbours: [Neighbour; Coding::PRECOMPRESSED.len()],
+    loaded: Arc<LoadedFile>,
+    forms: [Precompressed; Coding::PRECOMPRESSED.len()],
     weight: u64,
 }
 
 /// A precompressed form of a file, such as `a.js.gz` for `a.js`.
 #[derive(Debug, Clone)]
-enum Neighbour {
+enum Precompressed {
     /// Not looked up yet.
     Unknown,
     Absent,
-    There(Arc<Held>),
+    Present(Arc<LoadedFile>),
 }
 
 impl CachedFile {
@@ -97,18 +97,19 @@ impl CachedFile {
     }
 
     /// The content and metadata of the file.
-    pub fn held(&self) -> &Arc<Held> {
-        &self.held
+    pub fn loaded(&self) -> &Arc<LoadedFile> {
+        &self.loaded
     }
 
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.checked) < config::CACHE_FRESH && self.held.is_whole()
+        now.saturating_duration_since(self.checked) < config::CACHE_FRESH
+            && self.loaded.is_unchanged()
     }
 
     fn holds_descriptors(&self) -> bool {
-        let coded =
-            |neighbour: &Neighbour| matches!(neighbour, Neighbour::There(held) if held.is_open());
-        self.held.is_open() || self.neighbours.iter().any(coded)
+        let is_open =
+            |form: &Precompressed| matches!(form, Precompressed::Present(file) if file.is_open());
+        self.loaded.is_open() || self.forms.iter().any(is_open)
     }
 }
 
@@ -146,7 +147,7 @@ impl Files {
 
     /// Looks up the file or directory at `path`.
     pub fn find(&self, path: &DecodedPath) -> Result<Lookup, NotServed> {
-        let wanted = KeyRef { path: path.as_bytes(), is_index: false };
+        let wanted = CacheKeyRef { path: path.as_bytes(), is_index: false };
         self.look_up(wanted, || self.root.find(path).map(|found| (path.clone(), found)))
     }
 
@@ -157,7 +158,7 @@ impl Files {
         path: &DecodedPath,
         names: &[String],
     ) -> Result<Option<Arc<CachedFile>>, NotServed> {
-        let wanted = KeyRef { path: path.as_bytes(), is_index: true };
+        let wanted = CacheKeyRef { path: path.as_bytes(), is_index: true };
         let found = self.look_up(wanted, || {
             let mut outcome = Ok((path.clone(), Found::Directory));
             for name in names {
@@ -177,39 +178,34 @@ impl Files {
     }
 
     /// Looks up the precompressed form of `entry` in `coding`.
-    pub fn neighbour(
+    pub fn precompressed(
         &self,
         entry: &Arc<CachedFile>,
         coding: Coding,
-    ) -> Result<Option<Arc<Held>>, NotServed> {
+    ) -> Result<Option<Arc<LoadedFile>>, NotServed> {
         let Some(at) = Coding::PRECOMPRESSED.iter().position(|known| *known == coding) else {
             return Ok(None);
         };
-        match &entry.neighbours[at] {
-            Neighbour::Absent => return Ok(None),
-            Neighbour::There(held) if held.is_whole() => return Ok(Some(Arc::clone(held))),
-            Neighbour::There(_) | Neighbour::Unknown => {}
+        match &entry.forms[at] {
+            Precompressed::Absent => return Ok(None),
+            Precompressed::Present(loaded) if loaded.is_unchanged() => {
+                return Ok(Some(Arc::clone(loaded)));
+            }
+            Precompressed::Present(_) | Precompressed::Unknown => {}
         }
         let (found, _permit) = self.look_beside(&entry.path, coding, None)?;
         if let Some(store) = &self.cache
-            && entry.held.may_be_kept()
+            && entry.loaded.is_cacheable()
         {
-            let mut neighbours = entry.neighbours.clone();
-            neighbours[at] = found.clone();
+            let mut forms = entry.forms.clone();
+            forms[at] = found.clone();
             let (key, path) = (entry.key.clone(), entry.path.clone());
-            let held = Arc::clone(&entry.held);
-            store.put(CachedFile {
-                key,
-                path,
-                checked: entry.checked,
-                held,
-                neighbours,
-                weight: 0,
-            });
+            let loaded = Arc::clone(&entry.loaded);
+            store.put(CachedFile { key, path, checked: entry.checked, loaded, forms, weight: 0 });
         }
         Ok(match found {
-            Neighbour::There(held) => Some(held),
-            Neighbour::Absent | Neighbour::Unknown => None,
+            Precompressed::Present(loaded) => Some(loaded),
+            Precompressed::Absent | Precompressed::Unknown => None,
         })
     }
 
@@ -218,7 +214,7 @@ impl Files {
         if let Some(store) = &self.cache {
             for (key, entry) in store.entries.iter() {
                 if entry.holds_descriptors() {
-                    let wanted = KeyRef { path: &key.path, is_index: key.is_index };
+                    let wanted = CacheKeyRef { path: &key.path, is_index: key.is_index };
                     store.entries.remove(&wanted);
                 }
             }
@@ -232,31 +228,31 @@ impl Files {
         let now = Instant::now();
         for (key, entry) in store.entries.iter() {
             if entry.holds_descriptors() && !entry.is_fresh(now) && !self.is_in_place(&entry) {
-                store.entries.remove(&KeyRef { path: &key.path, is_index: key.is_index });
+                store.entries.remove(&CacheKeyRef { path: &key.path, is_index: key.is_index });
             }
         }
     }
 
     /// True if the files that an entry keeps open still have their names.
     fn is_in_place(&self, entry: &CachedFile) -> bool {
-        let leads_to = |held: &Held, found: Result<Found, NotServed>| {
-            !held.is_open()
-                || matches!(found, Ok(Found::File(_, metadata)) if held.is_file_of(&metadata))
+        let leads_to = |loaded: &LoadedFile, found: Result<Found, NotServed>| {
+            !loaded.is_open()
+                || matches!(found, Ok(Found::File(_, metadata)) if loaded.is_file_of(&metadata))
         };
-        let beside = Coding::PRECOMPRESSED.iter().zip(&entry.neighbours);
-        leads_to(&entry.held, self.root.find(&entry.path))
-            && beside.into_iter().all(|(coding, neighbour)| match neighbour {
-                Neighbour::There(held) => {
-                    leads_to(held, self.root.find_beside(&entry.path, coding.suffix()))
+        let beside = Coding::PRECOMPRESSED.iter().zip(&entry.forms);
+        leads_to(&entry.loaded, self.root.find(&entry.path))
+            && beside.into_iter().all(|(coding, form)| match form {
+                Precompressed::Present(loaded) => {
+                    leads_to(loaded, self.root.find_beside(&entry.path, coding.suffix()))
                 }
-                Neighbour::Unknown | Neighbour::Absent => true,
+                Precompressed::Unknown | Precompressed::Absent => true,
             })
     }
 
     /// Returns the cached file for `wanted`, or the result of `look`.
     fn look_up(
         &self,
-        wanted: KeyRef<'_>,
+        wanted: CacheKeyRef<'_>,
         look: impl Fn() -> Result<(DecodedPath, Found), NotServed>,
     ) -> Result<Lookup, NotServed> {
         let now = Instant::now();
@@ -276,20 +272,22 @@ impl Files {
         let known = known.as_ref();
         let outcome = found.and_then(|(path, found)| match found {
             Found::File(file, metadata) => {
-                let (held, _permit) = match known.map(|entry| &entry.held) {
-                    Some(held) if held.is_state_of(&metadata) => (Arc::clone(held), None),
+                let (loaded, _permit) = match known.map(|entry| &entry.loaded) {
+                    Some(loaded) if loaded.is_state_of(&metadata) => (Arc::clone(loaded), None),
                     _ => {
-                        let (held, permit) = self.load(wanted.path, file, &metadata)?;
-                        (Arc::new(held), permit)
+                        let (loaded, permit) = self.load(wanted.path, file, &metadata)?;
+                        (Arc::new(loaded), permit)
                     }
                 };
-                Ok(Lookup::File(self.add_entry(wanted, path, now, held, known)))
+                Ok(Lookup::File(self.add_entry(wanted, path, now, loaded, known)))
             }
             Found::Directory => Ok(Lookup::Directory),
         });
         if let Some(store) = &self.cache {
-            let is_held = |entry: &CachedFile| entry.held.may_be_kept();
-            if known.is_some() && !matches!(&outcome, Ok(Lookup::File(entry)) if is_held(entry)) {
+            let is_cacheable = |entry: &CachedFile| entry.loaded.is_cacheable();
+            if known.is_some()
+                && !matches!(&outcome, Ok(Lookup::File(entry)) if is_cacheable(entry))
+            {
                 store.entries.remove(&wanted);
             }
             if matches!(outcome, Err(NotServed::NotFound)) {
@@ -322,44 +320,44 @@ impl Files {
         name: &[u8],
         file: File,
         metadata: &Metadata,
-    ) -> Result<(Held, Option<Permit>), NotServed> {
+    ) -> Result<(LoadedFile, Option<Permit>), NotServed> {
         let permit = self.permit_for(&file, 0, metadata.len().min(config::SMALL_FILE), name)?;
-        let held = Held::load(file, metadata).map_err(NotServed::from_read)?;
+        let loaded = LoadedFile::load(file, metadata).map_err(NotServed::from_read)?;
         if permit.is_some() {
             // Read the start now, so that describing the file finds it in memory.
-            held.start();
+            loaded.start();
         }
-        Ok((held, permit))
+        Ok((loaded, permit))
     }
 
     /// Makes an entry for a file and puts it into the cache. It takes over the precompressed forms
     /// that were known, after another check of each.
     fn add_entry(
         &self,
-        wanted: KeyRef<'_>,
+        wanted: CacheKeyRef<'_>,
         path: DecodedPath,
         checked: Instant,
-        held: Arc<Held>,
+        loaded: Arc<LoadedFile>,
         known: Option<&Arc<CachedFile>>,
     ) -> Arc<CachedFile> {
-        let mut neighbours = [const { Neighbour::Unknown }; Coding::PRECOMPRESSED.len()];
-        let before = known.filter(|known| known.path == path).map(|known| &known.neighbours);
+        let mut forms = [const { Precompressed::Unknown }; Coding::PRECOMPRESSED.len()];
+        let before = known.filter(|known| known.path == path).map(|known| &known.forms);
         for (at, before) in before.into_iter().flatten().enumerate() {
-            neighbours[at] = match before {
-                Neighbour::Unknown => Neighbour::Unknown,
+            forms[at] = match before {
+                Precompressed::Unknown => Precompressed::Unknown,
                 known => match self.look_beside(&path, Coding::PRECOMPRESSED[at], Some(known)) {
                     Ok((found, _permit)) => found,
-                    Err(_later) => Neighbour::Unknown,
+                    Err(_later) => Precompressed::Unknown,
                 },
             };
         }
         let key = match known {
             Some(known) => known.key.clone(),
-            None => Key { path: wanted.path.into(), is_index: wanted.is_index },
+            None => CacheKey { path: wanted.path.into(), is_index: wanted.is_index },
         };
-        let entry = CachedFile { key, path, checked, held, neighbours, weight: 0 };
+        let entry = CachedFile { key, path, checked, loaded, forms, weight: 0 };
         match &self.cache {
-            Some(store) if entry.held.may_be_kept() => store.put(entry),
+            Some(store) if entry.loaded.is_cacheable() => store.put(entry),
             _ => Arc::new(entry),
         }
     }
@@ -368,29 +366,29 @@ impl Files {
         &self,
         path: &DecodedPath,
         coding: Coding,
-        known: Option<&Neighbour>,
-    ) -> Result<(Neighbour, Option<Permit>), NotServed> {
+        known: Option<&Precompressed>,
+    ) -> Result<(Precompressed, Option<Permit>), NotServed> {
         let Ok(Found::File(file, metadata)) = self.root.find_beside(path, coding.suffix()) else {
-            return Ok((Neighbour::Absent, None));
+            return Ok((Precompressed::Absent, None));
         };
-        if let Some(Neighbour::There(held)) = known
-            && held.is_state_of(&metadata)
+        if let Some(Precompressed::Present(loaded)) = known
+            && loaded.is_state_of(&metadata)
         {
-            return Ok((Neighbour::There(Arc::clone(held)), None));
+            return Ok((Precompressed::Present(Arc::clone(loaded)), None));
         }
         let name = [path.as_bytes(), coding.suffix().as_bytes()].concat();
         match self.load(&name, file, &metadata) {
-            Ok((held, permit)) if held.may_be_kept() => {
-                Ok((Neighbour::There(Arc::new(held)), permit))
+            Ok((loaded, permit)) if loaded.is_cacheable() => {
+                Ok((Precompressed::Present(Arc::new(loaded)), permit))
             }
-            Ok(_generated) => Ok((Neighbour::Absent, None)),
+            Ok(_generated) => Ok((Precompressed::Absent, None)),
             Err(later @ (NotServed::Pending(_) | NotServed::Busy)) => Err(later),
             Err(error) => {
                 log::warn!(
-                    "cannot read the precompressed {} form of a file: {error:?} (serving another form)",
+                    "cannot read the {} form of a file: {error:?} (another form is sent)",
                     coding.token()
                 );
-                Ok((Neighbour::Absent, None))
+                Ok((Precompressed::Absent, None))
             }
         }
     }
@@ -438,7 +436,7 @@ mod tests {
             assert!(entries.weight() <= bytes.next_multiple_of(entries.num_shards() as u64));
             let open = entries.iter().filter(|(_, entry)| entry.holds_descriptors()).count();
             assert!(open <= most, "{open} of {length} are open");
-            let content: u64 = entries.iter().map(|(_, e)| e.held().content().length()).sum();
+            let content: u64 = entries.iter().map(|(_, e)| e.loaded().content().length()).sum();
             assert!(length > 50_000 || content <= bytes, "{content} bytes are cached");
         }
     }
@@ -490,7 +488,7 @@ mod tests {
         assert!(missing.len() <= config::CACHE_MISSING + missing.num_shards());
         assert!(missing.iter().all(|(key, _)| key.path.len() <= config::CACHE_MISSING_BYTES));
         let after = find(&files, "there").expect("a file");
-        assert!(Arc::ptr_eq(before.held(), after.held()) || !before.held().is_whole());
+        assert!(Arc::ptr_eq(before.loaded(), after.loaded()) || !before.loaded().is_unchanged());
     }
 
     #[test]
@@ -522,13 +520,13 @@ mod tests {
         put(&dir, "a.js.gz", 10);
         let files = files(&dir, 1 << 20, 8);
         let entry = find(&files, "a.js").expect("a file");
-        assert!(files.neighbour(&entry, Coding::Brotli).expect("in memory").is_none());
+        assert!(files.precompressed(&entry, Coding::Brotli).expect("in memory").is_none());
         let entry = find(&files, "a.js").expect("a file");
-        assert!(files.neighbour(&entry, Coding::Gzip).expect("in memory").is_some());
+        assert!(files.precompressed(&entry, Coding::Gzip).expect("in memory").is_some());
         let entry = find(&files, "a.js").expect("a file");
         assert!(matches!(
-            entry.neighbours,
-            [Neighbour::Absent, Neighbour::Unknown, Neighbour::There(_)]
+            entry.forms,
+            [Precompressed::Absent, Precompressed::Unknown, Precompressed::Present(_)]
         ));
         assert_eq!(store(&files).entries.len(), 1, "the forms are part of their file's entry");
     }
@@ -543,29 +541,29 @@ mod tests {
         let path = DecodedPath::decode(b"old").expect("a path");
         let Ok(Found::File(file, metadata)) = files.root.find(&path) else { panic!("a file") };
         // Pretend that it has been cached for a long time.
-        let mut held = Held::load(file, &metadata).expect("readable");
-        held.settle();
+        let mut loaded = LoadedFile::load(file, &metadata).expect("readable");
+        loaded.settle();
         let checked = Instant::now().checked_sub(2 * config::CACHE_FRESH).expect("uptime");
-        let key = Key { path: path.as_bytes().into(), is_index: false };
-        let neighbours = [const { Neighbour::Unknown }; 3];
-        let held = Arc::new(held);
+        let key = CacheKey { path: path.as_bytes().into(), is_index: false };
+        let forms = [const { Precompressed::Unknown }; 3];
+        let loaded = Arc::new(loaded);
         let entry =
-            CachedFile { key, path, checked, held: Arc::clone(&held), neighbours, weight: 0 };
+            CachedFile { key, path, checked, loaded: Arc::clone(&loaded), forms, weight: 0 };
         store(&files).put(entry);
         let found = find(&files, "old").expect("a file");
-        assert!(Arc::ptr_eq(found.held(), &held), "it is unchanged, and kept");
+        assert!(Arc::ptr_eq(found.loaded(), &loaded), "it is unchanged, and kept");
         assert!(found.checked > checked);
         put(&dir, "old", 11);
         store(&files).put(CachedFile {
             key: found.key.clone(),
             path: found.path.clone(),
             checked,
-            held,
-            neighbours: found.neighbours.clone(),
+            loaded,
+            forms: found.forms.clone(),
             weight: 0,
         });
         let found = find(&files, "old").expect("a file");
-        assert_eq!(found.held().content().length(), 11, "it has changed, and was read again");
+        assert_eq!(found.loaded().content().length(), 11, "it has changed, and was read again");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Storage for cache entries, bounded by weight and looked up by borrowed keys.
 
-use super::{CacheLimits, CachedFile, Neighbour};
+use super::{CacheLimits, CachedFile, Precompressed};
 use crate::config;
-use crate::files::held::Held;
+use crate::files::loaded::LoadedFile;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use std::hash::{Hash, Hasher};
@@ -12,33 +12,33 @@ use std::time::Instant;
 
 /// The key of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct CacheKey {
     pub(super) path: Arc<[u8]>,
     pub(super) is_index: bool,
 }
 
 /// A borrowed key, so that a lookup allocates nothing.
 #[derive(Clone, Copy)]
-pub(super) struct KeyRef<'a> {
+pub(super) struct CacheKeyRef<'a> {
     pub(super) path: &'a [u8],
     pub(super) is_index: bool,
 }
 
-impl Hash for Key {
+impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef { path: &self.path, is_index: self.is_index }.hash(state);
+        CacheKeyRef { path: &self.path, is_index: self.is_index }.hash(state);
     }
 }
 
-impl Hash for KeyRef<'_> {
+impl Hash for CacheKeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.path.hash(state);
         self.is_index.hash(state);
     }
 }
 
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<CacheKey> for CacheKeyRef<'_> {
+    fn equivalent(&self, key: &CacheKey) -> bool {
         self.path == &*key.path && self.is_index == key.is_index
     }
 }
@@ -46,19 +46,19 @@ impl Equivalent<Key> for KeyRef<'_> {
 /// Cached files, bounded by weight, and names that do not exist.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) entries: Cache<Key, Arc<CachedFile>, Weight, DefaultHashBuilder, DropUnlocked>,
+    pub(super) entries: Cache<CacheKey, Arc<CachedFile>, Weight, DefaultHashBuilder, DropUnlocked>,
     /// Names that do not exist, and the time of the check.
-    pub(super) missing: Cache<Key, Instant>,
+    pub(super) missing: Cache<CacheKey, Instant>,
     /// The weight of an open file. Memory and descriptors share one budget: an open file weighs so
     /// much that the allowed number of them fills it.
-    of_descriptor: u64,
+    open_weight: u64,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Weight;
 
-impl Weighter<Key, Arc<CachedFile>> for Weight {
-    fn weight(&self, _: &Key, entry: &Arc<CachedFile>) -> u64 {
+impl Weighter<CacheKey, Arc<CachedFile>> for Weight {
+    fn weight(&self, _: &CacheKey, entry: &Arc<CachedFile>) -> u64 {
         entry.weight
     }
 }
@@ -68,10 +68,10 @@ impl Weighter<Key, Arc<CachedFile>> for Weight {
 #[derive(Debug, Clone)]
 pub(super) struct DropUnlocked;
 
-impl Lifecycle<Key, Arc<CachedFile>> for DropUnlocked {
+impl Lifecycle<CacheKey, Arc<CachedFile>> for DropUnlocked {
     type RequestState = Vec<Arc<CachedFile>>;
 
-    fn on_evict(&self, dropped: &mut Self::RequestState, _: Key, entry: Arc<CachedFile>) {
+    fn on_evict(&self, dropped: &mut Self::RequestState, _: CacheKey, entry: Arc<CachedFile>) {
         dropped.push(entry);
     }
 }
@@ -80,12 +80,12 @@ impl Store {
     pub(super) fn new(limits: CacheLimits) -> Self {
         let CacheLimits { bytes, descriptors } = limits;
         // If none may be open, an open file weighs more than the whole budget.
-        let of_descriptor = match descriptors {
+        let open_weight = match descriptors {
             0 => bytes.saturating_add(1),
             most => bytes.div_ceil(most as u64).max(config::CACHE_OVERHEAD),
         };
         // Each shard must have room for several of the largest entries.
-        let largest = (config::SMALL_FILE + config::CACHE_OVERHEAD).max(of_descriptor);
+        let largest = (config::SMALL_FILE + config::CACHE_OVERHEAD).max(open_weight);
         let room = usize::try_from(bytes / (16 * largest).max(1)).unwrap_or(usize::MAX);
         let wanted = 4 * thread::available_parallelism().map_or(1, usize::from);
         let typical = usize::try_from(bytes / config::CACHE_TYPICAL).unwrap_or(usize::MAX);
@@ -98,18 +98,18 @@ impl Store {
         let options = options.build().expect("both capacities are given");
         let entries =
             Cache::with_options(options, Weight, DefaultHashBuilder::default(), DropUnlocked);
-        Self { entries, missing: Cache::new(config::CACHE_MISSING), of_descriptor }
+        Self { entries, missing: Cache::new(config::CACHE_MISSING), open_weight }
     }
 
     /// True if a recent check found no file of this name.
-    pub(super) fn is_missing(&self, wanted: KeyRef<'_>, now: Instant) -> bool {
+    pub(super) fn is_missing(&self, wanted: CacheKeyRef<'_>, now: Instant) -> bool {
         let checked = self.missing.get(&wanted);
         checked.is_some_and(|at| now.saturating_duration_since(at) < config::CACHE_FRESH)
     }
 
-    pub(super) fn note_missing(&self, wanted: KeyRef<'_>, now: Instant) {
+    pub(super) fn note_missing(&self, wanted: CacheKeyRef<'_>, now: Instant) {
         if wanted.path.len() <= config::CACHE_MISSING_BYTES {
-            let key = Key { path: wanted.path.into(), is_index: wanted.is_index };
+            let key = CacheKey { path: wanted.path.into(), is_index: wanted.is_index };
             self.missing.insert(key, now);
         }
     }
@@ -122,16 +122,16 @@ impl Store {
     }
 
     fn weight(&self, entry: &CachedFile) -> u64 {
-        let held = |held: &Held| {
-            let content = if held.is_open() { self.of_descriptor } else { held.content().length() };
+        let weight = |file: &LoadedFile| {
+            let content = if file.is_open() { self.open_weight } else { file.content().length() };
             content.saturating_add(config::CACHE_OVERHEAD)
         };
-        let neighbours = entry.neighbours.iter().map(|neighbour| match neighbour {
-            Neighbour::There(neighbour) => held(neighbour),
-            Neighbour::Unknown | Neighbour::Absent => 0,
+        let forms = entry.forms.iter().map(|form| match form {
+            Precompressed::Present(form) => weight(form),
+            Precompressed::Unknown | Precompressed::Absent => 0,
         });
         let names = (entry.key.path.len() + entry.path.as_bytes().len()) as u64;
-        neighbours.chain([held(&entry.held), names]).fold(0, u64::saturating_add)
+        forms.chain([weight(&entry.loaded), names]).fold(0, u64::saturating_add)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The text of a listing, as HTML for people or as JSON for programs.
 
-use super::view::{COLUMNS, Key, View};
+use super::view::{COLUMNS, SortKey, View};
 use crate::files::entries::{DirectoryEntry, Entries};
 use crate::html;
 use crate::http::target::DecodedPath;
@@ -88,7 +88,7 @@ fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt:
             (true, true) => ("asc", " aria-sort=\"descending\""),
             (false, _) => ("asc", ""),
         };
-        let class = if key == Key::Name { "" } else { " class=\"n\"" };
+        let class = if key == SortKey::Name { "" } else { " class=\"n\"" };
         write!(
             page,
             "<th scope=\"col\"{class}{aria}>\
@@ -204,7 +204,7 @@ mod tests {
         let policy = GUARDS[0].1;
         assert!(policy.contains(&format!("'sha256-{hash}'")), "the hash is now {hash}: {policy}");
         let path = DecodedPath::decode(b"/").expect("a path");
-        let view = View { key: Key::Name, descending: false, json: false };
+        let view = View { key: SortKey::Name, descending: false, json: false };
         let mut page = String::new();
         put_html_start(&mut page, &path, view).expect("a string");
         assert!(page.contains(&format!("<style>{STYLE}</style>")));

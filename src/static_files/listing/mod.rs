@@ -2,10 +2,10 @@
 
 mod view;
 mod markup;
-mod held;
+mod cache;
 mod page;
 
-pub(super) use held::Listings;
+pub(super) use cache::Listings;
 pub(super) use markup::GUARDS;
 
 use super::StaticFiles;

@@ -1,6 +1,6 @@
 //! The content of a listing, made in pieces while it is sent.
 
-use super::held::Listing;
+use super::cache::Listing;
 use super::markup::{put_end, put_row, put_start};
 use super::view::View;
 use crate::config;
@@ -76,7 +76,7 @@ mod tests {
     use crate::files::entries::Entries;
     use crate::http::target::DecodedPath;
     use crate::memory::Memory;
-    use crate::static_files::listing::view::{COLUMNS, Key};
+    use crate::static_files::listing::view::{COLUMNS, SortKey};
     use serde_json::json;
 
     type Row<'a> = (&'a [u8], bool, u64);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn page(path: &str, json: bool, rows: &[Row<'_>]) -> String {
-        made(&listing(path, rows), View { key: Key::Name, descending: false, json })
+        made(&listing(path, rows), View { key: SortKey::Name, descending: false, json })
     }
 
     #[test]
@@ -126,9 +126,9 @@ mod tests {
         ];
         let listing = listing("/", &rows);
         for (key, ascending, descending) in [
-            (Key::Name, "yzabc", "zycba"),
-            (Key::Size, "yzbac", "zycab"),
-            (Key::Time, "yzbac", "zycab"),
+            (SortKey::Name, "yzabc", "zycba"),
+            (SortKey::Size, "yzbac", "zycab"),
+            (SortKey::Time, "yzbac", "zycab"),
         ] {
             for (descending, expected) in [(false, ascending), (true, descending)] {
                 let page = made(&listing, View { key, descending, json: false });

@@ -5,20 +5,23 @@ use crate::http::request::Request;
 
 /// The sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum SortKey {
     Name,
     Size,
     Time,
 }
 
 /// The columns: key, word in the query, heading.
-pub(super) const COLUMNS: [(Key, &str, &str); 3] =
-    [(Key::Name, "name", "Name"), (Key::Size, "size", "Size"), (Key::Time, "time", "Modified")];
+pub(super) const COLUMNS: [(SortKey, &str, &str); 3] = [
+    (SortKey::Name, "name", "Name"),
+    (SortKey::Size, "size", "Size"),
+    (SortKey::Time, "time", "Modified"),
+];
 
 /// The order and format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
-    pub(super) key: Key,
+    pub(super) key: SortKey,
     pub(super) descending: bool,
     pub(super) json: bool,
 }
@@ -36,7 +39,7 @@ impl View {
             }
         }
         let json = of_json > of_html;
-        let mut view = Self { key: Key::Name, descending: false, json };
+        let mut view = Self { key: SortKey::Name, descending: false, json };
         for pair in request.target.query.unwrap_or_default().split(|&byte| byte == b'&') {
             match pair {
                 b"order=asc" => view.descending = false,

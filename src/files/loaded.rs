@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 /// A file as it was when it was opened. The value never changes, even if the file does.
 #[derive(Debug)]
-pub struct Held {
+pub struct LoadedFile {
     content: Content,
     stamp: Stamp,
     modified: Option<SystemTime>,
@@ -98,7 +98,7 @@ fn is_over(time: i128, now: SystemTime) -> bool {
     time + config::CACHE_SETTLE.as_nanos() as i128 <= now.as_nanos() as i128
 }
 
-impl Held {
+impl LoadedFile {
     /// Loads a file that was just opened.
     ///
     /// A small file is read until its stamp is the same before and after, so that the content in
@@ -151,13 +151,13 @@ impl Held {
     }
 
     /// True if it may serve other requests. Content that is generated on reading may not.
-    pub fn may_be_kept(&self) -> bool {
+    pub fn is_cacheable(&self) -> bool {
         self.is_sized
     }
 
     /// True if the content is still that of this state. This always holds for content in memory. An
     /// open file may have been written to, truncated or removed since.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_unchanged(&self) -> bool {
         match &self.content {
             Content::Memory(_) => true,
             Content::File { file, .. } => {
@@ -207,7 +207,7 @@ impl Held {
                 // A write sets the time before it changes the content, so content that is read
                 // under the old time is the old content.
                 let part = read_at(file, first, length).ok()?;
-                (part.len() as u64 == length && self.is_whole()).then(|| part.into())
+                (part.len() as u64 == length && self.is_unchanged()).then(|| part.into())
             }
         }
     }
@@ -268,7 +268,8 @@ fn read_unsized(file: &File) -> io::Result<Vec<u8>> {
     loop {
         let more = read_at(file, content.len() as u64, config::SMALL_FILE)?;
         if (content.len() + more.len()) as u64 > config::UNSIZED_FILE {
-            let reason = "the size is unknown until the file is read, and the file is too long to be read first";
+            let reason =
+                "the size is unknown until the file is read, and the file is too long for that";
             return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
         }
         content.try_reserve(more.len()).map_err(|_| ErrorKind::OutOfMemory)?;
@@ -301,10 +302,10 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn held(path: &std::path::Path) -> Held {
+    fn loaded(path: &std::path::Path) -> LoadedFile {
         let file = File::open(path).expect("a file");
         let metadata = file.metadata().expect("open");
-        Held::load(file, &metadata).expect("readable")
+        LoadedFile::load(file, &metadata).expect("readable")
     }
 
     #[test]
@@ -314,9 +315,9 @@ mod tests {
         for (length, is_open) in [(0, false), (1, false), (16 * 1024, false), (16 * 1024 + 1, true)]
         {
             std::fs::write(&path, vec![b'x'; length]).expect("written");
-            let held = held(&path);
-            assert_eq!((held.content().length(), held.is_open()), (length as u64, is_open));
-            assert_eq!(held.start().len(), length.min(config::SNIFF_BYTES));
+            let loaded = loaded(&path);
+            assert_eq!((loaded.content().length(), loaded.is_open()), (length as u64, is_open));
+            assert_eq!(loaded.start().len(), length.min(config::SNIFF_BYTES));
         }
     }
 
@@ -326,13 +327,13 @@ mod tests {
         let path = dir.path().join("file");
         let write = |length| std::fs::write(&path, vec![b'x'; length]).expect("written");
         write(50_000);
-        let before = held(&path);
-        assert!(before.is_whole());
+        let before = loaded(&path);
+        assert!(before.is_unchanged());
         write(49_999);
-        assert!(!before.is_whole(), "shortened in place");
-        let before = held(&path);
+        assert!(!before.is_unchanged(), "shortened in place");
+        let before = loaded(&path);
         std::fs::remove_file(&path).expect("removed");
-        assert!(!before.is_whole(), "removed");
+        assert!(!before.is_unchanged(), "removed");
     }
 
     #[test]
@@ -346,7 +347,7 @@ mod tests {
         let at = |ago: Duration| stamp.is_settled(SystemTime::now() + ago);
         assert!(!at(Duration::ZERO));
         assert!(at(config::CACHE_SETTLE));
-        assert!(!held(&path).is_state_of(&metadata), "just written");
+        assert!(!loaded(&path).is_state_of(&metadata), "just written");
     }
 
     fn set_modified(path: &std::path::Path, time: SystemTime) {
@@ -361,14 +362,14 @@ mod tests {
         let path = dir.path().join("file");
         for length in [1, 50_000] {
             std::fs::write(&path, vec![b'x'; length]).expect("written");
-            assert_eq!(held(&path).validators(), None, "just written");
+            assert_eq!(loaded(&path).validators(), None, "just written");
             #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
             let now = SystemTime::now();
             set_modified(&path, now - config::CACHE_SETTLE);
-            let first = held(&path).validators().expect("still");
+            let first = loaded(&path).validators().expect("still");
             set_modified(&path, now + Duration::from_secs(3600));
             assert_eq!(
-                held(&path).validators(),
+                loaded(&path).validators(),
                 None,
                 "a time in the future does not tell when the file was written"
             );
@@ -376,23 +377,23 @@ mod tests {
             let copy = dir.path().join("copy");
             std::fs::copy(&path, &copy).expect("copied");
             set_modified(&copy, now - config::CACHE_SETTLE);
-            assert_eq!(held(&copy).validators().expect("still"), first);
+            assert_eq!(loaded(&copy).validators().expect("still"), first);
         }
     }
 
     #[test]
-    fn a_part_is_read_from_the_held_state_or_not_at_all() {
+    fn a_part_is_read_only_from_the_loaded_state() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         for length in [1000, 50_000] {
             std::fs::write(&path, vec![b'a'; length]).expect("written");
-            let held = held(&path);
+            let loaded = loaded(&path);
             let end = length as u64 - 10;
-            assert_eq!(held.read(end, 10).as_deref(), Some(&[b'a'; 10][..]));
-            assert_eq!(held.read(end, 11), None, "beyond the end");
+            assert_eq!(loaded.read(end, 10).as_deref(), Some(&[b'a'; 10][..]));
+            assert_eq!(loaded.read(end, 11), None, "beyond the end");
             std::fs::write(&path, vec![b'b'; length]).expect("written");
-            let expected = (!held.is_open()).then_some(&[b'a'; 10][..]);
-            assert_eq!(held.read(end, 10).as_deref(), expected, "{length}");
+            let expected = (!loaded.is_open()).then_some(&[b'a'; 10][..]);
+            assert_eq!(loaded.read(end, 10).as_deref(), expected, "{length}");
         }
     }
 }

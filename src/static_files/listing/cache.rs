@@ -2,10 +2,10 @@
 //! use the result.
 
 use super::markup::{put_end, put_row, put_start};
-use super::view::{Key, View};
+use super::view::{SortKey, View};
 use crate::config;
 use crate::files::entries::{DirectoryEntry, Entries};
-use crate::files::held::Stamp;
+use crate::files::loaded::Stamp;
 use crate::files::root::{Directory, NotServed, Root};
 use crate::http::target::DecodedPath;
 use crate::lane::Lane;
@@ -75,11 +75,11 @@ impl Listing {
         count.0 + self.rows[usize::from(view.json)].get().copied().unwrap_or_default()
     }
 
-    fn order(&self, key: Key) -> Option<&OnceLock<Order>> {
+    fn order(&self, key: SortKey) -> Option<&OnceLock<Order>> {
         match key {
-            Key::Name => None,
-            Key::Size => Some(&self.orders[0]),
-            Key::Time => Some(&self.orders[1]),
+            SortKey::Name => None,
+            SortKey::Size => Some(&self.orders[0]),
+            SortKey::Time => Some(&self.orders[1]),
         }
     }
 
@@ -106,7 +106,7 @@ impl Listing {
         Ok(())
     }
 
-    fn sorted(&self, key: Key, memory: &Memory) -> Option<Order> {
+    fn sorted(&self, key: SortKey, memory: &Memory) -> Option<Order> {
         let entries = self.entries.as_slice();
         let bytes = entries.len() * size_of::<u32>();
         let claim = memory.claim(MemoryUse::Listings, bytes as u64)?;
@@ -116,9 +116,9 @@ impl Listing {
         order.sort_unstable_by_key(|&at| {
             let entry = &entries[at as usize];
             let by_key = match key {
-                Key::Name => 0,
-                Key::Size => entry.size,
-                Key::Time => entry.modified.map_or(0, |nanos| nanos.unsigned_abs() + 1),
+                SortKey::Name => 0,
+                SortKey::Size => entry.size,
+                SortKey::Time => entry.modified.map_or(0, |nanos| nanos.unsigned_abs() + 1),
             };
             (!entry.is_directory, by_key, at)
         });
@@ -148,7 +148,7 @@ pub(crate) struct Listings {
     memory: Memory,
     lane: Lane,
     hasher: RandomState,
-    held: Mutex<HashMap<Box<[u8]>, Reading>>,
+    readings: Mutex<HashMap<Box<[u8]>, Reading>>,
 }
 
 /// A listing, the stamp of the directory before it was read, and the time of the reading.
@@ -164,7 +164,7 @@ impl Listings {
     /// read directories.
     pub(crate) fn new(memory: Memory, workers: usize) -> Self {
         let (lane, hasher) = (lane(workers), RandomState::new());
-        Self { memory, lane, hasher, held: Mutex::default() }
+        Self { memory, lane, hasher, readings: Mutex::default() }
     }
 
     pub(crate) fn with_memory(self, memory: Memory) -> Self {
@@ -214,8 +214,8 @@ impl Listings {
     }
 
     fn fresh(&self, path: &DecodedPath, stamp: Stamp) -> Option<Arc<Listing>> {
-        let held = lock(&self.held);
-        let reading = held.get(path.as_bytes())?;
+        let readings = lock(&self.readings);
+        let reading = readings.get(path.as_bytes())?;
         let is_fresh = reading.stamp == stamp && reading.begun.elapsed() < config::CACHE_FRESH;
         is_fresh.then(|| Arc::clone(&reading.listing))
     }
@@ -237,13 +237,14 @@ impl Listings {
             }
             read => read?,
         };
-        let before = lock(&self.held).get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
+        let before =
+            lock(&self.readings).get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
         let listing = match before {
             Some(listing) if listing.entries.is_same_as(&entries) => listing,
             _ => Arc::new(Listing::new(path, entries)),
         };
         let reading = Reading { listing: Arc::clone(&listing), stamp, begun };
-        let replaced = lock(&self.held).insert(path.as_bytes().into(), reading);
+        let replaced = lock(&self.readings).insert(path.as_bytes().into(), reading);
         // Drop it without the lock: it may hold megabytes.
         drop(replaced);
         Ok(listing)
@@ -254,9 +255,9 @@ impl Listings {
     fn drop_unused(&self, selected: impl Fn(&Reading) -> bool) -> bool {
         let is_unused =
             |reading: &Reading| Arc::strong_count(&reading.listing) == 1 && selected(reading);
-        let mut held = lock(&self.held);
-        let unused: Vec<_> = held.extract_if(|_, reading| is_unused(reading)).collect();
-        drop(held);
+        let mut readings = lock(&self.readings);
+        let unused: Vec<_> = readings.extract_if(|_, reading| is_unused(reading)).collect();
+        drop(readings);
         !unused.is_empty()
     }
 }
@@ -270,7 +271,7 @@ mod tests {
     use super::*;
     use crate::config::CACHE_FRESH;
 
-    const VIEW: View = View { key: Key::Name, descending: false, json: false };
+    const VIEW: View = View { key: SortKey::Name, descending: false, json: false };
 
     fn ask(listings: &Listings, root: &Root, view: View) -> Result<Arc<Listing>, NotServed> {
         let path = DecodedPath::decode(b"/").expect("a path");
@@ -282,7 +283,7 @@ mod tests {
     }
 
     fn age(listings: &Listings) {
-        for reading in lock(&listings.held).values_mut() {
+        for reading in lock(&listings.readings).values_mut() {
             reading.begun = reading.begun.checked_sub(CACHE_FRESH).expect("uptime");
         }
     }
@@ -326,7 +327,7 @@ mod tests {
         // This view is ready and needs no permit. Another view does.
         let _permit = listings.lane.enter(key).expect("free");
         ask(&listings, &root, VIEW).expect("it is ready");
-        let other = View { key: Key::Size, ..VIEW };
+        let other = View { key: SortKey::Size, ..VIEW };
         assert!(matches!(ask(&listings, &root, other), Err(NotServed::Pending(_))));
     }
 
@@ -338,13 +339,13 @@ mod tests {
         let listing = ask(&listings, &root, VIEW).expect("a listing");
         age(&listings);
         listings.tend();
-        assert_eq!(lock(&listings.held).len(), 1, "it is being sent");
+        assert_eq!(lock(&listings.readings).len(), 1, "it is being sent");
         drop(listing);
         let held = memory.held();
         listings.tend();
-        assert!(lock(&listings.held).is_empty() && held > 0 && memory.held() == 0);
+        assert!(lock(&listings.readings).is_empty() && held > 0 && memory.held() == 0);
         ask(&listings, &root, VIEW).expect("a listing");
         listings.tend();
-        assert_eq!(lock(&listings.held).len(), 1, "it is still fresh");
+        assert_eq!(lock(&listings.readings).len(), 1, "it is still fresh");
     }
 }
