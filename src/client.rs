@@ -95,7 +95,7 @@ impl FromStr for Host {
         let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let name = inner.unwrap_or(text);
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(Unfit("a host is a name or an IP address"));
+            return Err(Unfit("the host must be a name or an IP address"));
         }
         Ok(Self(name.to_owned()))
     }
@@ -111,10 +111,12 @@ impl FromStr for RequestPath {
     /// Refuses characters that would end the path or the request line (RFC 9112, section 3).
     fn from_str(text: &str) -> Result<Self, Unfit> {
         if text.is_empty() {
-            return Err(Unfit("a path has at least one character"));
+            return Err(Unfit("the path must not be empty"));
         }
         if text.contains(|c: char| c == ' ' || c.is_control()) {
-            return Err(Unfit("a path has no space and no control character (write %20)"));
+            return Err(Unfit(
+                "the path must not contain spaces or control characters (write %20)",
+            ));
         }
         Ok(Self(text.to_owned()))
     }

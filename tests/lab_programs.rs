@@ -19,13 +19,13 @@ static MEASURING: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
 static COUNT: Mutex<(usize, u64)> = Mutex::new((0, 0));
 
 /// The right to measure, until this is dropped.
-struct Turn {
+struct Permit {
     _places: Vec<MutexGuard<'static, ()>>,
     /// The number that had started, if no other program measured then.
     alone_as: Option<u64>,
 }
 
-impl Turn {
+impl Permit {
     /// Shares the machine with at most one other program.
     fn shared() -> Self {
         let [first, second] = &MEASURING;
@@ -51,7 +51,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         lock(&COUNT).0 -= 1;
     }
@@ -90,9 +90,9 @@ fn text(bytes: &[u8]) -> String {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// All checks hold.
-    Shown,
+    Passed,
     /// Some checks failed while the machine was disturbed.
-    NotShown(String),
+    Inconclusive(String),
 }
 
 /// Judges a run by its exit code and output. A failed check counts only if an independent
@@ -109,9 +109,9 @@ fn judge(code: Option<i32>, said: &str, disturbance: Option<String>) -> Result<V
         return Err(format!("it has no checks and exits with {code:?}"));
     }
     match (code, &bad[..]) {
-        (Some(0), []) => Ok(Verdict::Shown),
+        (Some(0), []) => Ok(Verdict::Passed),
         (Some(FAILED | SPOILT), [_, ..]) => match disturbance {
-            Some(why) => Ok(Verdict::NotShown(format!("{why}: {}", bad.join("; ")))),
+            Some(why) => Ok(Verdict::Inconclusive(format!("{why}: {}", bad.join("; ")))),
             None => Err(format!("failed without a disturbance: {}", bad.join("; "))),
         },
         (code, bad) => Err(format!("it exits with {code:?} and these failed checks: {bad:?}")),
@@ -120,28 +120,28 @@ fn judge(code: Option<i32>, said: &str, disturbance: Option<String>) -> Result<V
 
 /// Runs a program beside the instrument. Repeats the run if the machine was disturbed, then without
 /// another program beside it. Returns the output.
-fn shown(name: &str, command: &mut Command) -> String {
+fn run_judged(name: &str, command: &mut Command) -> String {
     for attempt in 1..=ATTEMPTS {
-        let turn = if attempt == 1 { Turn::shared() } else { Turn::alone() };
+        let permit = if attempt == 1 { Permit::shared() } else { Permit::alone() };
         let watch = Watch::start();
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         machine::count_as_own(child.id());
         let output = child.wait_with_output().unwrap();
         let disturbance = watch.disturbance();
-        let company = turn.had_company();
+        let company = permit.had_company();
         let disturbance =
             disturbance.or_else(|| company.then(|| "another program was measuring".to_owned()));
         let (code, said) = (output.status.code(), text(&output.stdout));
         // A program that finds the machine too busy has repeated its measurements itself.
         let is_last = attempt == ATTEMPTS || code == Some(SPOILT) && !company;
         match judge(code, &said, disturbance) {
-            Ok(Verdict::Shown) => return said,
-            Ok(Verdict::NotShown(why)) if is_last => {
+            Ok(Verdict::Passed) => return said,
+            Ok(Verdict::Inconclusive(why)) if is_last => {
                 // Write directly to standard error, which the test harness does not capture.
-                let _ = writeln!(std::io::stderr(), "NOT SHOWN by {name}, as {why}");
+                let _ = writeln!(std::io::stderr(), "INCONCLUSIVE: {name}, as {why}");
                 return said;
             }
-            Ok(Verdict::NotShown(_)) => {}
+            Ok(Verdict::Inconclusive(_)) => {}
             Err(fault) => panic!("{name}: {fault}\n{said}{}", text(&output.stderr)),
         }
     }
@@ -154,12 +154,14 @@ fn a_failed_check_is_a_fault_unless_the_machine_was_disturbed() {
     let (ok, fail) =
         ("a figure\nCHECK 1 is 1 ... ok", "CHECK 1 is 1 ... ok\nCHECK 1 is 2 ... FAIL");
     let spoilt = "CHECK 1 is late ... FAIL (the machine was too busy: no result)";
-    assert_eq!(judge(Some(0), ok, None), Ok(Verdict::Shown));
-    assert_eq!(judge(Some(0), ok, busy()), Ok(Verdict::Shown));
+    assert_eq!(judge(Some(0), ok, None), Ok(Verdict::Passed));
+    assert_eq!(judge(Some(0), ok, busy()), Ok(Verdict::Passed));
     for (code, said) in [(FAILED, fail), (SPOILT, spoilt)] {
         let fault = judge(Some(code), said, None).unwrap_err();
         assert!(fault.contains("failed without a disturbance: CHECK 1 is "), "{fault}");
-        let Ok(Verdict::NotShown(why)) = judge(Some(code), said, busy()) else { panic!("{code}") };
+        let Ok(Verdict::Inconclusive(why)) = judge(Some(code), said, busy()) else {
+            panic!("{code}")
+        };
         assert!(
             why.starts_with("other processes took 90 % of the processors: CHECK 1 is "),
             "{why}"
@@ -176,7 +178,7 @@ fn a_failed_check_is_a_fault_unless_the_machine_was_disturbed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_instrument_detects_other_load() {
-    let _turn = Turn::alone();
+    let _permit = Permit::alone();
     let spin = || {
         let loops = std::thread::available_parallelism().unwrap().get();
         let mut command = Command::new("sh");
@@ -204,7 +206,7 @@ fn run(name: &str, options: &[&str], traced: bool) -> String {
     if traced {
         command.arg("--csv").arg(&trace);
     }
-    let said = shown(name, &mut command);
+    let said = run_judged(name, &mut command);
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
     assert!(page.matches("<svg ").count() >= 1, "the page has a chart");
@@ -236,7 +238,7 @@ fn refuses(name: &str, options: &[&str], code: i32, expected: &str) {
 }
 
 /// A URL on which nothing listens.
-fn nobody() -> String {
+fn closed_url() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/", listener.local_addr().unwrap())
 }
@@ -286,7 +288,7 @@ fn load_reports_the_outcome_of_each_request() {
 /// The server gets the load that the options describe.
 #[test]
 fn load_takes_arrivals_connections_and_retries_from_its_options() {
-    let _turn = Turn::shared();
+    let _permit = Permit::shared();
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("starts");
     std::fs::write(&trace, "0\n0.01\n0.02\n\n0.5\n").unwrap();
@@ -359,7 +361,7 @@ fn wrong_options_are_one_line_errors() {
     refuses("saturation", &["--workers", "0"], 2, "at least 1");
     refuses("saturation", &["--delay", "0s"], 2, "above zero");
     refuses("saturation", &["--url", "ftp://x/"], 1, "only http");
-    refuses("saturation", &["--url", &nobody()], 1, "cannot reach");
+    refuses("saturation", &["--url", &closed_url()], 1, "cannot reach");
     refuses("saturation", &["--html"], 2, "--html");
     refuses("overload", &["--patience", "soon"], 2, "write 50ms");
     refuses("overload", &["--url", "127.0.0.1:1"], 1, "http://");
@@ -381,17 +383,17 @@ fn wrong_options_of_the_load_programs_are_one_line_errors() {
     refuses("load", &["--arrivals", "weekly"], 1, "choose poisson");
     refuses("load", &["--arrivals", "burst:1"], 1, "burst:PEAK,START,LENGTH");
     refuses("load", &["--arrivals", "trace:/no/such"], 1, "cannot read /no/such");
-    refuses("load", &[&nobody()], 1, "cannot reach");
-    refuses("load", &["--url", &nobody()], 1, "cannot reach");
+    refuses("load", &[&closed_url()], 1, "cannot reach");
+    refuses("load", &["--url", &closed_url()], 1, "cannot reach");
     refuses("load", &["https://127.0.0.1/"], 1, "only http");
     refuses("load", &["http://no such host/"], 1, "its host");
     refuses("closed_loop", &["--workers", "0"], 2, "at least 1");
     refuses("closed_loop", &["--delay", "soon"], 2, "50ms");
-    refuses("closed_loop", &["--url", &nobody()], 1, "cannot reach");
+    refuses("closed_loop", &["--url", &closed_url()], 1, "cannot reach");
     refuses("slow_clients", &["--workers", "0"], 2, "at least 1");
     refuses("slow_clients", &["--slow", "2"], 1, "raise --slow");
-    refuses("slow_clients", &["--url", &nobody()], 1, "cannot reach");
-    refuses("slow_clients", &["--url", &nobody(), "--large", "10m"], 2, "/NAME");
+    refuses("slow_clients", &["--url", &closed_url()], 1, "cannot reach");
+    refuses("slow_clients", &["--url", &closed_url(), "--large", "10m"], 2, "/NAME");
     refuses("slow_clients", &["--large", "/10m"], 2, "--url");
     refuses("workers", &["--utilisation", "1"], 2, "between 0.1 and 0.95");
     refuses("workers", &["--delay", "0s"], 2, "above zero");

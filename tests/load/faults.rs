@@ -19,7 +19,7 @@ fn new_each(target: SocketAddr) -> Client {
 }
 
 /// An address on which nothing listens.
-fn nobody() -> SocketAddr {
+fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -29,7 +29,7 @@ fn each_fault_has_its_own_failure_kind() {
         let server = FakeServer::start(move |stream, _| serve(stream));
         ask_once(&new_each(server.address)).answer
     };
-    assert_eq!(ask_once(&new_each(nobody())).answer, Answer::Failed(Failure::Refused));
+    assert_eq!(ask_once(&new_each(closed_port())).answer, Answer::Failed(Failure::Refused));
     let reset = failure(|mut stream| {
         read_request(&mut stream);
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -117,7 +117,7 @@ fn a_stalled_connect_delays_no_other_request() {
 
 #[test]
 fn tries_are_limited_and_only_temporary_errors_are_retried() {
-    let refused = Client { retries: Retries::at_once(2), ..new_each(nobody()) };
+    let refused = Client { retries: Retries::at_once(2), ..new_each(closed_port()) };
     let outcome = ask_once(&refused);
     assert_eq!((outcome.answer, outcome.tries), (Answer::Failed(Failure::Refused), 3));
     let rows: [(&'static [u8], u32); 4] = [
@@ -175,7 +175,7 @@ fn pauses_back_off_with_jitter() {
     let first = Duration::from_millis(40);
     let pause = Pause::Backoff { first, most: 2 * first, seed: 9 };
     let retries = Retries { most: 3, pause, ..Retries::NONE };
-    let client = Client { retries, ..new_each(nobody()) };
+    let client = Client { retries, ..new_each(closed_port()) };
     let run = client.open_loop(&[Duration::ZERO; 40]).unwrap();
     let mut ends: Vec<Duration> = run.outcomes.iter().map(|outcome| outcome.ended).collect();
     ends.sort();
@@ -191,7 +191,7 @@ fn pauses_back_off_with_jitter() {
 fn a_closed_loop_against_a_closed_port_ends() {
     let population = Population { clients: 4, think: Think::None };
     let begun = Instant::now();
-    let run = new_each(nobody()).closed_loop(&population, Stop::After(SHORT)).unwrap();
+    let run = new_each(closed_port()).closed_loop(&population, Stop::After(SHORT)).unwrap();
     assert!(begun.elapsed() < PATIENCE);
     assert!(!run.outcomes.is_empty());
     let refused = Answer::Failed(Failure::Refused);

@@ -181,7 +181,7 @@ mod tests {
     /// Checks the approximation of the blocking probability, which has no other reference for c >
     /// 1.
     #[test]
-    fn a_bounded_queue_refuses_what_theory_says() {
+    fn the_refused_share_of_a_bounded_queue_agrees_with_theory() {
         let service = MILLIS(10);
         for (workers, rho, queue) in [(1, 0.9, 3), (4, 0.9, 4), (4, 0.95, 10), (16, 0.95, 8)] {
             let rate = rho * workers as f64 / service.as_secs_f64();

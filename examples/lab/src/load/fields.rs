@@ -114,7 +114,11 @@ mod tests {
         assert_eq!(of("7"), Some(Duration::from_secs(7)));
         assert_eq!(of("Sun, 09 Sep 2001 01:46:45 GMT"), Some(Duration::from_secs(5)));
         assert_eq!(of("Sun, 09 Sep 2001 01:46:00 GMT"), Some(Duration::ZERO), "it has passed");
-        assert_eq!(with("", "Sun, 09 Sep 2001 01:46:45 GMT"), None, "after what?");
+        assert_eq!(
+            with("", "Sun, 09 Sep 2001 01:46:45 GMT"),
+            None,
+            "there is no date to compare with"
+        );
         for bad in ["", "-1", "1.5", "soon"] {
             assert_eq!(of(bad), None, "{bad}");
         }
