@@ -5,7 +5,6 @@
 
 use crate::config::AccessLog;
 use crate::http::status::Status;
-use serde_json::json;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -83,6 +82,7 @@ impl Record {
                 }
                 line
             }
+            #[cfg(feature = "json-log")]
             AccessLog::Json => self.json(peer, sent, error),
         }
     }
@@ -122,12 +122,13 @@ impl Record {
         line
     }
 
+    #[cfg(feature = "json-log")]
     fn json(&self, peer: SocketAddr, sent: u64, error: &str) -> String {
         let text = |bytes: &Option<Vec<u8>>| {
             bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         };
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        json!({
+        serde_json::json!({
             "time": humantime::format_rfc3339_micros(self.time).to_string(),
             "client": peer.ip().to_canonical().to_string(),
             "port": peer.port(),
@@ -149,13 +150,11 @@ impl Record {
 
 /// Appends ` [10/Oct/2000:13:55:36 +0000] `, the date as the log formats have it, in UTC.
 fn push_time(line: &mut String, time: SystemTime) {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = humantime::format_rfc3339_seconds(time).to_string();
+    // `Tue, 10 Oct 2000 13:55:36 GMT`
+    let text = httpdate::fmt_http_date(time);
     let part = |range| text.get(range).unwrap_or_default();
-    let month = part(5..7).parse::<usize>().unwrap_or(1).clamp(1, 12);
-    let (year, day, clock) = (part(0..4), part(8..10), part(11..19));
-    let _ = write!(line, " [{day}/{}/{year}:{clock} +0000] ", MONTHS[month - 1]);
+    let (day, month, year, clock) = (part(5..7), part(8..11), part(12..16), part(17..25));
+    let _ = write!(line, " [{day}/{month}/{year}:{clock} +0000] ");
 }
 
 /// Appends bytes, escaped as Apache httpd does: a backslash before quotes and backslashes, `\xhh`
@@ -197,12 +196,17 @@ mod tests {
         assert_eq!(line(AccessLog::Off), "");
         assert_eq!(line(AccessLog::Common), common);
         assert_eq!(line(AccessLog::Combined), format!(r#"{common} "-" "it's \"me\"\x0d\x0aX""#));
-        let json: serde_json::Value =
-            serde_json::from_str(&line(AccessLog::Json)).expect("an object");
+        assert!(line(AccessLog::Brief).starts_with("[::ffff:192.0.2.7]:4711 \"GET /a\\\"b"));
+    }
+
+    #[cfg(feature = "json-log")]
+    #[test]
+    fn a_line_of_json() {
+        let line = record().line(AccessLog::Json, peer(), 5, "");
+        let json: serde_json::Value = serde_json::from_str(&line).expect("an object");
         assert_eq!(json["status"], 404);
         assert_eq!(json["user_agent"], "it's \"me\"\r\nX");
         assert_eq!(json["time"], "2000-10-10T13:55:36.000000Z");
-        assert!(line(AccessLog::Brief).starts_with("[::ffff:192.0.2.7]:4711 \"GET /a\\\"b"));
     }
 
     #[test]

@@ -13,21 +13,21 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// What a fetcher thread owns while it lives.
+/// What a fetcher thread owns.
 #[derive(Debug)]
 pub struct Fetcher<H> {
-    /// Who gives way and is tended.
+    /// The handler whose `give_way` and `tend` it calls.
     pub handler: Arc<H>,
-    /// It tends the handler in between.
+    /// It calls `tend`; one fetcher is enough for that.
     pub tends: bool,
-    /// What stepping a connection needs.
+    /// What it needs to step connections.
     pub context: Context,
-    /// Dropped with the thread: its other end sees when all have ended.
+    /// Dropped at the end of the thread, so that the receiver sees when all have ended.
     pub alive: Sender<Infallible>,
 }
 
 impl<H: Handler> Fetcher<H> {
-    /// Starts the thread of fetcher number `number`.
+    /// Starts the thread of fetcher `number`.
     pub fn start(self, number: usize) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name(format!("fetcher-{number}")).spawn(move || self.run())
     }
@@ -40,7 +40,7 @@ impl<H: Handler> Fetcher<H> {
         drop(self.alive);
     }
 
-    /// Takes errands until all who send them have ended.
+    /// Runs errands until all senders are dropped.
     fn work(&mut self) {
         let mut next_tending = Instant::now() + config::TEND_INTERVAL;
         loop {
@@ -61,7 +61,7 @@ impl<H: Handler> Fetcher<H> {
         }
     }
 
-    /// Has the handler do something that is nobody's request.
+    /// Calls the handler for something other than a request.
     fn ask(&self, what: &str, duty: fn(&H)) {
         if panic::catch_unwind(AssertUnwindSafe(|| duty(&self.handler))).is_err() {
             log::error!("the handler panicked while it {what}");
@@ -71,7 +71,7 @@ impl<H: Handler> Fetcher<H> {
     fn fetch(&mut self, mut connection: Box<Connection>, since: Instant) {
         let next = match self.context.admission.stage() {
             Stage::Cut => Next::Close(CloseReason::Cut),
-            _ => connection.go_on_sending(since, &mut self.context),
+            _ => connection.advance_response(since, &mut self.context),
         };
         self.context.settle(connection, next);
     }

@@ -42,6 +42,7 @@
 //! beside others that are mounted under a prefix:
 //!
 //! ```
+//! # #[cfg(all(feature = "admin", feature = "files"))] {
 //! use cws::{AdminPages, Config, Request, Routes, Server, StaticFiles};
 //!
 //! let admin = AdminPages::new();
@@ -57,6 +58,7 @@
 //! let server = Server::start(Config::default(), routes)?;
 //! admin.observe(server.observer())?;
 //! # server.shutdown();
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -142,10 +144,10 @@
 //!   rate in each window of time.
 //! - No deadline, eviction or shutdown closes a connection without a last look at what has arrived:
 //!   this process may be the one that is late.
-//! - Waiting alone keeps no place. When places or memory run out, the connection that has sent least
-//!   closes first. Whole requests, and responses that are being read, keep their places.
-//! - Long work that many clients ask for has a lane: a limited number of workers do it at a time.
-//!   A request that waits for a permit, or for another request's result, is parked without a worker.
+//! - Waiting alone keeps no place. When places or memory run out, the connection that has sent the
+//!   least closes first. Whole requests, and responses that are being read, keep their places.
+//! - Long work that many clients ask for has a lane: a limited number of workers do it at a time. A
+//!   request that waits for a permit, or for another request's result, is parked without a worker.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!
@@ -177,21 +179,28 @@ mod handler;
 mod routes;
 #[cfg(feature = "http")]
 mod interop;
+#[cfg(feature = "files")]
 mod static_files;
+#[cfg(feature = "auth")]
 mod auth;
 mod connection;
 mod workers;
 mod fetchers;
 mod acceptor;
 mod server;
+#[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "client")]
 pub mod client;
 
+#[cfg(feature = "admin")]
 pub use admin::{Admin, AdminPages};
+#[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
+#[cfg(feature = "files")]
 pub use files::cache::CacheLimits;
 pub use handler::{
     Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, IntoResponse, OWN_FIELDS,
@@ -210,4 +219,5 @@ pub use metrics::{
 };
 pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use server::{Observer, Server, StartError, Stopper, Summary};
+#[cfg(feature = "files")]
 pub use static_files::{Site, SiteError, StaticFiles};

@@ -1,7 +1,7 @@
-//! Log lines of threads that must not wait for a logger.
+//! Log lines of a thread that must not wait for the logger.
 //!
-//! A logger may block, and it is an embedder's. The acceptor hands its lines to a thread that may
-//! wait; the lines of all other threads go to the logger at once.
+//! The logger belongs to the embedder and may block. The acceptor hands its lines to a thread that
+//! may wait. All other threads call the logger directly.
 
 use crate::memory::{Claim, Memory, MemoryUse};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -11,7 +11,7 @@ use std::fmt::Arguments;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Lines that may wait for the logger.
+/// The most lines that may wait for the logger.
 const LINES: usize = 4096;
 
 thread_local! {
@@ -27,7 +27,7 @@ struct Line {
     _claim: Claim,
 }
 
-/// Takes the lines of a thread that must not wait.
+/// Sends the lines of a thread that must not wait.
 #[derive(Debug)]
 pub struct Outbox {
     lines: Sender<Line>,
@@ -35,14 +35,14 @@ pub struct Outbox {
     lost: Arc<AtomicU64>,
 }
 
-/// Gives those lines to the logger.
+/// Receives those lines and calls the logger.
 #[derive(Debug)]
 pub struct Inbox {
     lines: Receiver<Line>,
     lost: Arc<AtomicU64>,
 }
 
-/// The two ends of a line to the logger; what waits in it is claimed from `memory`.
+/// A connected pair; waiting lines are claimed from `memory`.
 pub fn outbox(memory: Memory) -> (Outbox, Inbox) {
     let (sender, receiver) = bounded(LINES);
     let lost = Arc::new(AtomicU64::new(0));
@@ -50,7 +50,7 @@ pub fn outbox(memory: Memory) -> (Outbox, Inbox) {
 }
 
 impl Outbox {
-    /// Takes the lines of this thread from here on.
+    /// Takes this thread's lines from now on.
     pub fn take_over(self) {
         OUTBOX.set(Some(self));
     }
@@ -72,7 +72,7 @@ impl Outbox {
 }
 
 impl Inbox {
-    /// Logs what comes until the other end is gone.
+    /// Logs lines until the outbox is dropped.
     pub fn run(self) {
         for Line { level, target, text, _claim } in &self.lines {
             emit(level, target, format_args!("{text}"));
@@ -85,12 +85,12 @@ impl Inbox {
     }
 }
 
-/// Logs a line, or hands it to who may wait for the logger. See [`note`].
+/// Logs a line, or hands it to the thread that may wait. See [`note`].
 pub fn log(level: Level, target: &'static str, text: Arguments<'_>) {
     if level > log::max_level() {
         return;
     }
-    // A thread that ends has no outbox any more.
+    // A thread that ends has no thread-locals any more.
     let is_sent = OUTBOX.try_with(|outbox| match &*outbox.borrow() {
         Some(outbox) => {
             outbox.send(level, target, text);
@@ -108,7 +108,7 @@ fn emit(level: Level, target: &'static str, text: Arguments<'_>) {
     log::logger().log(&record);
 }
 
-/// Logs as `log::log!` does, for code that the acceptor runs too: `note!(Warn, "text {}", value)`.
+/// Like `log::log!`, for code that the acceptor runs too: `note!(Warn, "text {}", value)`.
 macro_rules! note {
     (target: $target:expr, $level:ident, $($text:tt)+) => {
         $crate::notes::log(log::Level::$level, $target, format_args!($($text)+))

@@ -1,4 +1,4 @@
-//! A running server: its start, its addresses, its figures, its end.
+//! A running server: its start, its addresses, its measurements, its shutdown.
 
 use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
@@ -22,37 +22,43 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Tries to find one port that is free on several addresses.
+/// Attempts to find one port that is free on several addresses.
 const PORT_TRIES: usize = 16;
 
-/// A running server. Dropping it stops it as [`Server::join`] does.
+/// A running server. Dropping it shuts it down, as [`Server::shutdown`] does.
+///
+/// It ends in this order. The acceptor stops listening, closes idle connections, and lets the
+/// workers finish what is queued, until the drain timeout. It drops the only sender of jobs and
+/// ends. Workers end when the queue is empty. Fetchers end when acceptor and workers have dropped
+/// their senders. The log thread ends when the acceptor has dropped its lines. The library installs
+/// no signal handlers: call [`Stopper::stop`] from yours.
 #[derive(Debug)]
+#[must_use = "dropping a server shuts it down"]
 pub struct Server {
     addresses: Vec<SocketAddr>,
     observer: Observer,
     started: Instant,
-    // The order in which they end: the acceptor drops the only sender of jobs, and that ends the
-    // workers.
+    // The fields are joined in this order. It is the order in which the threads end.
     acceptor: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
-    /// The fetchers, and who logs for the acceptor.
+    /// The fetchers, and the thread that logs for the acceptor.
     others: Vec<JoinHandle<()>>,
     all_alive: Receiver<Infallible>,
 }
 
-/// Tells a server to stop, from any thread.
+/// Stops a server, from any thread.
 #[derive(Debug, Clone)]
 pub struct Stopper(Arc<Admission>);
 
 impl Stopper {
-    /// Starts the shutdown: after the drain delay no new connections are taken, and each response
-    /// ends its connection.
+    /// Starts the shutdown. After the drain delay no new connections are accepted, and each
+    /// response closes its connection. Returns at once; see [`Server::join`].
     pub fn stop(&self) {
         self.0.enter_stage(Stage::Leaving);
     }
 }
 
-/// Sees a server's figures, from any thread, for as long as anybody wants to.
+/// Reads a server's measurements, from any thread, even after the server has ended.
 #[derive(Debug, Clone)]
 pub struct Observer {
     metrics: Arc<Metrics>,
@@ -60,12 +66,12 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// The measurements now. Every parked connection is looked at, for a moment each.
+    /// The measurements now. It visits every parked connection, for a moment each.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.metrics.snapshot(self.shared.waiting());
         let bound = self.shared.config.queue;
         snapshot.queue.bound = bound;
-        // Beyond the bound are jobs that an idle worker was about to take.
+        // Beyond the bound are jobs that idle workers are about to take.
         snapshot.queue.high_water = snapshot.queue.high_water.min(bound);
         let busy = snapshot.workers.iter().filter(|worker| worker.activity != Activity::Idle);
         let mut connections = [0; ConnectionPhase::ALL.len()];
@@ -78,47 +84,47 @@ impl Observer {
         snapshot
     }
 
-    /// True until the server is told to stop.
+    /// True until the shutdown begins.
     pub fn is_ready(&self) -> bool {
         self.shared.admission.stage() == Stage::Serving
     }
 
-    /// True while as many requests wait as may.
+    /// True while the queue is at its bound.
     pub fn is_queue_full(&self) -> bool {
-        // Where none may wait, it is full while no worker is idle.
+        // A queue of 0 is full while no worker is idle.
         let may_wait = self.shared.config.queue > 0;
         self.shared.waiting() >= self.shared.config.queue
             && (may_wait || self.metrics.idle_workers() == 0)
     }
 
-    /// Connections open now.
+    /// The number of open connections.
     pub fn open_connections(&self) -> usize {
         self.shared.admission.open()
     }
 
-    /// What the server was started with.
+    /// The configuration of the server.
     pub fn config(&self) -> &Config {
         &self.shared.config
     }
 }
 
-/// What a server did in its life.
+/// The record of a server that has ended.
 #[derive(Debug, Clone)]
 pub struct Summary {
-    /// All counters.
+    /// All measurements.
     pub snapshot: Snapshot,
-    /// Connections that were cut at the drain deadline.
+    /// The number of connections cut at the drain timeout.
     pub cut: u64,
-    /// How long it ran.
+    /// The time from its start to its end.
     pub uptime: Duration,
 }
 
 /// Why a server did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The configuration asks for something impossible.
+    /// The configuration is invalid.
     Config(String),
-    /// An address could not be listened on.
+    /// It cannot listen on this address.
     Listen(SocketAddr, io::Error),
     /// The system refused a thread, a descriptor or memory.
     System(io::Error),
@@ -175,8 +181,8 @@ impl Server {
             Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(&config, parking.waker());
         let metrics = Metrics::new(config.workers, config::FETCHERS);
-        // Room for the jobs that wait, for one that each idle worker is about to take, and for
-        // those that come back after a wait.
+        // Room for the jobs that wait, for one job that each idle worker is about to take, and for
+        // deferred requests and streams that return.
         let [waiting, returning] =
             [config.queue, config::QUEUE_RETURNS].map(|most| most.min(config.max_connections));
         let (send_job, jobs) = bounded(waiting + config.workers + returning);
@@ -189,13 +195,13 @@ impl Server {
             admission,
             queue: jobs,
             parking,
-            unmade: Arc::default(),
+            produce_jobs: Arc::default(),
             errands,
             common_fields: handler.common_fields(),
             accepts: Arc::new(handler.accepts()),
         };
 
-        // Should a thread not start, dropping the senders ends those that did.
+        // If a thread does not start, dropping the senders ends the others.
         let context = Context::acceptor(shared.clone(), metrics.recorder(0), send_errand.clone());
         let acceptor = Acceptor::new(listeners, send_job, context).map_err(StartError::System)?;
         let mut workers = Vec::with_capacity(config.workers);
@@ -221,7 +227,7 @@ impl Server {
         Ok(Self { addresses, observer, started, acceptor, workers, others, all_alive })
     }
 
-    /// The addresses it listens on, with their real ports.
+    /// The addresses it listens on, with their actual ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -231,22 +237,22 @@ impl Server {
         self.observer.snapshot()
     }
 
-    /// A handle that sees its figures.
+    /// A handle that reads its measurements.
     pub fn observer(&self) -> Observer {
         self.observer.clone()
     }
 
-    /// Connections open now.
+    /// The number of open connections.
     pub fn open_connections(&self) -> usize {
         self.observer.open_connections()
     }
 
-    /// Worker threads that are alive.
+    /// The number of worker threads that are alive.
     pub fn workers_alive(&self) -> usize {
         self.workers.iter().filter(|worker| !worker.is_finished()).count()
     }
 
-    /// True until it is told to stop.
+    /// True until the shutdown begins.
     pub fn is_ready(&self) -> bool {
         self.observer.is_ready()
     }
@@ -256,17 +262,17 @@ impl Server {
         Stopper(Arc::clone(&self.observer.shared.admission))
     }
 
-    /// Stops it: queued and running requests are finished, within the drain timeout.
+    /// Shuts it down: finishes queued and running requests, within the drain timeout.
     pub fn shutdown(self) -> Summary {
         self.stopper().stop();
         self.join()
     }
 
-    /// Waits until it was stopped and has ended.
+    /// Waits until it has been stopped and has ended.
     pub fn join(mut self) -> Summary {
         self.wait();
         let snapshot = self.snapshot();
-        // A handler that still runs holds its connection, which nobody will answer any more.
+        // A handler that still runs holds its connection, which gets no response any more.
         let cut = snapshot.closed(CloseReason::Cut) + self.open_connections() as u64;
         Summary { snapshot, cut, uptime: self.started.elapsed() }
     }
@@ -275,13 +281,13 @@ impl Server {
         if let Some(acceptor) = self.acceptor.take()
             && acceptor.join().is_err()
         {
-            log::error!("the acceptor panicked");
+            log::error!("the acceptor ended by a panic");
         }
-        // Workers end as soon as they are idle; one in a handler is not waited for for ever.
+        // Idle workers end at once. A worker whose handler does not return is left behind.
         let patience = self.observer.config().drain_timeout.min(config::SWEEP_INTERVAL);
         match self.all_alive.recv_timeout(patience) {
             Err(RecvTimeoutError::Timeout) => {
-                log::warn!("a handler, or a disk, still runs; its thread is left behind")
+                log::warn!("a handler or a disk read does not return: its thread is left behind")
             }
             Err(RecvTimeoutError::Disconnected) => {
                 for thread in self.workers.drain(..).chain(self.others.drain(..)) {
@@ -304,7 +310,7 @@ impl Drop for Server {
     }
 }
 
-/// Starts the thread that logs what the acceptor must not wait for; it ends behind the acceptor.
+/// Starts the thread that logs for the acceptor. It ends after the acceptor.
 fn start_notes(inbox: Inbox, alive: Sender<Infallible>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("notes".to_owned()).spawn(move || {
         inbox.run();
@@ -349,7 +355,7 @@ fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Listens on all addresses; on one port for all of them where a free one is asked for.
+/// Listens on all addresses; with port 0, on one free port for all of them.
 fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut tries = PORT_TRIES;
     loop {
@@ -374,7 +380,7 @@ fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError>
         }
         let listener = match listen_on(wanted, has_ipv4) {
             Ok(listener) => listener,
-            // A name may have an address of a family that this machine does without.
+            // A host name can resolve to a family that this machine lacks.
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable && addresses.len() > 1 => {
                 log::warn!("{address} is left out: this machine has no such address");
                 continue;
@@ -390,12 +396,12 @@ fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError>
     Ok(listeners)
 }
 
-/// A listener that does not block, with a deeper backlog than std's. What is accepted inherits
-/// its `TCP_NODELAY`.
+/// A non-blocking listener with a longer backlog than std's. Accepted sockets inherit its
+/// `TCP_NODELAY`.
 fn listen_on(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // `::` is for IPv4 too, unless that has an address of its own.
+        // `::` also accepts IPv4, unless an IPv4 address is listed as well.
         socket.set_only_v6(has_ipv4 || !address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;

@@ -1,4 +1,4 @@
-//! The pool: W named threads that drain the channel of jobs.
+//! The pool: W named threads that drain the job channel.
 
 use crate::admission::Stage;
 use crate::connection::{Connection, Context, Job, Next, Work};
@@ -13,21 +13,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// What a worker thread owns while it lives.
+/// What a worker thread owns.
 #[derive(Debug)]
 pub struct Worker<H> {
-    /// What answers.
+    /// The handler that all workers share.
     pub handler: Arc<H>,
-    /// What stepping a connection needs.
+    /// What it needs to step connections.
     pub context: Context,
-    /// The turn under way, which a panic must not leave in the books for ever.
+    /// The request in service. After a panic it still has to be counted as finished.
     pub turn: Option<Turn>,
-    /// Dropped with the worker: its other end sees when all workers have ended.
+    /// Dropped at the end of the thread, so that the receiver sees when all have ended.
     pub alive: Sender<Infallible>,
 }
 
 impl<H: Handler> Worker<H> {
-    /// Starts the thread of worker number `number`.
+    /// Starts the thread of worker `number`.
     pub fn start(self, number: usize) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || self.run(number))
     }
@@ -35,15 +35,15 @@ impl<H: Handler> Worker<H> {
     fn run(mut self, number: usize) {
         sleep_precisely();
         let mut handler = WorkerHandler::new(Arc::clone(&self.handler), number);
-        // A panic that gets past the one around the handler ends a worker's life. The next one
-        // lives on the same thread, so that no panic can cost the pool its size.
+        // A panic that is not caught around the handler ends this call of `work`. The next call
+        // runs on the same thread, so the pool keeps its size.
         while panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut handler))).is_err() {
             if let Some(turn) = self.turn.take() {
                 self.context.recorder.let_go(turn, Instant::now());
             }
             self.context.recorder.count(Counter::WorkersReplaced);
             self.context.recorder.closed(CloseReason::Panicked);
-            log::error!("a worker died and was replaced; its client was lost");
+            log::error!("a worker panicked outside of the handler: its connection is closed");
         }
         drop(self.alive);
     }
@@ -61,8 +61,8 @@ impl<H: Handler> Worker<H> {
                     }
                 }
                 Work::Produce(mut connection) => {
-                    self.context.unmade.fetch_sub(1, Relaxed);
-                    let next = connection.go_on_sending(since, &mut self.context);
+                    self.context.produce_jobs.fetch_sub(1, Relaxed);
+                    let next = connection.advance_response(since, &mut self.context);
                     (connection, next)
                 }
             };
@@ -74,14 +74,14 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// The drain deadline has passed.
+    /// Drops a job: the drain deadline has passed.
     fn abandon(&self, connection: Box<Connection>) -> (Box<Connection>, Next) {
         self.context.recorder.count(Counter::Abandoned);
         (connection, Next::Close(CloseReason::Cut))
     }
 
-    /// The next job, and when it was taken: now, where one waits. None when the channel is
-    /// disconnected, which it is when the acceptor has ended and all jobs are taken.
+    /// The next job and when it was taken: `now` if one waits already. None if the channel is
+    /// disconnected, that is after the acceptor has ended and all jobs are taken.
     fn next_job(&self, now: Instant) -> Option<(Job, Instant)> {
         if let Ok(job) = self.context.queue.try_recv() {
             return Some((job, now));
@@ -92,8 +92,8 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-/// Asks for sleeps that end when they should. The default slack lets a sleep of D overshoot by
-/// 50 microseconds and more, and the pool would miss W/D by that much.
+/// Makes sleeps precise. With the default timer slack a sleep of D takes 50 microseconds or more
+/// too long, and the pool would miss W/D by that much.
 fn sleep_precisely() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {

@@ -1,4 +1,5 @@
-//! The acceptor's end: it serves on for a while, closes the doors, and sends the idle away.
+//! Shutdown of the acceptor: it serves through the drain delay, stops listening, and closes idle
+//! connections.
 
 use super::Acceptor;
 use crate::admission::Stage;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Acceptor {
-    /// Winds up, once told to: serves on for the drain delay, takes in what the kernel holds
-    /// already, closes the doors, and sends the idle away.
+    /// Proceeds with the shutdown, once it has begun: serves through the drain delay, accepts what
+    /// the kernel has already completed, stops listening, and closes idle connections.
     pub(super) fn drain(&mut self) {
         if self.admission.stage() == Stage::Serving {
             return;
@@ -29,9 +30,9 @@ impl Acceptor {
             self.admission.enter_stage(Stage::Draining);
             self.last_connections = now + self.begin_no_more();
         }
-        // What the kernel holds already was sent in time, and what has begun gets a little time to
-        // be complete. Where there is no place for it yet, its listener stays for another look; but
-        // nobody gets to fill the backlog again and again, where that is not closed.
+        // Connections in the kernel's queue arrived in time, and handshakes that have begun get a
+        // little time to finish. While there is no place for one, its listener stays. The bound on
+        // accepts keeps clients from filling the queue again and again.
         let more_may_come = now < self.last_connections;
         for at in (0..self.listeners.len()).rev() {
             let mut left = self.drain_accepts;
@@ -44,7 +45,7 @@ impl Acceptor {
         if self.listeners.is_empty() {
             self.dismiss_idle(now);
         }
-        // Half a request is no request; its client gets a little time to complete it.
+        // A partial request gets a little time to become whole.
         if now > leaving_since + self.context.config.drain_delay + config::DRAIN_HEAD_TIMEOUT {
             for connection in self.take_all(Connection::is_partial) {
                 self.guarded(|acceptor| acceptor.refuse_partial(connection));
@@ -53,8 +54,8 @@ impl Acceptor {
         self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
     }
 
-    /// Keeps further connections from beginning, and gives the time within which those that have
-    /// begun are complete.
+    /// Keeps new handshakes from beginning. Returns the time within which those that have begun are
+    /// complete.
     fn begin_no_more(&self) -> Duration {
         let is_deferred = self.context.config.defer_accept;
         let mut grace = Duration::ZERO;
@@ -70,8 +71,8 @@ impl Acceptor {
         grace
     }
 
-    /// Closes what has been idle for a while; who has just been served may be about to ask for
-    /// more, and gets it, with the word that the connection ends.
+    /// Closes connections that have been idle for a while. A client that was served just now may
+    /// send another request; its response then closes the connection.
     fn dismiss_idle(&mut self, now: Instant) {
         let config = Arc::clone(&self.context.config);
         for connection in self.take_all(|connection| connection.is_idle_for_long(now, &config)) {
@@ -79,11 +80,11 @@ impl Acceptor {
         }
     }
 
-    /// Sends an idle connection away, unless one last read shows that it has a request by now.
+    /// Closes an idle connection, unless one last read finds a request.
     fn dismiss(&mut self, mut idle: Box<Connection>) {
         let was_idle = idle.is_idle();
         let next = match idle.advance(&mut self.context) {
-            // A refusal that the last read brought about is still to be read by its client.
+            // If that read led to an error response, its client must still be able to read it.
             Next::Park(Interest::Readable) if idle.is_idle() == was_idle => {
                 Next::Close(idle.close_reason().unwrap_or(CloseReason::Drained))
             }
@@ -92,7 +93,7 @@ impl Acceptor {
         self.carry_out(idle, next);
     }
 
-    /// Refuses part of a request, unless one last read shows that it is whole by now.
+    /// Refuses part of a request, unless one last read makes it whole.
     fn refuse_partial(&mut self, mut connection: Box<Connection>) {
         let mut next = connection.advance(&mut self.context);
         if matches!(next, Next::Park(_)) && connection.is_partial() {
@@ -106,7 +107,7 @@ impl Acceptor {
         self.drain_deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline)
     }
 
-    /// The drain deadline has passed, or nothing is left.
+    /// Closes all connections: the drain deadline has passed, or none is left.
     pub(super) fn cut_what_is_left(mut self) {
         self.admission.enter_stage(Stage::Cut);
         for connection in self.take_all(Connection::is_dispensable) {

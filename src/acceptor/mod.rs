@@ -1,4 +1,4 @@
-//! The thread that waits: for clients, for their requests, for their reading, for their deadlines.
+//! The thread that waits: for new connections, requests, slow readers and deadlines.
 
 mod ending;
 mod room;
@@ -23,46 +23,43 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What the acceptor thread owns while it lives.
-///
-/// It blocks nowhere but in [`Parking::wait`], and it holds the only sender of the channel: when it
-/// ends, the channel disconnects, and the workers end when they have taken what is left.
+/// What the acceptor thread owns.
 pub struct Acceptor {
     listeners: Vec<Watched<TcpListener>>,
     parking: Arc<Parking<Connection>>,
     jobs: Sender<Job>,
     context: Context,
-    /// Descriptors for the files that connections ask for.
+    /// Spare descriptors for the files that connections ask for.
     reserve: Reserve,
     admission: Arc<Admission>,
     accepting: Accepting,
-    /// Who gives up a place when all are taken.
+    /// The connections that close first when all places are taken.
     candidates: Candidates,
-    /// How long accepting pauses when the system refuses the next time.
+    /// The next pause in accepting after the system refuses a connection.
     pause: Duration,
-    /// When the system refused for the last time.
+    /// When the system last refused a connection.
     last_refusal: Option<Instant>,
     next_sweep: Instant,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
-    /// Until then connections that have begun are waited for.
+    /// How long handshakes that have begun get to finish.
     last_connections: Instant,
-    /// Connections that may still be accepted while draining.
+    /// The number of connections that may still be accepted while draining.
     drain_accepts: usize,
 }
 
-/// Whether new connections are taken.
+/// Whether new connections are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Accepting {
     Yes,
-    /// All places are taken, and all keep theirs; they are looked at again at this time.
+    /// All places are taken, and no connection may be closed for another. Try again at this time.
     Full(Instant),
-    /// The system refused a descriptor or memory; it is asked again at this time.
+    /// The system is out of descriptors or memory. Try again at this time.
     Paused(Instant),
 }
 
 impl Acceptor {
-    /// An acceptor for `listeners`, which must not block.
+    /// An acceptor for `listeners`, which must be non-blocking.
     pub fn new(
         listeners: Vec<TcpListener>,
         jobs: Sender<Job>,
@@ -119,7 +116,7 @@ impl Acceptor {
         self.cut_what_is_left();
     }
 
-    /// A mistake of ours that one connection brings out must not cost the others.
+    /// Keeps a panic in the handling of one connection from ending the acceptor.
     fn guarded(&mut self, duty: impl FnOnce(&mut Self)) {
         if panic::catch_unwind(AssertUnwindSafe(|| duty(self))).is_err() {
             self.context.recorder.closed(CloseReason::Panicked);
@@ -132,21 +129,21 @@ impl Acceptor {
             let mut left = config::ACCEPT_BATCH;
             self.accept(at, &mut left);
         } else if let Some(connection) = self.parking.take(key) {
-            self.go_on(connection);
+            self.advance(connection);
         }
     }
 
-    fn go_on(&mut self, mut connection: Box<Connection>) {
+    fn advance(&mut self, mut connection: Box<Connection>) {
         let next = connection.advance(&mut self.context);
         self.carry_out(connection, next);
     }
 
-    /// Takes up to `left` connections of a listener, and reads what each has sent already; true
-    /// when the kernel has no more of them.
+    /// Accepts up to `left` connections and reads what each has sent. True if the kernel has no
+    /// more.
     fn accept(&mut self, at: usize, left: &mut usize) -> bool {
         while *left > 0 {
             if !self.admission.has_room() {
-                // The new place costs somebody else's, so there must be a client for it.
+                // A new place costs another connection its own, so there must be a client for it.
                 if !listening::has_client(self.listeners[at].source()) {
                     return true;
                 }
@@ -156,7 +153,7 @@ impl Acceptor {
                 }
             }
             let listener = self.listeners[at].source();
-            // Where it is short, the file that a client will want goes first.
+            // When descriptors are short, files come before connections.
             let spare = self.reserve.check(listener, self.admission.open());
             let accepted = spare.and_then(|()| listener.accept()).and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
@@ -174,8 +171,8 @@ impl Acceptor {
                         self.pause_accepting(&error);
                         return false;
                     }
-                    // The connection failed before it was accepted (accept(2)). The others have
-                    // nothing to do with that.
+                    // The connection failed before it was accepted (accept(2)). The others are not
+                    // affected.
                     _ => {
                         *left -= 1;
                         note!(Debug, "a connection failed before it was accepted: {error}");
@@ -186,7 +183,8 @@ impl Acceptor {
         false
     }
 
-    /// Out of descriptors or memory: asking again at once would only burn the processor.
+    /// Pauses: the system is out of descriptors or memory, and asking again at once would only cost
+    /// time.
     fn pause_accepting(&mut self, error: &io::Error) {
         let now = Instant::now();
         let before = self.last_refusal.replace(now);
@@ -212,14 +210,14 @@ impl Acceptor {
         let share = place.count_client(peer.ip());
         let mut connection = Connection::new(stream, peer, place, share, &self.context.config);
         let next = match share {
-            // Over twice the limit: closed without a response.
+            // Over twice the limit: close without a response.
             Share::FarExceeded => Next::Close(CloseReason::Refused),
             Share::Within | Share::Exceeded => connection.advance(&mut self.context),
         };
         self.carry_out(connection, next);
     }
 
-    /// Reports of listeners are level-triggered, so they must be silenced while they go unheard.
+    /// Listeners are level-triggered. They must be silent while nobody accepts.
     fn set_accepting(&mut self, accepting: Accepting) {
         if (self.accepting == Accepting::Yes) != (accepting == Accepting::Yes) {
             let readiness = (accepting == Accepting::Yes).then_some(Readiness::Readable);
@@ -232,7 +230,7 @@ impl Acceptor {
         self.accepting = accepting;
     }
 
-    /// Brings a connection to who goes on with it, the queue included.
+    /// Hands a connection to whoever continues with it, or queues it for a worker.
     fn carry_out(&mut self, connection: Box<Connection>, next: Next) {
         let work = match next {
             Next::Serve(message) => Work::Serve(Exchange::new(connection, message)),
@@ -242,8 +240,8 @@ impl Acceptor {
         let (connection, next) = match self.enqueue(work) {
             Ok(()) => return,
             Err((Work::Serve(exchange), fault)) => exchange.refuse(fault, &mut self.context),
-            // It has been admitted with its request. It tries again with the next look at the
-            // deadlines.
+            // The response was admitted with its request, so it is not refused. It tries again at
+            // the next sweep.
             Err((Work::Produce(mut connection), _)) => {
                 connection.try_again_at(self.next_sweep);
                 (connection, Next::Park(Interest::Nudge))
@@ -252,20 +250,20 @@ impl Acceptor {
         self.context.settle(connection, next);
     }
 
-    /// Queues what a worker has to do, or gives it back with the reason why not.
+    /// Queues work for a worker. The error returns it with the reason.
     fn enqueue(&self, work: Work) -> Result<(), (Work, Fault)> {
         let (since, waiting) = (Instant::now(), self.context.waiting());
         match &work {
             Work::Serve(exchange) if exchange.connection.is_one_too_many() => {
                 return Err((work, Fault::TooManyConnections));
             }
-            // A request is admitted once: one that came back after a wait is not refused here.
+            // A request is admitted once: a deferred one that returns is not refused.
             Work::Serve(exchange) if self.is_full(waiting) && !exchange.was_admitted() => {
                 return Err((work, Fault::QueueFull));
             }
             // Record first: a worker may finish it before we do.
             Work::Serve(_) => self.context.recorder.queued(since, waiting),
-            Work::Produce(_) => _ = self.context.unmade.fetch_add(1, Relaxed),
+            Work::Produce(_) => _ = self.context.produce_jobs.fetch_add(1, Relaxed),
         }
         self.jobs.try_send(Job { work, since }).map_err(|error| {
             let work = error.into_inner().work;
@@ -275,22 +273,22 @@ impl Acceptor {
                     let turn = Turn { since, taken, handled: false };
                     self.context.recorder.let_go(turn, taken);
                 }
-                Work::Produce(_) => _ = self.context.unmade.fetch_sub(1, Relaxed),
+                Work::Produce(_) => _ = self.context.produce_jobs.fetch_sub(1, Relaxed),
             }
             (work, Fault::QueueFull)
         })
     }
 
-    /// True where as many requests wait as may. Those that idle workers are about to take do not
-    /// wait; and nobody else sends, so the queue cannot grow between this look and the sending. A
-    /// worker that has just taken a job may still count as idle, and let one more in.
+    /// True if the queue is at its bound. Jobs that idle workers are about to take do not count.
+    /// Only the acceptor sends, so the queue cannot grow between this check and the send. A worker
+    /// that has just taken a job may still look idle, and admit one more.
     fn is_full(&self, waiting: usize) -> bool {
         let most = self.context.config.queue;
-        // The workers are looked at only where it matters.
+        // Reading the workers' states costs time, so it comes last.
         waiting >= most && waiting >= most + self.context.recorder.idle_workers()
     }
 
-    /// Looks at the deadlines, a few times a second.
+    /// Checks deadlines, a few times per second.
     fn sweep(&mut self) {
         let now = Instant::now();
         match self.accepting {
@@ -310,11 +308,11 @@ impl Acceptor {
         }
         let config = Arc::clone(&self.context.config);
         for connection in self.take_all(|connection| connection.wants_a_look(now, &config)) {
-            self.guarded(|acceptor| acceptor.go_on(connection));
+            self.guarded(|acceptor| acceptor.advance(connection));
         }
     }
 
-    /// Notes what waits in the kernel, for all listeners together.
+    /// Records the kernel's accept queues, summed over all listeners.
     fn look_at_accept_queue(&self) {
         let seen = self.listeners.iter().filter_map(|of| listening::accept_queue(of.source()));
         let sum = seen.reduce(|sum, seen| AcceptQueue {
@@ -329,7 +327,7 @@ impl Acceptor {
         self.carry_out(connection, next);
     }
 
-    /// When there is something to look at without an event.
+    /// The latest time for the next round without an event.
     fn next_look(&self) -> Instant {
         match self.accepting {
             Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
@@ -344,7 +342,7 @@ impl Acceptor {
         taken
     }
 
-    /// Offers the processor to the workers while they have jobs: see [`config::YIELDS`].
+    /// Yields the processor to the workers while jobs wait: see [`config::YIELDS`].
     fn let_workers_run(&self) {
         for _ in 0..config::YIELDS {
             if self.jobs.is_empty() {

@@ -1,4 +1,4 @@
-//! Room for others when places or memory run out: who has brought least gives up theirs.
+//! Room for others when places or memory run out: the connections that have sent least close.
 
 use super::Acceptor;
 use crate::config;
@@ -7,16 +7,16 @@ use crate::memory::MemoryUse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Those who go first, as the last look at all connections found them.
+/// The connections that close first, as of the last search.
 #[derive(Debug)]
 pub(super) struct Candidates {
-    /// Where they are parked; who has brought least comes last.
+    /// Their keys in the parking table; the connection with the least standing comes last.
     found: Vec<(Standing, usize)>,
-    /// They are looked for again from then on. A look costs time for each connection, and under
-    /// attack each new client asks for one: looks are rare enough that they take a small share of
-    /// the acceptor's time, however many connections there are.
+    /// The earliest time of the next search. A search visits every connection, and under attack
+    /// each new client asks for one. So searches are rare enough to take a small share of the
+    /// acceptor's time.
     pub(super) next_look: Instant,
-    /// The same for those who hold memory.
+    /// The same for a search for memory.
     next_relief: Instant,
 }
 
@@ -27,7 +27,7 @@ impl Candidates {
 }
 
 impl Acceptor {
-    /// Closes the connection that has brought least; false where all keep their places for now.
+    /// Closes the connection with the least standing; false if all keep their places for now.
     pub(super) fn make_room(&mut self) -> bool {
         let now = Instant::now();
         if now >= self.candidates.next_look {
@@ -41,12 +41,12 @@ impl Acceptor {
         false
     }
 
-    /// Closes the connection of a key, if it may be; true where it is gone.
+    /// Closes the connection of a key, if it has a standing; true if it is closed.
     fn displace(&mut self, key: usize, now: Instant) -> bool {
         let config = Arc::clone(&self.context.config);
         let candidate = self.parking.take_if(key, |of| of.standing(now, &config).is_some());
         let Some(mut connection) = candidate else { return false };
-        // What has come is read before it is judged.
+        // Read what has arrived before judging.
         let mut next = connection.advance(&mut self.context);
         if matches!(next, Next::Park(_)) && connection.standing(now, &config).is_some() {
             next = connection.give_up_place(&mut self.context);
@@ -56,13 +56,13 @@ impl Acceptor {
         is_gone
     }
 
-    /// Keeps some memory free for those who come next. Where it runs short, those give up theirs
-    /// who have brought least: among idle connections, where these hold the most of it, and else
-    /// among those who hold more than each connection has.
+    /// Keeps some memory free for the next requests. When memory is short, connections with little
+    /// standing close: idle ones if idle connections hold most of it, otherwise those that hold
+    /// more than the fixed amount of each connection.
     pub(super) fn relieve_memory(&mut self) {
         let memory = &self.context.config.memory;
         let (most, spare) = (memory.most(), memory.most() / config::MEMORY_SPARE);
-        // Asked in each round of the acceptor, and true in nearly all of them.
+        // The check of each round, and true in nearly all of them.
         if memory.has_room(spare) {
             return;
         }
@@ -91,8 +91,8 @@ impl Acceptor {
         self.candidates.next_look = now + pause;
     }
 
-    /// Those whose standing is `wanted`, who has brought least last; and how long to wait before
-    /// another look.
+    /// The connections with a `wanted` standing, the least one last, and the pause before the next
+    /// search.
     fn look(
         &self,
         now: Instant,

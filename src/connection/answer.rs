@@ -1,4 +1,4 @@
-//! The response to a request, made by a handler or of a fault, up to its way to the client.
+//! The start of a response: its head, its record for the log, its error page.
 
 use super::flushing::{After, Flushing};
 use super::outgoing::Outgoing;
@@ -14,15 +14,15 @@ use crate::metrics::{Activity, CloseReason, Counter};
 use log::LevelFilter;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A response and what the connection needs to know of the request that it answers.
+/// A response, and what the connection has to know of its request.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: Response,
     pub(super) version: Version,
-    /// The request was HEAD: the content is announced and not sent.
+    /// The request was HEAD: content is described and not sent.
     pub(super) head_only: bool,
     pub(super) after: After,
-    /// When it was made.
+    /// When the handler returned.
     pub(super) made: Instant,
     pub(super) timing: Option<Timing>,
     pub(super) record: Option<Box<Record>>,
@@ -49,8 +49,8 @@ impl Timing {
     }
 }
 
-/// The record of a request of which `head` is the start, if it will be logged, or if
-/// `in_any_case` it may be needed for an error.
+/// The log record of a request that starts with `head`; none if nothing is logged, unless
+/// `in_any_case` an error may need it.
 pub(super) fn record(
     head: &[u8],
     since: Instant,
@@ -70,7 +70,7 @@ pub(super) fn record(
 }
 
 impl Connection {
-    /// The fault's page is on its way from here on; the request has waited for it since then.
+    /// Starts the error response for `fault` to a request that has waited since `since`.
     pub(super) fn answer_fault(&mut self, fault: Fault, since: Instant, context: &mut Context) {
         let (version, input) = (self.version(), self.input.as_slice());
         let answer = refusal(fault, version, input, since, context);
@@ -80,7 +80,8 @@ impl Connection {
         self.start_response(answer, context);
     }
 
-    /// From here on the response is on its way; the input has nothing of its request any more.
+    /// Starts sending a response. The input has no bytes of its request any more, unless the
+    /// connection closes.
     pub(super) fn start_response(&mut self, answer: Answer, context: &mut Context) {
         let Answer { response, version, head_only, mut after, made, timing, mut record } = answer;
         let status = response.status();
@@ -97,7 +98,7 @@ impl Connection {
         };
         let body = if head_only { Body::Empty } else { body };
         if body.length().is_none() && length == Length::Untold && after == After::Keep {
-            // The end of the content is the connection's (RFC 9112, section 6.3).
+            // The end of the connection marks the end of the content (RFC 9112, section 6.3).
             after = After::Close(CloseReason::Completed);
         }
         let mut head = std::mem::take(&mut context.head);
@@ -120,8 +121,7 @@ impl Connection {
     }
 }
 
-/// The answer to bytes that need not be a request, of which `input` is the start, and which have
-/// waited for it since then.
+/// The error response to bytes that may not be a request; `input` is their start.
 fn refusal(
     fault: Fault,
     version: Version,

@@ -1,4 +1,4 @@
-//! What a thread that steps connections brings along, and what threads hand to one another.
+//! What each thread has that steps connections, and what such threads hand to one another.
 
 use super::outgoing::Means;
 use super::{Connection, Exchange, Next};
@@ -16,84 +16,84 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// What waits in the queue for a worker.
+/// An entry of the queue.
 #[derive(Debug)]
 pub struct Job {
-    /// What is to be done.
+    /// The work.
     pub work: Work,
     /// When it was queued.
     pub since: Instant,
 }
 
-/// What a worker does.
+/// The work of a worker.
 #[derive(Debug)]
 pub enum Work {
-    /// It serves a message.
+    /// Serve a message.
     Serve(Exchange),
-    /// It makes the next pieces of a response that it began.
+    /// Make the next pieces of a response that a handler streams.
     Produce(Box<Connection>),
 }
 
-/// What is done by those who may wait for a disk.
+/// The work of a fetcher.
 #[derive(Debug)]
 pub enum Errand {
-    /// A response goes on with a piece that is not in memory.
+    /// Read the next piece of a response, which is not in memory.
     Fetch {
         /// The connection.
         connection: Box<Connection>,
         /// When it was handed over.
         since: Instant,
     },
-    /// Descriptors are needed: the handler lets go of those that it holds for speed alone.
+    /// Have the handler close files that it holds open for speed: descriptors are short.
     GiveWay,
 }
 
-/// What all threads of a server share that step connections.
+/// What all threads share that step connections.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// The bounds and waits.
+    /// Limits and timeouts.
     pub config: Arc<Config>,
-    /// Who is let in.
+    /// Limits on connections, and the stage of the server's life.
     pub admission: Arc<Admission>,
-    /// The waiting jobs: how many they are decides who may go on.
+    /// The queue.
     pub queue: Receiver<Job>,
-    /// Where connections wait.
+    /// The parked connections.
     pub parking: Arc<Parking<Connection>>,
-    /// How many of the jobs go on with a response that was begun.
-    pub unmade: Arc<AtomicUsize>,
-    /// What waits for a disk.
+    /// The number of queued jobs that are `Work::Produce`.
+    pub produce_jobs: Arc<AtomicUsize>,
+    /// The work for fetchers.
     pub errands: Receiver<Errand>,
-    /// Fields of the responses that no handler made.
+    /// Header fields for responses that the server makes itself.
     pub common_fields: Bytes,
-    /// What the handler takes.
+    /// The bodies and methods that the handler takes.
     pub accepts: Arc<Accepts>,
 }
 
-/// What one thread brings along that steps connections. What all share is read as its own.
+/// What one thread has that steps connections. It derefs to what all of them share.
 #[derive(Debug)]
 pub struct Context {
     shared: Shared,
     thread: Thread,
     /// Where this thread counts.
     pub recorder: Recorder,
-    /// To those who may wait for a disk; they have none themselves, so that they end with the
-    /// others.
+    /// Work for fetchers goes here. Fetchers have no sender themselves: they end when the other
+    /// threads have dropped theirs.
     errand_sender: Option<Sender<Errand>>,
-    /// Where the acceptor reads to; nobody else reads.
+    /// The acceptor's read buffer. It is empty in other threads, which do not read.
     pub(super) read_buffer: Vec<u8>,
-    /// The buffer for heads, when no response has it.
+    /// The buffer for response heads, unless a response has it.
     pub(super) head: Vec<u8>,
     pub(super) date: DateCache,
 }
 
-/// Who steps connections.
+/// The kinds of threads that step connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thread {
-    /// It waits for peers and for nothing else, and sends in single pieces.
+    /// It waits for events only, and sends one piece at a time.
     Acceptor,
-    /// It waits for jobs, and sends as long as nobody else needs it.
+    /// It waits for jobs only, and sends while no other job waits.
     Worker(usize),
-    /// It waits for disks.
+    /// It may wait for disks.
     Fetcher,
 }
 
@@ -106,21 +106,21 @@ impl Deref for Context {
 }
 
 impl Shared {
-    /// Requests that wait for a worker.
+    /// The number of requests in the queue.
     pub fn waiting(&self) -> usize {
-        // Somebody may be between the two figures.
-        self.queue.len().saturating_sub(self.unmade.load(Relaxed))
+        // Another thread may change one figure between the two reads.
+        self.queue.len().saturating_sub(self.produce_jobs.load(Relaxed))
     }
 }
 
 impl Context {
-    /// The acceptor's.
+    /// The context of the acceptor.
     pub fn acceptor(shared: Shared, recorder: Recorder, errands: Sender<Errand>) -> Self {
         let context = Self::new(shared, Thread::Acceptor, recorder, Some(errands));
         Self { read_buffer: vec![0; config::READ_BYTES], ..context }
     }
 
-    /// That of worker number `number`.
+    /// The context of worker `number`.
     pub fn worker_number(
         number: usize,
         shared: Shared,
@@ -130,7 +130,7 @@ impl Context {
         Self::new(shared, Thread::Worker(number), recorder, Some(errands))
     }
 
-    /// A fetcher's.
+    /// The context of a fetcher.
     pub fn fetcher(shared: Shared, recorder: Recorder) -> Self {
         Self::new(shared, Thread::Fetcher, recorder, None)
     }
@@ -145,13 +145,13 @@ impl Context {
         Self { shared, thread, recorder, errand_sender, read_buffer, head, date }
     }
 
-    /// Brings a connection to who goes on with it. The acceptor has put in the queue what belongs
-    /// there; what others find for it is parked, with room in its socket, so that the acceptor
-    /// finds it at once.
+    /// Hands a connection to whoever continues with it. The acceptor queues jobs itself before it
+    /// calls this. Other threads cannot queue: they park the connection with room in its socket,
+    /// and the acceptor gets an event at once.
     pub fn settle(&self, mut connection: Box<Connection>, next: Next) {
         match next {
             Next::Serve(message) => {
-                let next = connection.hand_on(message, self);
+                let next = connection.requeue(message, self);
                 self.settle(connection, next);
             }
             Next::Produce => self.park(connection, Interest::Writable),
@@ -163,7 +163,7 @@ impl Context {
                 }
             }
             Next::Close(reason) => {
-                // Counted first: the client may look at the counters as soon as it sees the end.
+                // Count first: the client may read the counters as soon as it sees the end.
                 self.recorder.closed(reason);
                 connection.end(reason);
             }
@@ -176,8 +176,8 @@ impl Context {
             note!(Error, "cannot watch a connection: {error}; it is closed");
             self.recorder.closed(CloseReason::Unwatchable);
         }
-        // Nobody looks into the table any more. Looked at behind the parking: the one who looks
-        // last does so when the stage has been entered.
+        // At the last stage nobody looks at the table any more. Checking after parking closes the
+        // race: whichever side looks last sees the other's write.
         if self.admission.stage() == Stage::Cut
             && let Some(_cut) = self.parking.take(key)
         {
@@ -185,24 +185,24 @@ impl Context {
         }
     }
 
-    /// Has those who may wait make the handler let go of descriptors.
+    /// Asks the fetchers to have the handler release descriptors.
     pub fn ask_to_give_way(&self) {
-        // Where they have ended, nothing is served any more.
+        // If they have ended, the server has stopped serving.
         let _ = self.send_errand(Errand::GiveWay);
     }
 
-    /// There is no bound but that of the connections: each is in the channel once at the most.
+    /// The channel needs no bound of its own: each connection is in it at most once.
     fn send_errand(&self, errand: Errand) -> Result<(), ()> {
         let sender = self.errand_sender.as_ref().ok_or(())?;
         sender.send(errand).map_err(drop)
     }
 
-    /// True where this thread reads from sockets.
+    /// True if this thread reads from sockets.
     pub(super) fn reads(&self) -> bool {
         self.thread == Thread::Acceptor
     }
 
-    /// What this thread may do to have the next of a response.
+    /// What this thread may do for the next piece of a response.
     pub(super) fn means(&self) -> Means {
         match self.thread {
             Thread::Acceptor => Means { disk: false, streams: false },
@@ -211,8 +211,8 @@ impl Context {
         }
     }
 
-    /// True where this thread may go on with its connection: nobody else waits for it.
-    pub(super) fn may_go_on(&self) -> bool {
+    /// True if this thread may continue with its connection, because no other waits.
+    pub(super) fn may_continue(&self) -> bool {
         match self.thread {
             Thread::Acceptor => false,
             Thread::Worker(_) => self.queue.is_empty(),
@@ -220,7 +220,7 @@ impl Context {
         }
     }
 
-    /// The worker's number.
+    /// The number of the worker, if this thread is one.
     pub(super) fn worker(&self) -> Option<usize> {
         match self.thread {
             Thread::Worker(number) => Some(number),
@@ -228,13 +228,13 @@ impl Context {
         }
     }
 
-    /// True where responses end their connections, since the server is about to stop.
+    /// True if responses close their connections, because the server is stopping.
     pub(super) fn is_draining(&self) -> bool {
         self.admission.stage() >= Stage::Draining
     }
 
-    /// Seconds after which another try makes sense: the time in which the workers get through
-    /// the queue, and up to as much again by chance, so that not all come back at once.
+    /// Seconds for `Retry-After`: the time in which the workers empty the queue, plus up to as much
+    /// again at random, so that clients do not return all at once.
     pub(super) fn retry_after(&self) -> u64 {
         let service = self.recorder.mean_handle_time().unwrap_or_default();
         retry_after(self.waiting(), self.config.workers, service, fastrand::f64())

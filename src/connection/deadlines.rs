@@ -1,4 +1,4 @@
-//! What becomes of a connection whose deadline has passed.
+//! What happens to a connection whose deadline has passed.
 
 use super::{Connection, Context, Next, Phase};
 use crate::http::fault::Fault;
@@ -6,9 +6,9 @@ use crate::metrics::CloseReason;
 use crate::parking::Interest;
 
 impl Connection {
-    /// Its deadline has passed. What has come is read and what can be sent is sent before anybody
-    /// is judged: it may be this process that was late. Then says so where a response makes sense,
-    /// and ends.
+    /// Handles a passed deadline. It first reads what has arrived and sends what fits, because this
+    /// process may be the one that is late. Only a connection that makes no progress then is
+    /// closed, with a response if one makes sense.
     pub fn expire(&mut self, context: &mut Context) -> Next {
         let deadline = self.deadline;
         match self.advance(context) {
@@ -17,7 +17,7 @@ impl Connection {
         }
     }
 
-    /// What has not moved on by its deadline ends.
+    /// Ends a connection that has made no progress by its deadline.
     fn judge(&mut self, interest: Interest, context: &mut Context) -> Next {
         match &self.phase {
             Phase::Idle => Next::Close(CloseReason::IdleTimeout),

@@ -1,4 +1,4 @@
-//! Which connection gives up its place when all are taken, and how it ends.
+//! Which connection closes when places or memory run out.
 
 use super::{Connection, Context, Next, Phase};
 use crate::config::{self, Config};
@@ -8,36 +8,37 @@ use crate::metrics::CloseReason;
 use crate::parking::Socket;
 use std::time::{Duration, Instant};
 
-/// What a connection has brought, by which it keeps its place. Who has brought least comes first,
-/// and among those alike who has been so for longest. Where a request is whole, or its response is
-/// being taken, there is none: such a connection keeps its place.
+/// How much a connection has contributed. The smallest value closes first: the kinds in this order,
+/// and within a kind the one that has been so for longest. A connection with a whole request, or
+/// whose response is being read, has no standing and keeps its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Nothing is owed to its client since then.
+    /// Idle since this moment.
     Idle(Instant),
-    /// A request head began then, or a connection that has brought nothing yet, and is not whole.
+    /// Reading a head, or silent since it was accepted, since this moment.
     Head(Instant),
-    /// A body comes at so many bytes a second in a window that began then.
+    /// Reading a body at so many bytes per second, in a window that began at this moment.
     Body(u64, Instant),
-    /// A response of which the client has taken nothing since then.
+    /// Its client has read nothing of its response since this moment.
     Untaken(Instant),
 }
 
-/// How far a response was taken by its client, and since when it is no further.
+/// How much of a response the client has read, and since when it has read no more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {
-    /// Bytes sent less those that the kernel holds, which may be some of an earlier response.
+    /// Bytes sent minus bytes that the kernel holds. Those can belong to an earlier response, so
+    /// the difference can be negative.
     bytes: i64,
     since: Instant,
 }
 
 impl Taken {
-    /// Nothing yet.
+    /// Nothing read yet.
     pub(super) fn nothing(now: Instant) -> Self {
         Self { bytes: 0, since: now }
     }
 
-    /// Looks how far it is, with `sent` bytes in the kernel's hands or beyond.
+    /// Updates the figures; `sent` is the number of bytes given to the kernel.
     pub(super) fn look(&mut self, socket: &Socket, sent: u64) {
         let bytes = sent as i64 - listening::unacknowledged(socket).unwrap_or(0) as i64;
         if bytes != self.bytes {
@@ -47,7 +48,7 @@ impl Taken {
 }
 
 impl Connection {
-    /// What it has to say for its place; none where it keeps that in any case.
+    /// Its standing; none if it keeps its place.
     pub fn standing(&self, now: Instant, config: &Config) -> Option<Standing> {
         let has_been = |since, grace| now.saturating_duration_since(since) >= grace;
         let begun = |wait| self.deadline.checked_sub(wait).unwrap_or(now);
@@ -74,13 +75,13 @@ impl Connection {
                 let rate = (body.came() as f64 / seconds) as u64;
                 (Standing::Body(rate, since), since, config::PARTIAL_GRACE)
             }
-            // It waits for what another does, and has brought all of its request.
+            // It has a whole request and waits for other work to end.
             Phase::Whole(whole) if whole.waiting.is_some() => return None,
-            // Parked until its client has read what came before it.
+            // It is parked until its client has read the previous response.
             Phase::Whole(_) => untaken(begun(config.write_timeout), config),
             Phase::Flushing(flushing) => untaken(flushing.taken().since, config),
         };
-        // Where the kernel holds nothing for the client, it is not the client that is waited for.
+        // If the kernel holds nothing for the client, the server is the one that is late.
         let is_ours = || {
             matches!(standing, Standing::Untaken(_))
                 && listening::unacknowledged(&self.socket) == Some(0)
@@ -88,20 +89,20 @@ impl Connection {
         (has_been(since, grace) && !is_ours()).then_some(standing)
     }
 
-    /// True where it holds more memory than each connection has.
+    /// True if it holds more memory than the fixed amount of each connection.
     pub fn holds_memory(&self) -> bool {
         let of_response = matches!(&self.phase, Phase::Flushing(of) if of.holds_memory());
         of_response || self.input.holds_memory()
     }
 
-    /// True where it has been idle, or has lingered behind its last response, for a while.
+    /// True if it has been idle or lingering for a while.
     pub fn is_idle_for_long(&self, now: Instant, config: &Config) -> bool {
         let is_idle = || matches!(self.standing(now, config), Some(Standing::Idle(_)));
         self.is_dispensable() && is_idle()
     }
 
-    /// Ends it for a new client's sake, without a wait for its own: one that has sent part of a
-    /// request is told so, if there is room for the words.
+    /// Closes it to make room. A client that has sent part of a request gets a 408, if the socket
+    /// has room for it.
     pub fn give_up_place(&mut self, context: &mut Context) -> Next {
         let reason = match self.phase {
             Phase::Idle => CloseReason::Evicted,
@@ -120,7 +121,7 @@ impl Connection {
         Next::Close(reason)
     }
 
-    /// Answers part of a request: the rest of it did not come in time.
+    /// Answers part of a request: the rest did not arrive in time.
     pub fn refuse_partial(&mut self, context: &mut Context) -> Next {
         let fault = match self.phase {
             Phase::Body(_) => Fault::BodyTimeout,
@@ -130,7 +131,8 @@ impl Connection {
     }
 }
 
-/// The claim of a response of which nothing was taken since then, and how long it holds.
+/// The standing of a response that its client has not read since this moment, and the time for
+/// which the connection keeps its place all the same.
 fn untaken(since: Instant, config: &Config) -> (Standing, Instant, Duration) {
     (Standing::Untaken(since), since, config.write_timeout / config::UNTAKEN_SHARE)
 }

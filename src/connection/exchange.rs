@@ -1,8 +1,9 @@
-//! What is served: a whole message and its connection. A worker parses, delays, responds.
+//! A whole message in service: a worker parses it, lets the handler answer, and responds.
 
 use super::answer::{Answer, Timing, record};
 use super::flushing::After;
 use super::{Connection, Context, Message, Next};
+#[cfg(feature = "auth")]
 use crate::auth::user_name;
 use crate::config;
 use crate::handler::{Handler, Response, WorkerHandler};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 /// A connection whose message is whole.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The connection; its input starts with the message.
+    /// The connection. Its input starts with the message.
     pub connection: Box<Connection>,
     message: Message,
 }
@@ -28,12 +29,12 @@ impl Exchange {
         Self { connection, message }
     }
 
-    /// True where it has been in the queue before, and came back after a wait.
+    /// True if a worker has taken it before and its handler deferred it.
     pub fn was_admitted(&self) -> bool {
         self.message.queued.is_some()
     }
 
-    /// Answers by a fault's page and ends, without ever blocking.
+    /// Starts the error response for `fault`, after which the connection closes. Never blocks.
     pub fn refuse(self, fault: Fault, context: &mut Context) -> (Box<Connection>, Next) {
         let Self { mut connection, message } = self;
         connection.keep(message, None);
@@ -41,8 +42,8 @@ impl Exchange {
         (connection, next)
     }
 
-    /// Serves the message, and those pipelined behind it while nobody else waits. The turn, which
-    /// is the last one's then, ends when the connection has gone where it goes.
+    /// Serves the message, and the requests pipelined behind it while no other job waits. `turn`
+    /// then describes the last of them; the caller ends it when the connection is settled.
     pub fn serve<H: Handler>(
         self,
         turn: &mut Turn,
@@ -80,7 +81,7 @@ impl Connection {
                 Next::Serve(message) => message,
                 next => return next,
             };
-            if in_a_row == config::PIPELINE_TURN || !context.may_go_on() {
+            if in_a_row == config::PIPELINE_TURN || !context.may_continue() {
                 break;
             }
             let now = Instant::now();
@@ -89,11 +90,11 @@ impl Connection {
             context.recorder.enter(Activity::Parse, now);
             *turn = Turn { since: now, taken: now, handled: false };
         }
-        // Another's turn: the acceptor puts this one behind the others.
-        self.hand_on(message, context)
+        // It is another connection's turn. The acceptor queues this one again.
+        self.requeue(message, context)
     }
 
-    /// Parses a message and starts its response, or has it wait for what another does.
+    /// Parses a message and starts its response, or defers it.
     fn answer<H: Handler>(
         &mut self,
         message: Message,
@@ -132,7 +133,10 @@ impl Connection {
         answer.record = record(head, queued, may_fail, context);
         if let Some(record) = &mut answer.record {
             let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
-            record.user = request.field("Authorization").and_then(user_name);
+            #[cfg(feature = "auth")]
+            {
+                record.user = request.field("Authorization").and_then(user_name);
+            }
             record.referer = owned(request.field("Referer"));
             record.user_agent = owned(request.field("User-Agent"));
             record.queue_wait = arrival.waited;
@@ -143,10 +147,11 @@ impl Connection {
         self.start_response(answer, context);
     }
 
-    /// Parks it from here on until `wait` is over, for as long as a request may wait in all.
+    /// Parks the connection until `wait` is over, or until the request has waited for the queue
+    /// timeout in all.
     fn defer(&mut self, message: Message, wait: Wait, context: &Context) {
         let (key, parking) = (self.socket.key(), Arc::downgrade(&context.parking));
-        // Weak: a connection that is parked for ever must not keep its own table.
+        // Weak: the table owns the connection, so a strong pointer would be a cycle.
         let waiting = wait.join(move || {
             if let Some(parking) = parking.upgrade() {
                 parking.nudge(key);
@@ -158,7 +163,7 @@ impl Connection {
     }
 }
 
-/// A request that this server and its handler take.
+/// The request, if this server and its handler take it.
 fn parse<'b>(
     head: &'b [u8],
     slots: &'b mut FieldSlots<'b>,
@@ -174,7 +179,8 @@ fn parse<'b>(
     Ok(request)
 }
 
-/// Has the handler answer, and gives the time that it took; or gives what it waits for.
+/// Has the handler answer, and returns the handler's time too. The error is what a deferred request
+/// waits for.
 fn ask<H: Handler>(
     request: &Request<'_>,
     handler: &mut WorkerHandler<H>,
@@ -192,7 +198,7 @@ fn ask<H: Handler>(
     context.recorder.handled_in(handle);
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
-        // Many small ones do no harm before they are claimed; a large one must fit beforehand.
+        // Small responses are claimed when they have to wait. A large one must fit now.
         Ok(response) if !fits(&response, context) => {
             let response = Response::busy(Fault::NoMemory.explain());
             (response.with_prepared(&context.common_fields), After::Linger(CloseReason::NoMemory))
@@ -216,8 +222,8 @@ fn ask<H: Handler>(
 /// What follows the response to a request.
 fn after(request: &Request<'_>, message: Message, context: &Context) -> After {
     if message.holds_body_back {
-        // Whether the body follows is not known, so the connection cannot go on (RFC 9110,
-        // section 10.1.1).
+        // The client may or may not send the body now, so the end of this message is unknown (RFC
+        // 9110, section 10.1.1).
         After::Linger(CloseReason::Completed)
     } else if !request.persistent || context.is_draining() {
         After::Close(CloseReason::Completed)
@@ -226,8 +232,8 @@ fn after(request: &Request<'_>, message: Message, context: &Context) -> After {
     }
 }
 
-/// True where there is memory to hold a response for as long as its reader takes. It is claimed in
-/// earnest when the reader turns out to take long.
+/// True if there is memory for a response that its client reads slowly. The claim itself is made
+/// when the response has to wait.
 fn fits(response: &Response, context: &Context) -> bool {
     let held = response.body().held();
     let memory = &context.config.memory;

@@ -1,4 +1,5 @@
-//! A response's way to its reader: sent as there is room, held within the budget, accounted for.
+//! A response while it is sent: as the socket has room, within the memory budget, and accounted
+//! for.
 
 use super::eviction::Taken;
 use super::outgoing::{Failure, Outgoing, Progress};
@@ -12,16 +13,16 @@ use crate::parking::Interest;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// A response on its way.
+/// A response while it is sent.
 #[derive(Debug)]
 pub(super) struct Flushing {
     outgoing: Outgoing,
     after: After,
     record: Option<Box<Record>>,
     begun: Instant,
-    /// Bytes that were sent when the current window began.
+    /// Bytes sent when the current window began.
     sent_before: u64,
-    /// For what it holds while it waits for its reader.
+    /// For the memory that it holds while the client is slow.
     claim: Option<Claim>,
     taken: Taken,
 }
@@ -31,9 +32,10 @@ pub(super) struct Flushing {
 pub(super) enum After {
     /// The next request.
     Keep,
-    /// The end, for this reason.
+    /// Close, for this reason.
     Close(CloseReason),
-    /// The end, once the peer has ended its side too: it may have more under way.
+    /// Close for this reason, once the peer has closed its side: more bytes of it may be on their
+    /// way.
     Linger(CloseReason),
 }
 
@@ -48,18 +50,17 @@ impl Flushing {
         Self { outgoing, after, record, begun, sent_before, claim, taken }
     }
 
-    /// How far its client has taken it.
+    /// How much of it the client has read.
     pub(super) fn taken(&self) -> &Taken {
         &self.taken
     }
 
-    /// True where it holds memory that it has claimed.
+    /// True if it holds memory that it has claimed.
     pub(super) fn holds_memory(&self) -> bool {
         self.claim.is_some()
     }
 
-    /// Counts what was sent of it, since it has ended, and writes its line in the form that is
-    /// wanted.
+    /// Counts the bytes sent and writes the line of the access log; `trouble` is the error, if any.
     pub(super) fn account(&self, peer: SocketAddr, trouble: &str, context: &Context) {
         context.recorder.count_many(Counter::BytesSent, self.outgoing.sent());
         let sent = self.outgoing.content_sent();
@@ -69,7 +70,7 @@ impl Flushing {
         }
     }
 
-    /// Claims what it holds while it waits for its reader; false where that does not fit.
+    /// Claims the memory that it holds while the client is slow; false if that does not fit.
     fn claim(&mut self, context: &Context) -> bool {
         if self.claim.is_none() {
             let held = self.outgoing.held() + self.record.as_deref().map_or(0, Record::held);
@@ -80,8 +81,8 @@ impl Flushing {
 }
 
 impl Connection {
-    /// Claims what a response holds that waits for its reader; false where that does not fit. One
-    /// that is sent at once is in one thread's hands and needs no claim.
+    /// Claims the memory that a response holds while the client is slow; false if that does not
+    /// fit. A response that is sent at once needs no claim.
     pub(super) fn claim_response(&mut self, context: &Context) -> bool {
         let Phase::Flushing(flushing) = &mut self.phase else { return true };
         let fits = flushing.claim(context);
@@ -91,9 +92,9 @@ impl Connection {
         fits
     }
 
-    /// A fetcher or a worker goes on with what had to be waited for. The time that this takes is
-    /// not the client's.
-    pub fn go_on_sending(&mut self, since: Instant, context: &mut Context) -> Next {
+    /// Continues a response on a fetcher or a worker. The time since `since` is not the client's,
+    /// so the deadline moves by it.
+    pub fn advance_response(&mut self, since: Instant, context: &mut Context) -> Next {
         if context.worker().is_some() {
             context.recorder.enter(Activity::Respond, Instant::now());
         }
@@ -108,11 +109,12 @@ impl Connection {
         }
     }
 
-    /// Sends what there is room for.
+    /// Sends as much as the socket has room for.
     pub(super) fn flush(&mut self, context: &mut Context) -> Option<Next> {
         let Phase::Flushing(flushing) = &mut self.phase else { return None };
         let outgoing = &mut flushing.outgoing;
-        let failure = match outgoing.write(&self.socket, context.means(), || context.may_go_on()) {
+        let failure = match outgoing.write(&self.socket, context.means(), || context.may_continue())
+        {
             Ok(Progress::Done) => {
                 let (after, now) = (flushing.after, Instant::now());
                 context.recorder.written(now.saturating_duration_since(flushing.begun));
@@ -124,7 +126,7 @@ impl Connection {
                 return Some(Next::Park(Interest::Writable));
             }
             Ok(Progress::OnDisk) => return Some(Next::Fetch),
-            Ok(Progress::Unmade) => return Some(Next::Produce),
+            Ok(Progress::AtHandler) => return Some(Next::Produce),
             Err(failure) => failure,
         };
         let (reason, error) = match &failure {
@@ -138,7 +140,7 @@ impl Connection {
         Some(Next::Close(reason))
     }
 
-    /// A response is written: the next request, or the end.
+    /// A response is sent: starts with the next request, or ends the connection.
     fn end_response(&mut self, after: After, now: Instant, context: &mut Context) -> Option<Next> {
         if let Phase::Flushing(flushing) = std::mem::replace(&mut self.phase, Phase::Idle) {
             context.head = flushing.outgoing.into_buffer();
@@ -151,12 +153,12 @@ impl Connection {
             After::Close(reason) => (reason, false),
             After::Linger(reason) => (reason, true),
         };
-        // Closing with unread bytes resets the connection, and the reset may overtake the
-        // response; so may one that answers bytes still under way (RFC 9112, section 9.6).
+        // Closing a socket with unread bytes resets the connection, and the reset can destroy the
+        // response on its way. So can bytes that arrive later (RFC 9112, section 9.6).
         if !lingers && self.input.is_empty() && !self.has_unread_bytes() {
             return Some(Next::Close(reason));
         }
-        // The response's last bytes go with it.
+        // The last bytes of the response go out together with the FIN.
         if self.socket.shutdown_write().is_err() {
             return Some(Next::Close(reason));
         }
@@ -166,9 +168,9 @@ impl Connection {
         None
     }
 
-    /// A window of the write timeout has ended: goes on if the client took enough in it. A full
-    /// socket reports room again when a good part of it is free, which at a low rate can take
-    /// longer than the window; so what had become free was filled before this counts.
+    /// A window of the write timeout has ended. The connection continues if the client read enough
+    /// in that window. At a low rate the socket can have room before the poller reports it, so the
+    /// caller has already filled that room.
     pub(super) fn end_write_window(&mut self, interest: Interest, context: &Context) -> Next {
         let Phase::Flushing(flushing) = &mut self.phase else { return Next::Park(interest) };
         let Config { min_rate, write_timeout, .. } = *context.config;
@@ -183,8 +185,8 @@ impl Connection {
         Next::Park(interest)
     }
 
-    /// Ends it for this reason, once that is counted. A response's last bytes go with the end of
-    /// this side, ahead of the reset that bytes which come right now would bring about.
+    /// Closes it for this reason, which is already counted. The FIN goes out first: a reset, caused
+    /// by bytes that arrive now, would overtake the last bytes of the response.
     pub fn end(self: Box<Self>, reason: CloseReason) {
         if reason == CloseReason::Completed
             && let Err(error) = self.socket.shutdown_write()

@@ -1,38 +1,38 @@
-//! The bytes that came on a connection and were not used yet.
+//! Bytes that arrived on a connection and are not used yet.
 
 use crate::config;
 use crate::memory::{Claim, Memory, MemoryUse};
 
-/// A buffer whose front is used up and whose back grows, within a budget.
+/// A buffer that is consumed at the front and grows at the back, within a memory budget.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
     start: usize,
-    /// For what it holds beyond [`config::KEPT_BYTES`], which are part of the connection's own.
+    /// For the capacity, if it exceeds [`config::KEPT_BYTES`], which every connection has.
     claim: Option<Claim>,
 }
 
-/// There is no memory for what came.
+/// The budget has no memory for these bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoMemory;
 
 impl Input {
-    /// What has not been used.
+    /// The bytes that are not used yet.
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    /// True where all was used.
+    /// True if all bytes are used.
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.bytes.len()
     }
 
-    /// True where it holds more than each connection has.
+    /// True if it holds more memory than every connection has.
     pub(super) fn holds_memory(&self) -> bool {
         self.claim.is_some()
     }
 
-    /// Appends what came, or nothing of it where the budget has no room for it.
+    /// Appends all of `bytes`, or nothing if the budget has no room for them.
     pub(super) fn push(&mut self, bytes: &[u8], memory: &Memory) -> Result<(), NoMemory> {
         if self.start > 0 {
             self.bytes.drain(..self.start);
@@ -46,8 +46,8 @@ impl Input {
         Ok(())
     }
 
-    /// Makes room for `needed` bytes in all: twice as many as before up to one read, and an eighth
-    /// more beyond, so that what trickles in is not copied for each byte.
+    /// Makes room for `needed` bytes in all. It doubles the capacity up to the size of one read,
+    /// and adds an eighth beyond, so that bytes that trickle in are not copied each time.
     fn grow(&mut self, needed: usize, memory: &Memory) -> Result<(), NoMemory> {
         let held = self.bytes.capacity();
         let grown = (2 * held).min(config::READ_BYTES).max(held + held / 8);
@@ -64,11 +64,11 @@ impl Input {
                 return Err(NoMemory);
             }
         }
-        // The system may refuse what the budget allows.
+        // The system can refuse what the budget allows.
         self.bytes.try_reserve_exact(capacity - self.bytes.len()).map_err(|_| NoMemory)
     }
 
-    /// Uses up `count` bytes from the front.
+    /// Removes `count` bytes from the front.
     pub(super) fn consume(&mut self, count: usize) {
         self.start += count;
         debug_assert!(self.start <= self.bytes.len());
@@ -77,18 +77,18 @@ impl Input {
         }
     }
 
-    /// What has come behind the first `kept` bytes.
+    /// The bytes behind the first `kept` ones.
     pub(super) fn behind_mut(&mut self, kept: usize) -> &mut [u8] {
         &mut self.bytes[self.start + kept..]
     }
 
-    /// Removes `count` bytes behind the first `kept`.
+    /// Removes `count` bytes behind the first `kept` ones.
     pub(super) fn remove(&mut self, kept: usize, count: usize) {
         let from = self.start + kept;
         self.bytes.drain(from..from + count);
     }
 
-    /// Drops all, and gives back memory that a waiting connection should not hold.
+    /// Removes all bytes, and frees memory that an idle connection should not hold.
     pub(super) fn clear(&mut self) {
         self.start = 0;
         if self.bytes.capacity() > config::KEPT_BYTES {
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(memory.held(), 0);
     }
 
-    /// Whatever the size of the pieces, what is claimed is what is held.
+    /// The claim equals the capacity, whatever the sizes of the pieces.
     #[test]
     fn what_is_held_is_claimed() {
         for step in [1, 7, 500, 5000] {

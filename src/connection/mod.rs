@@ -1,9 +1,9 @@
-//! A connection while it waits for its peer: its phases, and a step for each.
+//! A connection while it waits for its peer: its phases, and one step for each.
 //!
-//! A connection is one value that owns its socket. It is on one thread's stack, in the parking
-//! table or in a channel; it moves, and nobody shares it. [`Connection::advance`] takes it from
-//! phase to phase until it would block; the [`Next`] that it gives says who goes on with it. A
-//! whole message makes an [`Exchange`] of it, which is a worker's to serve.
+//! A connection is one value that owns its socket. It is on a thread's stack, in the parking table
+//! or in a channel. It moves, and nobody shares it. [`Connection::advance`] takes it from phase to
+//! phase until it would block. The [`Next`] that `advance` returns says who continues. A whole
+//! message turns the connection into an [`Exchange`], which a worker serves.
 
 mod input;
 mod outgoing;
@@ -42,69 +42,69 @@ pub struct Connection {
     input: Input,
     phase: Phase,
     deadline: Instant,
-    /// Some of a request has come on it.
+    /// At least one byte of a request has arrived.
     has_asked: bool,
     /// It has been served before.
     is_known: bool,
-    /// The last read took all that had come.
+    /// The last read emptied the socket.
     has_read_all: bool,
-    /// It was parked without a look at what has come: see [`Connection::wants_a_look`].
+    /// It was parked without another read: see [`Connection::wants_a_look`].
     is_unseen: bool,
-    // Last, so that the socket is closed before its place is given away.
+    // Last, so that the socket closes before its place is free.
     _place: Place,
 }
 
-/// What a connection waits for, with what that needs.
+/// What a connection waits for, with the data for that.
 #[derive(Debug)]
 enum Phase {
-    /// A request. A connection that is served is in this phase too.
+    /// A request. A connection in service is in this phase, too.
     Idle,
-    /// The rest of a head.
+    /// The rest of a request head.
     Head(HeadScanner),
-    /// The rest of a body.
+    /// The rest of a request body.
     Body(Body),
-    /// Its turn: the message is whole.
+    /// A worker: the message is whole.
     Whole(Whole),
-    /// Room for the rest of a response.
+    /// Room in the socket for the rest of a response.
     Flushing(Flushing),
-    /// The peer's end. This side has ended; up to so many bytes that still come are dropped.
+    /// The peer to close. This side is closed. Up to `left` more bytes are read and dropped.
     Lingering { left: usize, reason: CloseReason },
 }
 
-/// A whole message, at the start of the input.
+/// A whole message at the start of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// The bytes of its head.
+    /// The length of its head, in bytes.
     head: usize,
-    /// The bytes of its body behind the head, decoded; none where the body was dropped.
+    /// The length of its decoded body behind the head, in bytes; 0 if the body was dropped.
     body: usize,
-    /// The version to answer in.
+    /// The protocol version for the response.
     version: Version,
-    /// Its client has a body, and waits to be asked for it.
+    /// The client holds its body back until it is asked for it (`Expect: 100-continue`).
     holds_body_back: bool,
-    /// When it was queued first, where it has been served before and came to no response.
+    /// When it was first queued, if a worker has already taken it and its handler deferred it.
     queued: Option<Instant>,
 }
 
-/// A whole message that waits for its turn, or for what another does.
+/// A whole message that waits for a worker, or for other work to end.
 #[derive(Debug)]
 struct Whole {
     message: Message,
     waiting: Option<Waiting>,
 }
 
-/// Who goes on with a connection.
+/// Who continues with a connection.
 #[derive(Debug)]
 pub enum Next {
-    /// Its peer, or who nudges it: it is parked until then.
+    /// The poller. The connection is parked until an event or a nudge.
     Park(Interest),
-    /// A worker serves the message that has come.
+    /// A worker, which serves the message.
     Serve(Message),
-    /// A worker makes the next piece of its response.
+    /// A worker, which makes the next piece of the response.
     Produce,
-    /// A thread that may wait for a disk reads the next piece of its response.
+    /// A fetcher, which reads the next piece of the response from a disk.
     Fetch,
-    /// Nobody.
+    /// Nobody: the connection closes.
     Close(CloseReason),
 }
 
@@ -115,7 +115,7 @@ impl Parked for Connection {
 }
 
 impl Connection {
-    /// A connection just accepted; `stream` does not block.
+    /// A newly accepted connection; `stream` must be non-blocking.
     pub fn new(
         stream: TcpStream,
         peer: SocketAddr,
@@ -138,7 +138,7 @@ impl Connection {
         })
     }
 
-    /// Goes on from where it is until somebody else has to. The only way into a phase's step.
+    /// Continues until somebody else has to. This is the only way into the step of a phase.
     pub fn advance(&mut self, context: &mut Context) -> Next {
         loop {
             // None: the phase has changed.
@@ -167,36 +167,36 @@ impl Connection {
         }
     }
 
-    /// Answers by a fault's page and ends, without ever blocking.
+    /// Starts the error response for `fault`, after which the connection closes. Never blocks.
     pub fn refuse(&mut self, fault: Fault, context: &mut Context) -> Next {
         self.answer_fault(fault, Instant::now(), context);
         self.advance(context)
     }
 
-    /// Keeps a message until its turn comes: it is parked, and found at once, since its socket has
-    /// room.
-    pub(super) fn hand_on(&mut self, message: Message, context: &Context) -> Next {
+    /// Keeps a message for the acceptor to queue. The socket has room, so the poller reports it at
+    /// once.
+    pub(super) fn requeue(&mut self, message: Message, context: &Context) -> Next {
         self.keep(message, None);
         self.deadline = Instant::now() + context.config.write_timeout;
         Next::Park(Interest::Writable)
     }
 
-    /// Keeps a message that is not being served.
+    /// Keeps a message that is not in service.
     fn keep(&mut self, message: Message, waiting: Option<Waiting>) {
         self.phase = Phase::Whole(Whole { message, waiting });
     }
 
-    /// Has its deadline pass at `then`, so that it goes on from there.
+    /// Moves the deadline forward to `then`, when the connection continues.
     pub fn try_again_at(&mut self, then: Instant) {
         self.deadline = self.deadline.min(then);
     }
 
-    /// A whole message goes to a worker, unless it waits for what another does.
+    /// Gives a whole message to a worker, unless it waits for other work to end.
     fn wait_for_turn(&mut self) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Whole(whole) if whole.waiting.as_ref().is_some_and(|of| !of.is_over()) => {
                 self.phase = Phase::Whole(whole);
-                // A client that has gone is reported again and again.
+                // The poller reports a peer that has gone again and again.
                 match self.is_broken() {
                     true => Next::Close(CloseReason::PeerGone),
                     false => Next::Park(Interest::Nudge),
@@ -210,7 +210,7 @@ impl Connection {
         }
     }
 
-    /// Where it is parked when it is.
+    /// The key under which it is parked.
     pub fn key(&self) -> usize {
         self.socket.key()
     }
@@ -220,7 +220,7 @@ impl Connection {
         matches!(self.phase, Phase::Idle)
     }
 
-    /// Where it is in its life, as others see it while it is parked.
+    /// Its phase as others see it while it is parked.
     pub fn phase(&self) -> ConnectionPhase {
         match self.phase {
             Phase::Idle => ConnectionPhase::Idle,
@@ -232,17 +232,17 @@ impl Connection {
         }
     }
 
-    /// True where its client has more connections than it may.
+    /// True if its client has more connections than allowed.
     pub fn is_one_too_many(&self) -> bool {
         self.share != Share::Within
     }
 
-    /// True where some of a request has come, and not all.
+    /// True if part of a request has arrived.
     pub fn is_partial(&self) -> bool {
         matches!(self.phase, Phase::Head(_) | Phase::Body(_))
     }
 
-    /// The reason for its end, where that is decided already.
+    /// The close reason, if it is already decided.
     pub fn close_reason(&self) -> Option<CloseReason> {
         match self.phase {
             Phase::Lingering { reason, .. } => Some(reason),
@@ -250,40 +250,41 @@ impl Connection {
         }
     }
 
-    /// True where nothing is owed to the client any more: between requests, or behind the last.
+    /// True if the server owes the client nothing: between requests, or after the last response.
     pub fn is_dispensable(&self) -> bool {
         matches!(self.phase, Phase::Idle | Phase::Lingering { .. })
     }
 
-    /// True where it has waited too long.
+    /// True if its deadline has passed.
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline <= now
     }
 
-    /// True where it has been idle for a while, and nobody knows whether its peer has ended without
-    /// another word: the end may have come with the last request.
+    /// True if it has been idle for a while and may have closed unnoticed: the peer's FIN can
+    /// arrive together with its last request.
     pub fn wants_a_look(&self, now: Instant, config: &Config) -> bool {
         self.is_unseen
             && self.is_idle()
             && self.deadline + config::SWEEP_INTERVAL <= now + config.idle_timeout
     }
 
-    /// What a worker has it watched for. Most peers say nothing until they have their answer, and
-    /// are heard when they do. Some end their side with their only request, and are to be found at
-    /// once; whoever does so with a later one is found when it is looked at.
+    /// What a worker has the poller report. Most peers are silent until they have their response. A
+    /// peer that closes after its first request is noticed at once. One that closes after a later
+    /// request is noticed by [`Connection::wants_a_look`], which saves a system call for each
+    /// request.
     fn interest_in_more(&mut self) -> Interest {
         let was_known = std::mem::replace(&mut self.is_known, true);
         self.is_unseen = was_known && self.has_read_all && self.is_idle();
         if self.is_unseen { Interest::News } else { Interest::Readable }
     }
 
-    /// True where the peer has reset the connection. One that has ended its side in order may
-    /// still read: nothing tells a peer that has gone from one that will say no more.
+    /// True if the peer has reset the connection. A peer that has only closed its sending side may
+    /// still read.
     fn is_broken(&self) -> bool {
         self.socket.take_error().is_err()
     }
 
-    /// The version to answer in while no message is whole.
+    /// The protocol version for a response while no message is in service.
     fn version(&self) -> Version {
         match &self.phase {
             Phase::Head(scanner) => scanner.version().unwrap_or(Version::Http11),

@@ -1,4 +1,4 @@
-//! A response on its way: what is left of it, and the writing of as much as there is room for.
+//! The unsent rest of a response, and the writing of as much as the socket has room for.
 
 use crate::config;
 use crate::files::residency::is_in_memory;
@@ -14,13 +14,13 @@ use std::os::unix::fs::FileExt;
 pub(super) struct Outgoing {
     head: Vec<u8>,
     head_sent: usize,
-    /// The part of the content that is being sent: bytes, or a piece of a file, or nothing.
+    /// The part of the content that is being sent: bytes, a piece of a file, or nothing.
     body: Body,
     /// The parts behind it.
     behind: VecDeque<Part>,
-    /// The content goes in chunks (RFC 9112, section 7.1).
+    /// The content is sent in chunks (RFC 9112, section 7.1).
     is_chunked: bool,
-    /// The connection ends behind it.
+    /// The connection closes after it.
     is_last: bool,
     sent: u64,
 }
@@ -28,30 +28,30 @@ pub(super) struct Outgoing {
 /// A part of the content.
 #[derive(Debug)]
 enum Part {
-    /// It is sent as it is.
+    /// Sent as it is.
     Raw(Body),
-    /// It gets its chunk around it, where the content goes in chunks.
+    /// Sent within a chunk, if the content is chunked.
     Content(Body),
     /// The last chunk.
     End,
 }
 
-/// How far a turn of writing came.
+/// How far a call of `write` came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// Everything is in the kernel's hands.
+    /// The kernel has everything.
     Done,
-    /// The peer must read before more can be sent.
+    /// The socket is full: the peer must read first.
     Blocked,
-    /// There is room for more, but it is another's turn.
+    /// The socket has room, but it is another connection's turn.
     Yielded,
-    /// The next of it is not in memory, and this thread may not wait for a disk.
+    /// The next piece is not in memory, and this thread may not wait for a disk.
     OnDisk,
-    /// The next of it is for its handler to make, whose code this thread does not run.
-    Unmade,
+    /// The handler has to make the next piece, and this thread runs no code of a handler.
+    AtHandler,
 }
 
-/// What a thread may do to have the next of a response.
+/// What a thread may do for the next piece of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Means {
     /// Wait for a disk.
@@ -65,17 +65,17 @@ pub(super) struct Means {
 pub(super) enum Failure {
     /// The connection broke.
     Peer(io::Error),
-    /// The content could not be read.
+    /// The content could not be read or made.
     Content(io::Error),
 }
 
 impl Outgoing {
-    /// A response; where it is the connection's last one, its last bytes can wait for the end,
+    /// A response. If it is the last one of its connection, its last bytes may wait for the FIN,
     /// which must follow at once.
     pub(super) fn new(head: Vec<u8>, body: Body, is_chunked: bool, is_last: bool) -> Self {
         let mut behind = VecDeque::new();
         let body = match body {
-            // Most have one part, which needs no room for others.
+            // Most responses have one part and need no queue.
             Body::Empty | Body::Bytes(_) | Body::File(_) if !is_chunked => body,
             body => {
                 behind.push_back(Part::Content(body));
@@ -88,9 +88,8 @@ impl Outgoing {
         Self { head, head_sent: 0, body, behind, is_chunked, is_last, sent: 0 }
     }
 
-    /// Goes on to the next part with content, if that is at hand or may be made; true where there
-    /// is none any more.
-    fn go_on(&mut self, means: Means) -> Result<Reached, Failure> {
+    /// Moves on to the next part with content, if this thread may read or make it.
+    fn next_part(&mut self, means: Means) -> Result<Reached, Failure> {
         while self.body.length() == Some(0) {
             let Some(part) = self.behind.pop_front() else { return Ok(Reached::End) };
             match part {
@@ -103,7 +102,7 @@ impl Outgoing {
                 }
                 Part::Content(Body::Stream(stream)) if !means.streams && !stream.is_over() => {
                     self.behind.push_front(Part::Content(Body::Stream(stream)));
-                    return Ok(Reached::Unmade);
+                    return Ok(Reached::AtHandler);
                 }
                 Part::Content(Body::Stream(mut stream)) => {
                     let piece = stream.next_piece().map_err(Failure::Content)?;
@@ -118,7 +117,7 @@ impl Outgoing {
         Ok(Reached::Content)
     }
 
-    /// Sends a part next, in a chunk where that is wanted.
+    /// Sends a part next, within a chunk if the content is chunked.
     fn begin(&mut self, part: Body) {
         let length = part.length().unwrap_or(0);
         if !self.is_chunked || length == 0 {
@@ -128,7 +127,7 @@ impl Outgoing {
         let size = format!("{length:x}\r\n");
         let end = Bytes::from_static(b"\r\n");
         match part {
-            // One system call for all of it is worth a copy.
+            // A copy costs less than two more system calls.
             Body::Bytes(bytes) => {
                 let chunk = [size.as_bytes(), &bytes, &end].concat();
                 self.body = Body::Bytes(chunk.into());
@@ -153,39 +152,39 @@ impl Outgoing {
             + parts
     }
 
-    /// The bytes of content that the kernel has taken so far.
+    /// The bytes of content given to the kernel so far.
     pub(super) fn content_sent(&self) -> u64 {
         self.sent - self.head_sent as u64
     }
 
-    /// The bytes that the kernel has taken so far.
+    /// The bytes given to the kernel so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// The head's buffer, to be used again.
+    /// The buffer of the head, for the next response.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.head
     }
 
-    /// Writes until all is sent, the socket is full, the next of it is not at hand, or `go_on` says
-    /// after a piece to stop.
+    /// Writes until everything is sent, the socket is full, the next piece is not available to this
+    /// thread, or `may_continue` is false after a piece.
     pub(super) fn write(
         &mut self,
         socket: &Socket,
         means: Means,
-        mut go_on: impl FnMut() -> bool,
+        mut may_continue: impl FnMut() -> bool,
     ) -> Result<Progress, Failure> {
         let mut had_turn = false;
         loop {
-            match self.go_on(means)? {
+            match self.next_part(means)? {
                 Reached::End if self.head_sent == self.head.len() => return Ok(Progress::Done),
-                Reached::Unmade if self.head_sent == self.head.len() => {
-                    return Ok(Progress::Unmade);
+                Reached::AtHandler if self.head_sent == self.head.len() => {
+                    return Ok(Progress::AtHandler);
                 }
                 _ => {}
             }
-            if had_turn && !go_on() {
+            if had_turn && !may_continue() {
                 return Ok(Progress::Yielded);
             }
             let is_content = self.head_sent == self.head.len();
@@ -200,7 +199,7 @@ impl Outgoing {
             }
             match self.write_piece(socket) {
                 Ok(Piece::Whole) => had_turn = is_content,
-                // A short write means a full socket; asking again would only say so.
+                // After a short write the socket is full; another call would only say so.
                 Ok(Piece::Short) => return Ok(Progress::Blocked),
                 Err(Failure::Peer(error)) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok(Progress::Blocked);
@@ -211,7 +210,7 @@ impl Outgoing {
         }
     }
 
-    /// One system call's worth of what comes next.
+    /// One system call for the next bytes.
     fn write_piece(&mut self, socket: &Socket) -> Result<Piece, Failure> {
         let head = &self.head[self.head_sent..];
         let (wanted, sent) = match &mut self.body {
@@ -247,13 +246,13 @@ impl Outgoing {
     }
 }
 
-/// What there is to send.
+/// What is next to send.
 enum Reached {
     Content,
-    /// Nothing any more.
+    /// Nothing more.
     End,
     /// A stream's next piece.
-    Unmade,
+    AtHandler,
 }
 
 #[derive(PartialEq, Eq)]
@@ -262,7 +261,7 @@ enum Piece {
     Short,
 }
 
-/// Writes what content or the connection's end follows at once, so that both can share a segment.
+/// Writes bytes that content or the FIN follows at once, so that both share a segment.
 #[cfg(target_os = "linux")]
 fn send_more(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
@@ -275,8 +274,7 @@ fn send_more(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     socket.write(slices)
 }
 
-/// Sends a piece of a file without copying it through this process; gives the bytes wanted and
-/// sent.
+/// Sends a piece of a file without copying it to user space; returns the bytes wanted and sent.
 #[cfg(target_os = "linux")]
 fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
     use rustix::io::Errno;
@@ -284,7 +282,7 @@ fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), F
     let mut offset = slice.offset;
     match rustix::fs::sendfile(socket, &*slice.file, Some(&mut offset), wanted) {
         Ok(sent) => advance(slice, sent, wanted),
-        // Some file systems cannot do it.
+        // Some file systems do not support it.
         Err(Errno::INVAL | Errno::NOSYS) => copy_file(socket, slice),
         Err(errno @ (Errno::AGAIN | Errno::INTR | Errno::PIPE | Errno::CONNRESET)) => {
             Err(Failure::Peer(errno.into()))
@@ -325,7 +323,8 @@ fn piece_of(slice: &FileSlice, most: usize) -> usize {
     usize::try_from(slice.length).unwrap_or(most).min(most)
 }
 
-/// A file that ends before its announced length cannot be made up for: the response ends there.
+/// A file that has become shorter than announced ends the response: nothing can replace the missing
+/// bytes.
 fn advance(slice: &mut FileSlice, sent: usize, wanted: usize) -> Result<(usize, usize), Failure> {
     if sent == 0 {
         let error = io::Error::new(ErrorKind::UnexpectedEof, "the file became shorter");
@@ -370,7 +369,8 @@ mod tests {
 
     type Sender = fn(&Socket, &mut FileSlice) -> Result<(usize, usize), Failure>;
 
-    /// Both ways of sending give the same bytes; a peer that reads late blocks, then gets the rest.
+    /// Both ways of sending give the same bytes. A peer that reads late blocks the sender, then
+    /// gets the rest.
     #[test]
     fn both_ways_of_sending_a_file_agree() {
         for send in [send_file as Sender, copy_file as Sender] {

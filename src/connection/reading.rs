@@ -1,6 +1,7 @@
-//! Who reads, frames: the head of a message and its body, up to where the message ends.
+//! Reading and framing: a message from the first byte of its head to the last byte of its body.
 //!
-//! A worker steps through here as well, on what is buffered; it never reads from a socket.
+//! A worker calls this as well, for pipelined requests that are already buffered. Only the acceptor
+//! reads from sockets.
 
 use super::{Connection, Context, Message, Next, Phase};
 use crate::config::{self, Config};
@@ -16,32 +17,32 @@ use crate::parking::Interest;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
-/// A body of which a part has come. Behind the head in the input is what is kept of it, and behind
-/// that what was not looked at yet.
+/// A body of which a part has arrived. The input holds the head, then the decoded bytes that are
+/// kept, then bytes that are not decoded yet.
 #[derive(Debug)]
 pub(super) struct Body {
     message: Message,
     decoder: BodyDecoder,
-    /// The handler wants it.
+    /// The handler takes it. Otherwise it is dropped.
     is_kept: bool,
-    /// Bytes that came in the current window.
+    /// Bytes that arrived in the current window.
     came: u64,
 }
 
 impl Body {
-    /// The version to answer in.
+    /// The protocol version for the response.
     pub(super) fn version(&self) -> Version {
         self.message.version
     }
 
-    /// Bytes that came in the current window.
+    /// Bytes that arrived in the current window.
     pub(super) fn came(&self) -> u64 {
         self.came
     }
 }
 
 impl Connection {
-    /// Looks for a whole head in what is buffered, then in what has come.
+    /// Looks for a whole head in the buffer, then reads.
     pub(super) fn read_head(&mut self, context: &mut Context) -> Option<Next> {
         let (mut more, mut again) = (true, false);
         loop {
@@ -58,16 +59,16 @@ impl Connection {
             }
             self.is_unseen = false;
             match self.read(context) {
-                // A short read has emptied the socket; after two full ones, others get their turn
-                // (empty lines can come without end).
+                // A short read has emptied the socket. After two full reads it is another
+                // connection's turn, because a client can send empty lines without end.
                 Ok(_) => more = !self.has_read_all && !std::mem::replace(&mut again, true),
                 Err(next) => return next,
             }
         }
     }
 
-    /// Reads what has come, once, and gives its length. The error is how to go on where there is
-    /// nothing, in the terms of [`Connection::advance`].
+    /// Reads once and returns the number of bytes. The error is the result for
+    /// [`Connection::advance`] if there are none.
     fn read(&mut self, context: &mut Context) -> Result<usize, Option<Next>> {
         let read = loop {
             match self.socket.read(&mut context.read_buffer) {
@@ -82,8 +83,8 @@ impl Connection {
                 self.has_read_all = count < context.read_buffer.len();
                 let bytes = &context.read_buffer[..count];
                 if self.input.push(bytes, &context.config.memory).is_err() {
-                    // The client may try again when others hold less. The refusal needs nothing of
-                    // what has come.
+                    // The client can retry when others hold less memory. The error response needs
+                    // none of these bytes.
                     self.answer_fault(Fault::NoMemory, Instant::now(), context);
                     self.input.clear();
                     return Err(None);
@@ -94,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// Looks for the end of a head in what is buffered.
+    /// Looks for the end of a head in the buffer.
     fn scan(&mut self, context: &mut Context) -> Scanned {
         let mut begins_now = false;
         if let Phase::Idle = self.phase {
@@ -112,7 +113,7 @@ impl Connection {
         let Config { head_bytes: head, target_bytes: target, http09, .. } = *context.config;
         match scanner.scan(self.input.as_slice(), HeadLimits { head, target, http09 }) {
             Scan::Partial => {
-                // Most heads come whole, and the clock need not be asked.
+                // Most heads arrive in one piece, which saves asking for the time.
                 if begins_now {
                     self.deadline = Instant::now() + context.config.header_timeout;
                 }
@@ -134,7 +135,7 @@ impl Connection {
         }
     }
 
-    /// The time since the first byte of the head that is being read.
+    /// The time since the first byte of this head.
     fn head_time(&self, context: &Context) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         context.config.header_timeout.saturating_sub(left)
@@ -145,7 +146,7 @@ impl Connection {
         Scanned::PhaseChanged
     }
 
-    /// The head is complete. The message is, too, unless its body has still to come.
+    /// The head is complete. The message is whole, unless more of its body has to arrive.
     fn begin_message(
         &mut self,
         head: usize,
@@ -164,7 +165,7 @@ impl Connection {
         let decoder = BodyDecoder::new(framing.body, most)?;
         if framing.expects_continue && self.input.as_slice().len() == head {
             if !is_kept {
-                // The final status comes instead of 100 (RFC 9110, section 10.1.1).
+                // The final response replaces the interim one (RFC 9110, section 10.1.1).
                 self.phase = Phase::Idle;
                 return Ok(Scanned::Whole(Message { holds_body_back: true, ..message }));
             }
@@ -180,8 +181,8 @@ impl Connection {
         }
     }
 
-    /// The bytes of a body that the handler takes for the head that is buffered. A head that is
-    /// malformed has none: its worker refuses it.
+    /// The bytes of a body that the handler takes for the head in the buffer. It is 0 for a
+    /// malformed head, which a worker refuses.
     fn body_limit(&self, head: usize, context: &Context) -> u64 {
         if !context.accepts.takes_bodies() {
             return 0;
@@ -190,19 +191,19 @@ impl Connection {
         RequestLine::parse(line).map_or(0, |line| context.accepts.body_limit(&line.target.path))
     }
 
-    /// Asks for the body (RFC 9110, section 15.2.1). Where there is no room for that, the client
-    /// sends it after a while without being asked.
+    /// Asks for the body (RFC 9110, section 15.2.1). If the socket has no room, the client sends it
+    /// unasked after a while.
     fn send_continue(&self) {
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
         match self.socket.write(&[IoSlice::new(interim)]) {
             Ok(sent) if sent == interim.len() => {}
-            // What follows would be read as the rest of it.
+            // A client would take the next response for the rest of this one.
             Ok(_) => _ = self.socket.shutdown_write(),
             Err(error) => note!(Debug, "cannot ask for a body: {error}"),
         }
     }
 
-    /// Decodes what is buffered of a body; gives the message where that completes it.
+    /// Decodes the buffered bytes of a body; returns the message once it is whole.
     fn decode(&mut self) -> Result<Option<Message>, Fault> {
         let Phase::Body(Body { message, decoder, is_kept, .. }) = &mut self.phase else {
             return Ok(None);
@@ -224,7 +225,7 @@ impl Connection {
         Ok(Some(message))
     }
 
-    /// Reads what has come of a body: all of it makes the message whole.
+    /// Reads more of a body until the message is whole or the socket is empty.
     pub(super) fn read_body(&mut self, context: &mut Context) -> Option<Next> {
         let mut left = config::LINGER_BYTES;
         loop {
@@ -253,17 +254,18 @@ impl Connection {
         }
     }
 
-    /// The peer has ended its side while a request was awaited or under way.
+    /// The peer closed its sending side while a request was expected or incomplete.
     fn end_early(&mut self, context: &mut Context) -> Option<Next> {
         if self.is_idle() {
             return Some(Next::Close(CloseReason::PeerClosed));
         }
-        // It may have ended its sending side alone, and deserves to be told.
+        // It may still read, so it gets a response.
         self.answer_fault(Fault::Truncated, Instant::now(), context);
         None
     }
 
-    /// A window of the body timeout has ended, and what has come was read: goes on if it is enough.
+    /// A window of the body timeout has ended, and everything that had arrived was read. The
+    /// connection continues if that was enough.
     pub(super) fn end_body_window(&mut self, context: &mut Context) -> Next {
         let Config { min_rate, body_timeout, .. } = *context.config;
         let least = (min_rate as f64 * body_timeout.as_secs_f64()) as u64;
@@ -275,7 +277,7 @@ impl Connection {
         Next::Park(Interest::Readable)
     }
 
-    /// Drops what still comes, until the peer ends its side too.
+    /// Drops what still arrives, until the peer closes.
     pub(super) fn linger(&mut self, context: &mut Context) -> Next {
         let Phase::Lingering { left, reason } = &mut self.phase else {
             return Next::Park(Interest::Readable);
@@ -301,12 +303,12 @@ impl Connection {
     }
 }
 
-/// What a look at the input found.
+/// The result of a look at the buffer.
 enum Scanned {
-    /// More has to come.
+    /// More bytes have to arrive.
     Partial,
     Whole(Message),
-    /// A body has to come, or the answer is on its way.
+    /// A body has to arrive, or an error response is being sent.
     PhaseChanged,
 }
 

@@ -1,8 +1,13 @@
 //! Files beneath a root, and what they are.
 
 pub mod residency;
+#[cfg(feature = "files")]
 pub mod held;
+#[cfg(feature = "files")]
 pub mod entries;
+#[cfg(feature = "files")]
 pub mod root;
+#[cfg(feature = "files")]
 pub mod media_type;
+#[cfg(feature = "files")]
 pub mod cache;

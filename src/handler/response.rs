@@ -176,6 +176,7 @@ impl Response {
     }
 
     /// Has it say nothing of the length of its content: for HEAD, where that is dear to find out.
+    #[cfg(feature = "files")]
     pub(crate) fn without_length(self) -> Self {
         Self { is_of_unknown_length: true, ..self }
     }
@@ -202,6 +203,7 @@ impl Response {
     }
 
     /// The header fields that were added, serialised.
+    #[cfg(feature = "files")]
     pub(crate) fn fields(&self) -> &[u8] {
         &self.fields
     }

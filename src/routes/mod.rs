@@ -3,6 +3,7 @@
 mod endpoint;
 mod mounted;
 mod pattern;
+#[cfg(any(feature = "admin", feature = "files"))]
 mod redirect;
 mod table;
 
@@ -11,7 +12,10 @@ mod tests;
 
 pub use endpoint::Endpoint;
 pub use pattern::RouteError;
-pub(crate) use redirect::{SEGMENT, redirect_to_slash};
+#[cfg(feature = "files")]
+pub(crate) use redirect::SEGMENT;
+#[cfg(any(feature = "admin", feature = "files"))]
+pub(crate) use redirect::redirect_to_slash;
 pub use table::{RouteTable, WorkerStates};
 
 use crate::handler::Handler;
@@ -157,6 +161,7 @@ impl<S: 'static> Routes<S> {
     /// `/static`. Under `/` it answers all that no route and no other mount fits.
     ///
     /// ```
+    /// # #[cfg(feature = "files")] {
     /// # use cws::{Routes, Request, StaticFiles};
     /// let users = Routes::new().get("/{id}", |_: &Request<'_>| "a user\n").build()?;
     /// let routes = Routes::new()
@@ -164,6 +169,7 @@ impl<S: 'static> Routes<S> {
     ///     .mount("/static", StaticFiles::new("src".as_ref())?)
     ///     .mount("/users", users)
     ///     .build()?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

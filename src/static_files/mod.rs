@@ -63,7 +63,7 @@ impl StaticFiles {
     /// within the default [`CacheLimits`].
     pub fn new(root: &Path) -> io::Result<Self> {
         let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
-        let listings = Listings::new(Memory::new(config::LISTING_BYTES), num_cpus::get());
+        let listings = Listings::new(Memory::new(config::LISTING_BYTES), config::processors());
         let site = Site::default();
         let (common, of_listings) = (site.common_fields(), site.listing_fields(&listing::GUARDS));
         let not_found = Prepared::not_found(&common);

@@ -104,7 +104,7 @@ impl Files {
     /// The files beneath `root`, held within `limits` if there are any.
     pub fn new(root: Root, limits: Option<CacheLimits>) -> Self {
         let cache = Self::new_shelf(limits);
-        let cold = Lane::new((num_cpus::get() / 2).max(1), config::LANE_WAITING);
+        let cold = Lane::new((config::processors() / 2).max(1), config::LANE_WAITING);
         Self { root, cache, cold, hasher: RandomState::new() }
     }
 
