@@ -1,11 +1,11 @@
-//! The client of the echo pair: sends one message and prints what comes back.
+//! The client of the echo pair: sends one message and prints the reply.
 //!
 //! ```text
 //! cargo run --example echo_client [HOST] [PORT]
 //! ```
 //!
-//! It waits for as long as the server takes. Start several at once and see them answered one
-//! delay after the other: the echo server serves one client at a time.
+//! It waits as long as the server takes. Start several at once: they are answered one delay after
+//! another, because the echo server serves one client at a time.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let host = args.next().unwrap_or_else(|| DEFAULT_HOST.to_owned());
     let port = args.next().map_or(Ok(DEFAULT_PORT), |text| text.parse::<u16>());
     let (Ok(port), None) = (port, args.next()) else {
-        eprintln!("usage: echo_client [HOST] [PORT] (a port is 1 to 65535)");
+        eprintln!("usage: echo_client [HOST] [PORT] (PORT: 1 to 65535)");
         return ExitCode::from(2);
     };
     match exchange(&host, port) {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             if reply == MESSAGE.as_bytes() {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("echo_client: {host}:{port} sent back something else (an echo server?)");
+            eprintln!("echo_client: {host}:{port} sent different bytes (is it an echo server?)");
         }
         Err(error) => {
             eprintln!("echo_client: cannot reach {host}:{port}: {error} (is echo_server running?)");
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Sends the message and returns all that comes back, up to twice its length.
+/// Sends the message. Returns the reply, up to twice the message's length.
 fn exchange(host: &str, port: u16) -> io::Result<Vec<u8>> {
     let mut server = TcpStream::connect((host, port))?;
     server.write_all(MESSAGE.as_bytes())?;

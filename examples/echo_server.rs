@@ -1,14 +1,13 @@
-//! The server of the echo pair: takes one client at a time and sends its message back.
+//! The server of the echo pair: serves one client at a time and sends its message back.
 //!
 //! ```text
 //! cargo run --example echo_server [PORT] [DELAY_MS]
 //! ```
 //!
-//! This is where a concurrent server starts from, and what is wrong with it is the lesson. One
-//! thread does everything in turn, so n clients take n delays however idle the machine is; and a
-//! client that connects and says nothing holds the thread for as long as it likes, while all the
-//! others wait behind it. A pool of threads divides the first by its size, and a server must
-//! not give a thread to a silent client at all to be rid of the second.
+//! It shows why a server needs concurrency. One thread does everything in turn, so n clients take n
+//! delays even if the machine is idle. A client that connects and sends nothing blocks the thread,
+//! and all other clients wait. A pool of threads divides the first wait by its size. To solve the
+//! second problem, a server must not give a thread to a silent client at all.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -18,11 +17,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, thread};
 
-/// The web server's default is 8080; the pair keeps out of its way.
+/// Not 8080, which is the web server's default.
 const DEFAULT_PORT: u16 = 8081;
 const DEFAULT_DELAY_MS: u64 = 1000;
 
-/// The longest message, in bytes; what a client sends beyond it is not echoed.
+/// The longest message in bytes. Bytes beyond it are not echoed.
 const MAX_MESSAGE: usize = 4096;
 
 fn main() -> ExitCode {
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
     let port = args.next().map_or(Ok(DEFAULT_PORT), |text| text.parse());
     let delay = args.next().map_or(Ok(DEFAULT_DELAY_MS), |text| text.parse());
     let (Ok(port), Ok(delay), None) = (port, delay, args.next()) else {
-        eprintln!("usage: echo_server [PORT] [DELAY_MS] (a port is 0 to 65535; 0 takes any)");
+        eprintln!("usage: echo_server [PORT] [DELAY_MS] (PORT: 0 to 65535; 0 chooses a free port)");
         return ExitCode::from(2);
     };
     match serve(port, Duration::from_millis(delay)) {
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One client after the other, for ever; only an error of the listener ends it.
+/// Serves one client after another. Only an error of the listener ends it.
 fn serve(port: u16, delay: Duration) -> io::Result<std::convert::Infallible> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     println!("listening on {}", listener.local_addr()?);
@@ -55,15 +54,15 @@ fn serve(port: u16, delay: Duration) -> io::Result<std::convert::Infallible> {
     }
 }
 
-/// Everything for one client, while the next one waits.
+/// Serves one client while the next one waits.
 fn echo(mut client: TcpStream, delay: Duration) -> io::Result<()> {
     let message = read_message(&mut client)?;
     thread::sleep(delay);
     client.write_all(&message)
 }
 
-/// A message ends with a line end, or where the client stops sending: one `read` may bring
-/// less than what one `write` sent.
+/// A message ends with a line end, or when the client stops sending. One `read` may return less
+/// than one `write` sent.
 fn read_message(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut message = vec![0; MAX_MESSAGE];
     let mut length = 0;

@@ -1,4 +1,5 @@
-//! Who is let in: how many connections, how many from one address, and until when.
+//! Admission of connections: limits in total, per client and in memory, and the stages of a
+//! shutdown.
 
 use crate::config::{self, Config};
 use crate::lock::lock;
@@ -9,17 +10,17 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-/// The stages of a server's life. Each comes once, in this order.
+/// The stages of a server's life, in order. Each is entered at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
-    /// It serves.
+    /// The server serves requests.
     Serving,
-    /// It was told to stop: it serves, and says that it is not ready.
+    /// A stop was requested. The server still serves, and reports that it is not ready.
     Leaving,
-    /// It takes no more connections, and each response ends its connection.
+    /// The server accepts no connections, and closes each connection after its response.
     Draining,
-    /// The drain deadline has passed: what is queued is dropped.
+    /// The drain timeout has passed. Queued requests are dropped.
     Cut,
 }
 
@@ -27,48 +28,52 @@ impl Stage {
     const ALL: [Self; 4] = [Self::Serving, Self::Leaving, Self::Draining, Self::Cut];
 }
 
-/// The count of open connections and its bounds.
+/// The number of open connections and its limits.
 #[derive(Debug)]
 pub struct Admission {
     most: usize,
     open: AtomicUsize,
     per_client: Option<PerClient>,
-    /// What each connection holds is part of it.
+    /// Each connection claims a part of this budget.
     memory: Memory,
     stage: AtomicU8,
     waker: Waker,
 }
 
-/// Connections counted by client; touched once when one is opened and once when it is closed.
+/// Connections counted by client. The lock is taken when a connection is opened and when it is
+/// closed.
 #[derive(Debug)]
 struct PerClient {
     most: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A client's connections beside what one address may have.
+/// The number of a client's connections, compared with the limit per client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// No more than it may.
+    /// At most the limit.
     Within,
-    /// More; the request on this one is refused when it has come.
+    /// Over the limit: refuse the request on this connection when it has come.
     Exceeded,
-    /// More than twice as many: refusals themselves would take too many places.
+    /// Over twice the limit: close the connection without a response, because refusals would take
+    /// too many places.
     FarExceeded,
 }
 
-/// One connection's place; dropping it makes room for another.
+/// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Place {
     admission: Arc<Admission>,
-    /// The client it is counted under.
+    /// The client that the connection is counted for.
     client: Option<IpAddr>,
-    /// None where another took the last of the memory in between.
+    /// The memory of the connection. `None` if another claim took the last of the budget after
+    /// `has_room`.
     _memory: Option<Claim>,
 }
 
-/// What stands for a client: its IPv4 address, or the /64 of its IPv6 address. A /64 is one link's
-/// (RFC 4291, section 2.5.4), and whoever is on it chooses among its addresses (RFC 8981).
+/// The address that identifies a client: its IPv4 address, or the /64 prefix of its IPv6 address. A
+/// /64 is one link (RFC 4291, section 2.5.4), and a host on it can choose among its addresses (RFC
+/// 8981).
 pub fn client_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -80,8 +85,8 @@ pub fn client_key(address: IpAddr) -> IpAddr {
 }
 
 impl Admission {
-    /// Room for as many connections as `config` allows; `waker` wakes the acceptor when it can go
-    /// on.
+    /// Admits as many connections as `config` allows. `waker` wakes the acceptor when it can accept
+    /// again.
     pub fn new(config: &Config, waker: Waker) -> Arc<Self> {
         let per_client =
             config.per_client.map(|most| PerClient { most, open: Mutex::new(HashMap::new()) });
@@ -95,8 +100,8 @@ impl Admission {
         })
     }
 
-    /// Takes a place. Only the acceptor calls this, after [`Admission::has_room`] has told it that
-    /// there is one, so the bound is exact.
+    /// Takes a place. Only the acceptor calls this, and only after [`Admission::has_room`] returned
+    /// true, so the limit is exact.
     pub fn enter(self: &Arc<Self>) -> Place {
         debug_assert!(self.open() < self.most);
         self.open.fetch_add(1, SeqCst);
@@ -104,33 +109,33 @@ impl Admission {
         Place { admission: Arc::clone(self), client: None, _memory }
     }
 
-    /// Connections open now.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.open.load(SeqCst)
     }
 
-    /// True where a place is free, and there is memory for who takes it beside what is kept for
-    /// requests.
+    /// True if a place is free and the memory budget has room for a connection, beyond the share
+    /// that is kept for requests.
     pub fn has_room(&self) -> bool {
         let spare = self.memory.most() / config::MEMORY_SPARE;
         self.open() < self.most && self.memory.has_room(config::CONNECTION_BYTES + spare)
     }
 
-    /// Goes on to a later stage; wakes the acceptor, which acts on it.
+    /// Enters a later stage, and wakes the acceptor to act on it.
     pub fn enter_stage(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, SeqCst);
         self.waker.wake();
     }
 
-    /// The stage it is in.
+    /// The current stage.
     pub fn stage(&self) -> Stage {
         Stage::ALL[usize::from(self.stage.load(SeqCst)).min(Stage::ALL.len() - 1)]
     }
 }
 
 impl Place {
-    /// Counts the connection under its client, and tells whether that has too many. One that is
-    /// refused is counted too, as long as it is open.
+    /// Counts the connection for its client, and compares with the limit. A refused connection
+    /// counts too while it is open.
     pub fn count_client(&mut self, address: IpAddr) -> Share {
         let Some(per_client) = &self.admission.per_client else { return Share::Within };
         let client = client_key(address);
@@ -147,7 +152,7 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// The acceptor waits for a place when there was none, and for the last one when it drains.
+    /// Wakes the acceptor if it waits: for a free place, or for the last connection while draining.
     fn drop(&mut self) {
         let Self { admission, client, .. } = self;
         if let (Some(client), Some(per_client)) = (client, &admission.per_client) {
@@ -190,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_link_and_a_mapped_address_is_ipv4() {
+    fn an_ipv6_client_is_its_prefix_and_a_mapped_address_counts_as_ipv4() {
         for (address, client) in [
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
             ("2001:db8:1:2::", "2001:db8:1:2::"),
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_one_link_have_one_share() {
+    fn all_addresses_of_one_ipv6_prefix_count_as_one_client() {
         let admission = admission(2);
         let mut places: Vec<_> = (0..30).map(|_| admission.enter()).collect();
         let shares = places.iter_mut().enumerate().map(|(number, place)| {
@@ -214,6 +219,10 @@ mod tests {
         assert_eq!(other.count_client(ip("2001:db8:0:1::1")), Share::Within);
         drop(places);
         let mut again = admission.enter();
-        assert_eq!(again.count_client(ip("2001:db8::9")), Share::Within, "their places are free");
+        assert_eq!(
+            again.count_client(ip("2001:db8::9")),
+            Share::Within,
+            "the places are free again"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
-use crate::lane::{Lane, Taken, Turn, Wait};
+use crate::lane::{Lane, NoPermit, Permit, Wait};
 use crate::lock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,50 +16,50 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::thread;
 
-/// Credentials, good and bad, that are remembered.
+/// Verified credentials, good and bad, that are remembered.
 const REMEMBERED: usize = 4096;
 
-/// Requests that may wait for other passwords than theirs to be checked: more would wait in vain.
+/// Requests that may wait for a check of a password. More would time out before their turn.
 const WAITING: usize = 64;
 
-/// Bytes of a password that bcrypt looks at. It would ignore the others, and end at a NUL.
+/// The bytes of a password that bcrypt compares. It would ignore the rest, and stop at a NUL.
 const PASSWORD_BYTES: usize = 72;
 
-/// Lets through to another handler those who know a password.
+/// A handler that demands a name and a password, and passes authorized requests to another handler.
 ///
-/// Passwords are kept as bcrypt hashes, which are made to be slow: a hundred milliseconds of a
-/// processor. So verdicts are remembered, under keyed digests and not under the credentials; those
-/// that are not known are found one at a time, by a thread of their own, while the requests wait
-/// without a worker. Whoever guesses without end keeps new users waiting in line, and nobody whose
-/// password is remembered.
+/// Passwords are stored as bcrypt hashes. A check of one takes about 100 ms of processor time, by
+/// design. So results are remembered, under keyed digests of the credentials. Unknown credentials
+/// are checked one at a time by a thread of its own, while their requests wait without a worker. An
+/// attacker who guesses passwords delays users whose password is not remembered yet, and no others.
 pub struct BasicAuth<H> {
     inner: H,
     verifier: Arc<Verifier>,
-    /// One verification at a time; a piece is a digest.
+    /// One check at a time; the key is a digest.
     lane: Lane,
-    /// To the thread that verifies; made with the first request that needs it.
+    /// The channel to the thread that checks passwords. The first request that needs the thread
+    /// starts it.
     checks: OnceLock<Option<Sender<Check>>>,
 }
 
-/// The users, and what was found of credentials so far.
+/// The users, and the results of checks.
 struct Verifier {
     users: Vec<User>,
     keys: [RandomState; 2],
     remembered: RwLock<HashMap<Digest, bool>>,
 }
 
-/// Two keyed hashes of 64 bits: nobody can make credentials that share both.
+/// Two keyed 64-bit hashes: nobody can construct credentials that collide in both.
 type Digest = [u64; 2];
 
-/// Credentials to be verified.
+/// Credentials to check.
 struct Check {
     credentials: Vec<u8>,
     digest: Digest,
-    /// Those who wait for this are told when it is dropped.
-    _turn: Turn,
+    /// Dropping it wakes the requests that wait for this result.
+    _permit: Permit,
 }
 
-/// A name, and the bcrypt hash of its password.
+/// A user name and the bcrypt hash of the password.
 #[derive(Clone)]
 pub struct User {
     name: String,
@@ -67,22 +67,24 @@ pub struct User {
 }
 
 impl User {
-    /// Reads `NAME:HASH`, as `htpasswd -nB NAME` prints it.
+    /// Parses `NAME:HASH`, as `htpasswd -nB NAME` prints it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let make = "make it with: htpasswd -nB NAME";
-        let (name, hash) = text.split_once(':').ok_or_else(|| format!("no colon; {make}"))?;
+        let (name, hash) =
+            text.split_once(':').ok_or_else(|| format!("there is no colon; {make}"))?;
         if name.is_empty() {
-            return Err(format!("no name; {make}"));
+            return Err(format!("there is no name before the colon; {make}"));
         }
         match hash.parse::<bcrypt::HashParts>() {
             Ok(_) => Ok(Self { name: name.to_owned(), hash: hash.to_owned() }),
-            Err(_) => Err(format!("what follows {name}: is no bcrypt hash; {make}")),
+            Err(_) => Err(format!("the text after {name}: is not a bcrypt hash; {make}")),
         }
     }
 }
 
 impl User {
-    /// True where checking some takes longer than checking others.
+    /// True if the hashes have different costs. Then the time of a check tells whether a name
+    /// exists.
     pub fn costs_differ(users: &[Self]) -> bool {
         let cost =
             |user: &Self| user.hash.parse::<bcrypt::HashParts>().ok().map(|hash| hash.get_cost());
@@ -91,7 +93,7 @@ impl User {
 }
 
 impl fmt::Debug for User {
-    /// The hash is left out: it is a secret worth guessing at.
+    /// Leaves out the hash, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
     }
@@ -104,65 +106,68 @@ impl<H: fmt::Debug> fmt::Debug for BasicAuth<H> {
     }
 }
 
-/// What is to be made of a request's credentials.
-enum Verdict {
-    Known,
-    Unknown,
-    /// It will be found.
+/// The state of a request's credentials.
+enum Credentials {
+    Good,
+    Bad,
+    /// They are being checked, or wait for a check.
     Pending(Wait),
-    /// Too many wait for theirs.
+    /// Too many requests wait for a check.
     Busy,
 }
 
 impl<H: Handler> BasicAuth<H> {
-    /// Lets `users` through to `inner`; everybody, if there are none.
+    /// Lets `users` through to `inner`. If there are no users, lets everybody through.
     pub fn new(users: Vec<User>, inner: H) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
         let verifier = Arc::new(Verifier { users, keys, remembered: RwLock::default() });
         Self { inner, verifier, lane: Lane::new(1, WAITING), checks: OnceLock::new() }
     }
 
-    fn check(&self, request: &Request<'_>) -> Verdict {
+    fn check(&self, request: &Request<'_>) -> Credentials {
         let Some(credentials) = request.field("Authorization").and_then(decode) else {
-            return Verdict::Unknown;
+            return Credentials::Bad;
         };
         let digest = self.verifier.digest(&credentials);
-        if let Some(verdict) = self.verifier.recall(digest) {
-            return verdict;
+        if let Some(known) = self.verifier.recall(digest) {
+            return known;
         }
-        let turn = match self.lane.enter(digest[0]) {
-            Ok(turn) => turn,
-            Err(Taken::Wait(wait)) => return Verdict::Pending(wait),
-            Err(Taken::Full) => return Verdict::Busy,
+        let permit = match self.lane.enter(digest[0]) {
+            Ok(permit) => permit,
+            Err(NoPermit::Wait(wait)) => return Credentials::Pending(wait),
+            Err(NoPermit::Full) => return Credentials::Busy,
         };
-        // It may have been found since the first look.
-        if let Some(verdict) = self.verifier.recall(digest) {
-            return verdict;
+        // The check may have ended since the first look.
+        if let Some(known) = self.verifier.recall(digest) {
+            return known;
         }
         let checks = self.checks.get_or_init(|| start_verifying(Arc::clone(&self.verifier)));
-        let check = Check { credentials, digest, _turn: turn };
+        let check = Check { credentials, digest, _permit: permit };
         match checks.as_ref().map(|checks| checks.try_send(check)) {
-            Some(Ok(())) => Verdict::Pending(self.lane.wait_for(digest[0])),
-            Some(Err(_)) | None => Verdict::Busy,
+            Some(Ok(())) => Credentials::Pending(self.lane.wait_for(digest[0])),
+            Some(Err(_)) | None => Credentials::Busy,
         }
     }
 }
 
-/// Starts the thread that verifies, for as long as there is a sender.
+/// Starts the thread that checks passwords. It ends when the sender is dropped.
 fn start_verifying(verifier: Arc<Verifier>) -> Option<Sender<Check>> {
-    // There is one turn at a time, and its check is taken before the turn ends.
+    // One slot is enough: there is one permit, and its check is received before the permit is
+    // dropped.
     let (checks, received) = bounded::<Check>(1);
     let verify = move || {
         for check in &received {
-            if catch_unwind(AssertUnwindSafe(|| verifier.settle(&check))).is_err() {
-                log::error!("checking a password panicked; it counts as not checked");
+            if catch_unwind(AssertUnwindSafe(|| verifier.check(&check))).is_err() {
+                log::error!("checking a password panicked; its requests will ask again");
             }
         }
     };
     match thread::Builder::new().name("passwords".to_owned()).spawn(verify) {
         Ok(_) => Some(checks),
         Err(error) => {
-            log::error!("cannot start the thread that checks passwords: {error} (restart)");
+            log::error!(
+                "cannot start the thread that checks passwords: {error} (no new user can log in until the server is restarted)"
+            );
             None
         }
     }
@@ -173,18 +178,18 @@ impl Verifier {
         self.keys.each_ref().map(|key| key.hash_one(credentials))
     }
 
-    fn recall(&self, digest: Digest) -> Option<Verdict> {
+    fn recall(&self, digest: Digest) -> Option<Credentials> {
         let remembered = lock::read(&self.remembered);
         let is_good = *remembered.get(&digest)?;
-        Some(if is_good { Verdict::Known } else { Verdict::Unknown })
+        Some(if is_good { Credentials::Good } else { Credentials::Bad })
     }
 
-    /// Finds the verdict on credentials, and remembers it.
-    fn settle(&self, check: &Check) {
+    /// Checks credentials and remembers the result.
+    fn check(&self, check: &Check) {
         let is_good = self.verify(&check.credentials);
         let mut remembered = lock::write(&self.remembered);
         if remembered.len() >= REMEMBERED {
-            // Wrong ones are many and go first.
+            // Forget bad credentials first: there are more of them.
             remembered.retain(|_, is_good| *is_good);
         }
         if remembered.len() >= REMEMBERED {
@@ -193,8 +198,8 @@ impl Verifier {
         remembered.insert(check.digest, is_good);
     }
 
-    /// Compares with the hash of the user; with another's where there is none, which takes the same
-    /// time as long as both have the same cost.
+    /// Compares the password with the hash of its user. If there is no such user, it compares with
+    /// another user's hash, which takes the same time if both have the same cost.
     fn verify(&self, credentials: &[u8]) -> bool {
         let mut parts = credentials.splitn(2, |&byte| byte == b':');
         let (Some(name), Some(password)) = (parts.next(), parts.next()) else { return false };
@@ -211,7 +216,7 @@ impl Verifier {
     }
 }
 
-/// The name in an `Authorization` field, whether or not its password is right.
+/// The name in an `Authorization` field, whether or not the password is right.
 pub(crate) fn user_name(field: &[u8]) -> Option<Vec<u8>> {
     let mut credentials = decode(field)?;
     let end = credentials.iter().position(|&byte| byte == b':')?;
@@ -236,24 +241,23 @@ impl<H: Handler> Handler for BasicAuth<H> {
     }
 
     fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
-        // OPTIONS tells nothing of any file, and browsers ask it without credentials.
+        // OPTIONS reveals nothing about files, and browsers send it without credentials.
         if self.verifier.users.is_empty() || request.method == Method::Options {
             return self.inner.handle(request, state);
         }
-        let response = match self.check(request) {
-            Verdict::Known => return self.inner.handle(request, state),
-            Verdict::Pending(wait) => return Ok(Response::deferred(wait)),
-            Verdict::Unknown => {
-                Response::error(Status::UNAUTHORIZED, "A name and a password are needed.")
-                    .with_known_field(
-                        "WWW-Authenticate",
-                        "Basic realm=\"files\", charset=\"UTF-8\"",
-                    )
-            }
-            Verdict::Busy => {
-                Response::busy("Other passwords are being checked. Try again shortly.")
-            }
-        };
+        let response =
+            match self.check(request) {
+                Credentials::Good => return self.inner.handle(request, state),
+                Credentials::Pending(wait) => return Ok(Response::deferred(wait)),
+                Credentials::Bad => Response::error(
+                    Status::UNAUTHORIZED,
+                    "This server requires a name and a password.",
+                )
+                .with_known_field("WWW-Authenticate", "Basic realm=\"files\", charset=\"UTF-8\""),
+                Credentials::Busy => Response::busy(
+                    "The server is busy checking other passwords. Try again shortly.",
+                ),
+            };
         Ok(response.with_prepared(&self.inner.common_fields()))
     }
 
@@ -275,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_are_read_with_their_hashes_alone() {
+    fn a_user_needs_a_name_and_a_bcrypt_hash() {
         let hash = bcrypt::hash("secret", 4).expect("a hash");
         let user = User::parse(&format!("ann:{hash}")).expect("a user");
         assert_eq!(user.name, "ann");
@@ -287,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_decoded() {
+    fn basic_credentials_are_decoded_and_other_fields_ignored() {
         assert_eq!(decode(b"Basic YTpi"), Some(b"a:b".to_vec()));
         assert_eq!(decode(b"bAsIc YTpi"), Some(b"a:b".to_vec()));
         for field in [&b"Basic"[..], b"Bearer YTpi", b"Basic !", b"", b"Basic YTp"] {

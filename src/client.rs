@@ -1,8 +1,9 @@
-//! The client: one HTTP/1.0 request from a port of choice, its response passed on byte for byte.
+//! The client: sends one HTTP/1.0 request, from a chosen port if asked, and passes the response on
+//! byte for byte.
 //!
-//! [`ResponseFraming`] alone decides where a response ends, and does no I/O; `connection` opens
-//! and closes sockets; [`fetch`] joins the two. Neither head nor body is ever changed, and no
-//! body is ever held.
+//! [`ResponseFraming`] decides where a response ends and does no I/O. `connection` opens and closes
+//! sockets. [`fetch`] joins the two. The client changes neither head nor body, and never holds a
+//! whole body in memory.
 
 mod framing;
 mod error;
@@ -16,43 +17,43 @@ use std::time::Duration;
 pub use error::FetchError;
 pub use framing::{Fault, MAX_HEAD, ResponseFraming};
 
-/// The path asked for unless another is given, without a leading slash.
+/// The default path, without a leading slash.
 pub const DEFAULT_PATH: &str = "testfile";
 
-/// How long the client waits without progress unless told otherwise.
+/// The default limit for the time without progress.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client with a fixed port waits, after a whole response, for the server's FIN.
+/// With a fixed client port: how long the client waits for the server's FIN after the response.
 ///
-/// The FIN of a server that closes at all is one round trip behind its last byte; one second
-/// also covers its first retransmission (RFC 6298 section 2).
+/// A server that closes the connection sends its FIN within one round trip of its last byte. One
+/// second also covers the FIN's first retransmission (RFC 6298, section 2).
 pub const FIN_WAIT: Duration = Duration::from_secs(1);
 
-/// Bytes read from the connection, and passed on, at once.
+/// Bytes read from the connection and passed on at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// One request: whom to ask, from where, for what, and how long to wait.
+/// One request: the server, the client port, the path and the timeouts.
 #[derive(Clone, Debug)]
 pub struct Fetch {
     /// The server's name or address.
     pub host: Host,
     /// The server's port.
     pub port: u16,
-    /// The port to connect from; the system chooses one when there is none.
+    /// The local port. If `None`, the system chooses one.
     pub client_port: Option<u16>,
-    /// What to ask for.
+    /// The path to request.
     pub path: RequestPath,
-    /// Asks with HEAD, for the head alone.
+    /// Send HEAD instead of GET.
     pub head_only: bool,
-    /// The longest time without progress: connecting to one address, writing, or reading.
-    /// Not zero. Looking the name up takes as long as the system's resolver does.
+    /// The longest time without progress while connecting to one address, writing or reading. It
+    /// must not be zero. It does not limit name resolution.
     pub timeout: Duration,
-    /// With a client port, the longest wait for the server to close; see [`FIN_WAIT`].
+    /// With a client port: the longest wait for the server to close; see [`FIN_WAIT`].
     pub fin_wait: Duration,
 }
 
 impl Fetch {
-    /// A GET of [`DEFAULT_PATH`] with the default waits, from a port of the system's choice.
+    /// A GET of [`DEFAULT_PATH`] with the default timeouts, from a port that the system chooses.
     #[must_use]
     pub fn new(host: Host, port: u16) -> Self {
         Self {
@@ -66,7 +67,7 @@ impl Fetch {
         }
     }
 
-    /// The request's bytes: the request line of RFC 1945 section 5.1, and no header field.
+    /// The bytes of the request: a request line (RFC 1945, section 5.1) and no header fields.
     #[must_use]
     pub fn request(&self) -> Vec<u8> {
         let method = if self.head_only { "HEAD" } else { "GET" };
@@ -74,12 +75,12 @@ impl Fetch {
     }
 }
 
-/// A host name or an IP address; an IPv6 address with or without brackets.
+/// A host name or an IP address. An IPv6 address may have brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host(String);
 
 impl Host {
-    /// The host as a resolver takes it, without brackets.
+    /// The host without brackets, as a resolver takes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -99,14 +100,14 @@ impl FromStr for Host {
     }
 }
 
-/// A path that fits into a request line, sent exactly as it is typed.
+/// A request path, sent exactly as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestPath(String);
 
 impl FromStr for RequestPath {
     type Err = Unfit;
 
-    /// Refuses what would end the path, or the request line, early (RFC 9112 section 3).
+    /// Refuses characters that would end the path or the request line (RFC 9112, section 3).
     fn from_str(text: &str) -> Result<Self, Unfit> {
         if text.is_empty() {
             return Err(Unfit("a path has at least one character"));
@@ -118,7 +119,7 @@ impl FromStr for RequestPath {
     }
 }
 
-/// Why a text is not a [`Host`] or a [`RequestPath`].
+/// The error for a text that is not a valid [`Host`] or [`RequestPath`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit(&'static str);
 
@@ -130,24 +131,24 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// How a fetch ended that did not fail.
+/// The outcome of a fetch that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The whole response has been passed on.
+    /// The complete response was passed on.
     Complete {
-        /// The final status code; none when the reply was not HTTP.
+        /// The final status code, or `None` if the reply was not HTTP.
         status: Option<u16>,
     },
-    /// The reader of the output went away: it has all it wanted.
+    /// The reader of the output closed it: it wants no more.
     OutputClosed,
 }
 
-/// Sends the request and passes the response on to `out` as it arrives, flushed at each read.
+/// Sends the request and writes the response to `out` as it arrives. Flushes after each read.
 ///
-/// What had arrived before an error has been passed on, too.
+/// On an error, the bytes that arrived before it have been written.
 ///
 /// # Errors
-/// Every way not to get a whole response, see [`FetchError`].
+/// Any reason for an incomplete response, see [`FetchError`].
 pub fn fetch(fetch: &Fetch, out: &mut dyn Write) -> Result<Outcome, FetchError> {
     let mut stream = connection::open(fetch)?;
     let reset = send(&mut stream, fetch)?;
@@ -158,18 +159,18 @@ pub fn fetch(fetch: &Fetch, out: &mut dyn Write) -> Result<Outcome, FetchError> 
     Ok(outcome)
 }
 
-/// Sends the request, and returns the reset when the server has hung up on it.
+/// Sends the request. Returns the reset if the server has closed the connection.
 ///
-/// A server may answer before it is asked, and close: an overloaded one does. Its answer is still
-/// there to be read, so hanging up is no error yet.
+/// An overloaded server may answer and close before it reads the request. Its answer can still be
+/// read, so the close is not an error yet.
 fn send(to: &mut impl Write, fetch: &Fetch) -> Result<Option<io::Error>, FetchError> {
     let Err(error) = to.write_all(&fetch.request()) else {
         return Ok(None);
     };
     match error.kind() {
-        // The system reports a reset once; reading will show an ordinary end behind the answer.
+        // The system reports a reset only once: later reads show an ordinary end after the answer.
         io::ErrorKind::ConnectionReset => Ok(Some(error)),
-        // The server had closed in order before; reading shows the same end.
+        // The server closed in order before; reading shows that end.
         io::ErrorKind::BrokenPipe => Ok(None),
         _ if is_timeout(&error) => {
             Err(FetchError::Stalled { action: "send the request", after: fetch.timeout })
@@ -218,7 +219,7 @@ fn receive(
     }
 }
 
-/// A socket's timeout reads as `WouldBlock` or, on other systems, as `TimedOut`.
+/// A socket timeout is reported as `WouldBlock` or, on some systems, as `TimedOut`.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
@@ -227,7 +228,7 @@ fn is_timeout(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// A peer that fails each write with an error of the kind.
+    /// A peer on which each write fails with this kind of error.
     struct Failing(io::ErrorKind);
 
     impl Write for Failing {
@@ -244,14 +245,14 @@ mod tests {
         Fetch::new(Host("host".to_owned()), 80)
     }
 
-    /// What comes of a request that cannot be written, when these bytes and an end can be read.
+    /// The result if the request cannot be written, but these bytes and an end can be read.
     fn answer_to(kind: io::ErrorKind, mut bytes: &[u8]) -> Result<Outcome, FetchError> {
         let reset = send(&mut Failing(kind), &any())?;
         receive(&mut bytes, reset, &any(), &mut io::sink())
     }
 
     #[test]
-    fn an_answer_sent_before_the_server_hung_up_counts() {
+    fn an_answer_sent_before_the_server_closed_counts() {
         let sized = b"HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n";
         let open_ended = b"HTTP/1.0 503 Busy\r\n\r\nbusy";
         let busy = Outcome::Complete { status: Some(503) };

@@ -2,8 +2,6 @@
 
 use crate::memory::Memory;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZero;
-use std::thread;
 use std::time::Duration;
 
 /// Port that `server` listens on when none is given: the customary unprivileged HTTP port.
@@ -381,7 +379,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-            workers: processors(),
+            workers: num_cpus::get(),
             queue: QUEUE,
             queue_timeout: QUEUE_TIMEOUT,
             patience: None,
@@ -419,11 +417,6 @@ pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usi
     // A division by no delay at all gives infinity, which becomes the largest bound.
     let jobs = (workers as f64 * (services - 1.0)).floor() as usize;
     (jobs.max(workers).min(QUEUE_MOST), patience / 2)
-}
-
-/// The processors that this process may use, at least one.
-pub fn processors() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The memory for clients on a machine, or in a container, with so much of it.

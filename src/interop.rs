@@ -6,14 +6,12 @@ use crate::http::Version;
 use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::http::target::Form;
+use crate::http::target::SEGMENT;
 use crate::routes::Endpoint;
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::percent_encode;
 use std::fmt;
-
-/// All but the unreserved characters (RFC 3986, section 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The request with its body, which is not copied. The peer's address is an extension, of the type
 /// [`SocketAddr`](std::net::SocketAddr). In a mounted handler, the path is that beneath the prefix.
@@ -73,7 +71,7 @@ fn uri(request: &Request<'_>) -> Result<Uri, ::http::Error> {
             let mut path = String::new();
             for segment in target.path.segments() {
                 path.push('/');
-                path.extend(percent_encode(segment, RESERVED));
+                path.extend(percent_encode(segment, SEGMENT));
             }
             if target.path.is_directory() || path.is_empty() {
                 path.push('/');

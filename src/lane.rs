@@ -1,5 +1,5 @@
-//! Long work that only so many may do at a time; a request that finds it taken waits without a
-//! worker.
+//! Limits on expensive work: requests wait for a permit, or for the result of another request,
+//! without a worker.
 
 use crate::lock::lock;
 use std::collections::VecDeque;
@@ -7,182 +7,228 @@ use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex};
 
-/// Requests that may wait for what another does for them.
-const SHARERS_MOST: usize = 1024;
+/// Requests that may wait for the result of work that is under way.
+const MAX_SHARERS: usize = 1024;
 
-/// A kind of work that takes long: only so many may be at it at a time, and only one at each
-/// piece of it.
+/// A limit on how many workers do expensive work at once, and on how often they do the same work.
 ///
-/// A handler asks for a turn. Where there is none, it gives back [`Wait`] in its response
-/// (`Response::deferred`): the server parks the connection, and asks the handler again when a turn
-/// has ended that it waited for. So requests for the same piece share one's work, and requests for
-/// other pieces wait in line; none of them holds a worker meanwhile.
+/// A key, a number, names each piece of work. [`enter`](Self::enter) grants a [`Permit`] for a key
+/// while fewer permits than the limit are out and none of them has that key. Otherwise it returns
+/// a [`Wait`], and the handler returns `Response::deferred` with it. The server then parks the
+/// connection and calls the handler again when a permit is free, or when the work on the same key
+/// has ended. So requests for one key share one result, requests for other keys queue, and neither
+/// holds a worker.
+///
+/// # Example
+///
+/// At most two workers render reports, and each report is rendered once:
+///
+/// ```
+/// use cws::{Lane, NoPermit, Request, Response, Status};
+/// use std::collections::HashMap;
+/// use std::hash::{BuildHasher, RandomState};
+/// use std::sync::Mutex;
+///
+/// let lane = Lane::new(2, 100);
+/// let hasher = RandomState::new();
+/// let reports = Mutex::new(HashMap::<Vec<u8>, String>::new());
+/// let handler = move |request: &Request<'_>| {
+///     let path = request.target.path.as_bytes();
+///     let known = || reports.lock().unwrap().get(path).cloned();
+///     if let Some(report) = known() {
+///         return Response::text(report);
+///     }
+///     match lane.enter(hasher.hash_one(path)) {
+///         Ok(_permit) => {
+///             // Look again: another request may have finished the report in between.
+///             let report = known().unwrap_or_else(|| format!("report on {path:?}"));
+///             reports.lock().unwrap().insert(path.to_vec(), report.clone());
+///             Response::text(report)
+///         }
+///         Err(NoPermit::Wait(wait)) => Response::deferred(wait),
+///         Err(NoPermit::Full) => {
+///             Response::error(Status::SERVICE_UNAVAILABLE, "Too many reports. Try again later.")
+///         }
+///     }
+/// };
+/// # fn accept(_: impl Fn(&Request<'_>) -> Response + Send + Sync + 'static) {}
+/// # accept(handler);
+/// ```
 #[derive(Debug)]
 pub struct Lane {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<LaneState>>,
 }
 
-/// The right to do a piece of work; the next one's begins when it is dropped.
+/// The right to work on one key. Dropping it wakes the requests that wait for this key, and hands
+/// the permit to the next request in the queue.
 #[derive(Debug)]
-pub struct Turn {
-    state: Arc<Mutex<State>>,
-    piece: u64,
+pub struct Permit {
+    state: Arc<Mutex<LaneState>>,
+    key: u64,
 }
 
-/// Why there is no turn.
+/// Why [`Lane::enter`] granted no permit.
 #[derive(Debug)]
-pub enum Taken {
-    /// It will be free: come back when told.
+pub enum NoPermit {
+    /// Others hold the permits: return `Response::deferred` with this.
     Wait(Wait),
-    /// As many wait as may.
+    /// The queue is full: refuse the request.
     Full,
 }
 
-/// What a request waits for.
+/// What a deferred request waits for: a permit, or the end of the work on the same key.
 #[derive(Debug)]
 pub struct Wait {
-    state: Arc<Mutex<State>>,
-    piece: u64,
-    /// The piece is worked at, and what comes of it is what is waited for.
+    state: Arc<Mutex<LaneState>>,
+    key: u64,
+    /// The request waits for the end of work on its key, which is under way.
     shares: bool,
 }
 
-/// A request's place in the line. When it is dropped, the next one gets the chance that this one
-/// had and has not taken.
+/// A request's place in the queue. If the request was woken and leaves without taking its permit,
+/// dropping this wakes the next request.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<LaneState>>,
     number: u64,
 }
 
 type Wake = Box<dyn FnOnce() + Send>;
 
-struct State {
-    most: usize,
-    waiting_most: usize,
-    /// The pieces that are worked at.
-    pieces: Vec<u64>,
-    line: VecDeque<Waiter>,
-    /// Those who were called because a turn was free, and have not taken it yet: their numbers and
-    /// their pieces.
-    called: Vec<(u64, u64)>,
+struct LaneState {
+    limit: usize,
+    queue_limit: usize,
+    /// The keys of the permits that are out.
+    active: Vec<u64>,
+    queue: VecDeque<Waiter>,
+    /// Permits that are kept for requests which were woken and have not taken them yet: the number
+    /// of the waiter, and its key.
+    reserved: Vec<(u64, u64)>,
     next_number: u64,
 }
 
 struct Waiter {
     number: u64,
-    piece: u64,
+    key: u64,
     wake: Wake,
 }
 
 impl Lane {
-    /// A lane for `most` at a time, at which `waiting_most` may wait for their turn. Many more may
-    /// wait for what another does for them.
-    pub fn new(most: usize, waiting_most: usize) -> Self {
-        let state = State {
-            most: most.max(1),
-            waiting_most,
-            pieces: Vec::new(),
-            line: VecDeque::new(),
-            called: Vec::new(),
+    /// A lane with `limit` permits (at least one) and room for `queue_limit` requests that wait for
+    /// one. Requests that wait for the result of work under way do not count against
+    /// `queue_limit`; up to 1024 of them may wait.
+    pub fn new(limit: usize, queue_limit: usize) -> Self {
+        let state = LaneState {
+            limit: limit.max(1),
+            queue_limit,
+            active: Vec::new(),
+            queue: VecDeque::new(),
+            reserved: Vec::new(),
             next_number: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// A turn at `piece`, a number that stands for it; two pieces of one number only wait for one
-    /// another without need.
-    pub fn enter(&self, piece: u64) -> Result<Turn, Taken> {
+    /// Asks for a permit to work on `key`. The key may be a hash: if two pieces of work collide,
+    /// they only wait for one another needlessly.
+    ///
+    /// # Errors
+    ///
+    /// [`NoPermit`], if no permit is free or the work on this key is under way.
+    pub fn enter(&self, key: u64) -> Result<Permit, NoPermit> {
         let mut state = lock(&self.state);
-        if state.is_free(piece) {
-            state.pieces.push(piece);
-            state.called.retain(|&(_, called)| called != piece);
-            return Ok(Turn { state: Arc::clone(&self.state), piece });
+        if state.may_enter(key) {
+            state.active.push(key);
+            state.reserved.retain(|&(_, reserved)| reserved != key);
+            return Ok(Permit { state: Arc::clone(&self.state), key });
         }
-        let shares = state.pieces.contains(&piece);
-        let is_alike = |waiter: &&Waiter| state.pieces.contains(&waiter.piece) == shares;
-        let waiting_most = if shares { SHARERS_MOST } else { state.waiting_most };
-        if state.line.iter().filter(is_alike).count() >= waiting_most {
-            return Err(Taken::Full);
+        let shares = state.active.contains(&key);
+        let is_alike = |waiter: &&Waiter| state.active.contains(&waiter.key) == shares;
+        let queue_limit = if shares { MAX_SHARERS } else { state.queue_limit };
+        if state.queue.iter().filter(is_alike).count() >= queue_limit {
+            return Err(NoPermit::Full);
         }
-        Err(Taken::Wait(Wait { state: Arc::clone(&self.state), piece, shares }))
+        Err(NoPermit::Wait(Wait { state: Arc::clone(&self.state), key, shares }))
     }
 
-    /// What waits for the end of the turn at `piece`, for whoever had the work done elsewhere.
-    pub fn wait_for(&self, piece: u64) -> Wait {
-        Wait { state: Arc::clone(&self.state), piece, shares: true }
+    /// Waits for the end of the work on `key`. For a handler that has passed its permit to another
+    /// thread.
+    pub fn wait_for(&self, key: u64) -> Wait {
+        Wait { state: Arc::clone(&self.state), key, shares: true }
     }
 }
 
-impl State {
-    /// True where a turn at `piece` may begin now. Who was called for one is not passed by.
-    fn is_free(&self, piece: u64) -> bool {
-        let is_called = self.called.iter().any(|&(_, called)| called == piece);
-        let kept = if is_called { 0 } else { self.called.len() };
-        self.pieces.len() + kept < self.most && !self.pieces.contains(&piece)
+impl LaneState {
+    /// True if work on `key` may begin now. Permits that are reserved for other keys do not count
+    /// as free, so that a new request cannot overtake one that was woken.
+    fn may_enter(&self, key: u64) -> bool {
+        let is_reserved = self.reserved.iter().any(|&(_, reserved)| reserved == key);
+        let kept = if is_reserved { 0 } else { self.reserved.len() };
+        self.active.len() + kept < self.limit && !self.active.contains(&key)
     }
 
-    /// Takes those out of the line who have a chance now: all who wait for `ended`, whose work may
-    /// serve them, and as many others as there are free turns, the first ones first.
+    /// Removes from the queue those that can go on: all that wait for `ended`, whose result may
+    /// serve them, and one request for each free permit, in order of arrival.
     fn next(&mut self, ended: Option<u64>) -> Vec<Wake> {
-        let mut free = self.most.saturating_sub(self.pieces.len() + self.called.len());
+        let mut free = self.limit.saturating_sub(self.active.len() + self.reserved.len());
         let mut woken = Vec::new();
-        let mut kept = VecDeque::with_capacity(self.line.len());
-        for waiter in mem::take(&mut self.line) {
-            if ended == Some(waiter.piece) {
+        let mut kept = VecDeque::with_capacity(self.queue.len());
+        for waiter in mem::take(&mut self.queue) {
+            if ended == Some(waiter.key) {
                 woken.push(waiter.wake);
-            } else if free > 0 && !self.pieces.contains(&waiter.piece) {
+            } else if free > 0 && !self.active.contains(&waiter.key) {
                 free -= 1;
-                self.called.push((waiter.number, waiter.piece));
+                self.reserved.push((waiter.number, waiter.key));
                 woken.push(waiter.wake);
             } else {
                 kept.push_back(waiter);
             }
         }
-        self.line = kept;
+        self.queue = kept;
         woken
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for LaneState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("pieces", &self.pieces)
-            .field("waiting", &self.line.len())
+        f.debug_struct("LaneState")
+            .field("active", &self.active)
+            .field("waiting", &self.queue.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
-        if let Some(at) = state.pieces.iter().position(|piece| *piece == self.piece) {
-            state.pieces.swap_remove(at);
+        if let Some(at) = state.active.iter().position(|key| *key == self.key) {
+            state.active.swap_remove(at);
         }
-        let woken = state.next(Some(self.piece));
+        let woken = state.next(Some(self.key));
         drop(state);
         woken.into_iter().for_each(|wake| wake());
     }
 }
 
 impl Wait {
-    /// Joins the line; `wake` is called once, when there is a chance, which may be at once.
+    /// Joins the queue. Calls `wake` once, when the request should ask again; that may be before
+    /// this returns.
     pub(crate) fn join(self, wake: impl FnOnce() + Send + 'static) -> Waiting {
         let mut state = lock(&self.state);
         let number = state.next_number;
         state.next_number += 1;
-        // It may have ended since it was asked for.
-        let has_ended = self.shares && !state.pieces.contains(&self.piece);
-        let is_free = state.is_free(self.piece);
-        if is_free {
-            state.called.push((number, self.piece));
+        // The work may have ended since `enter` returned.
+        let has_ended = self.shares && !state.active.contains(&self.key);
+        let may_enter = state.may_enter(self.key);
+        if may_enter {
+            state.reserved.push((number, self.key));
         }
-        if has_ended || is_free {
+        if has_ended || may_enter {
             drop(state);
             wake();
         } else {
             let wake = Box::new(wake);
-            state.line.push_back(Waiter { number, piece: self.piece, wake });
+            state.queue.push_back(Waiter { number, key: self.key, wake });
             drop(state);
         }
         Waiting { state: self.state, number }
@@ -190,19 +236,19 @@ impl Wait {
 }
 
 impl Waiting {
-    /// True when it has been its turn to ask again.
+    /// True once the request was woken.
     pub(crate) fn is_over(&self) -> bool {
-        !lock(&self.state).line.iter().any(|waiter| waiter.number == self.number)
+        !lock(&self.state).queue.iter().any(|waiter| waiter.number == self.number)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
-        state.line.retain(|waiter| waiter.number != self.number);
-        let before = state.called.len();
-        state.called.retain(|&(number, _)| number != self.number);
-        let passes_on = state.called.len() < before;
+        state.queue.retain(|waiter| waiter.number != self.number);
+        let before = state.reserved.len();
+        state.reserved.retain(|&(number, _)| number != self.number);
+        let passes_on = state.reserved.len() < before;
         let woken = if passes_on { state.next(None) } else { Vec::new() };
         drop(state);
         woken.into_iter().for_each(|wake| wake());
@@ -214,8 +260,8 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-    fn wait(lane: &Lane, piece: u64) -> (Waiting, Arc<AtomicUsize>) {
-        let Err(Taken::Wait(wait)) = lane.enter(piece) else { panic!("{piece} is taken") };
+    fn wait(lane: &Lane, key: u64) -> (Waiting, Arc<AtomicUsize>) {
+        let Err(NoPermit::Wait(wait)) = lane.enter(key) else { panic!("{key} must wait") };
         let woken = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&woken);
         let waiting = wait.join(move || {
@@ -225,31 +271,31 @@ mod tests {
     }
 
     #[test]
-    fn the_same_piece_is_shared_and_others_wait_in_line() {
+    fn requests_for_one_key_share_its_result_and_others_queue() {
         let lane = Lane::new(1, 10);
-        let turn = lane.enter(1).expect("free");
+        let permit = lane.enter(1).expect("free");
         let (same, same_woken) = wait(&lane, 1);
         let (_other, other_woken) = wait(&lane, 2);
         let (also_same, _) = wait(&lane, 1);
         let (_third, third_woken) = wait(&lane, 3);
         assert!(!same.is_over());
-        drop(turn);
+        drop(permit);
         assert!(same.is_over() && also_same.is_over());
         let counts = [&same_woken, &other_woken, &third_woken].map(|woken| woken.load(SeqCst));
-        assert_eq!(counts, [1, 1, 0], "the third waits for the other");
-        let _turn = lane.enter(2).expect("free");
-        assert!(matches!(lane.enter(3), Err(Taken::Wait(_))));
+        assert_eq!(counts, [1, 1, 0], "key 3 waits for key 2");
+        let _permit = lane.enter(2).expect("free");
+        assert!(matches!(lane.enter(3), Err(NoPermit::Wait(_))));
     }
 
     #[test]
-    fn a_chance_that_nobody_takes_is_passed_on() {
+    fn a_reserved_permit_that_is_not_taken_goes_to_the_next_request() {
         let lane = Lane::new(1, 10);
-        let turn = lane.enter(1).expect("free");
+        let permit = lane.enter(1).expect("free");
         let (first, _) = wait(&lane, 2);
         let (second, woken) = wait(&lane, 3);
         let (third, _) = wait(&lane, 4);
         drop(third);
-        drop(turn);
+        drop(permit);
         assert!(first.is_over() && !second.is_over());
         drop(first);
         assert!(second.is_over());
@@ -257,11 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_ends_before_one_joins_is_noticed() {
+    fn a_permit_dropped_between_enter_and_join_wakes_the_request() {
         let lane = Lane::new(1, 10);
-        let turn = lane.enter(1).expect("free");
-        let Err(Taken::Wait(wait)) = lane.enter(1) else { panic!("taken") };
-        drop(turn);
+        let permit = lane.enter(1).expect("free");
+        let Err(NoPermit::Wait(wait)) = lane.enter(1) else { panic!("it must wait") };
+        drop(permit);
         let woken = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&woken);
         let waiting = wait.join(move || {
@@ -271,39 +317,37 @@ mod tests {
         assert_eq!(woken.load(SeqCst), 1);
     }
 
-    /// Who was called has the turn that was free, whoever comes meanwhile.
     #[test]
-    fn nobody_passes_by_who_was_called() {
+    fn a_new_request_does_not_overtake_one_that_was_woken() {
         let lane = Lane::new(1, 10);
-        let turn = lane.enter(1).expect("free");
+        let permit = lane.enter(1).expect("free");
         let (called, woken) = wait(&lane, 2);
-        drop(turn);
+        drop(permit);
         assert_eq!(woken.load(SeqCst), 1);
         let (newcomer, _) = wait(&lane, 3);
-        let turn = lane.enter(2).expect("kept for it");
+        let permit = lane.enter(2).expect("reserved for key 2");
         drop(called);
         assert!(!newcomer.is_over());
-        drop(turn);
+        drop(permit);
         assert!(newcomer.is_over());
     }
 
-    /// The work that one waited for has ended, and other work has begun since.
     #[test]
-    fn what_ended_before_one_joins_is_noticed_behind_other_work() {
+    fn a_request_is_woken_if_its_work_ended_and_other_work_began_before_it_joins() {
         let lane = Lane::new(1, 10);
-        let turn = lane.enter(1).expect("free");
-        let Err(Taken::Wait(wait)) = lane.enter(1) else { panic!("taken") };
-        drop(turn);
+        let permit = lane.enter(1).expect("free");
+        let Err(NoPermit::Wait(wait)) = lane.enter(1) else { panic!("it must wait") };
+        drop(permit);
         let _other = lane.enter(2).expect("free");
         assert!(wait.join(|| ()).is_over());
     }
 
     #[test]
-    fn so_many_and_no_more_may_be_at_it_and_wait() {
+    fn permits_and_the_queue_are_limited_but_a_result_may_be_shared() {
         let lane = Lane::new(2, 1);
-        let _turns = [lane.enter(1).expect("free"), lane.enter(2).expect("free")];
+        let _permits = [lane.enter(1).expect("free"), lane.enter(2).expect("free")];
         let (_waiting, _) = wait(&lane, 3);
-        assert!(matches!(lane.enter(4), Err(Taken::Full)));
-        assert!(matches!(lane.enter(1), Err(Taken::Wait(_))), "what is done for another is shared");
+        assert!(matches!(lane.enter(4), Err(NoPermit::Full)));
+        assert!(matches!(lane.enter(1), Err(NoPermit::Wait(_))), "it shares the result of key 1");
     }
 }

@@ -38,11 +38,11 @@
 //! # Ok::<(), cws::StartError>(())
 //! ```
 //!
-//! [`Routes`] has handlers by method and path, with parameters, bodies and a state of each worker,
+//! `Routes` (feature `routes`) has handlers by method and path, with parameters, bodies and a state of each worker,
 //! beside others that are mounted under a prefix:
 //!
 //! ```
-//! # #[cfg(all(feature = "admin", feature = "files"))] {
+//! # #[cfg(all(feature = "admin", feature = "files", feature = "routes"))] {
 //! use cws::{AdminPages, Config, Request, Routes, Server, StaticFiles};
 //!
 //! let admin = AdminPages::new();
@@ -176,6 +176,7 @@ mod parking;
 mod admission;
 mod files;
 mod handler;
+#[cfg(feature = "routes")]
 mod routes;
 #[cfg(feature = "http")]
 mod interop;
@@ -210,14 +211,15 @@ pub use http::request::{Method, Request};
 pub use http::status::Status;
 #[cfg(feature = "http")]
 pub use interop::{FromHttp, NotFinal, from_http};
-pub use lane::{Lane, Taken, Turn, Wait};
+pub use lane::{Lane, NoPermit, Permit, Wait};
 pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
 pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,
 };
+#[cfg(feature = "routes")]
 pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use server::{Observer, Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
-pub use static_files::{Site, SiteError, StaticFiles};
+pub use static_files::{SiteError, SiteOptions, StaticFiles};

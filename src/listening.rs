@@ -1,5 +1,5 @@
-//! What the kernel does for a listener and its connections: it completes them, keeps them until
-//! they are accepted, and knows what their peers have taken.
+//! Kernel options and state of listeners and their connections: the accept queue, deferred accepts,
+//! unsent and unacknowledged bytes.
 
 use crate::config;
 use crate::metrics::AcceptQueue;
@@ -8,9 +8,10 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 
-/// The kernel's queue of connections that are complete and wait to be accepted, where it tells: for
-/// a listening socket Linux puts the queue's length and bound into `TCP_INFO` (`tcp_get_info` in
-/// `net/ipv4/tcp.c`), in the fields that tell of unacknowledged segments elsewhere.
+/// The length and limit of the kernel's accept queue, which holds connections that are complete and
+/// not yet accepted. `None` if the kernel does not tell. For a listening socket, Linux stores the
+/// two in fields of `TCP_INFO` that count segments for other sockets (`tcp_get_info` in
+/// `net/ipv4/tcp.c`).
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
 pub fn accept_queue(listener: &TcpListener) -> Option<AcceptQueue> {
@@ -44,7 +45,7 @@ pub fn accept_queue(_listener: &TcpListener) -> Option<AcceptQueue> {
     None
 }
 
-/// True where a connection waits to be accepted.
+/// True if a connection waits to be accepted.
 pub fn has_client(listener: &TcpListener) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut looked_at = [PollFd::new(listener, PollFlags::IN)];
@@ -52,8 +53,8 @@ pub fn has_client(listener: &TcpListener) -> bool {
     poll(&mut looked_at, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
-/// Bytes that the kernel has taken for a connection's peer, and that the peer has not (tcp(7),
-/// `SIOCOUTQ`); none where it does not tell.
+/// The bytes that the kernel has accepted for a connection's peer and that the peer has not
+/// acknowledged (tcp(7), `SIOCOUTQ`). `None` if the kernel does not tell.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "no crate that is used here wraps this request")]
 pub fn unacknowledged(connection: impl AsFd) -> Option<usize> {
@@ -73,27 +74,27 @@ pub fn unacknowledged(_connection: impl AsFd) -> Option<usize> {
     None
 }
 
-/// Has the kernel keep a connection back until its first bytes have come, or no longer: so the
-/// first read finds them, and the poller need not be asked. One whose client says nothing is handed
-/// over when the kernel has asked after it, which it does after a second (tcp(7)).
+/// Makes the kernel hand over a connection only when its first bytes have come, or stops doing so.
+/// Then the first read finds data, and the poller need not be asked. If the client sends nothing,
+/// the kernel hands over the connection after about a second (tcp(7)).
 pub fn defer_accept(listener: &TcpListener, deferred: bool) {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_tcp_option(listener, libc::TCP_DEFER_ACCEPT, deferred.into()) {
-        // Accepting works without it as well.
-        note!(Debug, "cannot change when connections are handed over: {error}");
+        // Not an error: accepting works without it.
+        note!(Debug, "cannot set TCP_DEFER_ACCEPT: {error} (continuing without it)");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (listener, deferred);
 }
 
-/// Has no new connection begin, from now on; those that have begun go on, and wait to be accepted.
-/// False where the system cannot do that.
+/// Stops new connections; those whose handshake has begun complete and wait to be accepted. Returns
+/// false if the system cannot do this.
 ///
-/// The kernel drops the segments that open connections, so their clients ask again, after a second
-/// (RFC 6298, section 2), and are refused then, when nobody listens. A connection that is complete
-/// when its listener is closed would be reset instead, and its request lost.
+/// The kernel drops SYN segments, so their clients retransmit after a second (RFC 6298, section 2),
+/// and are refused then, because the listener is closed. Without this, a connection that completes
+/// when the listener is closed would be reset and its request lost.
 #[cfg(target_os = "linux")]
-pub fn begin_no_more(listener: &TcpListener) -> bool {
+pub fn stop_new_connections(listener: &TcpListener) -> bool {
     use socket2::{SockFilter, SockRef};
     // Classic BPF (`linux/bpf_common.h`); for a TCP socket the packet begins with the TCP header,
     // whose byte 13 has the flags (RFC 9293, section 3.1).
@@ -112,32 +113,35 @@ pub fn begin_no_more(listener: &TcpListener) -> bool {
     ];
     let attached = SockRef::from(listener).attach_filter(&filter);
     if let Err(error) = &attached {
-        note!(Debug, "cannot keep connections from beginning: {error}");
+        note!(
+            Debug,
+            "cannot filter new connections: {error} (some may be reset when the listener is closed)"
+        );
     }
     attached.is_ok()
 }
 
 /// Other systems have other filters.
 #[cfg(not(target_os = "linux"))]
-pub fn begin_no_more(_listener: &TcpListener) -> bool {
+pub fn stop_new_connections(_listener: &TcpListener) -> bool {
     false
 }
 
-/// Has connections take no more than [`config::UNSENT_BYTES`] ahead of what can go out.
+/// Limits the unsent bytes that the kernel buffers for each connection to [`config::UNSENT_BYTES`].
 ///
-/// What the kernel holds beyond that is of no use: it costs memory for each client that is slow to
-/// read, and when a fast one has read, the kernel sends the next of it from within the client's
-/// acknowledgement, and wakes the sender then.
+/// More would cost memory for each slow reader and gain nothing: when a fast client has read, the
+/// kernel sends the buffered bytes while it processes the acknowledgement, and wakes the sender
+/// then.
 pub fn bound_unsent(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_tcp_option(listener, libc::TCP_NOTSENT_LOWAT, config::UNSENT_BYTES) {
-        note!(Debug, "cannot bound what connections hold unsent: {error}");
+        note!(Debug, "cannot set TCP_NOTSENT_LOWAT: {error} (slow clients cost more memory)");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = listener;
 }
 
-/// Sets an option that is a number. Connections have what their listener has.
+/// Sets an integer option. Accepted connections inherit it from the listener.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "no crate that is used here wraps these options")]
 fn set_tcp_option(
@@ -162,13 +166,14 @@ fn set_tcp_option(
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Has connections acknowledge a request along with its answer, which takes a segment less than
-/// doing so at once. A client that sends in pieces waits for an acknowledgement before the next one
-/// (Nagle's algorithm, RFC 9293, section 3.7.4), so whoever finds half of something must give it.
+/// Makes connections acknowledge a request together with its response, which saves a segment. A
+/// client that sends in pieces waits for an acknowledgement before the next piece (Nagle's
+/// algorithm, RFC 9293, section 3.7.4), so the code that finds an incomplete message must
+/// acknowledge it.
 pub fn acknowledge_with_answer(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::net::sockopt::set_tcp_quickack(listener, false) {
-        note!(Debug, "cannot change how connections acknowledge: {error}");
+        note!(Debug, "cannot change TCP_QUICKACK: {error} (continuing without it)");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = listener;
@@ -181,7 +186,7 @@ mod tests {
     use std::net::TcpStream;
 
     #[test]
-    fn what_waits_is_counted() {
+    fn the_accept_queue_is_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let seen = || accept_queue(&listener).expect("Linux tells");
@@ -194,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_back_comes_when_it_speaks() {
+    fn a_deferred_connection_is_handed_over_when_it_sends() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let waiting = || accept_queue(&listener).expect("Linux tells").waiting;
@@ -204,7 +209,7 @@ mod tests {
         assert_eq!(waiting(), 0);
         early.write_all(b"x").expect("connected");
         assert_eq!(waiting(), 1);
-        // From now on the kernel keeps nobody back; but whom it has, it has.
+        // New connections are no longer deferred. Those that were stay so.
         defer_accept(&listener, false);
         let _silent = connect();
         assert_eq!(waiting(), 2);
@@ -213,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_begun_goes_on_and_nothing_else_begins() {
+    fn stop_new_connections_keeps_those_whose_handshake_has_begun() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let mut early = TcpStream::connect(address).expect("listening");
-        assert!(begin_no_more(&listener));
+        assert!(stop_new_connections(&listener));
         let wait = std::time::Duration::from_millis(50);
-        let late = TcpStream::connect_timeout(&address, wait).expect_err("nothing begins");
-        assert_eq!(late.kind(), io::ErrorKind::TimedOut, "it may ask again");
+        let late = TcpStream::connect_timeout(&address, wait).expect_err("no connection can begin");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut, "the client may retransmit");
         assert!(has_client(&listener));
         let (mut accepted, _) = listener.accept().expect("it had begun");
         assert!(!has_client(&listener));
@@ -232,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_peer_has_not_taken_is_known() {
+    fn unacknowledged_bytes_are_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut client =
             TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
@@ -248,7 +253,7 @@ mod tests {
 
     #[test]
     #[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
-    fn a_connection_has_the_bound_of_its_listener() {
+    fn a_connection_inherits_the_unsent_limit_of_its_listener() {
         use std::os::fd::AsRawFd;
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,9 +1,9 @@
-//! Locks that outlive a panic.
+//! Locks that stay usable after a panic.
 //!
 //! A thread that panics while it holds a lock poisons it. No critical section in this crate can
-//! panic with its value half changed, so a poisoned lock guards a valid value: at most one record
-//! is missing. These functions are the one place that relies on it. `parking` states the same rule
-//! itself, since its tests replace the locks.
+//! panic with its value half changed, so a poisoned lock guards a valid value; at most one record
+//! is missing. Only these functions rely on this. `parking` repeats the rule, because its tests
+//! replace the locks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "auth")]

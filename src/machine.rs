@@ -1,10 +1,11 @@
-//! How much memory the machine, or the container around this process, has for it.
+//! The memory that the machine or the container has for this process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes of memory that this process can use before the system ends it: the least of what the
-/// machine has and what its control groups allow (cgroups(7)). None where nothing tells.
+/// The memory limit of this process in bytes: the smallest of the machine's memory and the limits
+/// of its control groups (cgroups(7)). Beyond it the system ends the process. `None` if the system
+/// does not tell.
 pub fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let of_groups = limit_files(&groups).into_iter().filter_map(|file| read_limit(&file));
@@ -15,15 +16,16 @@ fn machine_memory() -> Option<u64> {
     #[cfg(target_os = "linux")]
     {
         let info = rustix::system::sysinfo();
-        // Each is as wide as the machine's words.
+        // The types differ from machine to machine.
         Some(info.mem_unit as u64 * info.totalram as u64)
     }
     #[cfg(not(target_os = "linux"))]
     None
 }
 
-/// The files that hold the limits of these groups and of those above them, for both versions of
-/// control groups; within a container the group's path need not be seen, and its top is the limit.
+/// The files with the limits of these control groups and of all groups above them, for both
+/// versions of control groups. In a container the path of the group may not be visible; then the
+/// limit of the container is at the top.
 fn limit_files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -45,7 +47,7 @@ fn limit_files(groups: &str) -> Vec<PathBuf> {
     files
 }
 
-/// A limit in bytes; none where there is no such file, or it says that there is none.
+/// Reads a limit in bytes. `None` if the file does not exist or says `max`.
 fn read_limit(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_those_of_all_groups_above() {
+    fn limits_are_read_from_a_group_and_all_groups_above_it() {
         let files = |groups| {
             let files = limit_files(groups).into_iter();
             files.map(|file| file.display().to_string()).collect::<Vec<_>>()
@@ -76,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn unlimited_is_no_limit() {
+    fn max_and_missing_files_mean_no_limit() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("memory.max");
         for (text, limit) in [("max\n", None), ("104857600\n", Some(104_857_600)), ("", None)] {
@@ -88,7 +90,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_machine_has_some() {
+    fn the_limit_of_this_machine_is_found() {
         assert!(memory_limit() > Some(1 << 20));
     }
 }

@@ -1,37 +1,37 @@
-//! What clients can make the server hold in memory: one bound in bytes for all of it.
+//! One budget in bytes for all memory that clients can make the server hold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What memory is held for.
+/// A use of the memory budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemoryUse {
-    /// Open connections, each with the little that it always has.
+    /// Open connections, with the small fixed amount that each one has.
     Connections,
-    /// Request heads that are larger than that little, and what came behind them.
+    /// Request heads that exceed this amount, and the bytes that follow them.
     Heads,
-    /// Responses that wait for their readers, with what is to be logged of them.
+    /// Responses that wait for slow clients, and their log records.
     Responses,
-    /// The entries of directories.
+    /// Directory listings.
     Listings,
-    /// Files that are asked for often.
+    /// Cached files.
     Files,
-    /// Log lines that wait to be written.
+    /// Log lines that are not written yet.
     Log,
 }
 
 impl MemoryUse {
-    /// Every value.
+    /// All values.
     pub const ALL: [Self; 6] =
         [Self::Connections, Self::Heads, Self::Responses, Self::Listings, Self::Files, Self::Log];
 
-    /// The part of a budget that this use may take: readers of directories that change may keep
-    /// what they read for long, and leave enough for those who ask for anything else.
+    /// The part of a budget that this use may take. Listings may take half: slow readers of
+    /// changing directories can keep listings for long, and must leave enough for other requests.
     fn most_within(self, budget: u64) -> u64 {
         if self == Self::Listings { budget / 2 } else { budget }
     }
 
-    /// The word that metrics and pages use.
+    /// The name in metrics and on pages.
     pub fn label(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -44,8 +44,8 @@ impl MemoryUse {
     }
 }
 
-/// A budget of bytes, shared by all who hold some. Whoever needs more claims it first, and does
-/// without where the claim is refused; so the sum never exceeds the bound.
+/// A memory budget in bytes, which all its clones share. Code that needs memory claims it first,
+/// and does without if the claim is refused. So the sum of all claims never exceeds the limit.
 #[derive(Debug, Clone)]
 pub struct Memory(Arc<Inner>);
 
@@ -57,25 +57,25 @@ struct Inner {
     refused: AtomicU64,
 }
 
-/// A budget at one moment.
+/// The state of a budget at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryState {
-    /// Bytes that are held, for each use in the order of [`MemoryUse::ALL`].
+    /// The bytes held for each use, in the order of [`MemoryUse::ALL`].
     pub held: [u64; MemoryUse::ALL.len()],
-    /// The largest number of bytes that may be held.
+    /// The limit in bytes.
     pub bound: u64,
-    /// Claims that were refused so far.
+    /// The number of claims refused so far.
     pub refused: u64,
 }
 
 impl MemoryState {
-    /// Bytes that are held for everything.
+    /// The bytes held for all uses.
     pub fn held_in_all(&self) -> u64 {
         self.held.iter().sum()
     }
 }
 
-/// Bytes that are held; dropping it gives them back.
+/// A claim on bytes of a budget. Dropping it gives them back.
 #[derive(Debug)]
 pub struct Claim {
     memory: Memory,
@@ -90,38 +90,38 @@ impl Memory {
         Self(Arc::new(Inner { most, total, uses: Default::default(), refused }))
     }
 
-    /// Holds `bytes` more, if they fit.
+    /// Claims `bytes`. `None` if they do not fit.
     pub fn claim(&self, of: MemoryUse, bytes: u64) -> Option<Claim> {
         let mut claim = Claim { memory: self.clone(), of, bytes: 0 };
         claim.resize(bytes).then_some(claim)
     }
 
-    /// The bound.
+    /// The limit in bytes.
     pub fn most(&self) -> u64 {
         self.0.most
     }
 
-    /// Bytes that are held now, for everything.
+    /// The bytes held now for all uses.
     pub fn held(&self) -> u64 {
         self.0.total.load(Relaxed)
     }
 
-    /// Bytes that are held now for one use.
+    /// The bytes held now for one use.
     pub fn held_for(&self, of: MemoryUse) -> u64 {
         self.0.uses[of as usize].load(Relaxed)
     }
 
-    /// True where so many bytes more would fit now.
+    /// True if `bytes` more would fit now.
     pub fn has_room(&self, bytes: u64) -> bool {
         self.held().saturating_add(bytes) <= self.0.most
     }
 
-    /// Claims that were refused.
+    /// The number of claims refused so far.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)
     }
 
-    /// What is held at this moment.
+    /// The state of the budget at this moment.
     pub fn state(&self) -> MemoryState {
         let held = MemoryUse::ALL.map(|of| self.held_for(of));
         MemoryState { held, bound: self.most(), refused: self.refused() }
@@ -129,7 +129,8 @@ impl Memory {
 
     fn grow(&self, of: MemoryUse, bytes: u64) -> bool {
         let Inner { most, total, uses, refused } = &*self.0;
-        // A claim that does not fit changes nothing, for others may fit meanwhile.
+        // A claim that does not fit must not change the sum, not even briefly: another that fits
+        // would be refused.
         let grow = |held: &AtomicU64, most: u64| {
             let grown = |held: u64| held.checked_add(bytes).filter(|&grown| grown <= most);
             held.fetch_update(Relaxed, Relaxed, grown).is_ok()
@@ -154,7 +155,7 @@ impl Memory {
 }
 
 impl Claim {
-    /// Holds `bytes` from now on; false, and no change, where they do not fit.
+    /// Changes the claim to `bytes`. If they do not fit, changes nothing and returns false.
     pub fn resize(&mut self, bytes: u64) -> bool {
         if bytes > self.bytes {
             if !self.memory.grow(self.of, bytes - self.bytes) {
@@ -167,7 +168,7 @@ impl Claim {
         true
     }
 
-    /// The bytes.
+    /// The size of the claim in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -185,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_does_not_fit_is_refused_and_counted() {
+    fn a_claim_that_does_not_fit_is_refused_and_counted() {
         let memory = Memory::new(100);
         let mut heads = memory.claim(MemoryUse::Heads, 60).expect("room");
         assert!(memory.claim(MemoryUse::Log, 41).is_none());
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn listings_leave_half_to_others() {
+    fn listings_may_take_only_half_of_the_budget() {
         let memory = Memory::new(100);
         let mut listings = memory.claim(MemoryUse::Listings, 50).expect("half");
         assert!(!listings.resize(51) && memory.claim(MemoryUse::Listings, 1).is_none());
@@ -211,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sum_never_exceeds_the_bound(sizes in prop::collection::vec(0u64..60, 0..40)) {
+        fn the_sum_of_claims_never_exceeds_the_limit(sizes in prop::collection::vec(0u64..60, 0..40)) {
             let memory = Memory::new(100);
             let mut claims = Vec::new();
             for (at, &size) in sizes.iter().enumerate() {

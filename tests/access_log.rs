@@ -54,12 +54,12 @@ fn parse(line: &str) -> Line {
     let bytes = words.next().unwrap().parse().unwrap();
     let (referer, rest) = quoted(words.next().unwrap_or("\"-\" \"-\""));
     let (agent, rest) = quoted(rest);
-    assert_eq!(rest, "", "nothing behind it");
+    assert_eq!(rest, "", "nothing follows");
     let (client, user, time) = (client.to_owned(), user.to_owned(), time.to_owned());
     Line { client, user, time, request, status, bytes, referer, agent }
 }
 
-/// The lines of a log once it has this many.
+/// The lines of a log, as soon as there are this many.
 fn lines(path: &Path, count: usize) -> Vec<String> {
     wait_for("the lines", || {
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -69,7 +69,7 @@ fn lines(path: &Path, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn combined_lines_are_read_back_whatever_was_sent() {
+fn combined_lines_can_be_parsed_whatever_clients_send() {
     let site = Site::new();
     let log = site.path().join("log");
     let server = RealServer::start(&site, &["--access-log-file", log.to_str().unwrap(), "-q"]);
@@ -109,7 +109,7 @@ fn combined_lines_are_read_back_whatever_was_sent() {
 }
 
 #[test]
-fn the_form_is_as_asked() {
+fn the_format_is_the_requested_one() {
     let site = Site::new();
     for (form, start) in [("common", "127.0.0.1 - - ["), ("json", "{"), ("brief", "[")] {
         let server = RealServer::start(&site, &["--access-log", form]);
@@ -138,11 +138,11 @@ fn the_form_is_as_asked() {
     let quiet = RealServer::start(&site, &["--quiet", "--access-log", "common"]);
     get(quiet.address(), "/testfile");
     let log = wait_for("the line", || Some(quiet.stderr()).filter(|log| !log.is_empty()));
-    assert_eq!(log.lines().count(), 1, "what was asked for, and nothing else: {log}");
+    assert_eq!(log.lines().count(), 1, "only the access line: {log}");
 }
 
 #[test]
-fn bytes_are_those_that_were_sent() {
+fn logged_bytes_are_the_sent_bytes() {
     let site = Site::new();
     site.put("large", vec![b'x'; 64 << 20]);
     let log = site.path().join("log");
@@ -158,7 +158,7 @@ fn bytes_are_those_that_were_sent() {
     assert!((1..64 << 20).contains(&bytes), "a part: {bytes}");
 }
 
-/// The file is renamed, then the server gets SIGHUP, as logrotate does it. No line is lost or cut.
+/// The file is renamed, and then the server gets SIGHUP, as from logrotate. No line is lost or cut.
 #[test]
 fn the_file_is_reopened_under_load_and_nothing_is_lost() {
     const CLIENTS: usize = 4;
@@ -191,7 +191,7 @@ fn the_file_is_reopened_under_load_and_nothing_is_lost() {
         assert!(rotations > 1);
     });
     server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0), "and nothing is lost at the end");
+    assert_eq!(server.wait().code(), Some(0), "the server exits cleanly");
     let mut seen: Vec<Vec<u8>> = std::fs::read_dir(site.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -216,7 +216,7 @@ fn a_log_that_cannot_be_opened_is_a_clear_error() {
     assert!(line.contains("cannot log to /no/such/dir/log"), "{line}");
 }
 
-/// Makes a FIFO, and opens it for reading if `is_read`.
+/// Creates a FIFO, and opens it for reading if `is_read`.
 fn fifo(path: &Path, is_read: bool) -> Option<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let done = std::process::Command::new("mkfifo").arg(path).status();
@@ -227,7 +227,7 @@ fn fifo(path: &Path, is_read: bool) -> Option<std::fs::File> {
 }
 
 #[test]
-fn a_fifo_that_nobody_reads_is_a_clear_error_and_no_silent_wait() {
+fn a_fifo_without_a_reader_is_an_error_at_once() {
     let site = Site::new();
     let log = site.path().join("fifo");
     fifo(&log, false);
@@ -241,11 +241,11 @@ fn a_fifo_that_nobody_reads_is_a_clear_error_and_no_silent_wait() {
     assert_eq!(ended.expect("an end by itself").code(), Some(1));
     let line = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
     let expected =
-        format!("server: cannot log to {}: nobody reads this FIFO (start its ", log.display());
+        format!("server: cannot log to {}: this FIFO has no reader (start its ", log.display());
     assert!(line.starts_with(&expected) && line.lines().count() == 1, "{line}");
 }
 
-/// SIGHUP reopens the FIFO; that fails once its reader has closed it.
+/// SIGHUP reopens the FIFO, which fails after its reader has closed it.
 #[test]
 fn a_fifo_that_is_read_gets_the_lines() {
     let site = Site::new();
@@ -257,7 +257,7 @@ fn a_fifo_that_is_read_gets_the_lines() {
         let mut text = Vec::new();
         wait_for("a line", || {
             let mut some = [0; 1024];
-            // A read fails while there is nothing to read.
+            // A read fails while the FIFO is empty.
             let count = std::io::Read::read(&mut reader, &mut some).unwrap_or_default();
             text.extend_from_slice(&some[..count]);
             text.ends_with(b"\n").then_some(())
@@ -268,8 +268,8 @@ fn a_fifo_that_is_read_gets_the_lines() {
     server.signal("HUP");
     assert_eq!(line("/two"), b"GET /two HTTP/1.1");
     drop(reader);
-    wait_for("the complaint", || {
-        // Repeated, since a process that another test starts may inherit the reader for a moment.
+    wait_for("the error message", || {
+        // Repeat it: a process started by another test may inherit the reader for a moment.
         server.signal("HUP");
         let log = server.stderr();
         log.contains("cannot reopen").then_some(())
@@ -279,7 +279,7 @@ fn a_fifo_that_is_read_gets_the_lines() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// The disk is full all the time.
+/// The device is always full.
 #[cfg(target_os = "linux")]
 #[test]
 fn lines_lost_at_the_end_are_reported() {
@@ -293,7 +293,7 @@ fn lines_lost_at_the_end_are_reported() {
     assert_eq!(lost_lines(&server.stderr()), 20, "{}", server.stderr());
 }
 
-/// The number of lost lines that the server's log reports.
+/// The number of lost lines that the server reported.
 fn lost_lines(log: &str) -> usize {
     log.lines()
         .filter_map(|line| line.strip_suffix(" lines were lost"))
@@ -301,7 +301,7 @@ fn lost_lines(log: &str) -> usize {
         .sum()
 }
 
-/// A file system of its own, unmounted on drop; none if mounting is not allowed.
+/// A temporary file system, unmounted on drop. `None` if mounting is not allowed.
 #[cfg(target_os = "linux")]
 struct SmallDisk(std::path::PathBuf);
 
@@ -322,8 +322,8 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The disk fills up and gets room again: each line in the file is complete, and the missing ones
-/// are counted.
+/// The disk fills up and gets room again. All lines in the file are complete, and missing ones are
+/// counted.
 #[cfg(target_os = "linux")]
 #[test]
 #[allow(clippy::print_stderr)]
@@ -342,7 +342,7 @@ fn a_full_disk_loses_whole_lines_and_counts_them() {
     let mut sent = 0;
     let mut ask = |count: usize| {
         for _ in 0..count {
-            // Varying lengths, so that the disk is full in the middle of a line.
+            // Lines of varying lengths, so that the disk gets full within a line.
             let padding = "x".repeat(sent % 7);
             write!(stream, "GET /testfile?{sent}&{padding} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
             Reply::read(&mut stream);
@@ -362,7 +362,7 @@ fn a_full_disk_loses_whole_lines_and_counts_them() {
     let text = std::fs::read_to_string(&log).unwrap();
     let whole = |line: &str| {
         let Line { client, time, request, status, agent, .. } = parse(line);
-        // Two halves of lines can look like a line, but do not have its lengths.
+        // The two halves of different lines may look like a line, but with wrong lengths.
         assert_eq!((client.as_str(), status, &agent[..]), ("127.0.0.1", 200, &b"-"[..]), "{line}");
         assert_eq!(time.len(), "23/Nov/2026:06:50:11 +0000".len(), "{line}");
         let number = String::from_utf8(request).unwrap();
@@ -373,9 +373,9 @@ fn a_full_disk_loses_whole_lines_and_counts_them() {
         number
     };
     let found: Vec<usize> = text.lines().map(whole).collect();
-    assert!(found.is_sorted_by(|one, other| one < other), "each once, in their order");
+    assert!(found.is_sorted_by(|one, other| one < other), "each line once, in order");
     assert!(text.ends_with('\n') && found.len() > 50, "{} lines", found.len());
-    assert_eq!(found.last(), Some(&(sent - 1)), "and on");
+    assert_eq!(found.last(), Some(&(sent - 1)), "the log continues after the gap");
     let told = server.stderr();
     let lost = lost_lines(&told);
     assert!(lost > 0, "{told}");

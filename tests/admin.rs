@@ -1,4 +1,4 @@
-//! The admin server: its figures agree with what clients did, and it answers while the pool cannot.
+//! The admin server: its figures match what clients did, and it answers while the pool is busy.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -21,7 +21,7 @@ fn watched(server: &Server) -> (Admin, SocketAddr) {
     (admin, address)
 }
 
-/// The values in Prometheus' text format, by name and labels.
+/// The values of the Prometheus text format, by name and labels.
 fn metrics(admin: SocketAddr) -> BTreeMap<String, f64> {
     let reply = get(admin, "/metrics");
     assert_eq!(reply.field("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -34,7 +34,7 @@ fn metrics(admin: SocketAddr) -> BTreeMap<String, f64> {
             let (what, name) = (words.next().unwrap(), words.next().unwrap());
             assert!(matches!(what, "HELP" | "TYPE") && words.next().is_some(), "{line}");
             if what == "TYPE" {
-                assert!(kinds.insert(name.to_owned(), ()).is_none(), "{name} comes once");
+                assert!(kinds.insert(name.to_owned(), ()).is_none(), "{name} is described once");
             }
             continue;
         }
@@ -54,7 +54,7 @@ fn stats(admin: SocketAddr) -> serde_json::Value {
 }
 
 #[test]
-fn the_figures_agree_with_what_clients_did() {
+fn the_figures_match_what_clients_did() {
     let delay = Duration::from_millis(10);
     let handler = |request: &Request<'_>| match request.target.raw {
         b"/missing" => Response::error(cws::Status::NOT_FOUND, "not here"),
@@ -69,7 +69,7 @@ fn the_figures_agree_with_what_clients_did() {
         get(address, path);
     }
     exchange(address, b"GET /two\x01 HTTP/1.1\r\nHost: a\r\n\r\n");
-    // A worker records a request a moment after its client has read the last byte.
+    // A worker may record a request shortly after its client has read the last byte.
     let metrics = wait_for("all to be counted", || {
         Some(metrics(admin)).filter(|m| m["cws_departures_total"] == m["cws_arrivals_total"])
     });
@@ -91,7 +91,7 @@ fn the_figures_agree_with_what_clients_did() {
     for (name, value) in exact {
         assert_eq!(metrics.get(name), Some(&value), "{name}");
     }
-    // Four requests were delayed, and the others took far less time.
+    // Four requests were delayed; the others took far less time.
     let service = metrics["cws_service_seconds_sum"];
     assert!((0.04..4.0).contains(&service), "{service}");
     let handle = metrics["cws_worker_seconds_total{activity=\"handle\"}"];
@@ -110,9 +110,9 @@ fn the_figures_agree_with_what_clients_did() {
     assert_eq!((snapshot.get(Counter::Handled), snapshot.arrivals()), (7, snapshot.departures()));
 }
 
-/// The only worker is in its handler and the queue is full; the admin server has its own worker.
+/// The only worker is in its handler and the queue is full. The admin server has its own worker.
 #[test]
-fn it_answers_while_the_pool_cannot() {
+fn it_answers_while_the_pool_is_busy() {
     let (gate, handler) = gated();
     let config = Config { workers: 1, queue: 1, ..Config::default() };
     let server = Server::start(config, handler).unwrap();
@@ -149,11 +149,11 @@ fn it_answers_while_the_pool_cannot() {
 }
 
 /// The only worker is busy until a second request has expired. A third connection of the same
-/// client is one too many.
+/// client exceeds the limit.
 #[test]
 fn each_refusal_has_its_reason() {
     let (gate, handler) = gated();
-    // More than the first one's way to the worker takes on a busy machine.
+    // Longer than the first request takes to reach the worker on a busy machine.
     let patience = Duration::from_millis(300);
     let config = Config { workers: 1, queue_timeout: patience, ..Config::default() };
     let server = Server::start(Config { per_client: Some(2), ..config }, handler).unwrap();
@@ -170,7 +170,7 @@ fn each_refusal_has_its_reason() {
         (server.snapshot().connections(ConnectionPhase::InService) == 1).then_some(())
     });
     let mut late = ask(request);
-    assert_eq!(Reply::read(&mut ask(request)).status, 503, "one too many");
+    assert_eq!(Reply::read(&mut ask(request)).status, 503, "over the limit per client");
     wait_for("the wait to be too long", || {
         server.snapshot().queue.oldest.filter(|oldest| *oldest > patience)
     });
@@ -186,7 +186,7 @@ fn each_refusal_has_its_reason() {
         assert_eq!(metrics[&name], 1.0, "{reason}");
     }
     assert_eq!(metrics["cws_requests_refused_total{reason=\"queue_full\"}"], 0.0);
-    // Both formats have the same words and numbers, and the reasons add up.
+    // Both formats have the same names and numbers, and the reasons add up to the total.
     let totals = stats(admin)["totals"].take();
     let reasons = ["queue_full", "expired", "too_many_connections", "no_memory", "too_slow"];
     let refused = reasons.iter().chain(&["malformed"]).map(|reason| {

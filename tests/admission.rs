@@ -1,4 +1,4 @@
-//! Who is refused, when, and how honestly: queue, age, clients that have gone, connections.
+//! Refusals: full queue, queue timeout, disconnected clients, connection limits.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -14,7 +14,7 @@ use support::{RealServer, Reply, Site, TESTFILE, command, connect, get, wait_for
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Holds its worker at `/` until it is let go, and counts whom it serves.
+/// A handler that holds its worker at `/` until it is released, and counts its calls.
 struct Gate {
     entered: Arc<AtomicUsize>,
     released: Receiver<()>,
@@ -34,7 +34,7 @@ impl Handler for Gate {
     }
 }
 
-/// A server of one worker, how many its handler has been entered by, and the way to let go.
+/// A server with one worker, the number of calls of its handler, and the sender that releases them.
 fn gated(config: Config) -> (Server, Arc<AtomicUsize>, Sender<()>) {
     let entered = Arc::new(AtomicUsize::new(0));
     let (release, released) = unbounded();
@@ -51,7 +51,7 @@ fn hold_the_worker(address: SocketAddr, entered: &AtomicUsize) -> TcpStream {
     stream
 }
 
-/// The rest of what comes, which must be one refusal, whole and without a reset.
+/// Reads the rest of the stream, which must be one complete 503 response without a reset.
 fn refusal(stream: &mut TcpStream) -> Reply {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("a clean end, no reset");
@@ -74,7 +74,7 @@ fn a_kept_connection_is_refused_like_a_new_one() {
     let mut held = hold_the_worker(address, &entered);
     let mut queued = connect(address);
     queued.write_all(GET).unwrap();
-    // Whether the queue is full by now shows in what a probe gets.
+    // A probe is answered at once if the queue is full.
     wait_for("a full queue", || {
         let mut probe = connect(address);
         probe.write_all(GET).unwrap();
@@ -89,7 +89,7 @@ fn a_kept_connection_is_refused_like_a_new_one() {
 }
 
 #[test]
-fn a_request_that_waited_too_long_is_refused_without_work() {
+fn a_request_past_its_queue_timeout_is_refused_without_calling_the_handler() {
     let queue_timeout = Duration::from_millis(50);
     let (server, entered, release) = gated(Config { queue_timeout, ..Config::default() });
     let address = server.addresses()[0];
@@ -97,16 +97,16 @@ fn a_request_that_waited_too_long_is_refused_without_work() {
     let mut late = connect(address);
     late.write_all(GET).unwrap();
     let start = std::time::Instant::now();
-    wait_for("its patience to run out", || (start.elapsed() > 4 * queue_timeout).then_some(()));
+    wait_for("the queue timeout to pass", || (start.elapsed() > 4 * queue_timeout).then_some(()));
     release.send(()).unwrap();
     assert_eq!(Reply::read(&mut held).body, b"released");
     refusal(&mut late);
-    assert_eq!(entered.load(Ordering::SeqCst), 1, "the handler never saw it");
+    assert_eq!(entered.load(Ordering::SeqCst), 1, "the handler was not called for it");
     assert_eq!(server.snapshot().get(Counter::Expired), 1);
 }
 
 #[test]
-fn a_client_that_has_gone_costs_no_work_and_one_that_half_closed_is_served() {
+fn a_disconnected_client_costs_no_work_and_a_half_closed_one_is_served() {
     let (server, entered, release) = gated(Config::default());
     let address = server.addresses()[0];
     let mut held = hold_the_worker(address, &entered);
@@ -114,7 +114,7 @@ fn a_client_that_has_gone_costs_no_work_and_one_that_half_closed_is_served() {
     let mut half = connect(address);
     gone.write_all(GET).unwrap();
     half.write_all(GET).unwrap();
-    wait_for("all to be there", || (server.open_connections() == 3).then_some(()));
+    wait_for("all three connections", || (server.open_connections() == 3).then_some(()));
     half.shutdown(Shutdown::Write).unwrap();
     socket2::SockRef::from(&gone).set_linger(Some(Duration::ZERO)).unwrap();
     drop(gone);
@@ -128,11 +128,11 @@ fn a_client_that_has_gone_costs_no_work_and_one_that_half_closed_is_served() {
     assert_eq!(Reply::read(&mut half).body, b"released");
     let snapshot = server.snapshot();
     assert_eq!(snapshot.closed(CloseReason::PeerGone), 1);
-    assert_eq!(entered.load(Ordering::SeqCst), 2, "the two that were there");
+    assert_eq!(entered.load(Ordering::SeqCst), 2, "the handler was called for the other two");
 }
 
 #[test]
-fn one_address_has_its_share_of_connections() {
+fn connections_over_the_limit_per_client_are_refused() {
     let (server, _, _release) = gated(Config { per_client: Some(2), ..Config::default() });
     let address = server.addresses()[0];
     let first = connect(address);
@@ -143,14 +143,14 @@ fn one_address_has_its_share_of_connections() {
     third.shutdown(Shutdown::Write).unwrap();
     refusal(&mut third);
     drop((first, third));
-    wait_for("their places", || (server.open_connections() == 1).then_some(()));
+    wait_for("their places to be free", || (server.open_connections() == 1).then_some(()));
     assert_eq!(get(address, "/quick").body, b"released");
     assert_eq!(server.snapshot().get(Counter::TooManyConnections), 1);
     drop(second);
 }
 
 #[test]
-fn the_clients_patience_sets_queue_and_timeout() {
+fn the_deadline_option_sets_the_queue_and_its_timeout() {
     let site = Site::new();
     let options = ["--workers", "4", "--delay", "20ms", "--deadline", "200ms"];
     let server = RealServer::start(&site, &options);
@@ -164,10 +164,10 @@ fn the_clients_patience_sets_queue_and_timeout() {
     });
 }
 
-/// Out of descriptors, the server waits; it neither ends nor spins nor floods its log, and whoever
-/// got a connection gets the file as well.
+/// Without free descriptors the server waits. It does not end, spin or flood its log, and a client
+/// whose connection was accepted also gets its file.
 #[test]
-fn a_lack_of_descriptors_passes() {
+fn the_server_survives_a_shortage_of_descriptors() {
     let site = Site::new();
     let mut shell = command("sh");
     let server = env!("CARGO_BIN_EXE_server");
@@ -179,10 +179,10 @@ fn a_lack_of_descriptors_passes() {
     shell.args(["-c", &script]);
     let server = RealServer::spawn(shell);
     let mut silent: Vec<_> = (0..60).map(|_| connect(server.address())).collect();
-    wait_for("the lack to be noticed", || {
+    wait_for("the shortage to be logged", || {
         server.stderr().contains("cannot accept connections for now").then_some(())
     });
-    // Each has one behind it that wants the descriptor of its file.
+    // Behind each of them is a connection that would take the descriptor of its file.
     let mut waiting: Vec<_> = (0..20)
         .map(|_| {
             let mut stream = connect(server.address());
@@ -191,7 +191,8 @@ fn a_lack_of_descriptors_passes() {
             stream
         })
         .collect();
-    // They stay for longer than the longest pause: some are sent away to make room.
+    // The shortage lasts longer than the longest pause, so some connections are closed to make
+    // room.
     let start = std::time::Instant::now();
     let longest = cws::config::ACCEPT_PAUSE_MOST;
     wait_for("several refusals", || (start.elapsed() > longest * 3 / 2).then_some(()));
@@ -200,5 +201,5 @@ fn a_lack_of_descriptors_passes() {
     }
     drop(silent);
     let warnings = server.stderr().matches("cannot accept").count();
-    assert_eq!(warnings, 1, "one line an episode");
+    assert_eq!(warnings, 1, "one line for each shortage");
 }

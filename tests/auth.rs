@@ -1,4 +1,4 @@
-//! Passwords: who guesses holds no worker, and who knows one is let in.
+//! Basic authentication: guesses hold no worker, and known users are let in.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use support::{Reply, connect};
 
-/// A password's check takes a good part of a second, so that much can happen meanwhile.
+/// With this cost a check takes a good part of a second, long enough for other requests.
 const SLOW: u32 = 12;
 const FAST: u32 = 4;
 
@@ -22,7 +22,7 @@ fn start_with(password: &str, cost: u32, config: Config) -> (Server, SocketAddr)
     let user = format!("ann:{}", bcrypt::hash(password, cost).unwrap());
     let inner = |_: &Request<'_>| Response::ok("text/plain", "the secret");
     let handler = BasicAuth::new(vec![User::parse(&user).unwrap()], inner);
-    // Checks take as long as they take on a busy machine.
+    // A check may take long on a busy machine.
     let config = Config { queue_timeout: support::PATIENCE, ..config };
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
@@ -39,9 +39,9 @@ fn status(stream: &mut TcpStream, credentials: impl AsRef<[u8]>) -> u16 {
     Reply::read(stream).status
 }
 
-/// There is one worker, so it would be noticed if a password took it.
+/// There is one worker, so a check on it would delay the known user.
 #[test]
-fn guesses_take_no_worker_from_who_is_known() {
+fn guesses_do_not_delay_a_known_user() {
     let (server, address) = start("good", SLOW, 1);
     let mut known = connect(address);
     assert_eq!(status(&mut known, "ann:good"), 200);
@@ -77,9 +77,9 @@ fn parallel_first_requests_with_the_same_password_are_all_let_in() {
     }
 }
 
-/// Those who were admitted come back to the queue all at once, however few may wait there.
+/// Requests whose check is done all return to the queue at once, even if it is short.
 #[test]
-fn a_short_queue_takes_back_all_who_waited_for_a_verdict() {
+fn a_short_queue_takes_back_all_requests_after_their_check() {
     let config = Config { workers: 1, queue: 1, ..Config::default() };
     let (server, address) = start_with("good", SLOW, config);
     let mut streams: Vec<_> = (0..6).map(|_| connect(address)).collect();
@@ -94,9 +94,9 @@ fn a_short_queue_takes_back_all_who_waited_for_a_verdict() {
     }
 }
 
-/// Different passwords are checked one after another; all who ask get their verdict.
+/// Different passwords are checked one after another. Every request gets its response.
 #[test]
-fn different_passwords_wait_in_line() {
+fn different_passwords_are_checked_one_after_another() {
     let (_server, address) = start("good", 8, 1);
     let mut guessing: Vec<_> = (0..8).map(|_| connect(address)).collect();
     for (at, stream) in guessing.iter_mut().enumerate() {
@@ -109,14 +109,14 @@ fn different_passwords_wait_in_line() {
     }
 }
 
-/// A client that ends while its password is checked costs nothing but that.
+/// A client that disconnects during the check costs nothing more than the check.
 #[test]
-fn who_does_not_wait_for_the_verdict_is_forgotten() {
+fn a_client_that_disconnects_during_its_check_is_dropped() {
     let (server, address) = start("good", 10, 1);
     let mut streams: Vec<_> = (0..8).map(|_| connect(address)).collect();
     for (at, stream) in streams.iter_mut().enumerate() {
         ask(stream, format!("ann:guess{at}"));
-        // Closed with a reset, which the server is told of at once.
+        // Closed with a reset, which the server sees at once.
         socket2::SockRef::from(&*stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
     drop(streams);
@@ -125,7 +125,7 @@ fn who_does_not_wait_for_the_verdict_is_forgotten() {
 }
 
 #[test]
-fn what_bcrypt_would_not_look_at_is_no_password() {
+fn passwords_that_bcrypt_would_truncate_are_refused() {
     let (_server, address) = start("secret", FAST, 1);
     let mut stream = connect(address);
     assert_eq!(status(&mut stream, "ann:secret\0secret"), 401);

@@ -1,4 +1,4 @@
-//! Files that are held between requests: a change is seen within a second, and nothing is mixed.
+//! The file cache: a change shows within a second, and no response mixes two versions.
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
 
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::{RealServer, Reply, Site, command, connect, exchange, get, wait_for};
 
-/// More than is held in memory.
+/// A size that is too large for the cache to keep in memory.
 const LARGE: usize = 100_000;
 
 fn start(site: &Site) -> Server {
@@ -26,8 +26,8 @@ fn start(site: &Site) -> Server {
     Server::start(Config { workers: 2, ..Config::default() }, files).unwrap()
 }
 
-/// Asks until the answer is another one; nothing else may be answered meanwhile, nor for longer
-/// than a second, and the time that one exchange may take on a busy machine.
+/// Requests `path` until the response is new. Until then every response must be the old one, for at
+/// most a second, plus the time that one exchange takes on a busy machine.
 fn wait_for_change(address: SocketAddr, path: &str, is_new: impl Fn(&Reply) -> bool) -> Reply {
     let changed = Instant::now();
     let mut before = None;
@@ -40,12 +40,12 @@ fn wait_for_change(address: SocketAddr, path: &str, is_new: impl Fn(&Reply) -> b
         let age = asked.duration_since(changed);
         assert!(age <= Duration::from_secs(1), "{path} is served {age:?} after it was changed");
         let before = before.get_or_insert(reply.body.clone());
-        assert_eq!(*before, reply.body, "{path} is the old one or the new one");
+        assert_eq!(*before, reply.body, "{path} is neither the old version nor the new one");
     }
 }
 
 #[test]
-fn every_change_is_seen_within_a_second() {
+fn every_change_shows_within_a_second() {
     let site = Site::new();
     for length in [1000, LARGE] {
         let path = site.put("changed", vec![b'a'; length]);
@@ -86,9 +86,9 @@ fn every_change_is_seen_within_a_second() {
     }
 }
 
-/// The head of a file that is sent from where it is tells of the file as it is by then.
+/// The head of a response that is sent from an open file describes the file at that moment.
 #[test]
-fn a_large_file_that_was_truncated_gets_a_new_head_at_once() {
+fn a_truncated_large_file_gets_new_header_fields_at_once() {
     let site = Site::new();
     let path = site.put("large", vec![b'a'; LARGE]);
     let server = start(&site);
@@ -100,14 +100,14 @@ fn a_large_file_that_was_truncated_gets_a_new_head_at_once() {
     assert_ne!(reply.field("ETag"), Some(etag.as_str()));
 }
 
-/// What a request for the last bytes of `/file` is answered with.
+/// The response to a request for the last bytes of `/file`.
 struct Tail {
     status: u16,
     etag: Option<String>,
     body: Vec<u8>,
 }
 
-/// Asks for the last bytes, unless they are those of a state that is known.
+/// Requests the last bytes, unless the client knows this state.
 fn tail(stream: &mut TcpStream, known: Option<&str>) -> Tail {
     let condition = known.map(|tag| format!("If-None-Match: {tag}\r\n")).unwrap_or_default();
     let range = format!("Range: bytes=-{TAIL}\r\n");
@@ -125,7 +125,7 @@ fn tail(stream: &mut TcpStream, known: Option<&str>) -> Tail {
     };
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    // Of the whole the end is compared.
+    // If the response is the whole file, compare its end.
     body.drain(..length.saturating_sub(TAIL));
     let etag = reply.field("ETag").filter(|_| reply.status != 304).map(str::to_owned);
     Tail { status: reply.status, etag, body }
@@ -133,10 +133,10 @@ fn tail(stream: &mut TcpStream, known: Option<&str>) -> Tail {
 
 const TAIL: usize = 100;
 
-/// The kernel sets the time of a file before it copies what is written into it: what is read
-/// between has the new time and the old content.
+/// The kernel sets the time of a file before it copies the written bytes. A read in between sees
+/// the new time and the old content.
 #[test]
-fn no_tag_names_two_contents_while_a_file_is_written_in_place() {
+fn no_entity_tag_names_two_contents_while_a_file_is_overwritten() {
     let site = Site::new();
     let path = site.put("file", vec![b'a'; 8 << 20]);
     let server = start(&site);
@@ -170,7 +170,7 @@ fn no_tag_names_two_contents_while_a_file_is_written_in_place() {
             let mut file = File::options().write(true).open(&path).unwrap();
             file.write_all(&vec![b'b' + number; 8 << 20]).unwrap();
             few_more();
-            // Now it is over, and was long ago.
+            // The write is over. Pretend that it was long ago.
             let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000 + u64::from(number));
             file.set_modified(long_ago).unwrap();
         }
@@ -178,17 +178,21 @@ fn no_tag_names_two_contents_while_a_file_is_written_in_place() {
         is_over.store(true, Relaxed);
     });
     let seen = seen.into_inner().unwrap();
-    assert!(seen.len() >= 8, "states between have tags: {}", seen.len());
+    assert!(seen.len() >= 8, "only {} states had a tag", seen.len());
     let mut stream = connect(address);
     for (etag, body) in seen {
         let now = tail(&mut stream, Some(&etag));
-        assert_eq!(now.status == 304, body[0] == b'b' + 11, "{etag} is the old one");
+        assert_eq!(
+            now.status == 304,
+            body[0] == b'b' + 11,
+            "a conditional request with {etag} got the wrong status"
+        );
     }
 }
 
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
-fn a_file_gets_its_validators_when_it_has_been_still() {
+fn a_file_has_validators_once_it_is_unchanged_for_the_settling_time() {
     let site = Site::new();
     for length in [100, LARGE] {
         let path = site.put_now("file", vec![b'a'; length]);
@@ -199,7 +203,7 @@ fn a_file_gets_its_validators_when_it_has_been_still() {
                 format!("GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
             Reply::all(&exchange(address, request.as_bytes()), false).remove(0)
         };
-        // In the second of its change, a minute ahead, so that time does not settle it meanwhile.
+        // Set the time a minute ahead, so that the file does not settle during the requests.
         let ahead = SystemTime::now() + Duration::from_secs(60);
         File::options().write(true).open(&path).unwrap().set_modified(ahead).unwrap();
         let date = httpdate::fmt_http_date(ahead);
@@ -216,11 +220,11 @@ fn a_file_gets_its_validators_when_it_has_been_still() {
         }
         assert_eq!(ask(&format!("If-Unmodified-Since: {date}\r\n")).status, 412);
         assert_eq!(ask("If-Match: \"tag\"\r\n").status, 412);
-        // Nearly long enough ago.
+        // Shortly before it settles.
         let ago = SystemTime::now() - config::CACHE_SETTLE + Duration::from_millis(300);
         File::options().write(true).open(&path).unwrap().set_modified(ago).unwrap();
         let etag = wait_for("a tag", || ask("").field("ETag").map(str::to_owned));
-        assert!(SystemTime::now() >= ago + config::CACHE_SETTLE, "not before");
+        assert!(SystemTime::now() >= ago + config::CACHE_SETTLE, "it got its tag too early");
         let request = format!("GET /file HTTP/1.1\r\nHost: a\r\nIf-None-Match: {etag}\r\n\r\n");
         assert!(exchange(address, request.as_bytes()).starts_with(b"HTTP/1.1 304"));
         let part = ask(&format!("Range: bytes=0-9\r\nIf-Range: {etag}\r\n"));
@@ -228,9 +232,9 @@ fn a_file_gets_its_validators_when_it_has_been_still() {
     }
 }
 
-/// Servers that share a site's load have copies of it.
+/// Servers behind one load balancer have copies of the same tree.
 #[test]
-fn copies_have_the_same_tags() {
+fn copies_with_the_same_time_have_the_same_entity_tag() {
     let sites = [Site::new(), Site::new()];
     let modified = UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
     let tags = sites.each_ref().map(|site| {
@@ -245,7 +249,7 @@ fn copies_have_the_same_tags() {
 }
 
 #[test]
-fn an_index_and_a_neighbour_that_appear_are_seen() {
+fn a_new_index_and_a_new_precompressed_form_are_found() {
     let site = Site::new();
     site.put("dir/index.htm", "second");
     site.put("a.js", "plain");
@@ -259,16 +263,16 @@ fn an_index_and_a_neighbour_that_appear_are_seen() {
     site.put("dir/index.html", "first");
     site.put("a.js.gz", "gzipped");
     wait_for_change(address, "/dir/", |reply| reply.body == b"first");
-    wait_for("the neighbour", || (body_of_zipped() == b"gzipped").then_some(()));
+    wait_for("the precompressed form", || (body_of_zipped() == b"gzipped").then_some(()));
     fs::remove_file(site.path().join("a.js.gz")).unwrap();
-    wait_for("its end", || (body_of_zipped() == b"plain").then_some(()));
+    wait_for("its removal to show", || (body_of_zipped() == b"plain").then_some(()));
     fs::remove_dir_all(site.path().join("dir")).unwrap();
     wait_for_change(address, "/dir/", |reply| reply.status == 404);
 }
 
-/// Root may read everything, so the server is run as somebody else.
+/// The superuser may read everything, so run the server as another user.
 #[test]
-fn a_permission_that_was_taken_away_is_noticed() {
+fn a_revoked_permission_is_noticed() {
     let site = Site::new();
     let home = tempfile::tempdir().unwrap();
     let binary = home.path().join("server");
@@ -298,14 +302,14 @@ fn a_permission_that_was_taken_away_is_noticed() {
     allow(inner.parent().unwrap(), 0o755);
 }
 
-/// Versions are told apart by their letter; each has a length of its own.
+/// Each version has a letter and a length of its own.
 fn version(letter: u8) -> Vec<u8> {
     let lengths = [0, 1, 5000, 16 * 1024, 16 * 1024 + 1, LARGE];
     vec![letter; lengths[usize::from(letter - b'a') % lengths.len()]]
 }
 
 #[test]
-fn no_version_is_mixed_with_another_while_files_are_replaced() {
+fn no_response_mixes_versions_while_a_file_is_replaced() {
     let site = Site::new();
     site.put("file", version(b'a'));
     let server = start(&site);
@@ -325,7 +329,7 @@ fn no_version_is_mixed_with_another_while_files_are_replaced() {
                         assert!(reply.body == expected, "{} mixed bytes", reply.body.len());
                         let tag = reply.field("ETag").unwrap().to_owned();
                         let known = tags.entry(tag).or_insert_with(|| reply.body.clone());
-                        assert!(*known == reply.body, "a tag is for one content");
+                        assert!(*known == reply.body, "one entity tag names two contents");
                     }
                     tags.len()
                 })
@@ -352,7 +356,7 @@ fn open_files(process: &str, site: &Site) -> Vec<PathBuf> {
 }
 
 #[test]
-fn open_files_are_bounded() {
+fn the_number_of_open_files_is_bounded() {
     let site = Site::new();
     let files = StaticFiles::new(site.path())
         .unwrap()
@@ -367,9 +371,9 @@ fn open_files_are_bounded() {
     assert!((1..=4).contains(&open), "{open} are open");
 }
 
-/// The space of a file is free again when it has gone, though nobody asks for it any more.
+/// The file system can free the space of a removed file, even if no request asks for it again.
 #[test]
-fn files_that_have_gone_are_not_kept_open() {
+fn removed_and_replaced_files_are_closed() {
     let site = Site::new();
     let names = ["removed", "replaced", "moved", "stays"];
     for name in names {
@@ -388,15 +392,15 @@ fn files_that_have_gone_are_not_kept_open() {
     fs::remove_file(path("removed")).unwrap();
     fs::rename(site.put("new", "new"), path("replaced")).unwrap();
     fs::rename(path("moved"), path("elsewhere")).unwrap();
-    let left = wait_for("three to be let go of", || {
+    let left = wait_for("the removed and replaced files to be closed", || {
         let open = open_files("self", &site);
         (open.len() <= 1).then_some(open)
     });
-    assert_eq!(left, [path("stays")], "what is in its place stays open");
+    assert_eq!(left, [path("stays")], "the unchanged file stays open");
 }
 
 #[test]
-fn without_a_cache_nothing_is_held() {
+fn without_a_cache_no_file_is_kept() {
     let site = Site::new();
     site.put("large", vec![b'x'; LARGE]);
     let server = RealServer::start(&site, &["--no-cache"]);
@@ -411,9 +415,9 @@ fn without_a_cache_nothing_is_held() {
     wait_for("no open file", || open_files(&process, &site).is_empty().then_some(()));
 }
 
-/// Clients that find no descriptor are worth more than files that are held open.
+/// A descriptor for a new connection is worth more than one for a cached file.
 #[test]
-fn held_files_give_way_to_clients() {
+fn cached_files_are_closed_when_connections_need_descriptors() {
     let site = Site::new();
     let mut limited = command("sh");
     limited.args(["-c", "ulimit -n 96; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_server")]);
@@ -425,14 +429,14 @@ fn held_files_give_way_to_clients() {
         site.put(&name, vec![b'x'; LARGE]);
         assert_eq!(get(server.address(), &format!("/{name}")).body.len(), LARGE);
     }
-    assert!(!open_files(&process, &site).is_empty(), "some are held");
+    assert!(!open_files(&process, &site).is_empty(), "some files are cached");
     let clients: Vec<_> = (0..100).map(|_| connect(server.address())).collect();
     wait_for("no open file", || open_files(&process, &site).is_empty().then_some(()));
     drop(clients);
 }
 
 #[test]
-fn sizes_are_read_as_people_write_them() {
+fn sizes_with_units_are_parsed() {
     let site = Site::new();
     for size in ["0", "500K", "64MiB", "1g"] {
         let server = RealServer::start(&site, &["--cache", size, "--memory", "4g"]);

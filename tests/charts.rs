@@ -1,10 +1,10 @@
-//! Charts as text that is known: SVG and terminal, line by line.
+//! Compares charts, as SVG and as text, with stored files.
 #![allow(clippy::unwrap_used)]
 
 use lab::chart::{Axis, Chart, Colour, Shape};
 use std::path::Path;
 
-/// Compares with the file of this name in `tests/data`; with `CWS_WRITE_GOLDEN` it is written.
+/// Compares with the file of this name in `tests/data`, or writes it if `CWS_WRITE_GOLDEN` is set.
 fn assert_golden(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     if std::env::var_os("CWS_WRITE_GOLDEN").is_some() {
@@ -14,8 +14,8 @@ fn assert_golden(name: &str, found: &str) {
     let differs = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
     assert!(
         expected == found,
-        "{name} differs from line {differs:?} (0 is the first) on; if that is right, look at the \
-         picture and write it anew with CWS_WRITE_GOLDEN=1:\n{found}"
+        "{name} differs from line {differs:?} on (0 is the first); if that is intended, check \
+         the picture and write it again with CWS_WRITE_GOLDEN=1:\n{found}"
     );
 }
 
@@ -60,7 +60,7 @@ fn rates() -> Chart {
 }
 
 #[test]
-fn drawings_are_as_they_were() {
+fn charts_match_the_stored_files() {
     for (name, chart) in [("waits", waits()), ("lanes", lanes()), ("rates", rates())] {
         let svg = chart.svg().unwrap();
         assert_golden(&format!("{name}.svg"), &svg);
@@ -70,9 +70,9 @@ fn drawings_are_as_they_were() {
     }
 }
 
-/// Every colour that is drawn has another one in the dark scheme.
+/// Each colour in the light scheme has a counterpart in the dark scheme.
 #[test]
-fn no_colour_is_left_out_of_the_dark_scheme() {
+fn all_colours_have_a_dark_counterpart() {
     for chart in [waits(), lanes(), rates()] {
         let svg = chart.svg().unwrap();
         let (style, drawing) = svg.split_once("</style>").unwrap();

@@ -1,7 +1,8 @@
-//! The client port used twenty times in a row against a server that never closes.
+//! Uses the client port twenty times in a row against a server that never closes.
 //!
-//! Alone in its program, because no other test may start a process meanwhile: between its fork
-//! and its exec, a child holds a copy of a socket that is closed here, and so keeps it open.
+//! This is the only test in its program, because no other test may start a process meanwhile:
+//! between fork and exec, a child has copies of sockets that this process closes, and keeps them
+//! open.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 const RUNS: usize = 20;
 const HELLO: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Answers one connection, which must come from the port, and leaves it open.
+/// Accepts one connection, which must come from this port, answers it, and leaves it open.
 fn answer_one(listener: &TcpListener, from: u16) -> TcpStream {
     let (mut stream, peer) = listener.accept().unwrap();
     assert_eq!(peer.port(), from);
@@ -26,8 +27,8 @@ fn answer_one(listener: &TcpListener, from: u16) -> TcpStream {
 }
 
 #[test]
-fn no_run_leaves_a_time_wait_to_the_next() {
-    // Bound here and there with SO_REUSEADDR, so that no other program is given the port.
+fn no_run_leaves_a_time_wait_for_the_next_one() {
+    // Bound with SO_REUSEADDR here and in the client, so that no other program gets the port.
     let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     reserved.set_reuse_address(true).unwrap();
     reserved.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
@@ -36,7 +37,7 @@ fn no_run_leaves_a_time_wait_to_the_next() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = thread::spawn(move || {
-        // Kept until all have been served.
+        // Keep all connections open until the end.
         (0..RUNS).map(|_| answer_one(&listener, from)).collect::<Vec<_>>()
     });
     let request = Fetch {

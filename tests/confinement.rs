@@ -1,4 +1,4 @@
-//! Attacks on the root: nothing outside it is ever served.
+//! Attacks on the root directory: no file outside it is ever served.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -16,7 +16,7 @@ use support::{Reply, Site, TESTFILE, exchange, get};
 
 const SECRET: &[u8] = b"a secret outside of the root";
 
-/// A root inside a directory that also holds a secret, with all kinds of ways out in it.
+/// A root inside a directory that also holds a secret, with many kinds of links out of the root.
 fn hostile_site() -> Site {
     let site = Site::new();
     site.put("secret", SECRET);
@@ -46,12 +46,12 @@ fn start(site: &Site, hidden: bool) -> Server {
     Server::start(Config { workers: 1, ..Config::default() }, files).unwrap()
 }
 
-fn ask_as_the_exercise(address: SocketAddr, target: &[u8]) -> Vec<u8> {
+fn ask_raw(address: SocketAddr, target: &[u8]) -> Vec<u8> {
     exchange(address, &[b"GET ", target, b" HTTP/1.0\r\n\r\n"].concat())
 }
 
 #[test]
-fn no_target_leads_out() {
+fn no_request_target_leads_out_of_the_root() {
     let site = hostile_site();
     let server = start(&site, true);
     let address = server.addresses()[0];
@@ -95,21 +95,22 @@ fn no_target_leads_out() {
     ];
     for way in ways {
         let shown = way.escape_ascii();
-        let reply = ask_as_the_exercise(address, way);
+        let reply = ask_raw(address, way);
         let leaked = reply.windows(8).any(|bytes| bytes == &SECRET[..8] || bytes == b"root:x:0");
         assert!(!leaked, "{shown} leaks");
         let replies = Reply::all(&reply, false);
         assert_eq!(replies.len(), 1, "{shown}");
         assert!(matches!(replies[0].status, 400 | 403 | 404), "{shown}: {}", replies[0].status);
     }
-    // One worker survived them all, the FIFO and the device too.
+    // The only worker survived all of these, the FIFO and the device included.
     assert_eq!(get(address, "/testfile").body, TESTFILE);
 }
 
-/// Whoever opens a FIFO to write waits for a reader. One that only looks would break it.
+/// A process that opens a FIFO for writing waits for a reader. A server that opened the FIFO only
+/// to check its type would unblock it.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_fifo_is_not_even_opened() {
+fn a_fifo_is_never_opened() {
     let site = hostile_site();
     let fifo = site.path().join("root/fifo");
     symlink("fifo", site.path().join("root/link")).unwrap();
@@ -139,16 +140,17 @@ fn a_fifo_is_not_even_opened() {
         }
     }
     assert_eq!(get(server.addresses()[0], "/fifo").status, 403);
-    assert!(!opened.load(SeqCst), "it waits for its reader as before");
+    assert!(!opened.load(SeqCst), "the writer still waits for a reader");
     let mut content = String::new();
     File::open(&fifo).unwrap().read_to_string(&mut content).unwrap();
     assert_eq!(content, "for a reader");
     writer.join().unwrap().expect("a reader");
 }
 
-/// What is served is the directory that was opened at start, whatever has its name by now.
+/// The server keeps serving the directory that it opened at start, even if another one gets its
+/// name.
 #[test]
-fn a_replaced_root_is_not_served() {
+fn a_directory_that_replaces_the_root_is_not_served() {
     for follows in [false, true] {
         let site = hostile_site();
         let root = site.path().join("root");
@@ -174,7 +176,7 @@ fn links_that_stay_inside_are_followed() {
 }
 
 #[test]
-fn hidden_names_are_served_on_request_alone() {
+fn hidden_names_are_served_only_if_configured() {
     let site = hostile_site();
     for (hidden, status) in [(false, 404), (true, 200)] {
         let server = start(&site, hidden);
@@ -185,15 +187,15 @@ fn hidden_names_are_served_on_request_alone() {
 }
 
 #[test]
-fn what_may_not_be_read_is_forbidden_or_missing() {
+fn an_unreadable_file_is_forbidden_and_a_removed_root_is_not_found() {
     use std::os::unix::fs::PermissionsExt;
     let site = hostile_site();
     let path = site.put("root/locked", "locked");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
-    let readable_all_the_same = std::fs::read(&path).is_ok();
+    let is_superuser = std::fs::read(&path).is_ok();
     let server = start(&site, false);
     let status = get(server.addresses()[0], "/locked").status;
-    assert_eq!(status, if readable_all_the_same { 200 } else { 403 });
+    assert_eq!(status, if is_superuser { 200 } else { 403 });
     std::fs::remove_dir_all(site.path().join("root")).unwrap();
     assert_eq!(get(server.addresses()[0], "/testfile").status, 404, "the root is gone");
 }

@@ -1,4 +1,4 @@
-//! The echo pair of `examples/`: it echoes, and it shows what one client at a time costs.
+//! The echo pair of `examples/`: it echoes, and serves one client at a time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 const HELLO: &str = "hello, is anybody there?\n";
 
-/// Far beyond what any run takes on a busy machine; only a hang reaches it.
+/// Far longer than any run takes on a busy machine: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// An example's program: cargo builds it beside the folder of the tests' programs.
+/// The binary of an example: cargo puts it into a folder beside the tests' binaries.
 fn example(name: &str) -> Command {
     let this = std::env::current_exe().unwrap();
     let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
@@ -24,7 +24,7 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// A running echo server, ended with the test.
+/// A running echo server, killed on drop.
 struct EchoServer {
     child: Child,
     port: String,
@@ -77,11 +77,11 @@ fn two_clients_at_once_take_two_delays() {
 }
 
 #[test]
-fn a_silent_client_holds_up_the_next_one() {
+fn a_silent_client_blocks_the_next_one() {
     let server = EchoServer::start(0);
     let mut silent = server.connect();
     let mut next = server.client();
-    // The server has taken the silent client first; while that is silent, no one is served.
+    // The server has accepted the silent client first, and serves nobody else.
     silent.write_all(b"ha").unwrap();
     assert_eq!(next.try_wait().unwrap(), None);
     silent.write_all(b"llo\n").unwrap();
@@ -92,14 +92,14 @@ fn a_silent_client_holds_up_the_next_one() {
 }
 
 #[test]
-fn the_server_outlives_a_client_that_says_nothing_and_goes() {
+fn the_server_survives_a_client_that_disconnects_silently() {
     let server = EchoServer::start(0);
     drop(server.connect());
     assert_echoed(&server.client().wait_with_output().unwrap());
 }
 
 #[test]
-fn the_web_client_prints_an_echo_as_it_is() {
+fn the_web_client_prints_an_echo_unchanged() {
     let server = EchoServer::start(0);
     let output = Command::new(env!("CARGO_BIN_EXE_client"))
         .args(["127.0.0.1", &server.port])

@@ -1,5 +1,5 @@
-//! The exercise as an automatic grader would check it: both binaries by name, the client's port,
-//! the output byte for byte, and many clients at once.
+//! The exercise as an automatic grader would check it: the names of both binaries, the client's
+//! port, the output byte for byte, and many concurrent clients.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -20,7 +20,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn the_client_prints_the_servers_response_as_it_is() {
+fn the_client_prints_the_servers_response_unchanged() {
     let site = Site::new();
     let server = RealServer::start(&site, &[]);
     let output = client(server.address(), &[]);
@@ -31,7 +31,7 @@ fn the_client_prints_the_servers_response_as_it_is() {
     assert_eq!((reply.version.as_str(), reply.status), ("HTTP/1.0", 200));
     assert_eq!(reply.field("Connection"), Some("close"));
     assert_eq!(reply.body, TESTFILE);
-    // Byte for byte what a raw socket gets, the date aside.
+    // The same bytes as on a raw socket, except for the date.
     let raw = support::exchange(server.address(), b"GET testfile HTTP/1.0\r\n\r\n");
     let undated = |bytes: &[u8]| {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
@@ -41,9 +41,9 @@ fn the_client_prints_the_servers_response_as_it_is() {
     assert_eq!(printed, sent);
 }
 
-/// From one port, several times in a row: neither side may leave the port blocked.
+/// Several times from one port: neither side may leave the port blocked.
 #[test]
-fn the_client_comes_from_its_port() {
+fn the_client_connects_from_its_port() {
     let site = Site::new();
     let server = RealServer::start(&site, &[]);
     let port = free_port();
@@ -60,7 +60,7 @@ fn the_client_comes_from_its_port() {
 }
 
 #[test]
-fn other_paths_heads_and_failures() {
+fn path_head_and_fail_options_work() {
     let site = Site::new();
     let server = RealServer::start(&site, &[]);
     let output = client(server.address(), &["--path", "nosuch", "--fail"]);
@@ -70,10 +70,10 @@ fn other_paths_heads_and_failures() {
     assert_eq!(output.status.code(), Some(0), "a complete response");
     let output = client(server.address(), &["--head"]);
     assert!(output.status.success());
-    assert!(output.stdout.ends_with(b"\r\n\r\n"), "the head alone");
+    assert!(output.stdout.ends_with(b"\r\n\r\n"), "only the head");
 }
 
-/// Ten clients on W workers take ceil(10/W) delays, no less; far less than ten in a row would.
+/// Ten clients on W workers take ceil(10/W) delays, and far less than ten.
 #[test]
 fn ten_clients_at_once_share_the_workers() {
     let site = Site::new();
@@ -93,7 +93,7 @@ fn ten_clients_at_once_share_the_workers() {
         });
         let took = start.elapsed();
         assert!(took >= delay * rounds, "{workers} workers took {took:?}");
-        // A worker fewer would take another round or two.
+        // One worker fewer would take one or two rounds more.
         assert!(took < delay * (rounds + 2), "{workers} workers took {took:?}");
     }
 }

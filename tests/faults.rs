@@ -1,4 +1,4 @@
-//! Faults cost what they touch and nothing else.
+//! Faults affect only the request or connection in which they occur.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -14,7 +14,7 @@ use support::{
     RealServer, Reply, Site, TESTFILE, command, connect, get, listening_address, wait_for,
 };
 
-/// Panics once more while it is dropped, outside of all that guards a handler.
+/// Panics again when it is dropped, outside the code that guards a handler.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -37,7 +37,7 @@ fn a_worker_that_dies_is_replaced() {
     for _ in 0..5 {
         let mut stream = connect(address);
         stream.write_all(b"GET /die HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        // Its own connection is lost; nobody else's is.
+        // Its own connection is lost, but no other one.
         let _ = stream.read_to_end(&mut Vec::new());
         assert_eq!(get(address, "/").body, b"alive");
         assert_eq!(get(address, "/").body, b"alive");
@@ -50,7 +50,7 @@ fn a_worker_that_dies_is_replaced() {
 }
 
 #[test]
-fn the_root_may_go() {
+fn the_root_may_be_removed() {
     let site = Site::new();
     site.put("root/file", "old");
     let root = site.path().join("root");
@@ -60,7 +60,7 @@ fn the_root_may_go() {
     assert_eq!(get(server.address(), "/file").body, b"old");
     std::fs::remove_dir_all(&root).unwrap();
     let is_gone = |path| (get(server.address(), path).status == 404).then_some(());
-    wait_for("a look at what was held", || is_gone("/file"));
+    wait_for("the check of the cached file", || is_gone("/file"));
     assert_eq!(get(server.address(), "/").status, 404);
     assert!(server.is_running());
 }
@@ -75,9 +75,9 @@ fn start_download(server: &RealServer) -> TcpStream {
 
 const LARGE: usize = 64 << 20;
 
-/// The content that a response announced is the content that it carries.
+/// The sent content is the announced content.
 #[test]
-fn files_may_be_replaced_or_grow_while_they_are_sent() {
+fn files_can_be_replaced_or_grow_while_they_are_sent() {
     let site = Site::new();
     let path = site.put("large", vec![b'o'; LARGE]);
     let server = RealServer::start(&site, &["--workers", "1"]);
@@ -87,18 +87,18 @@ fn files_may_be_replaced_or_grow_while_they_are_sent() {
     std::fs::rename(site.path().join("new"), &path).unwrap();
     let mut rest = Vec::new();
     download.read_to_end(&mut rest).unwrap();
-    assert!(rest.len() > LARGE - 1000 && rest.ends_with(b"oooo"), "the old one to its end");
-    assert_eq!(get(server.address(), "/large").body, [b'n'; 100], "the new one from then on");
+    assert!(rest.len() > LARGE - 1000 && rest.ends_with(b"oooo"), "the old file to its end");
+    assert_eq!(get(server.address(), "/large").body, [b'n'; 100], "the new file from then on");
 
     site.put("large", vec![b'o'; LARGE]);
     let is_known = || (get(server.address(), "/large").body.len() == LARGE).then_some(());
-    wait_for("a look at what was held", is_known);
+    wait_for("the check of the cached file", is_known);
     let mut download = start_download(&server);
     let mut file = File::options().append(true).open(&path).unwrap();
     file.write_all(b"more").unwrap();
     let mut rest = Vec::new();
     download.read_to_end(&mut rest).unwrap();
-    assert!(rest.len() < LARGE, "what was announced, and no more");
+    assert!(rest.len() < LARGE, "only the announced content");
     assert!(rest.ends_with(b"oooo"));
 }
 
@@ -117,7 +117,7 @@ fn a_file_cut_while_it_is_sent_ends_its_connection_and_is_logged_by_name() {
     assert_eq!(get(server.address(), "/testfile").body, TESTFILE);
 }
 
-/// The start of this process's memory is not mapped, so reading that "file" fails.
+/// The first page of this process's memory is not mapped, so reading that "file" fails.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_read_error_ends_its_connection() {
@@ -163,9 +163,9 @@ fn closed_standard_streams_do_not_stop_the_service() {
     child.wait().unwrap();
 }
 
-/// Lines are dropped rather than waited for, and a signal gets through.
+/// Log lines are dropped instead of blocking, and signals are still handled.
 #[test]
-fn a_standard_error_that_nobody_reads_holds_nobody_up() {
+fn a_blocked_standard_error_delays_no_request() {
     let site = Site::new();
     let mut command = command(env!("CARGO_BIN_EXE_server"));
     command.args(["--root", site.path().to_str().unwrap(), "0"]);
@@ -184,15 +184,15 @@ fn a_standard_error_that_nobody_reads_holds_nobody_up() {
     }
     let killed = std::process::Command::new("kill").arg(child.id().to_string()).status();
     assert!(killed.unwrap().success());
-    let status = wait_for("its end", || child.try_wait().unwrap());
+    let status = wait_for("the server to exit", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     drop(reader);
 }
 
-/// Each request becomes a line of four times its length, and nobody reads the lines.
+/// Each request causes a log line of four times its length, and nobody reads the lines.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_standard_error_that_nobody_reads_costs_little_memory() {
+fn a_blocked_standard_error_takes_little_memory() {
     const REQUESTS: usize = 1000;
     let site = Site::new();
     let mut command = command(env!("CARGO_BIN_EXE_server"));
@@ -217,11 +217,11 @@ fn a_standard_error_that_nobody_reads_costs_little_memory() {
     child.kill().unwrap();
     child.wait().unwrap();
     drop(reader);
-    // All the lines together have 59 MiB; 4 MiB of them may wait.
+    // All lines together have 59 MiB; at most 4 MiB of them may wait.
     assert!(peak < 32 * 1024, "{peak} KiB at the most");
 }
 
-/// What lets a program see another clock than the system's, where it is installed.
+/// The library that changes a program's clock, if it is installed.
 #[cfg(target_os = "linux")]
 fn clock_changer() -> Option<std::path::PathBuf> {
     support::installed("faketime")?;
@@ -231,9 +231,9 @@ fn clock_changer() -> Option<std::path::PathBuf> {
     Some(libraries.find(|library| library.exists()).expect("faketime has a library"))
 }
 
-/// Deadlines count on a clock that nobody can set; the other one is for dates. Of two servers one
-/// is patient with the idle and the other one with half heads, and each shows by what it ends that
-/// it has looked at its deadlines since the clock was set.
+/// Deadlines use the monotonic clock; the wall clock is only for dates. One of two servers has a
+/// long idle timeout, the other one a long header timeout. Each shows by closing other connections
+/// that it has checked its deadlines since the clock was changed.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_deadline_depends_on_the_wall_clock() {
@@ -243,7 +243,7 @@ fn no_deadline_depends_on_the_wall_clock() {
     let site = Site::new();
     let offset = site.path().join(".offset");
     let set_clock = |by: &str| {
-        // In one step, as it is read again and again.
+        // Replace it in one step, because it is read repeatedly.
         let new = site.path().join(".new");
         std::fs::write(&new, by).unwrap();
         std::fs::rename(new, &offset).unwrap();

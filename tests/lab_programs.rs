@@ -1,4 +1,4 @@
-//! The programs of the lab in their short form: their checks hold, and their pages are whole.
+//! Runs the lab's programs in their short form: their checks hold, and their pages are complete.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -11,29 +11,29 @@ use std::time::Duration;
 use support::machine::{self, Watch};
 use support::{RealServer, Site};
 
-/// Two at a time, which wait for most of their time: they measure.
+/// Two programs measure at a time. They wait most of the time.
 static MEASURING: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
 
-/// How many measure now, and how many have begun to so far.
+/// The number of programs that measure now, and the number that have started so far.
 static COUNT: Mutex<(usize, u64)> = Mutex::new((0, 0));
 
-/// The right to measure, while it is held.
+/// The right to measure, until this is dropped.
 struct Turn {
     _places: Vec<MutexGuard<'static, ()>>,
-    /// How many had begun, where nobody else measured then.
+    /// The number that had started, if no other program measured then.
     alone_as: Option<u64>,
 }
 
 impl Turn {
-    /// Beside one other at the most.
+    /// Shares the machine with at most one other program.
     fn shared() -> Self {
         let [first, second] = &MEASURING;
         Self::with(vec![first.try_lock().unwrap_or_else(|_| lock(second))])
     }
 
-    /// Beside nobody.
+    /// Shares the machine with no other program.
     fn alone() -> Self {
-        // Whoever has one place waits for no other, so nobody waits for ever.
+        // A thread that holds one place waits for no other, so there is no deadlock.
         Self::with(MEASURING.iter().map(lock).collect())
     }
 
@@ -56,21 +56,21 @@ impl Drop for Turn {
     }
 }
 
-/// A test that failed while it held this leaves it as good as before.
+/// A failed test leaves the lock usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often a program is run whose checks fail while the machine is disturbed.
+/// The number of attempts if checks fail while the machine is disturbed.
 const ATTEMPTS: usize = 3;
 
-/// The exit code of a program one of whose checks failed.
+/// The exit code of a program with a failed check.
 const FAILED: i32 = 1;
 
-/// The exit code of a program that the machine kept from measuring.
+/// The exit code of a program that found the machine too busy.
 const SPOILT: i32 = 3;
 
-/// An example's program: cargo builds it beside the folder of the tests' programs.
+/// The binary of an example: cargo puts it into a folder beside the tests' binaries.
 fn example(name: &str) -> Command {
     let this = std::env::current_exe().unwrap();
     let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
@@ -85,40 +85,40 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What a run is worth.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// All checks hold.
     Shown,
-    /// Some do not, and the machine was kept from doing what it was asked to.
+    /// Some checks failed while the machine was disturbed.
     NotShown(String),
 }
 
-/// Judges a run by its exit code and by what it said, and where that is bad, by what `disturbance`
-/// the machine was under according to an instrument that is none of the program's.
+/// Judges a run by its exit code and output. A failed check counts only if an independent
+/// instrument found no `disturbance` of the machine.
 ///
 /// # Errors
 ///
-/// Why the program is at fault.
+/// The program's fault.
 fn judge(code: Option<i32>, said: &str, disturbance: Option<String>) -> Result<Verdict, String> {
     let checks: Vec<&str> = said.lines().filter(|line| line.starts_with("CHECK ")).collect();
     let bad: Vec<&str> =
         checks.iter().filter(|check| !check.ends_with(" ... ok")).copied().collect();
     if checks.is_empty() {
-        return Err(format!("it checks nothing and ends with {code:?}"));
+        return Err(format!("it has no checks and exits with {code:?}"));
     }
     match (code, &bad[..]) {
         (Some(0), []) => Ok(Verdict::Shown),
         (Some(FAILED | SPOILT), [_, ..]) => match disturbance {
             Some(why) => Ok(Verdict::NotShown(format!("{why}: {}", bad.join("; ")))),
-            None => Err(format!("the machine was free, and yet: {}", bad.join("; "))),
+            None => Err(format!("failed without a disturbance: {}", bad.join("; "))),
         },
-        (code, bad) => Err(format!("it ends with {code:?} and these bad checks: {bad:?}")),
+        (code, bad) => Err(format!("it exits with {code:?} and these failed checks: {bad:?}")),
     }
 }
 
-/// Runs a program beside the instrument, again where the machine was disturbed, and then without
-/// another one beside it; gives what it said.
+/// Runs a program beside the instrument. Repeats the run if the machine was disturbed, then without
+/// another program beside it. Returns the output.
 fn shown(name: &str, command: &mut Command) -> String {
     for attempt in 1..=ATTEMPTS {
         let turn = if attempt == 1 { Turn::shared() } else { Turn::alone() };
@@ -128,14 +128,15 @@ fn shown(name: &str, command: &mut Command) -> String {
         let output = child.wait_with_output().unwrap();
         let disturbance = watch.disturbance();
         let company = turn.had_company();
-        let disturbance = disturbance.or_else(|| company.then(|| "it had company".to_owned()));
+        let disturbance =
+            disturbance.or_else(|| company.then(|| "another program was measuring".to_owned()));
         let (code, said) = (output.status.code(), text(&output.stdout));
-        // One that finds itself spoilt has made several attempts of its own.
+        // A program that finds the machine too busy has repeated its measurements itself.
         let is_last = attempt == ATTEMPTS || code == Some(SPOILT) && !company;
         match judge(code, &said, disturbance) {
             Ok(Verdict::Shown) => return said,
             Ok(Verdict::NotShown(why)) if is_last => {
-                // Past the capture of what tests print: this is for whoever runs them.
+                // Write directly to standard error, which the test harness does not capture.
                 let _ = writeln!(std::io::stderr(), "NOT SHOWN by {name}, as {why}");
                 return said;
             }
@@ -147,30 +148,33 @@ fn shown(name: &str, command: &mut Command) -> String {
 }
 
 #[test]
-fn a_check_that_fails_is_a_fault_unless_the_machine_was_disturbed() {
-    let busy = || Some("others took 90 % of the processors".to_owned());
+fn a_failed_check_is_a_fault_unless_the_machine_was_disturbed() {
+    let busy = || Some("other processes took 90 % of the processors".to_owned());
     let (ok, fail) =
         ("a figure\nCHECK 1 is 1 ... ok", "CHECK 1 is 1 ... ok\nCHECK 1 is 2 ... FAIL");
-    let spoilt = "CHECK 1 is late ... FAIL (spoilt by the machine: nothing is shown)";
+    let spoilt = "CHECK 1 is late ... FAIL (the machine was too busy: no result)";
     assert_eq!(judge(Some(0), ok, None), Ok(Verdict::Shown));
     assert_eq!(judge(Some(0), ok, busy()), Ok(Verdict::Shown));
     for (code, said) in [(FAILED, fail), (SPOILT, spoilt)] {
         let fault = judge(Some(code), said, None).unwrap_err();
-        assert!(fault.contains("the machine was free, and yet: CHECK 1 is "), "{fault}");
+        assert!(fault.contains("failed without a disturbance: CHECK 1 is "), "{fault}");
         let Ok(Verdict::NotShown(why)) = judge(Some(code), said, busy()) else { panic!("{code}") };
-        assert!(why.starts_with("others took 90 % of the processors: CHECK 1 is "), "{why}");
+        assert!(
+            why.starts_with("other processes took 90 % of the processors: CHECK 1 is "),
+            "{why}"
+        );
     }
-    // No disturbance excuses a program that does not do as it says.
+    // No disturbance excuses a program whose exit code contradicts its checks.
     for (code, said) in [(0, fail), (0, ""), (FAILED, ok), (SPOILT, ok), (FAILED, ""), (2, fail)] {
         assert!(judge(Some(code), said, busy()).is_err(), "{code}: {said}");
     }
     assert!(judge(None, fail, busy()).is_err(), "killed");
 }
 
-/// Loops on all processors, of which the instrument is not told.
+/// Busy loops on all processors that the instrument does not know of.
 #[cfg(target_os = "linux")]
 #[test]
-fn the_instrument_sees_what_others_take() {
+fn the_instrument_detects_other_load() {
     let _turn = Turn::alone();
     let spin = || {
         let loops = std::thread::available_parallelism().unwrap().get();
@@ -187,11 +191,10 @@ fn the_instrument_sees_what_others_take() {
         child.wait().unwrap();
     }
     let said = disturbance.expect("a disturbance");
-    assert!(said.starts_with("others took "), "{said}");
+    assert!(said.starts_with("other processes took "), "{said}");
 }
 
-/// Runs a program that writes a page and, where `traced`, a line for each request, and looks at
-/// all that it says.
+/// Runs a program that writes a page and, if `traced`, a line per request, and checks its output.
 fn run(name: &str, options: &[&str], traced: bool) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (page, trace) = (folder.path().join("page.html"), folder.path().join("trace.csv"));
@@ -203,14 +206,14 @@ fn run(name: &str, options: &[&str], traced: bool) -> String {
     let said = shown(name, &mut command);
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
-    assert!(page.matches("<svg ").count() >= 1, "it has a picture");
+    assert!(page.matches("<svg ").count() >= 1, "the page has a chart");
     assert_eq!(page.matches("<svg ").count(), page.matches("<desc>").count());
     let images = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let images = images.filter(|path| path.extension().is_some_and(|ending| ending == "svg"));
     assert_eq!(images.count(), page.matches("<svg ").count());
     if traced {
         let lines = std::fs::read_to_string(trace).unwrap();
-        // Commas within quotes are not between columns.
+        // Commas within quotes do not separate columns.
         let commas =
             |line: &str| line.split('"').step_by(2).map(|of| of.matches(',').count()).sum();
         let columns: usize = commas(lines.lines().next().unwrap());
@@ -220,7 +223,7 @@ fn run(name: &str, options: &[&str], traced: bool) -> String {
     said
 }
 
-/// One clear line, and the exit code for wrong usage or failure.
+/// Checks that the program prints one line and exits with the code for wrong usage or failure.
 fn refuses(name: &str, options: &[&str], code: i32, expected: &str) {
     let Output { status, stdout, stderr } = example(name).args(options).output().unwrap();
     let complaint = text(&stderr);
@@ -231,32 +234,31 @@ fn refuses(name: &str, options: &[&str], code: i32, expected: &str) {
     assert!(complaint.contains(expected), "{options:?}: {complaint}");
 }
 
-/// An address where nobody listens.
+/// A URL on which nothing listens.
 fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/", listener.local_addr().unwrap())
 }
 
 #[test]
-fn saturation_shows_the_ceiling() {
+fn saturation_runs_and_its_checks_hold() {
     let said = run("saturation", &["--quick"], true);
     assert!(said.contains("Carried against offered load"), "{said}");
 }
 
 #[test]
-fn overload_shows_what_a_bound_keeps() {
+fn overload_runs_and_its_checks_hold() {
     let said = run("overload", &["--quick"], true);
-    for part in ["Goodput against load", "Whom the workers work for", "A burst"] {
+    for part in ["Goodput against load", "Useful and useless work", "A burst"] {
         assert!(said.contains(part), "{said}");
     }
 }
 
 #[test]
-fn a_plan_is_found_without_a_socket_and_tried_out_with_one() {
+fn capacity_plan_computes_a_plan_and_verifies_it() {
     let options = ["--rate", "100", "--delay", "20ms", "--p99", "60ms"];
     let said = run("capacity_plan", &options, false);
-    // a = 2, and M/D/3 at 2/3 has a 99th percentile of the latency below 3 D; M/D/2 has no steady
-    // state.
+    // a = 2: M/D/3 at 2/3 has a p99 of the latency below 3 D, and M/D/2 has no steady state.
     assert!(said.contains("Take 1 machine with 3 workers"), "{said}");
     let said = run("capacity_plan", &[&options[..], &["--quick", "--verify"]].concat(), true);
     assert!(said.contains("A real pool of 3 workers"), "{said}");
@@ -273,14 +275,14 @@ fn the_same_seed_gives_the_same_plan() {
 }
 
 #[test]
-fn load_says_what_each_request_met() {
+fn load_reports_the_outcome_of_each_request() {
     let said = run("load", &["--quick"], true);
     assert!(said.contains("status 200") && said.contains("from the intended start"), "{said}");
     let said = run("load", &["--quick", "--clients", "8", "--think", "5ms"], true);
     assert!(said.contains("8 clients that think for 5ms"), "{said}");
 }
 
-/// What the options ask for is what the server gets.
+/// The server gets the load that the options describe.
 #[test]
 fn load_takes_arrivals_connections_and_retries_from_its_options() {
     let _turn = Turn::shared();
@@ -300,32 +302,32 @@ fn load_takes_arrivals_connections_and_retries_from_its_options() {
         let said = text(&output.stdout);
         assert!(said.contains(expected) && said.contains("status 200"), "{options:?}: {said}");
     }
-    // A pool of one worker at a tenth of the load, and clients with little patience.
+    // Five times the capacity of the only worker, from impatient clients.
     let options = ["--workers", "1", "--delay", "50ms", "--rate", "100", "--duration", "500ms"];
     let more = ["--patience", "100ms", "--retries", "2", "--backoff", "10ms", "--p99", "80ms"];
     let output = example("load").args(options).args(more).output().unwrap();
     let said = text(&output.stdout);
     assert!(said.contains("out of patience") && said.contains("failed"), "{said}");
     assert!(said.contains("requests failed") && said.contains("... FAIL"), "{said}");
-    assert!(said.contains("the 99th percentile is among the failures"), "{said}");
+    assert!(said.contains("the 99th percentile is infinite"), "{said}");
     assert_ne!(output.status.code(), Some(0));
 }
 
 #[test]
-fn closed_loop_follows_its_asymptotes_and_hides_a_stall() {
+fn closed_loop_runs_and_its_checks_hold() {
     let said = run("closed_loop", &["--quick"], true);
     assert!(said.contains("the knee is at N* = 20 clients"), "{said}");
     assert!(said.contains("One stall, two clocks"), "{said}");
 }
 
 #[test]
-fn slow_clients_pin_the_textbook_pool_and_not_this_one() {
+fn slow_clients_block_only_the_textbook_pool() {
     let said = run("slow_clients", &["--quick"], true);
     assert!(said.contains("silent: this pool serves "), "{said}");
 }
 
 #[test]
-fn slow_clients_look_at_a_server_that_runs() {
+fn slow_clients_can_measure_a_running_server() {
     let site = Site::new();
     let server = RealServer::start(&site, &["--workers", "2", "--access-log", "off"]);
     machine::count_as_own(server.pid());
@@ -336,7 +338,7 @@ fn slow_clients_look_at_a_server_that_runs() {
 }
 
 #[test]
-fn workers_wait_less_together_and_have_a_bound() {
+fn workers_runs_and_its_checks_hold() {
     let said = run("workers", &["--quick"], true);
     assert!(said.contains("Pools at the same wait"), "{said}");
     assert!(said.contains("A thread for each connection"), "{said}");
@@ -352,7 +354,7 @@ fn a_pool_before_a_database_has_the_knee_of_the_database() {
 }
 
 #[test]
-fn wrong_options_get_one_clear_line() {
+fn wrong_options_are_one_line_errors() {
     refuses("saturation", &["--workers", "0"], 2, "at least 1");
     refuses("saturation", &["--delay", "0s"], 2, "above zero");
     refuses("saturation", &["--url", "ftp://x/"], 1, "only http");
@@ -368,7 +370,7 @@ fn wrong_options_get_one_clear_line() {
 }
 
 #[test]
-fn wrong_options_of_the_programs_about_load_do_as_well() {
+fn wrong_options_of_the_load_programs_are_one_line_errors() {
     refuses("load", &["--rate", "0"], 2, "above 0");
     refuses("load", &["--rate", "many"], 2, "not a number");
     refuses("load", &["--workers", "0"], 2, "at least 1");

@@ -1,4 +1,4 @@
-//! The library as an embedder uses it: handlers, delays, panics, start, end.
+//! The library as an embedder uses it: handlers, delays, panics, start and stop.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -31,7 +31,7 @@ fn a_closure_is_a_handler() {
 }
 
 #[test]
-fn a_panic_costs_its_own_request_alone() {
+fn a_panic_affects_only_its_own_request() {
     let server = Server::start(config(2), |request: &Request<'_>| {
         assert!(request.target.raw != b"/panic", "on purpose");
         Response::ok("text/plain", "fine")
@@ -44,14 +44,14 @@ fn a_panic_costs_its_own_request_alone() {
         assert_eq!(reply.field("Connection"), Some("close"));
         assert_eq!(get(address, "/").body, b"fine");
     }
-    assert_eq!(server.workers_alive(), 2, "the pool keeps its size");
+    assert_eq!(server.workers_alive(), 2, "the worker is kept");
     let snapshot = server.shutdown().snapshot;
     assert_eq!(snapshot.get(Counter::Panics), 10);
     assert_eq!(snapshot.responses(5), 10);
     assert_eq!(snapshot.responses(2), 10);
 }
 
-/// Neither a malformed field nor one of the server's own is sent; `?` makes a 500 of it.
+/// A malformed field, or one that the server sets itself, is an error; `?` turns it into a 500.
 #[test]
 fn a_field_that_cannot_be_added_is_an_error() {
     let server = Server::start(config(1), |request: &Request<'_>| -> Result<Response, Error> {
@@ -73,7 +73,7 @@ fn a_field_that_cannot_be_added_is_an_error() {
     assert!(String::from_utf8(reply.body).unwrap().contains("no &lt;such&gt; thing"));
 }
 
-/// Each worker makes its own state on its own thread, and anew after a panic.
+/// Each worker creates its own state on its own thread, and again after a panic.
 #[test]
 fn workers_have_state_of_their_own() {
     let made = Arc::new(AtomicUsize::new(0));
@@ -97,17 +97,17 @@ fn workers_have_state_of_their_own() {
     assert_eq!(get(address, "/").body, b"1");
     assert_eq!(get(address, "/").body, b"2");
     assert_eq!(get(address, "/panic").status, 500);
-    assert_eq!(get(address, "/").body, b"1", "made anew");
+    assert_eq!(get(address, "/").body, b"1", "created again");
     assert_eq!(made.load(Ordering::SeqCst), 2);
     assert_eq!(server.workers_alive(), 1);
 }
 
-/// A worker whose state cannot be made answers by 500 and tries again with the next request.
+/// A worker whose state cannot be created answers 500, and tries again for the next request.
 #[test]
-fn a_state_that_cannot_be_made_costs_its_request_alone() {
+fn a_failed_state_affects_only_its_request() {
     let tries = AtomicUsize::new(0);
     let make = move |_| {
-        assert!(tries.fetch_add(1, Ordering::SeqCst) > 0, "the first one fails");
+        assert!(tries.fetch_add(1, Ordering::SeqCst) > 0, "the first attempt fails");
         "state"
     };
     let handle = |_: &Request<'_>, state: &mut &'static str| *state;
@@ -116,9 +116,9 @@ fn a_state_that_cannot_be_made_costs_its_request_alone() {
     assert_eq!(get(server.addresses()[0], "/").body, b"state");
 }
 
-/// What a handler can know of a request.
+/// A handler can read the peer, the target, the fields and the worker's number.
 #[test]
-fn a_request_tells_who_asked_for_what() {
+fn a_request_has_its_peer_target_and_fields() {
     let patience = Some(Duration::from_secs(60));
     let config = Config { patience, ..config(1) };
     let server = Server::start(config, |request: &Request<'_>| {
@@ -150,9 +150,9 @@ fn statuses_without_content_have_none() {
     assert!(reply.body.is_empty());
 }
 
-/// W workers run W requests at a time, and no more: each waits here for all the others.
+/// W workers serve exactly W requests at a time: each request waits here for all the others.
 #[test]
-fn the_pool_is_as_wide_as_asked_and_no_wider() {
+fn the_pool_has_exactly_the_configured_number_of_workers() {
     const WORKERS: usize = 4;
     let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let barrier = Arc::new(Barrier::new(WORKERS));
@@ -177,7 +177,7 @@ fn the_pool_is_as_wide_as_asked_and_no_wider() {
 }
 
 #[test]
-fn the_delay_is_for_what_was_found() {
+fn the_delay_applies_only_to_found_resources() {
     let delay = Duration::from_millis(300);
     let handler = Delay::new(delay, |request: &Request<'_>| match request.target.raw {
         b"/found" => Response::ok("text/plain", "found"),
@@ -213,12 +213,12 @@ fn send_request(stream: &mut TcpStream) {
 }
 
 #[test]
-fn a_full_queue_is_refused_at_once_and_honestly() {
+fn a_full_queue_is_answered_by_a_complete_503_at_once() {
     let (release, gate) = crossbeam_channel::unbounded();
     let config = Config { workers: 1, queue: 2, ..Config::default() };
     let server = Server::start(config, Gate(gate)).unwrap();
     let mut served: Vec<_> = (0..3).map(|_| connect(server.addresses()[0])).collect();
-    // One is taken by the worker; only then do two more fill the queue.
+    // The worker takes the first one; only then can two more fill the queue.
     send_request(&mut served[0]);
     let mut refused = wait_for("the queue to fill", || {
         let mut probe = connect(server.addresses()[0]);
@@ -239,7 +239,7 @@ fn a_full_queue_is_refused_at_once_and_honestly() {
     assert_eq!(reply.status, 503);
     assert!(reply.field("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
     assert_eq!(reply.field("Connection"), Some("close"));
-    // Those in the queue were not lost.
+    // The queued requests were not lost.
     drop(release);
     send_request(&mut served[1]);
     let mut first = served.remove(0);
@@ -249,7 +249,7 @@ fn a_full_queue_is_refused_at_once_and_honestly() {
 }
 
 #[test]
-fn an_impossible_configuration_is_refused() {
+fn an_invalid_configuration_is_an_error() {
     let handler = |_: &Request<'_>| Response::ok("text/plain", "");
     for config in [
         Config { workers: 0, ..Config::default() },
@@ -286,12 +286,12 @@ fn dropping_a_server_stops_it() {
     assert_eq!(Reply::read(&mut idle).body, b"x");
     drop(server);
     assert_eq!(idle.read(&mut [0]).unwrap(), 0, "a clean end");
-    assert!(TcpStream::connect(address).is_err(), "nobody listens");
+    assert!(TcpStream::connect(address).is_err(), "nothing listens");
 }
 
-/// While the drain delay lasts, the server says that it is not ready, and serves all the same.
+/// During the drain delay, the server reports that it is not ready, and continues to serve.
 #[test]
-fn a_server_that_is_leaving_is_not_ready_and_serves() {
+fn a_draining_server_is_not_ready_but_serves() {
     let config = Config { drain_delay: support::PATIENCE, ..config(1) };
     let handler = |_: &Request<'_>| Response::ok("text/plain", "x");
     let server = Server::start(Config { drain_timeout: Duration::ZERO, ..config }, handler);
@@ -300,12 +300,12 @@ fn a_server_that_is_leaving_is_not_ready_and_serves() {
     server.stopper().stop();
     assert!(!server.is_ready());
     assert_eq!(get(server.addresses()[0], "/").body, b"x");
-    // Its end would take as long as the delay.
+    // Dropping it would take as long as the delay.
     std::mem::forget(server);
 }
 
 #[test]
-fn the_books_balance() {
+fn the_counters_add_up() {
     let server = Server::start(config(2), |_: &Request<'_>| Response::ok("text/plain", "x"));
     let server = server.unwrap();
     let address = server.addresses()[0];
@@ -322,9 +322,9 @@ fn the_books_balance() {
     assert_eq!(summary.cut, 0);
 }
 
-/// Browsers show it beside the request; it is for those who may know.
+/// Browsers show the field beside the request.
 #[test]
-fn timing_is_told_where_it_is_asked_for() {
+fn server_timing_is_sent_only_if_configured() {
     let delay = Duration::from_millis(20);
     let handler = |_: &Request<'_>| Response::ok("text/plain", "found");
     let timed = Config { server_timing: true, ..config(1) };
@@ -335,8 +335,8 @@ fn timing_is_told_where_it_is_asked_for() {
         let entry = field.split(", ").find_map(|entry| entry.strip_prefix(name)).unwrap();
         entry.strip_prefix(";dur=").unwrap().parse().unwrap()
     };
-    assert!(millis("queue") >= 0.0 && millis("send") >= 0.0, "{field}");
-    assert!(millis("delay") >= 20.0, "{field}");
+    assert!(millis("queue_wait") >= 0.0 && millis("response_head") >= 0.0, "{field}");
+    assert!(millis("handle") >= 20.0, "{field}");
     let silent = Server::start(config(1), handler).unwrap();
     assert_eq!(get(silent.addresses()[0], "/").field("Server-Timing"), None);
 }

@@ -1,4 +1,4 @@
-//! Listings of many entries: whole, framed as anything else is, and made as they are read.
+//! Listings of many entries: complete, framed like other responses, and made while they are sent.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -13,7 +13,7 @@ use support::{RealServer, Reply, Site, connect, exchange, get, wait_for};
 
 const ENTRIES: usize = 20_000;
 
-/// A site with a directory of many files, made once.
+/// A site with a directory of many files, shared by the tests.
 fn site() -> &'static Site {
     static SITE: OnceLock<Site> = OnceLock::new();
     SITE.get_or_init(|| {
@@ -31,7 +31,7 @@ fn ask(server: &RealServer, request: &str) -> Vec<u8> {
     exchange(server.address(), request.as_bytes())
 }
 
-/// The names in a page, in their order.
+/// The names in a page, in order.
 fn names(page: &[u8]) -> Vec<String> {
     let page = std::str::from_utf8(page).unwrap();
     let cells = page.split("<bdi>").skip(1);
@@ -39,14 +39,14 @@ fn names(page: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn many_entries_are_listed_in_order_in_every_version() {
+fn many_entries_are_listed_in_order_in_every_http_version() {
     let server = RealServer::start(site(), &["--workers", "2"]);
     let reply = get(server.address(), "/many/");
     let expected: Vec<_> = (0..ENTRIES).map(|number| format!("file{number:05}.txt")).collect();
     assert!(names(&reply.body) == expected);
     assert!(reply.body.ends_with(b"</html>\n"));
 
-    // In HTTP/1.0 a connection can go on as well, since the length is known.
+    // In HTTP/1.0 the connection can stay open too, because the length is known.
     let two = "GET /many/?sort=name&order=desc HTTP/1.0\r\nConnection: keep-alive\r\n\r\n\
                GET /testfile HTTP/1.0\r\n\r\n";
     let replies = Reply::all(&ask(&server, two), false);
@@ -64,15 +64,15 @@ fn many_entries_are_listed_in_order_in_every_version() {
 }
 
 #[test]
-fn head_tells_what_get_sends() {
+fn head_has_the_same_fields_as_get() {
     let server = RealServer::start(site(), &["--workers", "1"]);
     for target in ["/many/", "/many/?format=json", "/"] {
         let request =
             |method| format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let cold = Reply::all(&ask(&server, &request("HEAD")), true).remove(0);
-        assert_eq!(cold.field("Content-Length"), None, "nobody reads the directory for it");
+        assert_eq!(cold.field("Content-Length"), None, "HEAD does not read the directory");
         let got = Reply::all(&ask(&server, &request("GET")), false).remove(0);
-        // The length is told where it is known, which it is for a second.
+        // The length is known for a second after a GET.
         let head = wait_for("the length", || {
             let got = get(server.address(), target);
             let head = Reply::all(&ask(&server, &request("HEAD")), true).remove(0);
@@ -89,9 +89,9 @@ fn head_tells_what_get_sends() {
     }
 }
 
-/// A connection goes on behind an answer that tells no length.
+/// The connection stays open after a response to HEAD without a length.
 #[test]
-fn head_without_a_length_ends_with_its_head() {
+fn a_response_to_head_without_a_length_ends_with_its_fields() {
     let server = RealServer::start(site(), &["--workers", "1"]);
     let two = "HEAD /many/ HTTP/1.1\r\nHost: a\r\n\r\n\
                HEAD /testfile HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -101,7 +101,7 @@ fn head_without_a_length_ends_with_its_head() {
     assert_eq!(replies[1].field("Content-Length"), Some("13"));
 }
 
-/// A server of its own for the directory of many files.
+/// A server for the directory of many files, with a memory budget of its own.
 fn start(memory: &Memory) -> Server {
     let files = StaticFiles::new(site().path()).unwrap();
     let files = files.with_memory(memory.clone()).with_workers(4);
@@ -119,8 +119,8 @@ fn all_readers_of_a_directory_share_its_entries() {
     let address = server.addresses()[0];
     assert_eq!(get(address, "/many/").status, 200);
     let once = listed(&memory);
-    assert!(once > ENTRIES as u64 * 20, "they are counted: {once}");
-    // All at once, in orders that have to be made.
+    assert!(once > ENTRIES as u64 * 20, "the entries are counted: {once} bytes");
+    // All at once, in orders that are not prepared yet.
     let readers: Vec<_> = std::thread::scope(|scope| {
         let queries = ["", "?order=desc", "?sort=size", "?sort=time&order=desc"];
         let readers: Vec<_> = (0..16)
@@ -129,10 +129,10 @@ fn all_readers_of_a_directory_share_its_entries() {
         readers.into_iter().map(|reader| reader.join().unwrap()).collect()
     });
     assert!(listed(&memory) < once + once / 2, "{} of {once} bytes", listed(&memory));
-    // One that asks later finds the directory unchanged, and takes no more.
+    // A later reading finds the directory unchanged and takes no more memory.
     let unused = listed(&memory);
     let later = Instant::now() + config::CACHE_FRESH;
-    wait_for("the next second", || (Instant::now() > later).then_some(()));
+    wait_for("the listing to expire", || (Instant::now() > later).then_some(()));
     let last = start_reading(address, "");
     assert!(listed(&memory) <= unused, "{} instead of {unused} bytes", listed(&memory));
     assert_eq!(memory.refused(), 0);
@@ -141,7 +141,7 @@ fn all_readers_of_a_directory_share_its_entries() {
 }
 
 #[test]
-fn a_directory_that_does_not_fit_is_refused_and_counted() {
+fn a_directory_that_does_not_fit_in_memory_is_refused_and_counted() {
     let memory = Memory::new(64 << 10);
     let server = start(&memory);
     let address = server.addresses()[0];
@@ -149,10 +149,10 @@ fn a_directory_that_does_not_fit_is_refused_and_counted() {
         let reply = get(address, "/many/");
         assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
         assert_eq!(memory.refused(), count);
-        assert_eq!(listed(&memory), 0, "nothing is left of it");
+        assert_eq!(listed(&memory), 0, "its memory was released");
     }
-    assert_eq!(get(address, "/").status, 200, "a small one fits");
-    // What is held for speed alone makes room for others.
+    assert_eq!(get(address, "/").status, 200, "a small directory fits");
+    // Cached listings make room for new ones.
     let few = Memory::new(12 << 10);
     let site = Site::new();
     for number in 0..20 {
@@ -167,7 +167,7 @@ fn a_directory_that_does_not_fit_is_refused_and_counted() {
 }
 
 #[test]
-fn a_listing_is_of_now_or_of_a_second_ago() {
+fn a_listing_is_at_most_a_second_old() {
     let site = Site::new();
     site.put("dir/a", "1");
     let memory = Memory::new(1 << 20);
@@ -177,7 +177,7 @@ fn a_listing_is_of_now_or_of_a_second_ago() {
     for name in ["b", "c", "d"] {
         assert!(!names(&listing()).contains(&name.to_owned()));
         site.put(&format!("dir/{name}"), "1");
-        // Within the tick of the clock that files have a change may not show.
+        // Within one tick of the file system's clock, a change may not show.
         let seen = || names(&listing()).contains(&name.to_owned()).then_some(());
         wait_for("a new name", seen);
         fs::remove_file(site.path().join("dir/a")).ok();
@@ -186,9 +186,14 @@ fn a_listing_is_of_now_or_of_a_second_ago() {
     site.put("dir/b", "x".repeat(5000));
     let size = || String::from_utf8(listing()).unwrap().contains("4.9 KiB").then_some(());
     wait_for("a new size", size);
-    assert!(changed.elapsed() < 3 * config::CACHE_FRESH, "files do not show in a directory's time");
+    assert!(
+        changed.elapsed() < 3 * config::CACHE_FRESH,
+        "a changed size must show in time, though the directory's time does not change"
+    );
     fs::remove_dir_all(site.path().join("dir")).unwrap();
-    wait_for("its end", || (get(server.addresses()[0], "/dir/").status == 404).then_some(()));
+    wait_for("its removal to show", || {
+        (get(server.addresses()[0], "/dir/").status == 404).then_some(())
+    });
 }
 
 fn resident_bytes(process: u32) -> usize {
@@ -197,7 +202,7 @@ fn resident_bytes(process: u32) -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
-/// Takes a listing as far as its first bytes, into a small window.
+/// Requests a listing and reads its first bytes, with a small receive buffer.
 fn start_reading(address: SocketAddr, query: &str) -> TcpStream {
     let mut stream = connect(address);
     let small = socket2::SockRef::from(&stream).set_recv_buffer_size(64 * 1024);
@@ -211,7 +216,7 @@ fn start_reading(address: SocketAddr, query: &str) -> TcpStream {
 }
 
 #[test]
-fn slow_readers_hold_neither_a_worker_nor_the_page() {
+fn slow_readers_hold_no_worker_and_no_page_in_memory() {
     const READERS: usize = 24;
     let server = RealServer::start(site(), &["--workers", "1"]);
     let whole = get(server.address(), "/many/").body.len();
@@ -220,7 +225,7 @@ fn slow_readers_hold_neither_a_worker_nor_the_page() {
     assert_eq!(get(server.address(), "/testfile").status, 200, "the worker is free");
     let each = (resident_bytes(server.pid()).saturating_sub(before)) / READERS;
     assert!(each < whole / 2, "{each} bytes a reader, of {whole} of the page");
-    // What they get in the end is whole, byte for byte.
+    // The rest of the page is complete.
     let mut rest = Vec::new();
     readers[0].read_to_end(&mut rest).unwrap();
     assert!(names(&rest).len() > ENTRIES - 10 && rest.ends_with(b"</html>\n"));

@@ -18,14 +18,14 @@ fn start(site: &Site, admin: &str) -> RealServer {
     RealServer::start(site, &[&POOL[..], &["--quiet", "--admin", admin]].concat())
 }
 
-/// The path of a screenshot for a person to look at.
+/// The file name of a screenshot, for manual inspection.
 fn picture(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("live-page");
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(name)
 }
 
-/// Clients that send requests until they are told to stop, and pause after a refusal.
+/// Clients that send requests until `stop` is set, and pause after a refusal.
 fn crowd(server: &RealServer, stop: &AtomicBool) {
     std::thread::scope(|scope| {
         for _ in 0..12 {
@@ -46,7 +46,7 @@ fn sentence(word: &str) -> String {
     format!("document.getElementById('sentence').textContent.startsWith('{word}')")
 }
 
-/// Stops the crowd when it is dropped, also when the test fails.
+/// Stops the crowd when it is dropped, also if the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

@@ -1,9 +1,10 @@
-//! What clients can make a server hold is bounded in bytes; who is polite is served all the same.
+//! The memory budget: it bounds what clients can make the server hold, and well-behaved clients are
+//! served.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use cws::{Config, Lane, Memory, MemoryUse, Request, Response, Server, Taken, config};
+use cws::{Config, Lane, Memory, MemoryUse, NoPermit, Request, Response, Server, config};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use support::{Reply, connect, get, wait_for};
 
 const MIB: usize = 1 << 20;
 
-/// A server of one worker that may hold 4 MiB, and what it holds.
+/// A server with one worker and a budget of 4 MiB, and the budget.
 fn start(config: Config) -> (Server, Memory) {
     let memory = Memory::new(config::MEMORY_LEAST);
     let shared = bytes::Bytes::from(vec![b'x'; 32 * MIB]);
@@ -27,7 +28,7 @@ fn start(config: Config) -> (Server, Memory) {
     (Server::start(config, handler).unwrap(), memory)
 }
 
-/// A connection whose kernel buffers hold little of what comes.
+/// A connection with a small receive buffer.
 fn deaf(server: &Server, path: &str) -> TcpStream {
     let stream = connect(server.addresses()[0]);
     socket2::SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
@@ -36,18 +37,18 @@ fn deaf(server: &Server, path: &str) -> TcpStream {
 }
 
 #[test]
-fn a_response_that_does_not_fit_is_refused() {
+fn a_response_that_does_not_fit_in_memory_is_refused() {
     let (server, memory) = start(Config::default());
     let address = server.addresses()[0];
     assert_eq!(get(address, "/huge").status, 503);
     assert_eq!(memory.refused(), 1);
     assert_eq!(get(address, "/large").body.len(), MIB);
-    assert_eq!(get(address, "/shared").body.len(), 32 * MIB, "it is nobody's own");
-    wait_for("all to be given back", || (memory.held() == 0).then_some(()));
+    assert_eq!(get(address, "/shared").body.len(), 32 * MIB, "shared content is not claimed");
+    wait_for("all memory to be released", || (memory.held() == 0).then_some(()));
 }
 
 #[test]
-fn responses_that_nobody_reads_are_held_within_the_bound() {
+fn unread_responses_stay_within_the_budget() {
     let (server, memory) = start(Config::default());
     let address = server.addresses()[0];
     let readers: Vec<_> = (0..20).map(|_| deaf(&server, "/large")).collect();
@@ -57,12 +58,12 @@ fn responses_that_nobody_reads_are_held_within_the_bound() {
     assert_eq!(get(address, "/").body, b"small");
     assert_eq!(server.snapshot().memory.refused, memory.refused());
     drop(readers);
-    wait_for("all to be given back", || (memory.held() == 0).then_some(()));
+    wait_for("all memory to be released", || (memory.held() == 0).then_some(()));
 }
 
-/// Half heads fill the memory twice over; whoever sends a whole one is heard.
+/// Incomplete heads fill the memory twice over. Complete requests are still served.
 #[test]
-fn half_heads_are_held_within_the_bound() {
+fn incomplete_heads_stay_within_the_budget() {
     let (server, memory) = start(Config::default());
     let address = server.addresses()[0];
     let half = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 15_000]].concat();
@@ -73,8 +74,8 @@ fn half_heads_are_held_within_the_bound() {
         halves.push(stream);
         assert!(memory.held() <= memory.most());
     }
-    let is_heard = || server.snapshot().connections(cws::ConnectionPhase::ReadingHead) > 0;
-    wait_for("some to be held", || is_heard().then_some(()));
+    let has_read = || server.snapshot().connections(cws::ConnectionPhase::ReadingHead) > 0;
+    wait_for("some heads to be read", || has_read().then_some(()));
     let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(8000));
     for _ in 0..20 {
         let mut polite = connect(address);
@@ -83,12 +84,12 @@ fn half_heads_are_held_within_the_bound() {
     }
     assert!(memory.held_for(MemoryUse::Heads) > 0 && memory.held() <= memory.most());
     drop(halves);
-    wait_for("all to be given back", || (memory.held() == 0).then_some(()));
+    wait_for("all memory to be released", || (memory.held() == 0).then_some(()));
 }
 
-/// With memory for some hundred connections, those that say nothing make room.
+/// With memory for about a hundred connections, silent ones make room for new ones.
 #[test]
-fn connections_are_bounded_by_memory_too() {
+fn the_budget_bounds_the_number_of_connections() {
     let config = Config { max_connections: 100_000, ..Config::default() };
     let (server, memory) = start(config);
     let spare = memory.most() / config::MEMORY_SPARE;
@@ -103,7 +104,7 @@ fn connections_are_bounded_by_memory_too() {
     drop(silent);
 }
 
-/// Idle connections up to the last byte of the memory leave room for heads of any size.
+/// Idle connections take all memory that they may. Heads of any size still fit.
 #[test]
 fn idle_connections_leave_memory_for_requests() {
     let config = Config { max_connections: 100_000, ..Config::default() };
@@ -123,12 +124,12 @@ fn idle_connections_leave_memory_for_requests() {
     drop(idle);
 }
 
-/// A handler that waits for another's work holds no worker, and is asked again when that is done.
+/// A deferred request holds no worker. The handler is called again when the work is done.
 #[test]
 fn a_deferred_request_waits_without_a_worker() {
     let lane = Arc::new(Lane::new(1, 8));
     let asked = Arc::new(AtomicUsize::new(0));
-    let turn = lane.enter(7).unwrap();
+    let permit = lane.enter(7).unwrap();
     let handler = {
         let (lane, asked) = (Arc::clone(&lane), Arc::clone(&asked));
         move |request: &Request<'_>| {
@@ -137,9 +138,9 @@ fn a_deferred_request_waits_without_a_worker() {
             }
             asked.fetch_add(1, SeqCst);
             match lane.enter(7) {
-                Ok(_turn) => Response::ok("text/plain", "done"),
-                Err(Taken::Wait(wait)) => Response::deferred(wait),
-                Err(Taken::Full) => unreachable!("so few may wait"),
+                Ok(_permit) => Response::ok("text/plain", "done"),
+                Err(NoPermit::Wait(wait)) => Response::deferred(wait),
+                Err(NoPermit::Full) => unreachable!("the queue has room"),
             }
         }
     };
@@ -149,22 +150,22 @@ fn a_deferred_request_waits_without_a_worker() {
     let address = server.addresses()[0];
     let mut waiting: Vec<_> = (0..8).map(|_| connect(address)).collect();
     for stream in &mut waiting {
-        // The next request is behind it, and is answered behind it.
+        // A pipelined request follows, and is answered after the first.
         write!(stream, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
             .unwrap();
     }
     wait_for("all to wait", || (asked.load(SeqCst) >= 8).then_some(()));
     assert_eq!(get(address, "/").body, b"at once");
-    drop(turn);
+    drop(permit);
     for stream in &mut waiting {
         assert_eq!(Reply::read(stream).body, b"done");
         assert_eq!(Reply::read(stream).body, b"at once");
     }
     drop(waiting);
-    // Its patience is that of any request in the queue.
-    let turn = lane.enter(7).unwrap();
-    assert_eq!(get(address, "/wait").status, 503, "it has waited too long");
-    // Who ends meanwhile is forgotten, and holds up nobody.
+    // The queue timeout applies to it too.
+    let permit = lane.enter(7).unwrap();
+    assert_eq!(get(address, "/wait").status, 503, "it exceeded the queue timeout");
+    // A client that disconnects while it waits is dropped and delays no other.
     let before = asked.load(SeqCst);
     let gone = connect(address);
     write!(&gone, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -172,22 +173,22 @@ fn a_deferred_request_waits_without_a_worker() {
     socket2::SockRef::from(&gone).set_linger(Some(Duration::ZERO)).unwrap();
     drop(gone);
     wait_for("it to be gone", || (server.open_connections() == 0).then_some(()));
-    drop(turn);
+    drop(permit);
     assert_eq!(get(address, "/wait").body, b"done");
     server.shutdown();
 }
 
 #[test]
-fn the_end_waits_for_who_waits() {
+fn shutdown_waits_for_deferred_requests() {
     let lane = Arc::new(Lane::new(1, 8));
-    let turn = lane.enter(7).unwrap();
+    let permit = lane.enter(7).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let handler = {
         let asked = Arc::clone(&asked);
         move |_: &Request<'_>| {
             asked.fetch_add(1, SeqCst);
             match lane.enter(7) {
-                Err(Taken::Wait(wait)) => Response::deferred(wait),
+                Err(NoPermit::Wait(wait)) => Response::deferred(wait),
                 _ => Response::ok("text/plain", "done"),
             }
         }
@@ -198,7 +199,7 @@ fn the_end_waits_for_who_waits() {
     wait_for("it to wait", || (asked.load(SeqCst) > 0).then_some(()));
     server.stopper().stop();
     wait_for("the stop to be seen", || (!server.is_ready()).then_some(()));
-    drop(turn);
+    drop(permit);
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     assert_eq!(Reply::all(&bytes, false)[0].body, b"done");

@@ -1,4 +1,5 @@
-//! The server in little memory, under what asks for much of it: it lives, and serves the polite.
+//! The server under a small memory limit: it survives clients that demand much memory, and serves
+//! the others.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -14,19 +15,19 @@ use std::time::{Duration, Instant};
 use support::limits::{MemoryLimit, Polite};
 use support::{PATIENCE, RealServer, Reply, Site, TESTFILE, connect, wait_for};
 
-/// What the server is told to make do with.
+/// The memory budget of the server.
 const MEMORY_OPTION: [&str; 2] = ["--memory", "24MiB"];
 
-/// What the kernel lets it have: as much again and more for threads, code and sockets.
+/// The kernel's limit: more than twice the budget, for threads, code and sockets too.
 const LIMIT: u64 = 64 << 20;
 
-/// Bytes of a head that is near the longest one.
+/// The size of a head in bytes, near the maximum.
 const HEAD: usize = 15_000;
 
-/// Descriptors of this process: each client is one.
+/// The descriptors that this process needs: one for each client.
 const DESCRIPTORS: usize = 8192;
 
-/// Starts the real server for `site`, in little memory.
+/// Starts the real server for `site` under a memory limit.
 fn start(limit: &MemoryLimit, site: &Site, options: &[&str]) -> RealServer {
     let mut command = limit.command();
     command.args(["--root", site.path().to_str().unwrap(), "0", "--workers", "2"]);
@@ -38,12 +39,13 @@ fn with_memory(mut command: Command, options: &[&str]) -> Command {
     command
 }
 
-/// Sends what may be cut by the server's end; a test says so better afterwards than here.
+/// Sends bytes. The write may fail if the server has ended; a test reports that better afterwards
+/// than here.
 fn send(mut stream: &TcpStream, bytes: &[u8]) -> bool {
     stream.write_all(bytes).is_ok()
 }
 
-/// A client that has no room for what it is sent, and does not read it.
+/// A client with a small receive buffer that does not read.
 fn deaf(address: SocketAddr) -> Option<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -51,8 +53,8 @@ fn deaf(address: SocketAddr) -> Option<TcpStream> {
     Some(socket.into())
 }
 
-/// Waits until the responses have begun to come: all of them, or those that come at all, as what
-/// does not fit may wait for its turn.
+/// Waits until all responses have begun, or until no more begin: a response that does not fit in
+/// memory may wait for its turn.
 fn wait_for_responses(server: &mut RealServer, clients: &[TcpStream]) {
     let has_begun = |client: &&TcpStream| {
         client.set_nonblocking(true).unwrap();
@@ -70,7 +72,7 @@ fn wait_for_responses(server: &mut RealServer, clients: &[TcpStream]) {
     });
 }
 
-/// Makes so many files in a directory of the site, with names of this length.
+/// Creates `count` files in a directory of the site, with names of `length` bytes.
 fn put_names(site: &Site, directory: &str, count: usize, length: usize) {
     let folder = site.path().join(directory);
     std::fs::create_dir(&folder).unwrap();
@@ -79,7 +81,7 @@ fn put_names(site: &Site, directory: &str, count: usize, length: usize) {
     }
 }
 
-/// A new client is served, be it that it has to come again.
+/// Checks that a new client is served, if need be after several tries.
 fn a_new_client_is_served(server: &mut RealServer) {
     wait_for("a new client's answer", || {
         assert!(server.is_running());
@@ -95,7 +97,7 @@ fn a_new_client_is_served(server: &mut RealServer) {
 }
 
 #[test]
-fn listings_that_nobody_reads_fit() {
+fn unread_listings_stay_within_the_memory_limit() {
     let site = Site::new();
     for number in 0..4 {
         put_names(&site, &format!("many{number}"), 5000, 246);
@@ -104,7 +106,8 @@ fn listings_that_nobody_reads_fit() {
     let mut server = start(&limit, &site, &[]);
     let polite = Polite::start(server.address());
     let mut clients = Vec::new();
-    // Each order of each directory, so that no two of a round have the same page.
+    // A different order or directory in each request, so that no two clients of a round share a
+    // page.
     for number in 0..48 {
         let Some(client) = deaf(server.address()) else { break };
         let sort = ["name", "size", "time"][number / 4 % 3];
@@ -121,9 +124,9 @@ fn listings_that_nobody_reads_fit() {
     limit.check(&mut server, "at the end");
 }
 
-/// Half the workers at the most list, whoever asks for how many.
+/// At most half of the workers read directories, however many clients ask for listings.
 #[test]
-fn clients_that_list_all_the_time_fit_and_delay_nobody_for_long() {
+fn constant_listing_stays_within_the_memory_limit_and_delays_others_little() {
     let site = Site::new();
     put_names(&site, "many", cws::config::LISTING_ENTRIES, 24);
     let limit = MemoryLimit::new(LIMIT);
@@ -151,13 +154,13 @@ fn list_again_and_again(address: SocketAddr, target: &str, is_over: &AtomicBool)
     while !is_over.load(Relaxed) {
         let mut stream = connect(address);
         let mut bytes = Vec::new();
-        // One that is refused, or cut as the test ends, asks again.
+        // A request that is refused, or cut at the end of the test, is repeated.
         let _ = send(&stream, request.as_bytes()) && stream.read_to_end(&mut bytes).is_ok();
     }
 }
 
 #[test]
-fn half_heads_fit() {
+fn incomplete_heads_stay_within_the_memory_limit() {
     let most = cws::raise_descriptor_limit();
     assert!(most >= DESCRIPTORS, "raise the limit of descriptors (ulimit -n {DESCRIPTORS})");
     let site = Site::new();
@@ -168,7 +171,7 @@ fn half_heads_fit() {
     let head = format!("GET /testfile HTTP/1.1\r\nHost: a\r\nX-A: {}", "x".repeat(HEAD));
     let mut clients = Vec::new();
     for _ in 0..4800 {
-        // One that finds no room in the backlog either ends the attack: there is no more to it.
+        // If the backlog is full too, no more clients can attack.
         let patience = Duration::from_secs(1);
         let Ok(client) = TcpStream::connect_timeout(&server.address(), patience) else { break };
         client.set_write_timeout(Some(patience)).unwrap();
@@ -176,18 +179,18 @@ fn half_heads_fit() {
         clients.push(client);
     }
     polite.wait_for_answers(10);
-    limit.check(&mut server, "with half heads");
+    limit.check(&mut server, "with incomplete heads");
     a_new_client_is_served(&mut server);
     polite.finish();
     limit.check(&mut server, "at the end");
 }
 
-/// Sends 16 KB whose log lines are the longest possible; ends early where the server does.
+/// Sends requests whose log lines have the maximum length. Ends early if the server does.
 fn log_much(address: SocketAddr, requests: usize) {
     let mut stream = connect(address);
     let mut head = b"GET /testfile HTTP/1.1\r\nHost: a\r\n".to_vec();
     for name in ["Referer", "User-Agent"] {
-        // Each of these bytes is four in the log.
+        // Each of these bytes takes four in the log.
         head.extend_from_slice(format!("{name}: ").as_bytes());
         head.extend_from_slice(&[0x80; HEAD / 2]);
         head.extend_from_slice(b"\r\n");
@@ -202,12 +205,12 @@ fn log_much(address: SocketAddr, requests: usize) {
 }
 
 #[test]
-fn log_lines_that_nobody_reads_fit() {
+fn unread_log_lines_stay_within_the_memory_limit() {
     let site = Site::new();
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // Held open so that the server may write, and read by nobody.
+    // Open for reading, so that the server may write to it, but never read.
     let _unread = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let limit = MemoryLimit::new(LIMIT);
     let command = logging_to(&pipe, &limit.command());
@@ -228,7 +231,7 @@ fn log_lines_that_nobody_reads_fit() {
     limit.check(&mut server, "at the end");
 }
 
-/// The same command, whose standard error is what is at `path`.
+/// The same command with its standard error redirected to `path`.
 fn logging_to(path: &Path, inner: &Command) -> Command {
     let mut outer = support::command("sh");
     outer.args(["-c", "exec \"$@\" 2>\"$0\""]).arg(path).arg(inner.get_program());
@@ -236,9 +239,9 @@ fn logging_to(path: &Path, inner: &Command) -> Command {
     outer
 }
 
-/// Whoever holds places and brings nothing gives way to who asks; its time is not over yet.
+/// Clients that hold places without completing a request give way to new ones before their timeout.
 #[test]
-fn half_heads_and_bodies_that_lack_a_byte_hold_no_places() {
+fn incomplete_heads_and_bodies_give_way_to_new_clients() {
     let site = Site::new();
     let limit = MemoryLimit::new(LIMIT);
     let options = ["--max-connections", "40", "--header-timeout", "60s", "--no-defer-accept"];

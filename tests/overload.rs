@@ -1,4 +1,5 @@
-//! Goodput past the knee, by the open-loop generator: with half the patience as bound, and without.
+//! Goodput beyond the knee, measured with an open loop: with a queue limit for half the patience,
+//! and without one.
 #![allow(clippy::unwrap_used)]
 
 use cws::{Config, Counter, Delay, Request, Response, Server, config};
@@ -37,7 +38,7 @@ fn outcomes(queue: usize, queue_timeout: Duration) -> (Vec<Outcome>, Server) {
     (outcomes, server)
 }
 
-/// The share of the requests that came to be good late in the load.
+/// The share of good responses among the requests late in the load.
 fn late_goodput(outcomes: &[Outcome]) -> f64 {
     let from = Duration::from_millis(700);
     let good = outcomes.iter().filter(|o| o.intended >= from && o.is_good(PATIENCE)).count();
@@ -45,14 +46,14 @@ fn late_goodput(outcomes: &[Outcome]) -> f64 {
 }
 
 #[test]
-fn half_the_patience_keeps_goodput_and_no_bound_loses_it() {
+fn a_queue_limit_of_half_the_patience_keeps_the_goodput() {
     let (queue, timeout) = config::for_patience(WORKERS, DELAY, PATIENCE);
     let (bounded, server) = outcomes(queue, timeout);
     let (unbounded, _) = outcomes(4000, config::LONGEST_WAIT);
     let [bounded_share, unbounded_share] = [&bounded, &unbounded].map(|of| late_goodput(of));
     assert!(bounded_share > 0.6, "bounded: {bounded_share}");
     assert!(unbounded_share < 0.3, "unbounded: {unbounded_share}");
-    // Every refusal was an honest one: read whole, none reset.
+    // All refusals are complete responses; none was a reset.
     let refused = bounded.iter().filter(|o| o.answer == Answer::Status(503)).count() as u64;
     assert!(refused > 0);
     let failed: Vec<_> = bounded.iter().filter(|o| matches!(o.answer, Answer::Failed(_))).collect();

@@ -1,4 +1,5 @@
-//! Places that are held cheaply: when all are taken, who has brought least gives way.
+//! Eviction: when all places are taken, the connection that has made the least progress is closed
+//! first.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -12,10 +13,10 @@ use support::{Reply, connect, gated, get, wait_for};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const PLACES: usize = 50;
-/// No wait of the server's own ends within a test.
+/// A timeout that does not expire within a test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A server of one worker and few places that sends at `/large` what no socket buffers hold.
+/// A server with one worker and few places. The response at `/large` exceeds all socket buffers.
 fn start(config: Config) -> Server {
     let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
     let handler = move |request: &Request<'_>| match request.target.raw {
@@ -27,21 +28,21 @@ fn start(config: Config) -> Server {
     Server::start(config, handler).unwrap()
 }
 
-/// Sends what there is room for.
+/// Sends as much as there is room for.
 fn send(stream: &mut TcpStream, bytes: &[u8]) {
     stream.set_nonblocking(true).unwrap();
     let mut left = bytes;
     while !left.is_empty() {
         match stream.write(left) {
             Ok(count) => left = &left[count..],
-            // It is full, or has had to give way already.
+            // The buffer is full, or the connection was closed.
             Err(_) => break,
         }
     }
 }
 
-/// Takes all places by clients that send `bytes` and nothing else, with a new one at every
-/// `pause`, while `then` runs.
+/// Takes all places with clients that send `bytes` and nothing else, and adds another at every
+/// `pause` while `then` runs.
 fn besiege(server: &Server, bytes: &[u8], pause: Duration, then: impl FnOnce()) {
     let address = server.addresses()[0];
     let besieger = || {
@@ -59,13 +60,13 @@ fn besiege(server: &Server, bytes: &[u8], pause: Duration, then: impl FnOnce()) 
                 std::thread::sleep(pause);
             }
         });
-        // Dropped at the end of what runs meanwhile, or where that fails.
+        // Dropped at the end of `then`, also if it panics.
         let _end = AtEnd(|| is_over.store(true, Ordering::SeqCst));
         then();
     });
 }
 
-/// Does something when it is dropped.
+/// Calls a function when it is dropped.
 struct AtEnd<F: Fn()>(F);
 
 impl<F: Fn()> Drop for AtEnd<F> {
@@ -74,8 +75,8 @@ impl<F: Fn()> Drop for AtEnd<F> {
     }
 }
 
-/// A new client's whole request is answered in far less than the wait that it would take
-/// otherwise.
+/// Checks that complete requests of new clients are answered long before the timeouts of the
+/// others.
 fn new_clients_are_served(address: SocketAddr, path: &str, times: usize) {
     for _ in 0..times {
         let start = Instant::now();
@@ -85,7 +86,7 @@ fn new_clients_are_served(address: SocketAddr, path: &str, times: usize) {
 }
 
 #[test]
-fn half_heads_give_way_to_a_whole_request() {
+fn incomplete_heads_give_way_to_a_complete_request() {
     let server = start(Config { header_timeout: HOUR, ..Config::default() });
     let address = server.addresses()[0];
     besiege(&server, &GET[..10], Duration::from_millis(2), || {
@@ -95,7 +96,7 @@ fn half_heads_give_way_to_a_whole_request() {
 }
 
 #[test]
-fn clients_that_say_nothing_give_way_to_a_whole_request() {
+fn silent_clients_give_way_to_a_complete_request() {
     let server = start(Config::default());
     let address = server.addresses()[0];
     besiege(&server, b"", Duration::from_millis(2), || {
@@ -105,7 +106,7 @@ fn clients_that_say_nothing_give_way_to_a_whole_request() {
 }
 
 #[test]
-fn bodies_that_do_not_come_give_way_to_a_whole_request() {
+fn incomplete_bodies_give_way_to_a_complete_request() {
     let server = start(Config { body_timeout: HOUR, ..Config::default() });
     let address = server.addresses()[0];
     let short = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfour";
@@ -116,7 +117,7 @@ fn bodies_that_do_not_come_give_way_to_a_whole_request() {
 }
 
 #[test]
-fn clients_that_do_not_read_give_way_to_a_whole_request() {
+fn clients_that_do_not_read_give_way_to_a_complete_request() {
     let server = start(Config { write_timeout: Duration::from_secs(8), ..Config::default() });
     let address = server.addresses()[0];
     let large = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -126,10 +127,10 @@ fn clients_that_do_not_read_give_way_to_a_whole_request() {
     assert!(server.snapshot().closed(CloseReason::Displaced) >= 1);
 }
 
-/// What has come is read before it is judged, so whoever completes a request is served; half a
-/// request is told why it was not.
+/// Received bytes are read before a connection is judged, so a client that completes its request is
+/// served. An incomplete one gets a 408.
 #[test]
-fn who_gives_way_is_told_and_who_completes_a_request_stays() {
+fn an_evicted_client_gets_408_and_one_that_completes_its_request_stays() {
     let config = Config { header_timeout: HOUR, ..Config::default() };
     let server = start(Config { max_connections: 2, ..config });
     let address = server.addresses()[0];
@@ -137,7 +138,7 @@ fn who_gives_way_is_told_and_who_completes_a_request_stays() {
     for stream in &mut halves {
         stream.write_all(&GET[..10]).unwrap();
     }
-    wait_for("two half heads", || {
+    wait_for("two incomplete heads", || {
         (server.snapshot().connections(ConnectionPhase::ReadingHead) == 2).then_some(())
     });
     let start = Instant::now();
@@ -146,20 +147,21 @@ fn who_gives_way_is_told_and_who_completes_a_request_stays() {
     });
     halves[0].write_all(&GET[10..]).unwrap();
     assert_eq!(get(address, "/").body, b"small");
-    assert_eq!(Reply::read(&mut halves[0]).body, b"small", "it was whole");
-    let mut last_words = Vec::new();
-    halves[1].read_to_end(&mut last_words).expect("a clean end, no reset");
-    assert!(last_words.starts_with(b"HTTP/1.1 408 "), "{}", last_words.escape_ascii());
+    assert_eq!(Reply::read(&mut halves[0]).body, b"small", "it completed its request");
+    let mut last_bytes = Vec::new();
+    halves[1].read_to_end(&mut last_bytes).expect("a clean end, no reset");
+    assert!(last_bytes.starts_with(b"HTTP/1.1 408 "), "{}", last_bytes.escape_ascii());
 }
 
-/// Whole requests keep their places, however long they take: new connections wait in the kernel.
+/// Complete requests keep their places, however long they take. New connections wait in the kernel.
 #[test]
-fn whole_requests_keep_their_places_and_new_connections_wait_for_them() {
+fn complete_requests_keep_their_places_and_new_connections_wait() {
     let (gate, handler) = gated();
     let config = Config { workers: 1, max_connections: 2, ..Config::default() };
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
-    // Each has asked before the next one comes, so that nobody is silent where places are short.
+    // Each sends its request before the next one connects, so that none is silent while places are
+    // short.
     let ask = |_| {
         let mut stream = connect(address);
         stream.write_all(GET).unwrap();
@@ -170,7 +172,7 @@ fn whole_requests_keep_their_places_and_new_connections_wait_for_them() {
     let start = Instant::now();
     wait_for("a while", || (start.elapsed() > cws::config::EVICTABLE_AFTER).then_some(()));
     std::thread::scope(|scope| {
-        // They are served in the order in which they were heard, whatever that was.
+        // They are served in the order in which their requests were read.
         scope.spawn(|| {
             for _ in 0..3 {
                 gate.wait();
@@ -184,7 +186,7 @@ fn whole_requests_keep_their_places_and_new_connections_wait_for_them() {
 }
 
 #[test]
-fn who_asks_for_health_gets_in() {
+fn health_checks_are_answered_while_all_admin_places_are_taken() {
     let server = start(Config::default());
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let admin = Admin::start(listen, server.observer()).unwrap();
@@ -203,10 +205,10 @@ fn who_asks_for_health_gets_in() {
     }
 }
 
-/// One client of each kind holds a place; as new ones come whose requests take long, they go in
-/// the order of what they have brought.
+/// One client of each kind holds a place. As new clients come whose requests take long, the others
+/// are closed in order of their progress.
 #[test]
-fn who_has_brought_least_goes_first() {
+fn the_client_with_the_least_progress_is_evicted_first() {
     let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
     let (entered, entrances) = crossbeam_channel::unbounded();
     let (release, released) = crossbeam_channel::bounded::<()>(0);
@@ -224,7 +226,7 @@ fn who_has_brought_least_goes_first() {
     let config = Config { header_timeout: HOUR, body_timeout: HOUR, idle_timeout: HOUR, ..config };
     let server = Server::start(config, handler).unwrap();
     let address = server.addresses()[0];
-    // The last one to go is the first one here: age does not decide between kinds.
+    // In reverse order of eviction, so that age would give another order.
     let kinds: [&[u8]; 4] = [
         b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfour",

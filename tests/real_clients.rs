@@ -1,6 +1,6 @@
-//! The programs that people use: resumed downloads, benchmarks, a browser.
+//! Common client programs: resumed downloads, benchmarks, a browser.
 //!
-//! Where one is not installed its test says so and passes, but not under `CI=true`.
+//! A test whose program is not installed prints a message and passes, except with `CI=true`.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -16,7 +16,7 @@ fn output(mut command: Command) -> Output {
     output
 }
 
-/// A site with a file of a few megabytes, and where to download it to, with half of it there.
+/// A site with a file of some megabytes, and a download folder that contains half of it.
 fn half_downloaded(download: &Path) -> (Site, Vec<u8>) {
     let content: Vec<u8> = (0..3_000_001_u32).map(|at| (at.wrapping_mul(31) >> 3) as u8).collect();
     let site = Site::new();
@@ -63,7 +63,7 @@ fn several_connections_share_a_download() {
 }
 
 #[test]
-fn curl_sees_nothing_wrong() {
+fn curl_gets_the_expected_responses() {
     let Some(_) = installed("curl") else { return };
     let site = Site::new();
     site.put("dir/index.html", "<p>index</p>");
@@ -89,7 +89,7 @@ fn curl_sees_nothing_wrong() {
 }
 
 #[test]
-fn benchmarks_count_no_errors() {
+fn benchmarks_report_no_errors() {
     let site = Site::new();
     let server = RealServer::start(&site, &["--quiet"]);
     let url = format!("http://{}/testfile", server.address());
@@ -133,7 +133,7 @@ addEventListener("load", async () => {
 const IMAGE: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" width="42" height="7"></svg>"#;
 
 #[test]
-fn a_browser_shows_a_page_with_its_parts() {
+fn a_browser_loads_a_page_with_its_resources() {
     let Some(mut chromium) = installed("chromium") else { return };
     let site = Site::new();
     site.put("index.html", PAGE);

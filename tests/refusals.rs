@@ -1,4 +1,4 @@
-//! What every response of a site carries, its refusals carry too.
+//! Error responses carry the header fields that are configured for every response.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -31,7 +31,7 @@ fn check(reply: &Reply, status: u16) {
 }
 
 #[test]
-fn refusals_carry_the_fields_of_the_site() {
+fn error_responses_carry_the_configured_fields() {
     let site = Site::new();
     let server = start(&site, &[]);
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000));
@@ -52,7 +52,7 @@ fn refusals_carry_the_fields_of_the_site() {
 }
 
 #[test]
-fn who_is_not_known_gets_the_fields_of_the_site() {
+fn a_401_carries_the_configured_fields() {
     let site = Site::new();
     let user = format!("ann:{}", bcrypt::hash("good", 4).unwrap());
     let server = start(&site, &["--auth", &user]);
@@ -62,13 +62,13 @@ fn who_is_not_known_gets_the_fields_of_the_site() {
 }
 
 #[test]
-fn a_full_queue_gives_the_fields_of_the_site() {
+fn a_503_for_a_full_queue_carries_the_configured_fields() {
     let site = Site::new();
     let options = ["--workers", "1", "--queue", "0", "--delay", "1h", "--admin", "0"];
     let server = start(&site, &options);
     let mut held = connect(server.address());
     held.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    wait_for("the worker to be taken", || {
+    wait_for("the worker to be busy", || {
         let stats = support::get(server.admin(), "/stats.json").body;
         let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
         (stats["workers"][0]["activity"] == "handle").then_some(())

@@ -1,9 +1,9 @@
-//! HTTP semantics of files: conditions, ranges, codings, methods, and a site's own manner.
+//! HTTP semantics of files: conditional requests, ranges, codings, methods and site options.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use cws::{Config, Server, Site, StaticFiles};
+use cws::{Config, Server, SiteOptions, StaticFiles};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -11,27 +11,27 @@ use support::{Reply, exchange, get};
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-fn start_with(files: &support::Site, site: Site) -> Server {
-    let handler = StaticFiles::new(files.path()).unwrap().with_site(site);
+fn start_with(files: &support::Site, site: SiteOptions) -> Server {
+    let handler = StaticFiles::new(files.path()).unwrap().with_options(site);
     Server::start(Config { workers: 2, ..Config::default() }, handler).unwrap()
 }
 
 fn start(files: &support::Site) -> Server {
-    start_with(files, Site::default())
+    start_with(files, SiteOptions::default())
 }
 
 fn ask(address: SocketAddr, method: &str, target: &str, fields: &str) -> Reply {
     let request =
         format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
     let bytes = exchange(address, request.as_bytes());
-    // Neither a 304 nor an answer to HEAD has content, whatever length it tells.
+    // Neither a 304 nor a response to HEAD has content, whatever its Content-Length.
     let head_only = method == "HEAD" || bytes.starts_with(b"HTTP/1.1 304");
     let mut replies = Reply::all(&bytes, head_only);
     assert_eq!(replies.len(), 1);
     replies.remove(0)
 }
 
-/// A site with `digits` (a hundred of them) and `large` (a million), both of 1994.
+/// A site with `digits` (100 bytes) and `large` (1,000,000 bytes), both last changed in 1994.
 fn digits() -> support::Site {
     let files = support::Site::new();
     for (name, length) in [("digits", 100), ("large", 1_000_000)] {
@@ -48,7 +48,7 @@ fn set_modified(path: &std::path::Path, millis: u64) {
 }
 
 #[test]
-fn conditional_requests() {
+fn conditional_requests_follow_rfc_9110() {
     let files = digits();
     let server = start(&files);
     let address = server.addresses()[0];
@@ -85,7 +85,7 @@ fn conditional_requests() {
     assert_eq!(unchanged.field("Content-Type"), None);
     let path = files.put("digits", "changed");
     set_modified(&path, 784_111_777_124);
-    let reply = support::wait_for("a look at what was held, of a millisecond later", || {
+    let reply = support::wait_for("the change to show", || {
         let reply = ask(address, "GET", "/digits", &format!("If-None-Match: {etag}\r\n"));
         (reply.status == 200).then_some(reply)
     });
@@ -93,7 +93,7 @@ fn conditional_requests() {
 }
 
 #[test]
-fn single_ranges() {
+fn single_ranges_get_the_status_and_bytes_they_ask_for() {
     let files = digits();
     let server = start(&files);
     let address = server.addresses()[0];
@@ -126,11 +126,15 @@ fn single_ranges() {
         assert_eq!((reply.status, reply.body.len()), (200, 100), "{range}");
     }
     let head = ask(address, "HEAD", "/digits", "Range: bytes=0-5\r\n");
-    assert_eq!((head.status, head.field("Content-Length")), (200, Some("100")), "GET alone");
+    assert_eq!(
+        (head.status, head.field("Content-Length")),
+        (200, Some("100")),
+        "only GET has ranges"
+    );
 }
 
 #[test]
-fn ranges_of_the_same_state_alone() {
+fn if_range_yields_a_part_only_of_the_same_state() {
     let files = digits();
     let server = start(&files);
     let address = server.addresses()[0];
@@ -174,7 +178,7 @@ fn several_ranges_come_as_multipart() {
 }
 
 #[test]
-fn precompressed_neighbours() {
+fn precompressed_forms_are_served_by_accept_encoding() {
     let files = support::Site::new();
     files.put("a.js", "plain");
     files.put("a.js.gz", "gzipped");
@@ -199,12 +203,12 @@ fn precompressed_neighbours() {
         assert_eq!(reply.field("Content-Encoding"), coding, "{path} {fields:?}");
         assert_eq!(reply.field("Vary"), Some("Accept-Encoding"));
         let script = reply.field("Content-Type").unwrap().starts_with("text/");
-        assert!(script, "the type of what is inside");
+        assert!(script, "the media type is that of the decoded content");
         tags.push(reply.field("ETag").unwrap().to_owned());
     }
     assert_ne!(tags[0], tags[1], "each coding has its own tag");
     let part = ask(address, "GET", "/a.js", "Accept-Encoding: gzip\r\nRange: bytes=0-1\r\n");
-    assert_eq!((part.status, &part.body[..]), (206, &b"gz"[..]), "of the chosen one");
+    assert_eq!((part.status, &part.body[..]), (206, &b"gz"[..]), "a part of the chosen form");
     assert_eq!(part.field("Content-Encoding"), Some("gzip"));
     let none = ask(address, "GET", "/b.css", "Accept-Encoding: identity;q=0\r\n");
     assert_eq!(none.status, 406);
@@ -213,14 +217,14 @@ fn precompressed_neighbours() {
     assert_eq!((&reply.body[..], reply.field("Vary")), (&b"plain"[..], None));
 }
 
-fn site(change: impl FnOnce(&mut Site)) -> Site {
-    let mut site = Site::default();
+fn site(change: impl FnOnce(&mut SiteOptions)) -> SiteOptions {
+    let mut site = SiteOptions::default();
     change(&mut site);
     site
 }
 
 #[test]
-fn options_and_other_origins() {
+fn options_and_cors_fields_are_sent() {
     let files = digits();
     let server = start(&files);
     for target in ["*", "/digits", "/nosuch"] {
@@ -242,9 +246,9 @@ fn options_and_other_origins() {
 }
 
 #[test]
-fn fields_of_the_site() {
+fn configured_fields_are_on_every_response() {
     let files = digits();
-    let mut site = Site::default();
+    let mut site = SiteOptions::default();
     site.add_field("X-Frame-Options", "DENY").unwrap();
     site.cache_control = Some("max-age=60".to_owned());
     let server = start_with(&files, site);
@@ -259,10 +263,10 @@ fn fields_of_the_site() {
 }
 
 #[test]
-fn media_types_of_the_site() {
+fn configured_media_types_are_used() {
     let files = support::Site::new();
     files.put("a.custom", "x");
-    let mut site = Site::default();
+    let mut site = SiteOptions::default();
     site.media_types.set("custom", "application/x-custom");
     let server = start_with(&files, site);
     let reply = get(server.addresses()[0], "/a.custom");
@@ -270,7 +274,7 @@ fn media_types_of_the_site() {
 }
 
 #[test]
-fn error_pages_and_single_pages() {
+fn error_pages_and_the_spa_fallback_are_served() {
     let files = support::Site::new();
     files.put("404.html", "<p>lost</p>");
     files.put("index.html", "<p>app</p>");
@@ -291,17 +295,17 @@ fn error_pages_and_single_pages() {
         let reply = get(address, path);
         assert_eq!((reply.status, reply.body), (status, body.into()), "{path}");
     }
-    assert_eq!(get(address, "/app.js").status, 404, "a missing file is missing");
+    assert_eq!(get(address, "/app.js").status, 404, "a path with an extension has no fallback");
     assert_eq!(get(address, "/.hidden").status, 404);
     assert_eq!(get(address, "/.git/config").status, 404);
     std::fs::remove_file(files.path().join("index.html")).unwrap();
-    support::wait_for("no index, and no listing in its place", || {
+    support::wait_for("404 without an index, and no listing instead", || {
         (get(address, "/users/7").status == 404).then_some(())
     });
 }
 
 #[test]
-fn index_names() {
+fn the_first_index_name_that_exists_is_served() {
     let files = support::Site::new();
     files.put("a/index.htm", "htm");
     files.put("b/index.htm", "htm");
@@ -315,7 +319,7 @@ fn index_names() {
 }
 
 #[test]
-fn an_index_that_may_not_be_served_gives_way_to_the_next_one() {
+fn an_index_that_leads_out_of_the_root_is_skipped() {
     let files = support::Site::new();
     files.put("good/index.htm", "htm");
     files.put("bad/file", "x");
@@ -326,13 +330,17 @@ fn an_index_that_may_not_be_served_gives_way_to_the_next_one() {
     let server = start(&files);
     let reply = get(server.addresses()[0], "/good/");
     assert_eq!((reply.status, &reply.body[..]), (200, &b"htm"[..]));
-    assert_eq!(get(server.addresses()[0], "/bad/").status, 403, "and no listing");
+    assert_eq!(
+        get(server.addresses()[0], "/bad/").status,
+        403,
+        "forbidden, and no listing instead"
+    );
 }
 
 const GUARDS: [&str; 3] = ["Content-Security-Policy", "X-Frame-Options", "Referrer-Policy"];
 
 #[test]
-fn listings_are_guarded() {
+fn listings_have_security_fields() {
     let files = support::Site::new();
     files.put("dir/file", "x");
     let server = start(&files);
@@ -351,10 +359,10 @@ fn listings_are_guarded() {
     }
     for path in ["/dir/file", "/nosuch", "/dir"] {
         let reply = get(address, path);
-        assert!(GUARDS.iter().all(|name| reply.field(name).is_none()), "{path} is the site's own");
+        assert!(GUARDS.iter().all(|name| reply.field(name).is_none()), "{path} is not a listing");
     }
-    // What the site says itself is said once.
-    let mut site = Site::default();
+    // A field that the site configures appears once.
+    let mut site = SiteOptions::default();
     for name in GUARDS {
         site.add_field(&name.to_lowercase(), "own").unwrap();
     }
@@ -364,7 +372,7 @@ fn listings_are_guarded() {
 }
 
 #[test]
-fn listings() {
+fn listings_are_sorted_and_escaped_and_available_as_json() {
     let files = support::Site::new();
     files.put("dir/b.txt", "12345");
     files.put("dir/a <&\"'>.txt", "1");
@@ -402,7 +410,7 @@ fn listings() {
         assert_eq!(json["entries"][0]["type"], "directory");
         let href = json["entries"][1]["href"].as_str().unwrap();
         let linked = get(address, &format!("/dir/{}", href.trim_start_matches("./")));
-        assert_eq!(linked.body, b"1", "its link leads to it");
+        assert_eq!(linked.body, b"1", "its link leads to the file");
     }
     let server = start_with(&files, site(|site| site.listing = false));
     assert_eq!(get(server.addresses()[0], "/dir/").status, 403);
@@ -417,11 +425,11 @@ fn thousands_of_entries_are_listed() {
     let server = start(&files);
     let page = get(server.addresses()[0], "/many/");
     let html = String::from_utf8(page.body).unwrap();
-    assert_eq!(html.matches("<tr><td>").count(), 3001, "and the way up");
+    assert_eq!(html.matches("<tr><td>").count(), 3001, "and the link to the parent");
 }
 
 #[test]
-fn a_simple_request_gets_the_bare_content() {
+fn an_http_0_9_request_gets_only_the_content() {
     let files = digits();
     let server = start(&files);
     let content = std::fs::read(files.path().join("digits")).unwrap();
@@ -437,7 +445,7 @@ fn a_simple_request_gets_the_bare_content() {
 }
 
 #[test]
-fn links_are_followed_out_on_request_alone() {
+fn links_out_of_the_root_are_followed_only_if_configured() {
     let files = support::Site::new();
     files.put("outside", "outside");
     files.put("root/inside", "inside");
@@ -463,7 +471,7 @@ fn links_are_followed_out_on_request_alone() {
 }
 
 #[test]
-fn those_who_know_a_password_get_in() {
+fn only_users_with_the_right_password_get_in() {
     let files = support::Site::new();
     let hash = bcrypt::hash("open sesame", 4).unwrap();
     let auth = format!("ali:{hash}");
@@ -484,14 +492,14 @@ fn those_who_know_a_password_get_in() {
         assert_eq!(reply.field("WWW-Authenticate").is_some(), status == 401, "{fields:?}");
     }
     let missing = ask(server.address(), "GET", "/nosuch", "");
-    assert_eq!(missing.status, 401, "nothing is told of what exists");
+    assert_eq!(missing.status, 401, "the response does not reveal which files exist");
     let preflight = ask(server.address(), "OPTIONS", "/testfile", "");
     assert_eq!(preflight.status, 204, "browsers send no password with it");
 }
 
-/// A page's many parts are asked for at once, with a password that nobody has checked yet.
+/// The browser requests the many files of a page at once, with a password that is not checked yet.
 #[test]
-fn equal_passwords_wait_for_one_another() {
+fn parallel_requests_with_one_unchecked_password_are_all_served() {
     let files = support::Site::new();
     let auth = format!("ali:{}", bcrypt::hash("open sesame", 8).unwrap());
     let server = support::RealServer::start(&files, &["--auth", &auth, "--workers", "8"]);
@@ -531,7 +539,7 @@ fn listings_show_what_links_lead_to() {
 }
 
 #[test]
-fn the_form_of_a_listing_is_negotiated() {
+fn the_format_of_a_listing_is_negotiated() {
     let files = support::Site::new();
     files.put("dir/file", "x");
     let server = start(&files);
@@ -552,7 +560,7 @@ fn the_form_of_a_listing_is_negotiated() {
 }
 
 #[test]
-fn a_coded_neighbour_has_the_type_of_what_is_inside() {
+fn a_precompressed_form_has_the_media_type_of_its_content() {
     let files = support::Site::new();
     files.put("README", "text\n");
     files.put("README.gz", [0x1f, 0x8b, 8, 0, 0]);

@@ -1,4 +1,4 @@
-//! The `server` command: what it prints, what it takes, how it refuses.
+//! The `server` command: its output, its options, its errors.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -11,7 +11,7 @@ fn server() -> Command {
     command(env!("CARGO_BIN_EXE_server"))
 }
 
-/// Runs it to its end, which must come by itself.
+/// Runs the command, which must exit by itself.
 fn run(arguments: &[&str]) -> Output {
     server().args(arguments).output().unwrap()
 }
@@ -24,7 +24,7 @@ fn one_line(output: &Output) -> String {
 }
 
 #[test]
-fn it_says_where_it_listens_and_what_it_carries() {
+fn it_prints_its_address_and_logs_its_capacity() {
     let site = Site::new();
     let server = RealServer::start(&site, &["--workers", "4", "--delay", "50ms"]);
     assert_eq!(get(server.address(), "/testfile").body, TESTFILE);
@@ -94,7 +94,7 @@ fn the_root_is_the_current_directory_by_default() {
 }
 
 #[test]
-fn it_listens_where_it_is_told() {
+fn it_listens_on_the_given_address() {
     let site = Site::new();
     for bind in ["127.0.0.2", "localhost"] {
         let server = RealServer::start(&site, &["--bind", bind]);
@@ -111,12 +111,12 @@ fn it_listens_where_it_is_told() {
         assert_eq!(get(([0, 0, 0, 0, 0, 0, 0, 1], port).into(), "/testfile").body, TESTFILE);
         if bind == "::" {
             let by_ipv4 = get(([127, 0, 0, 1], port).into(), "/testfile");
-            assert_eq!(by_ipv4.body, TESTFILE, ":: takes IPv4 too");
+            assert_eq!(by_ipv4.body, TESTFILE, ":: accepts IPv4, too");
         }
     }
 }
 
-/// A name's addresses are all listened on, on one port, and each is told on a line of its own.
+/// It listens on all addresses of a name, on one port, and prints a line for each.
 #[test]
 fn each_address_has_its_line() {
     use std::io::{BufRead, BufReader};
@@ -141,7 +141,7 @@ fn each_address_has_its_line() {
 }
 
 #[test]
-fn help_and_version() {
+fn help_and_version_are_printed() {
     let output = run(&["--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
@@ -175,11 +175,11 @@ fn wrong_usage_is_one_line_and_code_2() {
     }
 }
 
-/// By the option and by the environment.
+/// Given as an option or in the environment.
 #[test]
-fn an_unusable_user_is_refused_without_the_secret() {
+fn errors_for_invalid_users_do_not_contain_the_secret() {
     let hash = "$2y$04$abcdefghijklmnopqrstuu5s0bVnIpGyLEpMv1JSBYdWIyPFyVOOm";
-    // Each with what must not be said.
+    // Each with the words that must not be printed.
     let rows = [
         ("s3cret", &["s3cret"][..]),
         (":s3cret", &["s3cret"]),
@@ -214,7 +214,7 @@ fn an_unusable_user_is_refused_without_the_secret() {
 }
 
 #[test]
-fn a_start_that_fails_is_one_line_and_code_1() {
+fn a_failed_start_is_one_line_and_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let site = Site::new();
@@ -246,7 +246,7 @@ fn a_start_that_fails_is_one_line_and_code_1() {
 }
 
 #[test]
-fn a_closed_standard_output_is_no_reason_to_fail() {
+fn a_closed_standard_output_is_no_error() {
     let site = Site::new();
     let log = site.path().join("log");
     let (reader, writer) = std::io::pipe().unwrap();

@@ -1,4 +1,4 @@
-//! What a client gets: content, fields, persistence, pipelines, redirects.
+//! Responses to clients: content, fields, persistence, pipelining, redirects.
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "dates are compared with the clock")]
 
@@ -48,10 +48,10 @@ fn a_file_from_the_future_has_no_validators() {
     let server = start(&site);
     let reply = get(server.addresses()[0], "/a.txt");
     assert_eq!((reply.status, reply.field("Last-Modified")), (200, None));
-    assert_eq!(reply.field("ETag"), None, "nobody knows whether it is being written");
+    assert_eq!(reply.field("ETag"), None, "it may be being written");
 }
 
-/// Fields cannot tell of a time before 1970; the file is served all the same.
+/// A field cannot contain a time before 1970, but the file is served.
 #[test]
 fn a_file_from_before_the_epoch_is_served() {
     let site = Site::new();
@@ -64,7 +64,7 @@ fn a_file_from_before_the_epoch_is_served() {
 }
 
 #[test]
-fn media_types() {
+fn media_types_follow_extension_or_content() {
     let site = Site::new();
     site.put("a.png", "x");
     site.put("a.json", "{}");
@@ -85,7 +85,7 @@ fn media_types() {
 }
 
 #[test]
-fn head_is_get_without_the_content() {
+fn head_gives_the_fields_of_get_without_content() {
     let site = Site::new();
     site.put("large.bin", content(300_000));
     let server = start(&site);
@@ -98,7 +98,7 @@ fn head_is_get_without_the_content() {
         };
         let (mut got, mut head) = (ask("GET"), ask("HEAD"));
         got.body.clear();
-        // The length of a listing may be left out where nobody has found it out yet.
+        // The length of a listing may be missing if it is not known yet.
         let is_told = path != "/" || head.field("Content-Length").is_some();
         for reply in [&mut got, &mut head] {
             let is_same = |name: &str| name != "Date" && (is_told || name != "Content-Length");
@@ -132,7 +132,7 @@ fn files_of_all_sizes_arrive_whole() {
 }
 
 #[test]
-fn the_response_is_in_the_requests_version() {
+fn the_response_has_the_version_of_the_request() {
     let site = Site::new();
     let server = start(&site);
     for (request, version, connection) in [
@@ -163,13 +163,13 @@ fn a_connection_serves_many_requests() {
     stream.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
-    assert_eq!(Reply::all(&rest, false).len(), 1, "then it ends");
+    assert_eq!(Reply::all(&rest, false).len(), 1, "then the connection is closed");
 }
 
-/// A client that sends in pieces is told of each at once: it waits for that before the next one
-/// (Nagle's algorithm), and the system would take its time, 40 ms for each.
+/// A client that sends in pieces must get an acknowledgement of each: it waits for it before it
+/// sends the next one (Nagle's algorithm), and the system would delay it by 40 ms.
 #[test]
-fn a_request_in_pieces_is_not_held_up() {
+fn a_request_in_pieces_is_not_delayed() {
     let site = Site::new();
     let server = start(&site);
     let mut stream = connect(server.addresses()[0]);
@@ -183,7 +183,7 @@ fn a_request_in_pieces_is_not_held_up() {
         }
         assert_eq!(Reply::read(&mut stream).body, TESTFILE);
     }
-    assert!(begun.elapsed() < PATIENCE, "it takes a second, and else a minute");
+    assert!(begun.elapsed() < PATIENCE, "it takes about a second, or else a minute");
 }
 
 /// Sends `count` requests at once, while reading; checks that the answers come in order.
@@ -206,8 +206,8 @@ fn pipeline(address: SocketAddr, count: usize) {
     }
 }
 
-/// A connection that is known is not looked at each time it goes back; what was not read by then is
-/// found all the same, and before the connection counts as idle.
+/// A connection that was served before is parked without a check for new bytes. Bytes that were not
+/// read before are found anyway, before the connection counts as idle.
 #[test]
 fn a_pipeline_on_a_known_connection_does_not_stall() {
     let site = Site::new();
@@ -219,7 +219,7 @@ fn a_pipeline_on_a_known_connection_does_not_stall() {
         stream.write_all(request).unwrap();
         assert_eq!(Reply::read(&mut stream).body, TESTFILE);
     }
-    // Two reads' worth, of which the first holds whole requests and nothing else.
+    // Two reads of data; the first one contains only complete requests.
     let start = "GET /testfile HTTP/1.1\r\nHost: a\r\nX-Padding: ";
     let padding = "x".repeat(config::READ_BYTES / 4 - start.len() - 4);
     let large = format!("{start}{padding}\r\n\r\n");
@@ -229,9 +229,9 @@ fn a_pipeline_on_a_known_connection_does_not_stall() {
     }
 }
 
-/// Whoever ends its side with a request, be it not the first, is told the end in turn.
+/// A client that closes its side together with a later request gets the close in return.
 #[test]
-fn an_end_that_comes_with_a_request_is_noticed() {
+fn a_close_that_comes_with_a_request_is_noticed() {
     let site = Site::new();
     let server = start(&site);
     let request = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -275,7 +275,7 @@ fn a_half_closed_client_gets_its_whole_response() {
 }
 
 #[test]
-fn directories() {
+fn directories_have_an_index_a_listing_or_a_redirect() {
     let site = Site::new();
     site.put("index.html", "top");
     site.put("a b/index.html", "below");
@@ -315,7 +315,7 @@ fn names_of_any_bytes_are_served() {
 }
 
 #[test]
-fn a_wrong_method_is_told_the_right_ones() {
+fn a_wrong_method_gets_405_with_allow() {
     let site = Site::new();
     let server = start(&site);
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
@@ -328,7 +328,7 @@ fn a_wrong_method_is_told_the_right_ones() {
     }
 }
 
-/// A response that cannot be completed ends early and openly; nothing is made up.
+/// A response that cannot be completed ends early, without padding.
 #[test]
 fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
     let site = Site::new();
@@ -339,14 +339,14 @@ fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
     let mut received = vec![0; 1000];
     stream.read_exact(&mut received).unwrap();
     File::options().write(true).open(path).unwrap().set_len(1000).unwrap();
-    // It may end by a reset: what matters is that it ends, and short.
+    // The end may be a reset; what matters is that the response is short.
     let _ = stream.read_to_end(&mut received);
     assert!(received.len() < 64 << 20);
     assert_eq!(get(server.addresses()[0], "/testfile").body, TESTFILE);
 }
 
 #[test]
-fn large_bodies_are_dropped_within_the_limit_and_refused_beyond() {
+fn large_bodies_are_discarded_up_to_the_limit_and_refused_above() {
     let site = Site::new();
     let server = start(&site);
     let address = server.addresses()[0];
@@ -358,7 +358,7 @@ fn large_bodies_are_dropped_within_the_limit_and_refused_beyond() {
         stream.write_all(&body).unwrap();
         assert_eq!(Reply::read(&mut stream).status, 405);
     }
-    // One byte more is refused, and the refusal is read although the body keeps coming.
+    // One byte more is refused, and the client can read the refusal while it sends the body.
     let mut stream = connect(address);
     write!(stream, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len() + 1)
         .unwrap();
@@ -369,10 +369,10 @@ fn large_bodies_are_dropped_within_the_limit_and_refused_beyond() {
     assert_eq!(Reply::all(&bytes, false)[0].status, 413);
 }
 
-/// The system makes some files when they are read; their sizes are no sizes.
+/// The system generates some files when they are read; their reported sizes are wrong.
 #[test]
 #[cfg(target_os = "linux")]
-fn files_of_other_sizes_than_they_tell_are_served_whole_or_refused() {
+fn files_with_a_wrong_size_are_served_whole_or_refused() {
     let ask = |root: &str, name: &str, fields: &str| {
         let files = StaticFiles::new(std::path::Path::new(root)).unwrap();
         let server = Server::start(Config::default(), files).unwrap();
@@ -391,7 +391,7 @@ fn files_of_other_sizes_than_they_tell_are_served_whole_or_refused() {
     {
         let content = std::fs::read(format!("{root}/{name}")).unwrap();
         let told = std::fs::metadata(format!("{root}/{name}")).unwrap().len();
-        assert_ne!(told, content.len() as u64, "{name} is one of them");
+        assert_ne!(told, content.len() as u64, "{name} has a wrong size");
         let reply = ask(root, name, "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n");
         assert_eq!((reply.status, reply.body), (200, content), "{root}/{name}");
     }
@@ -401,15 +401,15 @@ fn files_of_other_sizes_than_they_tell_are_served_whole_or_refused() {
     assert_eq!((part.status, &part.body[..]), (206, &b"Linux"[..]));
     let content = std::fs::read("/proc/kallsyms").unwrap_or_default();
     if content.len() > config::UNSIZED_FILE as usize {
-        assert_eq!(ask("/proc", "kallsyms", "").status, 403, "too long");
+        assert_eq!(ask("/proc", "kallsyms", "").status, 403, "it is too long");
     }
-    // It may have something to say, or be another user's; what counts is that there is an answer.
+    // It may have data, or belong to another user; it must be answered anyway.
     let status = ask("/proc", "kmsg", "").status;
     assert!(matches!(status, 200 | 403 | 404), "{status}");
 }
 
 #[test]
-fn an_empty_file_is_an_empty_file() {
+fn an_empty_file_is_served() {
     let site = Site::new();
     site.put("empty", "");
     let server = start(&site);

@@ -1,4 +1,4 @@
-//! Signals: what was asked for is answered, what is idle is closed, and the process ends.
+//! Signals: requests are answered, idle connections are closed, and the process exits.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -35,7 +35,7 @@ fn requests_in_flight_are_answered_before_the_end() {
             assert_eq!(replies.len(), 1, "SIG{signal}");
             assert_eq!(replies[0].body, TESTFILE);
         }
-        assert_eq!(idle.read(&mut [0]).unwrap(), 0, "the idle one is closed");
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0, "the idle connection is closed");
         assert_eq!(server.wait().code(), Some(0), "SIG{signal}");
         assert!(TcpStream::connect(address).is_err());
         let log = server.stderr();
@@ -48,7 +48,7 @@ fn requests_in_flight_are_answered_before_the_end() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_stops_the_server_at_once() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &["--workers", "1", "--delay", "1h"]);
     let mut stuck = connect(server.address());
@@ -61,7 +61,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn the_drain_deadline_ends_what_does_not_end() {
+fn requests_are_cut_at_the_drain_timeout() {
     let site = Site::new();
     let options = ["--workers", "1", "--delay", "1h", "--drain-timeout", "200ms"];
     let mut server = RealServer::start(&site, &options);
@@ -76,7 +76,7 @@ fn the_drain_deadline_ends_what_does_not_end() {
 }
 
 #[test]
-fn it_does_not_end_by_itself() {
+fn the_server_does_not_exit_by_itself() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &["--idle-timeout", "50ms"]);
     let mut stream = connect(server.address());
@@ -85,7 +85,7 @@ fn it_does_not_end_by_itself() {
 }
 
 #[test]
-fn a_drain_delay_serves_on() {
+fn requests_are_served_during_the_drain_delay() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &["--drain-delay", "700ms"]);
     let mut kept = connect(server.address());
@@ -94,13 +94,13 @@ fn a_drain_delay_serves_on() {
     assert_eq!(support::get(server.address(), "/testfile").body, TESTFILE, "still serving");
     ask(&mut kept);
     let reply = Reply::read(&mut kept);
-    assert_eq!((reply.status, reply.field("Connection")), (200, None), "as if nothing were");
+    assert_eq!((reply.status, reply.field("Connection")), (200, None), "as before the signal");
     assert_eq!(server.wait().code(), Some(0));
     assert!(TcpStream::connect(server.address()).is_err());
 }
 
 #[test]
-fn a_hangup_is_no_reason_to_end() {
+fn sighup_does_not_stop_the_server() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &[]);
     server.signal("HUP");
@@ -108,7 +108,7 @@ fn a_hangup_is_no_reason_to_end() {
     assert!(server.is_running());
 }
 
-/// Connections that wait in the kernel for a place are not lost: one after another gets it.
+/// Connections that wait in the kernel for a free place are not lost: they are served in turn.
 #[test]
 fn the_backlog_is_served_before_the_end() {
     let site = Site::new();
@@ -123,9 +123,10 @@ fn the_backlog_is_served_before_the_end() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// The kernel keeps back who has not spoken yet; who speaks in time is heard all the same.
+/// The kernel holds back connections without data. A client that sends its request in time is
+/// served.
 #[test]
-fn who_was_connected_in_time_may_still_ask() {
+fn clients_that_connected_in_time_are_served() {
     let site = Site::new();
     for option in [&[][..], &["--no-defer-accept"]] {
         let mut server = RealServer::start(&site, option);
@@ -139,14 +140,15 @@ fn who_was_connected_in_time_may_still_ask() {
     }
 }
 
-/// Half a request is given a little time, and does not hold up the end until the drain timeout.
+/// An incomplete request gets a little time, but does not delay the shutdown until the drain
+/// timeout.
 #[test]
-fn half_a_request_is_answered_and_does_not_hold_up_the_end() {
+fn an_incomplete_request_does_not_delay_the_shutdown() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &["--drain-timeout", "1h", "--header-timeout", "1h"]);
     let mut half = connect(server.address());
     half.write_all(b"GET /te").unwrap();
-    // Served from the same listener behind it, so the half is known to have come.
+    // Served after it on the same listener, so the server has read the incomplete request.
     support::get(server.address(), "/testfile");
     server.signal("TERM");
     let mut bytes = Vec::new();
@@ -156,9 +158,9 @@ fn half_a_request_is_answered_and_does_not_hold_up_the_end() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// A request that was sent while the server listened is answered, whatever state it was in.
+/// A request that was sent while the server listened is answered in any state of the connection.
 #[test]
-fn nothing_that_was_sent_in_time_is_lost() {
+fn no_request_sent_in_time_is_lost() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &["--workers", "4", "--delay", "5ms"]);
     let address = server.address();
@@ -178,24 +180,23 @@ fn nothing_that_was_sent_in_time_is_lost() {
     assert_eq!(tally, Tally { answered: tally.sent, lost: 0, ..tally });
 }
 
-/// What became of requests.
+/// Counts of requests.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     sent: u32,
-    /// Those that got a whole answer, with what was asked for.
+    /// Requests with a complete and correct response.
     answered: u32,
-    /// Those that did not, although the server had not said that it would close.
+    /// Requests without one, although the server had not announced the close.
     lost: u32,
 }
 
-/// Asks again and again on one connection until it is told that it ends, or until it ends by
-/// itself.
+/// Sends requests on one connection until the server announces the close, or closes it.
 fn until_the_end(address: SocketAddr) -> Tally {
     let mut stream = connect(address);
     let mut tally = Tally::default();
     loop {
         tally.sent += 1;
-        // A connection that ends unannounced may do so before the request is written.
+        // If the connection ends without an announcement, writing the request may fail.
         let reply = stream.write_all(GET).ok().and_then(|()| whole_reply(&mut stream));
         let Some(reply) = reply else {
             tally.lost += 1;
@@ -205,13 +206,13 @@ fn until_the_end(address: SocketAddr) -> Tally {
         tally.answered += 1;
         if reply.field("Connection") == Some("close") {
             let end = stream.read(&mut [0]).expect("a clean end, no reset");
-            assert_eq!(end, 0, "nothing behind the last answer");
+            assert_eq!(end, 0, "nothing follows the last response");
             return tally;
         }
     }
 }
 
-/// One response; none if the connection ends, however it does, before that is whole.
+/// One response. `None` if the connection ends before it is complete.
 fn whole_reply(stream: &mut TcpStream) -> Option<Reply> {
     let mut bytes = Vec::new();
     loop {
@@ -225,27 +226,27 @@ fn whole_reply(stream: &mut TcpStream) -> Option<Reply> {
             Ok(count) => bytes.extend_from_slice(&some[..count]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => panic!("an answer that does not come: {error}"),
+            Err(error) => panic!("no response: {error}"),
         }
     }
 }
 
-/// How a server that loses requests ends a connection.
+/// How a faulty server ends a connection.
 #[derive(Debug, Clone, Copy)]
 enum Rogue {
-    /// It resets it when a request has come.
+    /// It resets the connection after a request.
     Resets,
-    /// It closes it when a request has come.
+    /// It closes the connection after a request.
     Closes,
-    /// It closes it within an answer.
+    /// It closes the connection within a response.
     CutsShort,
-    /// It closes it between two requests, without a word.
+    /// It closes the connection between two requests without an announcement.
     ClosesUnannounced,
-    /// It says in an answer that it closes, and does.
+    /// It announces the close in a response, and closes.
     Announces,
 }
 
-/// Answers two requests, and ends the third in its way.
+/// Answers two requests, and fails the third in the given way.
 fn rogue(listener: &TcpListener, way: Rogue) {
     const KEPT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, test!\n";
     let (mut stream, _) = listener.accept().unwrap();
@@ -268,9 +269,9 @@ fn rogue(listener: &TcpListener, way: Rogue) {
     }
 }
 
-/// The instrument of the test above sees what it looks for.
+/// The test above detects each kind of loss.
 #[test]
-fn a_lost_request_is_counted_however_it_is_lost() {
+fn each_kind_of_lost_request_is_counted() {
     use Rogue::{Announces, Closes, ClosesUnannounced, CutsShort, Resets};
     for way in [Resets, Closes, CutsShort, ClosesUnannounced, Announces] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! Clients that are silent, slow or deaf: none of them takes a worker or a place in the queue.
+//! Silent, slow and non-reading clients: none of them occupies a worker or a place in the queue.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,7 +15,7 @@ fn start(site: &Site, config: Config) -> Server {
     Server::start(config, StaticFiles::new(site.path()).unwrap()).unwrap()
 }
 
-/// Reads to the end, which must be a clean one.
+/// Reads to the end, which must not be a reset.
 fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("a clean end, no reset");
@@ -29,7 +29,7 @@ fn status_of(stream: TcpStream) -> u16 {
 }
 
 #[test]
-fn silent_and_trickling_clients_delay_nobody() {
+fn silent_and_trickling_clients_delay_no_request() {
     let site = Site::new();
     let server = start(&site, Config { workers: 2, queue: 4, ..Config::default() });
     let address = server.addresses()[0];
@@ -43,7 +43,7 @@ fn silent_and_trickling_clients_delay_nobody() {
         assert_eq!(get(address, "/testfile").body, TESTFILE);
         assert!(start.elapsed() < Duration::from_secs(1), "served beside 400 slow clients");
     }
-    // They are slow, not wrong: each is served when its head is whole.
+    // They are slow but valid: each is served when its head is complete.
     for stream in &mut trickling {
         stream.write_all(&GET[10..]).unwrap();
         assert_eq!(Reply::read(stream).body, TESTFILE);
@@ -66,7 +66,7 @@ fn idle_connections_far_beyond_the_workers_are_kept() {
     }
 }
 
-/// A server of one worker that sends what no socket buffers hold.
+/// A server with one worker that sends more than socket buffers hold.
 fn large_server(config: Config) -> Server {
     let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
     let handler = move |request: &Request<'_>| match request.target.raw {
@@ -87,7 +87,7 @@ fn clients_that_do_not_read_hold_no_worker() {
     for _ in 0..5 {
         assert_eq!(get(address, "/").body, b"small");
     }
-    // What they did not read then, they can read now.
+    // They can read the rest later.
     let replies = Reply::all(&read_to_end(deaf.remove(0)), false);
     assert_eq!(replies[0].body.len(), 32 << 20);
 }
@@ -104,7 +104,7 @@ fn a_client_that_never_reads_is_closed() {
     assert_eq!(server.open_connections(), 0);
 }
 
-/// The deadline counts from the first byte: a client that sends a byte now and then meets it too.
+/// The deadline counts from the first byte, so it also applies to a client that sends bytes slowly.
 #[test]
 fn a_head_that_never_ends_is_answered_by_408() {
     let site = Site::new();
@@ -128,7 +128,7 @@ fn a_head_that_never_ends_is_answered_by_408() {
         }
     };
     assert!(bytes[..count].starts_with(b"HTTP/1.1 408"));
-    assert!(start.elapsed() >= header_timeout / 2, "not before its time");
+    assert!(start.elapsed() >= header_timeout / 2, "not before the timeout");
     assert_eq!(status_of(stalled), 408);
 }
 
@@ -145,9 +145,9 @@ fn a_body_that_never_ends_is_answered_by_408() {
     assert_eq!(status_of(stalled), 408);
 }
 
-/// What came earlier does not pay for a stall: here it would for a minute and a half.
+/// Bytes received earlier do not compensate for a stall: otherwise it could last for 90 seconds.
 #[test]
-fn a_body_that_lacks_one_byte_is_answered_by_408() {
+fn a_body_that_stalls_before_its_last_byte_is_answered_by_408() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(300);
     let server = start(&site, Config { workers: 1, body_timeout, ..Config::default() });
@@ -159,9 +159,9 @@ fn a_body_that_lacks_one_byte_is_answered_by_408() {
     assert_eq!(status_of(stalled), 408);
 }
 
-/// A body that keeps coming at the minimum rate is waited for; one window alone would not do.
+/// A body at the minimum rate is read to its end, which takes more than one window.
 #[test]
-fn a_slow_body_is_waited_for_as_long_as_it_keeps_its_rate() {
+fn a_slow_body_at_the_minimum_rate_is_read_to_its_end() {
     let site = Site::new();
     let body_timeout = Duration::from_millis(400);
     let config = Config { workers: 1, body_timeout, min_rate: 1000, ..Config::default() };
@@ -171,7 +171,7 @@ fn a_slow_body_is_waited_for_as_long_as_it_keeps_its_rate() {
     write!(slow, "GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").unwrap();
     let start = Instant::now();
     for step in 1..=length / 200 {
-        // 200 bytes earn 200 ms and take 60.
+        // 200 bytes allow 200 ms, and take 60 ms.
         let due = start + Duration::from_millis(60) * step;
         wait_for("the next step", || (Instant::now() >= due).then_some(()));
         slow.write_all(&[b'x'; 200]).unwrap();
@@ -180,7 +180,7 @@ fn a_slow_body_is_waited_for_as_long_as_it_keeps_its_rate() {
     assert_eq!(Reply::read(&mut slow).body, TESTFILE);
 }
 
-/// Who was refused is given time to read it, and not for ever: neither in time nor in bytes.
+/// A refused client gets limited time, and a limited number of bytes, to read the refusal.
 #[test]
 fn lingering_is_bounded() {
     let site = Site::new();
@@ -199,7 +199,7 @@ fn lingering_is_bounded() {
     let mut sent = 0;
     while endless.write_all(&[b'x'; 64 << 10]).is_ok() {
         sent += 64 << 10;
-        assert!(sent < 1 << 30, "it never ends");
+        assert!(sent < 1 << 30, "the server reads without limit");
     }
     assert!(before.elapsed() < PATIENCE);
 }
@@ -219,9 +219,9 @@ fn idle_connections_are_closed_in_silence() {
     assert_eq!(server.snapshot().closed(CloseReason::IdleTimeout), 2);
 }
 
-/// A connection is counted as closed before its client can know.
+/// A connection is counted as closed before its client sees the close.
 #[test]
-fn the_books_know_of_an_end_before_the_client_does() {
+fn a_close_is_counted_before_the_client_sees_it() {
     let site = Site::new();
     let server = start(&site, Config { workers: 1, ..Config::default() });
     for round in 1..=300 {
@@ -246,16 +246,16 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
     ask(&mut old[0]);
     let mut new = connect(address);
     ask(&mut new);
-    assert_eq!(read_to_end(old.remove(1)), b"", "it was idle for longest");
+    assert_eq!(read_to_end(old.remove(1)), b"", "it was idle for the longest time");
     for stream in &mut old {
         ask(stream);
     }
     assert_eq!(server.snapshot().closed(CloseReason::Evicted), 1);
 }
 
-/// One client that pipelines without end does not keep the only worker from the others.
+/// A client that pipelines without end does not keep the only worker from other clients.
 #[test]
-fn an_endless_pipeline_gets_its_turn_and_not_all_turns() {
+fn an_endless_pipeline_does_not_block_other_clients() {
     let server = Server::start(Config { workers: 1, ..Config::default() }, |_: &Request<'_>| {
         std::thread::sleep(Duration::from_millis(2));
         Response::ok("text/plain", "x")
@@ -271,7 +271,7 @@ fn an_endless_pipeline_gets_its_turn_and_not_all_turns() {
     assert!(meanwhile < 200, "the other waited for {meanwhile} pipelined requests");
 }
 
-/// Reads `rate` bytes a second in steps until `until`; true if it got that far.
+/// Reads `rate` bytes per second until `until`. Returns whether it got that far.
 fn read_slowly(stream: &mut TcpStream, rate: usize, until: Duration) -> bool {
     let start = Instant::now();
     let mut buffer = vec![0; rate / 20];
@@ -286,9 +286,9 @@ fn read_slowly(stream: &mut TcpStream, rate: usize, until: Duration) -> bool {
     true
 }
 
-/// What counts is the rate over each window: slow and steady is served, slower is not.
+/// The rate over each window counts: a slow, steady reader is served, a slower one is not.
 #[test]
-fn a_response_must_be_taken_at_the_minimum_rate() {
+fn a_response_must_be_read_at_the_minimum_rate() {
     let server = large_server(Config {
         write_timeout: Duration::from_millis(500),
         min_rate: 2_000_000,
@@ -307,7 +307,7 @@ fn a_response_must_be_taken_at_the_minimum_rate() {
             read_slowly(&mut slow, 100_000, Duration::from_secs(2));
         });
     });
-    wait_for("the slow one's end", || {
+    wait_for("the slow client to be closed", || {
         (server.snapshot().closed(CloseReason::WriteTimeout) == 1).then_some(())
     });
 }

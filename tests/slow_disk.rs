@@ -1,4 +1,5 @@
-//! Files that are not in memory, on a slow disk: their readers wait for it, and nobody else does.
+//! Files on a slow disk that are not in memory: their readers wait for the disk, and other clients
+//! do not.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -13,19 +14,20 @@ use std::time::{Duration, Instant};
 use support::limits::{Group, Polite};
 use support::{PATIENCE, RealServer, TESTFILE, connect};
 
-/// Bytes a second of the slow disk.
+/// The rate of the slow disk in bytes per second.
 const RATE: u64 = 2 << 20;
 
-/// Bytes of a cold file: the disk takes longer for one than the test looks at it.
+/// The size of a cold file in bytes. The disk takes longer to read it than the test lasts.
 const COLD: usize = 12 << 20;
 
-/// How long the polite client is watched: several of the disk's pauses.
+/// How long the other client is watched: several pauses of the disk.
 const WATCHED: Duration = Duration::from_millis(2500);
 
-/// A median wait that is generous for a file in memory, and far below the disk's pauses.
+/// A median response time that is generous for a file in memory, and far below the pauses of the
+/// disk.
 const PROMPT: Duration = Duration::from_millis(100);
 
-/// A folder on a disk that can be slowed down, and the group that does it to its processes.
+/// A folder on a disk that can be throttled, and the control group whose processes it throttles.
 fn slow_folder() -> Option<(Group, tempfile::TempDir)> {
     let folders = [std::env::temp_dir(), PathBuf::from(env!("CARGO_TARGET_TMPDIR"))];
     for parent in folders {
@@ -34,14 +36,14 @@ fn slow_folder() -> Option<(Group, tempfile::TempDir)> {
             return Some((group, folder));
         }
     }
-    eprintln!("skipped: no disk here can be slowed down by a control group");
+    eprintln!("skipped: no control group can throttle a disk on this machine");
     None
 }
 
-/// Writes a file that is on the disk and not in memory.
+/// Writes a file and drops it from the page cache.
 fn put_cold(path: &Path) {
     let mut file = File::create(path).unwrap();
-    // No two blocks are alike, for disks that would keep one of them.
+    // No two blocks are alike, because some disks deduplicate.
     for number in 0..COLD / 8 {
         let word = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_ne_bytes();
         if number % 8192 == 0 {
@@ -53,14 +55,14 @@ fn put_cold(path: &Path) {
     rustix::fs::fadvise(&file, 0, None, advice).unwrap();
 }
 
-/// Reads a file at no more than `rate` bytes a second, until `is_over`; counts what came.
+/// Reads a file at `rate` bytes per second or less until `is_over`, and counts the bytes.
 fn read(address: SocketAddr, name: &str, rate: u64, is_over: &AtomicBool, came: &AtomicU64) {
     let mut stream = connect(address);
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     write!(stream, "GET /{name} HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     let (begun, mut buffer) = (Instant::now(), vec![0; 16 << 10]);
     while !is_over.load(Relaxed) {
-        // What has not come by then is asked for again: the disk is slow.
+        // Bytes that have not come by then are awaited again: the disk is slow.
         let count = stream.read(&mut buffer).unwrap_or(0);
         let all = came.fetch_add(count as u64, Relaxed) + count as u64;
         let due = begun + Duration::from_secs_f64(all as f64 / rate as f64);
@@ -68,7 +70,8 @@ fn read(address: SocketAddr, name: &str, rate: u64, is_over: &AtomicBool, came: 
     }
 }
 
-/// A polite client's median wait while each of so many cold files has a reader of this rate.
+/// The median response time for a file in memory, while `readers` clients each read a cold file at
+/// `rate`.
 fn polite_beside(readers: usize, rate: u64) -> Option<Duration> {
     let (group, folder) = slow_folder()?;
     fs::write(folder.path().join("testfile"), TESTFILE).unwrap();
@@ -76,7 +79,7 @@ fn polite_beside(readers: usize, rate: u64) -> Option<Duration> {
     for name in &names {
         put_cold(&folder.path().join(name));
     }
-    // The program itself must not wait for the disk.
+    // Read the program into memory, so that its start does not wait for the disk.
     let program = env!("CARGO_BIN_EXE_server");
     assert!(!fs::read(program).unwrap().is_empty());
     let mut command = group.command(program);
@@ -98,21 +101,21 @@ fn polite_beside(readers: usize, rate: u64) -> Option<Duration> {
     let came: u64 = came.iter().map(|came| came.load(Relaxed)).sum();
     assert!(came > 0, "the readers are served");
     if came > 2 * RATE * WATCHED.as_secs() {
-        eprintln!("skipped: the disk is not slowed down by its group ({came} bytes came)");
+        eprintln!("skipped: the control group does not throttle the disk ({came} bytes came)");
         return None;
     }
     Some(median)
 }
 
 #[test]
-fn one_reader_of_a_cold_file_delays_nobody_else() {
+fn one_reader_of_a_cold_file_delays_no_other_client() {
     if let Some(median) = polite_beside(1, u64::MAX) {
         assert!(median < PROMPT, "a file in memory took {median:?}");
     }
 }
 
 #[test]
-fn five_readers_of_cold_files_delay_nobody_else() {
+fn five_readers_of_cold_files_delay_no_other_client() {
     if let Some(median) = polite_beside(5, 1 << 20) {
         assert!(median < PROMPT, "a file in memory took {median:?}");
     }

@@ -1,4 +1,5 @@
-//! A process that was stopped for longer than its deadlines serves what came in time.
+//! A process that was suspended for longer than its timeouts still serves requests that came in
+//! time.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -10,17 +11,17 @@ use support::{RealServer, Reply, Site, TESTFILE, connect, wait_for};
 
 const GET: &[u8] = b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Shorter than the stalls, and longer than what goes between two of them takes.
+/// Shorter than the stalls, and longer than the actions between two stalls.
 const TIMEOUT: &str = "1s";
 const STALL: Duration = Duration::from_millis(1300);
 
 fn start(site: &Site, timeout: &str) -> RealServer {
-    // All may come at once, and none is refused for that.
+    // All requests may come at once, and none is refused for it.
     let queue = ["--queue", "4096", "--access-log", "off"];
     RealServer::start(site, &[&["--workers", "2", timeout, TIMEOUT][..], &queue].concat())
 }
 
-/// Stops the process for longer than its deadlines, and does something meanwhile.
+/// Suspends the process for longer than its timeouts, and runs `meanwhile`.
 fn stall(server: &RealServer, meanwhile: impl FnOnce()) {
     server.signal("STOP");
     let since = Instant::now();
@@ -38,10 +39,10 @@ fn kept(server: &RealServer) -> TcpStream {
 }
 
 #[test]
-fn requests_that_came_while_it_was_stopped_are_answered() {
+fn requests_that_came_during_a_stall_are_answered() {
     let site = Site::new();
     let server = start(&site, "--idle-timeout");
-    // The table is looked at twice, for those that are reported in one wait and for the others.
+    // More connections than the events of one wait: some are only found by the sweep.
     let mut streams: Vec<_> = (0..1200).map(|_| kept(&server)).collect();
     stall(&server, || streams.iter_mut().for_each(|stream| stream.write_all(GET).unwrap()));
     let lost = streams.iter_mut().filter_map(|stream| {
@@ -54,13 +55,13 @@ fn requests_that_came_while_it_was_stopped_are_answered() {
 }
 
 #[test]
-fn heads_that_were_completed_while_it_was_stopped_are_served() {
+fn heads_completed_during_a_stall_are_served() {
     let site = Site::new();
     let server = start(&site, "--header-timeout");
     let (first, second) = GET.split_at(20);
     let mut streams: Vec<_> = (0..20).map(|_| kept(&server)).collect();
     streams.iter_mut().for_each(|stream| stream.write_all(first).unwrap());
-    // Served behind them, so the halves have been read.
+    // Served after them, so the server has read the incomplete heads.
     kept(&server);
     stall(&server, || streams.iter_mut().for_each(|stream| stream.write_all(second).unwrap()));
     for stream in &mut streams {
@@ -68,9 +69,9 @@ fn heads_that_were_completed_while_it_was_stopped_are_served() {
     }
 }
 
-/// A client that read while the server was stopped has taken its response in time.
+/// A client that read during the stall has read its response in time.
 #[test]
-fn responses_that_were_read_while_it_was_stopped_go_on() {
+fn responses_read_during_a_stall_continue() {
     let site = Site::new();
     let large = 32 << 20;
     site.put("large", vec![b'x'; large]);
@@ -87,7 +88,7 @@ fn responses_that_were_read_while_it_was_stopped_go_on() {
 }
 
 #[test]
-fn who_says_nothing_is_closed_all_the_same() {
+fn silent_connections_are_closed_after_a_stall() {
     let site = Site::new();
     let server = start(&site, "--idle-timeout");
     let mut silent = kept(&server);

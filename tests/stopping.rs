@@ -1,4 +1,4 @@
-//! The last connections of a server that is told to stop: none is lost, and none costs a core.
+//! The last connections of a stopping server: none is lost, and none causes a busy loop.
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{PATIENCE, RealServer, Site, TESTFILE, wait_for};
 
-/// A GET on a connection of its own until there is nobody to connect to; counts the answers, and
-/// gives the errors that befell connections which were there.
+/// Sends a GET on new connections until a connect is refused. Counts the answers, and returns the
+/// errors of established connections.
 fn ask_until_refused(address: SocketAddr, answers: &AtomicUsize) -> Vec<String> {
     let mut lost = Vec::new();
     loop {
@@ -40,9 +40,9 @@ fn ask_until_refused(address: SocketAddr, answers: &AtomicUsize) -> Vec<String> 
     }
 }
 
-/// Whoever gets a connection gets an answer, however many connect while the listener is closed.
+/// Each established connection gets an answer, however many connect while the listener is closed.
 #[test]
-fn a_storm_of_connects_loses_nothing() {
+fn no_connection_is_lost_in_a_storm_of_connects() {
     let site = Site::new();
     for options in [&[][..], &[], &["--no-defer-accept"], &["--no-defer-accept"]] {
         let mut server = RealServer::start(&site, &[&["--quiet"], options].concat());
@@ -60,7 +60,7 @@ fn a_storm_of_connects_loses_nothing() {
     }
 }
 
-/// The folder of the acceptor's thread, once that has its name.
+/// The `/proc` folder of the acceptor's thread, as soon as the thread has its name.
 fn acceptor_of(server: &RealServer) -> PathBuf {
     let is_acceptor = |thread: &PathBuf| {
         fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim_end() == "acceptor")
@@ -71,15 +71,15 @@ fn acceptor_of(server: &RealServer) -> PathBuf {
     })
 }
 
-/// The processor's time that a thread has had; none once it has ended.
+/// The processor time of a thread. `None` after it has ended.
 fn time_on_processor(thread: &Path) -> Option<Duration> {
     let figures = fs::read_to_string(thread.join("schedstat")).ok()?;
     Some(Duration::from_nanos(figures.split(' ').next()?.parse().ok()?))
 }
 
-/// With no connection open, the acceptor sleeps while its listener stays for a last one.
+/// Without open connections, the acceptor sleeps while its listener stays open for late clients.
 #[test]
-fn a_stop_without_connections_costs_no_processor() {
+fn a_stop_without_connections_takes_no_processor_time() {
     let site = Site::new();
     let mut server = RealServer::start(&site, &[]);
     let acceptor = acceptor_of(&server);

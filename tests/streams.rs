@@ -4,11 +4,12 @@
 mod support;
 
 use bytes::Bytes;
-use cws::{Body, CloseReason, Config, Request, Response, Server, Status, Stream};
+use cws::{Body, CloseReason, Config, Counter, Memory, Request, Response, Server, Status, Stream};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::{Reply, connect, get, wait_for};
 
 /// So large that no socket holds two of them.
@@ -141,6 +142,48 @@ fn a_slow_stream_costs_its_own_request() {
     let mut end = Vec::new();
     slow.read_to_end(&mut end).unwrap();
     assert_eq!(end, b"0\r\n\r\n");
+}
+
+/// The pieces that wait for slow clients are claimed from the budget, whatever their sizes: those
+/// of a stream that do not fit end it.
+#[test]
+fn pieces_that_wait_stay_within_the_memory_bound() {
+    const BOUND: u64 = 24 << 20;
+    let handler = |_: &Request<'_>| {
+        streamed(
+            (0..64).map(|number| Bytes::from(vec![b'~'; if number == 0 { 10 } else { PIECE }])),
+        )
+    };
+    let config = Config { workers: 2, memory: Memory::new(BOUND), ..Config::default() };
+    let server = Server::start(config, handler).unwrap();
+    let mut deaf: Vec<_> = (0..32).map(|_| connect(server.addresses()[0])).collect();
+    for stream in &mut deaf {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    wait_for("a stream to end for lack of memory", || {
+        let snapshot = server.snapshot();
+        assert!(snapshot.memory.held_in_all() <= BOUND, "{:?}", snapshot.memory);
+        (snapshot.closed(CloseReason::NoMemory) > 0).then_some(())
+    });
+}
+
+/// A stream without end ends with its server.
+#[test]
+fn an_endless_stream_ends_with_its_server() {
+    let handler = |_: &Request<'_>| streamed(std::iter::repeat(Bytes::from_static(b"again ")));
+    let config =
+        Config { workers: 1, drain_timeout: Duration::from_millis(200), ..Config::default() };
+    let server = Server::start(config, handler).unwrap();
+    let mut stream = connect(server.addresses()[0]);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    });
+    wait_for("it to be under way", || (server.snapshot().get(Counter::Handled) == 1).then_some(()));
+    let summary = server.shutdown();
+    reader.join().unwrap();
+    assert_eq!(summary.cut, 1);
 }
 
 /// A stream that cannot go on ends its connection without the last chunk, by which the client

@@ -1,4 +1,4 @@
-//! Style as a test: the floor plan of each `lib.rs`, and the sizes that keep a room readable.
+//! Style checks: the module order of each `lib.rs`, and limits on sizes.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -8,7 +8,7 @@ const LONGEST_FILE: usize = 450;
 const LONGEST_FUNCTION: usize = 70;
 const LONGEST_LINE: usize = 100;
 
-/// The sources of each crate: the server, the lab, the theory.
+/// The source folders of the crates: the server, the lab, the theory.
 const CRATES: [&str; 3] = ["src", "examples/lab/src", "examples/theory/src"];
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
@@ -29,17 +29,17 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The top-level module that a file of a crate's sources belongs to.
+/// The top-level module of a source file.
 fn module_of(path: &Path, sources: &str) -> String {
     let relative = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join(sources)).unwrap();
     let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The lines of a source that are compiled outside of its unit tests, with their numbers.
+/// The lines of a source file that are not test code, with their numbers.
 ///
-/// An item for tests alone ends on its own line, or on the first one that is not further in than
-/// it and closes it; rustfmt sees to that.
+/// A test-only item ends on its own line, or on the first line with the same indentation that
+/// closes it; rustfmt ensures this.
 fn without_tests(text: &str) -> Vec<(usize, &str)> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut kept = Vec::new();
@@ -62,7 +62,7 @@ fn without_tests(text: &str) -> Vec<(usize, &str)> {
 }
 
 #[test]
-fn tests_alone_are_left_out() {
+fn only_test_code_is_left_out() {
     let source = "\
 one
     #[cfg(test)]
@@ -96,9 +96,9 @@ five";
     assert_eq!(kept, ["one", "two", "three", "four", "five"]);
 }
 
-/// No source hides behind its first test: what follows it is looked at.
+/// A test item in the middle of a file does not hide the code after it.
 #[test]
-fn of_each_source_little_but_its_test_module_is_left_out() {
+fn little_code_outside_test_modules_is_left_out() {
     for (path, text) in CRATES.into_iter().flat_map(sources) {
         let kept = without_tests(&text);
         let module = text.lines().position(|line| line == "mod tests {");
@@ -108,7 +108,7 @@ fn of_each_source_little_but_its_test_module_is_left_out() {
     }
 }
 
-/// Every `crate::` path names a module that `lib.rs` declares on an earlier line.
+/// The `crate::` paths that do not name a module declared above this one in `lib.rs`.
 fn upward_imports(order: &[&str], module: &str, text: &str) -> Vec<String> {
     let floor = |name: &str| order.iter().position(|module| *module == name);
     let own = floor(module).unwrap();
@@ -134,12 +134,12 @@ fn order(lib: &str) -> Vec<&str> {
 }
 
 #[test]
-fn no_import_runs_upward() {
+fn no_module_imports_from_above_itself() {
     for folder in CRATES {
         let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("lib.rs");
         let lib = fs::read_to_string(lib).unwrap();
         let order = order(&lib);
-        assert!(order.len() > 5, "the floor plan was found: {order:?}");
+        assert!(order.len() > 5, "the module order was found: {order:?}");
         for (path, text) in sources(folder) {
             let module = module_of(&path, folder);
             if module == "lib" || module == "bin" {
@@ -153,7 +153,7 @@ fn no_import_runs_upward() {
 }
 
 #[test]
-fn the_check_sees_an_upward_import() {
+fn the_check_detects_an_upward_import() {
     let order = order("mod low;\npub mod high;\n");
     assert_eq!(order, ["low", "high"]);
     assert_eq!(upward_imports(&order, "low", "use crate::high::Thing;").len(), 1);
@@ -174,7 +174,7 @@ fn the_protocol_core_does_no_io() {
 }
 
 #[test]
-fn unsafe_stays_in_its_places() {
+fn unsafe_code_is_only_in_known_modules() {
     let unsafe_in = |folder: &str| {
         let mut modules: Vec<_> = sources(folder)
             .into_iter()
@@ -189,10 +189,10 @@ fn unsafe_stays_in_its_places() {
 }
 
 #[test]
-fn every_file_opens_with_its_duty() {
+fn every_file_starts_with_a_doc_comment() {
     for folder in ["src", "tests", "examples"] {
         for (path, text) in sources(folder) {
-            assert!(text.starts_with("//! "), "{} does not say its duty", path.display());
+            assert!(text.starts_with("//! "), "{} has no doc comment at its start", path.display());
         }
     }
 }
@@ -213,7 +213,7 @@ fn files_functions_and_lines_are_short() {
             let indent = line.len() - line.trim_start().len();
             let code = line.trim_start();
             let opens = ["fn ", "pub fn ", "pub(super) fn "].iter().any(|w| code.starts_with(w));
-            // One that ends on its own line, or has no body, is short enough.
+            // A function on one line, or without a body, is short enough.
             let is_whole = code.ends_with('}') || code.ends_with(';');
             if opens && !is_whole && start.is_none() {
                 start = Some((number, indent));
@@ -231,7 +231,7 @@ fn files_functions_and_lines_are_short() {
 }
 
 #[test]
-fn libraries_print_nothing_and_leave_nothing_undone() {
+fn libraries_have_no_prints_todos_or_unwraps() {
     for (path, text) in CRATES.into_iter().flat_map(sources) {
         for word in ["println!", "eprintln!", "dbg!", "todo!", "unimplemented!", ".unwrap()"] {
             for (number, line) in without_tests(&text) {
@@ -244,7 +244,7 @@ fn libraries_print_nothing_and_leave_nothing_undone() {
 }
 
 #[test]
-fn the_top_level_holds_what_it_must_and_nothing_else() {
+fn the_top_level_contains_only_expected_files() {
     let expected = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "examples", "src"];
     let expected = [&expected[..], &["testfile", "tests"]].concat();
     let mut found: Vec<String> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,4 @@
-//! The comparison with other servers works, as far as they are installed; it judges no time.
+//! The comparison with other servers runs, if they are installed; no speed is checked.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -21,12 +21,12 @@ fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).chain(more).map(|f| f.join(program)).find(|path| path.is_file())
 }
 
-/// False, and a word of it, where programs are missing; where all must be there, that fails.
+/// Whether the programs are installed; prints a message if not. Fails with `CI` set.
 fn are_installed(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|program| find(program).is_none()).collect();
     assert!(missing.is_empty() || env::var_os("CI").is_none(), "{missing:?} must be installed");
     if !missing.is_empty() {
-        eprintln!("not tried, for want of {missing:?}");
+        eprintln!("skipped: {missing:?} are not installed");
     }
     missing.is_empty()
 }
@@ -36,7 +36,7 @@ fn text(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// The processes whose command line names this folder or program.
+/// The processes whose command line contains this word.
 fn processes_of(word: &str) -> Vec<String> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -47,13 +47,13 @@ fn processes_of(word: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_quick_run_measures_all_and_leaves_nothing() {
+fn a_quick_run_measures_all_and_leaves_no_processes_or_files() {
     if !are_installed(&["wrk", "nginx", "lighttpd"]) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let (csv, html) = (dir.path().join("csv"), dir.path().join("html"));
-    // The folder in which the servers get theirs tells their processes from others.
+    // The temporary folder distinguishes the test's processes from others.
     let output = versus()
         .env("TMPDIR", dir.path())
         .args(["--quick", "--peers", "nginx,lighttpd", "--cases", "keep-alive,404"])
@@ -79,7 +79,7 @@ fn a_quick_run_measures_all_and_leaves_nothing() {
     let html = fs::read_to_string(html).unwrap();
     assert_eq!(html.matches("<table>").count(), 2);
     let folder = dir.path().to_str().unwrap();
-    assert_eq!(processes_of(folder), Vec::<String>::new(), "all that was started has ended");
+    assert_eq!(processes_of(folder), Vec::<String>::new(), "all started processes have ended");
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
     assert_eq!(left.len(), 2, "only the reports are left: {left:?}");
 }
@@ -97,7 +97,7 @@ fn an_interrupt_ends_everything() {
     let mut child = command.spawn().unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !processes_of(&folder).iter().any(|line| line.starts_with("wrk")) {
-        assert!(std::time::Instant::now() < deadline, "it does not come to driving");
+        assert!(std::time::Instant::now() < deadline, "it did not start wrk");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let killed = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status();
@@ -110,7 +110,7 @@ fn an_interrupt_ends_everything() {
 }
 
 #[test]
-fn without_wrk_it_says_how_to_get_it() {
+fn without_wrk_it_says_how_to_install_it() {
     let output = versus().env("PATH", "/nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let (_, stderr) = text(&output);
@@ -118,7 +118,7 @@ fn without_wrk_it_says_how_to_get_it() {
 }
 
 #[test]
-fn what_it_does_not_know_is_said() {
+fn unknown_names_are_one_line_errors() {
     for (option, value) in [("--cases", "nonsense"), ("--peers", "nonsense"), ("--rounds", "0")] {
         if !are_installed(&["wrk"]) {
             return;

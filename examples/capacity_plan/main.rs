@@ -1,4 +1,5 @@
-//! How many workers, what queue, and what patience a load needs; without a socket, or tried out.
+//! Computes the workers, the queue and the timeout that a load needs, and optionally checks the
+//! plan with a real pool.
 //!
 //! ```text
 //! cargo run --release --example capacity_plan -- --rate 300 --delay 10ms --p99 25ms --verify
@@ -24,13 +25,14 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const LEAD: &str = "The mean load says how many workers are busy; chance says how many more it \
-    takes so that few wait. Below the least number a worker is a bargain, above it a luxury.";
+const LEAD: &str = "The mean load says how many workers are busy. Since arrivals are random, more \
+    workers are needed so that few requests wait. Below the minimum, one more worker brings a lot; \
+    above it, very little.";
 
-/// Machines that a load may be shared among, for comparison.
+/// Numbers of machines that are compared.
 const MACHINES: [u32; 4] = [1, 2, 4, 8];
 
-/// Workers above the least number that the table and the chart show.
+/// The table and the chart show up to this many workers above the minimum.
 const MORE: u32 = 4;
 
 fn main() -> ExitCode {
@@ -47,12 +49,12 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     show_machines(&mut program, &want, &plan, args.per_machine);
     let within = |time: Duration, most: Duration| time <= most;
     program.check(
-        format!("99 % are answered within {:.2?}, {:?} asked", plan.p99, want.p99),
+        format!("99 % are answered within {:.2?}, {:?} required", plan.p99, want.p99),
         within(plan.p99, want.p99),
     );
     program.check(
         format!(
-            "{} of the requests are refused, {} let pass",
+            "{} of the requests are refused, at most {} allowed",
             percent(plan.refused),
             percent(want.refuse)
         ),
@@ -60,7 +62,7 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     );
     let fewer = Plan::of(&want.shared_by(plan.machines), plan.workers - 1);
     let misses = fewer.is_none_or(|fewer| !fewer.meets(&want));
-    program.check(format!("with {} workers it is not so", plan.workers - 1), misses);
+    program.check(format!("{} workers do not meet the target", plan.workers - 1), misses);
     if args.verify {
         verify::run(&mut program, &args, &want, &plan)?;
     }
@@ -97,8 +99,8 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
             percent(fewer.refused)
         ),
         None => format!(
-            "One worker fewer carries {:.1} requests a second, and more come: the queue grows for \
-             ever, and what is over is refused.",
+            "One worker fewer carries {:.1} requests a second, which is less than the load: the \
+             queue grows until it is full, and the rest is refused.",
             f64::from(plan.workers - 1) / want.delay.as_secs_f64()
         ),
     };
@@ -107,7 +109,7 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
 
 fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), Box<dyn Error>> {
     let mut table =
-        Table::new(["workers", "busy", "wait at all", "mean wait", "p99", "refused", "queue", ""]);
+        Table::new(["workers", "busy", "delayed", "mean wait", "p99", "refused", "queue", ""]);
     let shared = want.shared_by(plan.machines);
     let first = plan.workers.saturating_sub(2).max(1);
     let rows = (first..=plan.workers + MORE).map(|workers| (workers, Plan::of(&shared, workers)));
@@ -120,8 +122,8 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
             continue;
         };
         let verdict = match row.meets(want) {
-            true if *workers == plan.workers => "the least",
-            true => "more than asked",
+            true if *workers == plan.workers => "minimum",
+            true => "sufficient",
             false => "too few",
         };
         table.row([
@@ -136,7 +138,7 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         ]);
     }
     program.table(&table);
-    program.text("\nwaits and latencies in milliseconds, latencies with the service");
+    program.text("\nwaits and latencies in milliseconds; latencies include the service");
     let of = |figure: fn(&Plan) -> Duration| {
         let known = rows.iter().filter_map(|(workers, row)| Some((workers, row.as_ref()?)));
         known.map(|(workers, row)| (f64::from(*workers), millis(figure(row)))).collect()
@@ -145,7 +147,7 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
     let asked = millis(want.p99);
     let description = format!(
         "The 99th percentile of the latency against the number of workers: it falls steeply up to \
-         {} workers, where it comes below what is asked, and hardly after that.",
+         {} workers, where it meets the target, and hardly after that.",
         plan.workers
     );
     let (x, y) = (Axis::linear("workers").between(ends[0], ends[1]), Axis::linear("milliseconds"));
@@ -153,7 +155,7 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         .with("99th percentile", Colour::Blue, Shape::Joined(of(|row| row.p99)))
         .with("mean wait", Colour::Orange, Shape::Joined(of(|row| row.mean_wait)))
         .with("asked", Colour::Red, Shape::Dashed(ends.map(|x| (x, asked)).to_vec()));
-    program.figure(&chart, "Near the least number each worker counts; beyond it, none does.")
+    program.figure(&chart, "Near the minimum each worker matters; beyond it, one more does not.")
 }
 
 fn show_machines(program: &mut Program, want: &Want, plan: &Plan, most: u32) {
@@ -172,8 +174,8 @@ fn show_machines(program: &mut Program, want: &Want, plan: &Plan, most: u32) {
     }
     if plan.machines <= MACHINES[MACHINES.len() - 1] {
         program.text(
-            "\nThe same load, shared evenly among machines: many small pools need more \
-            workers than a large one, as one can be idle while another one has a queue.",
+            "\nThe same load, shared evenly among machines: several small pools need more workers \
+            than a large one, because one can be idle while another one has a queue.",
         );
         program.table(&table);
     }

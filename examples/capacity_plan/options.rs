@@ -1,4 +1,4 @@
-//! What `capacity_plan` is asked for.
+//! The options of `capacity_plan`.
 
 use crate::plan::{Service, Want};
 use crate::values;
@@ -7,48 +7,48 @@ use std::time::Duration;
 
 const LESSON: &str = "\
 What to look at:
-  busy       rate times delay over workers; a plan at .95 is not thrifty but slow
-  p99        falls by a lot with one more worker near the least number, and by nothing beyond it
-  refused    the queue's bound is half of the patience: with enough workers it is never reached
+  busy       rate times delay divided by workers; at 0.95, waits are long
+  p99        falls a lot with one more worker near the minimum, and hardly beyond it
+  refused    the queue holds half of the deadline: with enough workers it never gets full
   machines   two pools of half the size need more workers than one
 
-Service times are constant unless told otherwise; the arrivals are a Poisson process. The waits of
-constant service are exact (M/D/c), and so are those of exponential service (M/M/c); the share that
-is refused is an approximation by the tail of the queue without a bound.";
+Service times are constant by default; arrivals are a Poisson process. The waits are exact for
+constant service (M/D/c) and for exponential service (M/M/c). The share of refused requests is an
+approximation by the tail of the unbounded queue.";
 
-/// Finds the least number of workers that answers a load in time, and what one fewer would cost.
+/// Computes the minimum number of workers that answers a load in time, and the effect of one fewer.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "capacity_plan", version, after_help = format!("{LESSON}\n\n{EXIT_CODES}"))]
 pub struct Args {
-    /// Requests a second that come
+    /// Arrival rate in requests per second
     #[arg(long, short, value_name = "N", default_value = "1000", value_parser = values::rate)]
     rate: f64,
 
-    /// What each takes a worker, as 10ms
+    /// Service time of each request (the worker's delay), for example 10ms
     #[arg(long, value_name = "D", default_value = "10ms", value_parser = values::duration)]
     delay: Duration,
 
-    /// Time within which 99 of 100 are to be answered [default: 2.5 D]
+    /// Target for the 99th percentile of the latency [default: 2.5 D]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     p99: Option<Duration>,
 
-    /// Time for which clients wait at all: sets queue and queue timeout [default: 20 D]
+    /// Time that clients wait for a response; sets the queue and the queue timeout [default: 20 D]
     #[arg(long, value_name = "T", value_parser = values::duration)]
     deadline: Option<Duration>,
 
-    /// Share of the requests that may be refused, as .001
+    /// Maximum share of refused requests, for example .001
     #[arg(long, value_name = "SHARE", default_value = "0.001", value_parser = below_one)]
     refuse: f64,
 
-    /// How the service times are spread
+    /// Distribution of the service times
     #[arg(long, value_enum, default_value_t = Service::Constant)]
     service: Service,
 
-    /// Most workers that one machine runs
+    /// Maximum number of workers per machine
     #[arg(long, value_name = "W", default_value = "256", value_parser = machine)]
     pub per_machine: u32,
 
-    /// Run a real pool at this point, and lay what it does beside the plan
+    /// Run a real pool with the plan, and compare the results
     #[arg(long)]
     pub verify: bool,
 
@@ -64,13 +64,13 @@ impl Args {
         for (what, time) in [("a p99", p99), ("a deadline", deadline)] {
             if time < delay {
                 return Err(format!(
-                    "no pool answers within {time:?} what takes {delay:?} (ask for {what} of at \
-                     least the delay)"
+                    "no pool answers within {time:?} if the service takes {delay:?} (choose {what} \
+                 of at least the delay)"
                 ));
             }
         }
         if self.verify && service != Service::Constant {
-            return Err("a real pool has a constant delay (leave out --service or --verify)".into());
+            return Err("a real pool has a constant delay (remove --service or --verify)".into());
         }
         Ok(Want { rate, delay, p99, deadline, refuse, service })
     }
@@ -79,13 +79,13 @@ impl Args {
 fn below_one(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
-        _ => Err("a share is a number from 0 to below 1".to_owned()),
+        _ => Err("it must be a number from 0 to below 1".to_owned()),
     }
 }
 
 fn machine(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(workers @ 1..=4096) => Ok(workers),
-        _ => Err("a machine has 1 to 4096 workers".to_owned()),
+        _ => Err("it must be 1 to 4096 workers".to_owned()),
     }
 }

@@ -1,26 +1,26 @@
-//! The least pool that does what is asked, by exact theory.
+//! Computes the minimum pool for a target, by exact theory.
 
 use cws::config;
 use lab::numbers::percent;
 use queueing_theory::{Mdc, Mmc, mdck_blocking, mmck_blocking};
 use std::time::Duration;
 
-/// The most machines that a plan has.
+/// The largest number of machines in a plan.
 const MACHINES_MOST: u32 = 4096;
 
-/// How service times are spread.
+/// The distribution of service times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Service {
-    /// All the same.
+    /// All equal.
     Constant,
-    /// Exponential: most are short, some are long.
+    /// Exponential.
     Exponential,
 }
 
-/// What is asked.
+/// The requirements.
 #[derive(Debug, Clone, Copy)]
 pub struct Want {
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
     pub delay: Duration,
     pub p99: Duration,
@@ -29,7 +29,7 @@ pub struct Want {
     pub service: Service,
 }
 
-/// What a number of workers does about it, on each machine.
+/// The performance of a number of workers, on each machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub machines: u32,
@@ -39,9 +39,9 @@ pub struct Plan {
     pub utilisation: f64,
     pub wait_probability: f64,
     pub mean_wait: Duration,
-    /// Of the latency, wait and service together.
+    /// The 99th percentile of the latency, including the service.
     pub p99: Duration,
-    /// The share of the requests.
+    /// The share of requests that are refused.
     pub refused: f64,
 }
 
@@ -50,13 +50,13 @@ impl Want {
         let Self { rate, delay, p99, deadline, refuse, .. } = *self;
         format!(
             "{rate} requests a second that take {delay:?} each keep {:.2} workers busy on average. \
-             Asked: 99 % within {p99:?}, at most {} refused; clients wait for {deadline:?}.",
+             Target: 99 % within {p99:?}, at most {} refused; clients wait for {deadline:?}.",
             self.offered(),
             percent(refuse)
         )
     }
 
-    /// The same for each of so many machines that share the load evenly.
+    /// The requirements for each of several machines that share the load evenly.
     pub fn shared_by(&self, machines: u32) -> Self {
         Self { rate: self.rate / f64::from(machines), ..*self }
     }
@@ -67,7 +67,7 @@ impl Want {
 }
 
 impl Plan {
-    /// What so many workers do; none where they are too few for a steady state.
+    /// The performance of this many workers. `None` if they have no steady state.
     pub fn of(want: &Want, workers: u32) -> Option<Self> {
         if workers == 0 {
             return None;
@@ -109,21 +109,21 @@ impl Plan {
     }
 }
 
-/// The least pool that does it: more workers never wait longer.
+/// The minimum pool that meets the target: more workers never wait longer.
 pub fn least(want: &Want) -> Result<Plan, String> {
     let most = config::WORKERS_MOST as u32;
     let meets = |workers| Plan::of(want, workers).filter(|plan| plan.meets(want));
     let Some(enough) = meets(most) else {
         return Err(match want.service {
             Service::Exponential if want.offered() < f64::from(most) / 2.0 => format!(
-                "no number of workers answers 99 % within {:?}: that many services alone take \
-                 longer (ask for a p99 of at least {:.2?})",
+                "no number of workers answers 99 % within {:?}: the service alone takes longer for \
+                 more than 1 % (choose a p99 of at least {:.2?})",
                 want.p99,
                 want.delay.mul_f64(100f64.ln())
             ),
             _ => format!(
-                "{:.0} workers and more are beyond one pool (let machines share the load: \
-                 --per-machine)",
+                "one pool would need {:.0} or more workers, which is too many (share the load \
+                 among machines: --per-machine)",
                 want.offered()
             ),
         });
@@ -139,7 +139,7 @@ pub fn least(want: &Want) -> Result<Plan, String> {
     Ok(plan)
 }
 
-/// The least pool for each of as few machines as do, and the load that each gets.
+/// The smallest number of machines that suffices: the minimum pool of each, and its load.
 pub fn split(want: &Want, per_machine: u32) -> Result<(Plan, Want), String> {
     let mut machines = 1;
     loop {
@@ -151,8 +151,8 @@ pub fn split(want: &Want, per_machine: u32) -> Result<(Plan, Want), String> {
             Err(reason) if shared.offered() < f64::from(per_machine) => return Err(reason),
             _ if machines >= MACHINES_MOST => {
                 return Err(format!(
-                    "more than {MACHINES_MOST} machines of {per_machine} workers would be needed \
-                     (ask for less, or more workers a machine)"
+                    "more than {MACHINES_MOST} machines with {per_machine} workers would be needed \
+                     (reduce the load, or allow more workers per machine)"
                 ));
             }
             // At least as many as the mean load fills.

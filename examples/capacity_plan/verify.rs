@@ -1,4 +1,4 @@
-//! A real pool at the planned point, beside the plan.
+//! Runs a real pool with the plan, and compares the results.
 
 use crate::options::Args;
 use crate::plan::{Plan, Want};
@@ -16,19 +16,20 @@ use lab::twin::Twin;
 use std::error::Error;
 use std::time::Duration;
 
-/// Runs of the twin that say what chance does to a run of this length.
+/// Runs of the twin that show the random variation of a run of this length.
 const BAND_RUNS: u64 = 100;
 
-/// How far a mean wait may be from the twin's: such a part of it, or such a part of the service.
+/// The tolerated error of a mean wait, compared with the twin: as a share of the wait or of the
+/// service time.
 const OFF: f64 = 0.05;
 const OFF_QUICK: f64 = 0.25;
 const FLOOR: f64 = 0.02;
 const FLOOR_QUICK: f64 = 0.1;
 
-/// What repeating the run may take: twice its length, and a little.
+/// The time for repeated runs: twice the length of a run, and a little more.
 pub const SPARE: Duration = Duration::from_secs(32);
 
-/// A load of more than this is too much for one generator beside the server.
+/// Above this rate, one load generator beside the server is too slow.
 const RATE_MOST: f64 = 20_000.0;
 
 struct Measured {
@@ -50,8 +51,8 @@ pub fn run(
     let want = want.shared_by(plan.machines);
     if want.rate > RATE_MOST {
         return Err(format!(
-            "{} requests a second are too many to try out here (at most {RATE_MOST}: plan smaller \
-             machines with --per-machine)",
+            "{} requests per second are too many for a test here (at most {RATE_MOST}: plan \
+             smaller machines with --per-machine)",
             want.rate
         )
         .into());
@@ -96,7 +97,7 @@ fn measure(
     let arrivals: Vec<Duration> = answered().filter_map(|each| each.begun).collect();
     let refused = outcomes.iter().filter(|each| each.answer == Answer::Status(503)).count();
     let measured = Measured {
-        waits: answered().filter_map(|each| each.server.queue).collect(),
+        waits: answered().filter_map(|each| each.server.queue_wait).collect(),
         latencies: answered().map(|each| each.latency()).collect(),
         twin: Twin::unbounded(workers, service).waits(&arrivals),
         service,
@@ -118,7 +119,7 @@ fn show(program: &mut Program, plan: &Plan, measured: &Measured, length: Duratio
     let waited = |sample: &Sample| percent(sample.share_beyond(measured.service / 20));
     let rows = [
         (
-            "wait at all",
+            "delayed",
             percent(plan.wait_probability),
             waited(&measured.waits),
             waited(&measured.twin),
@@ -137,8 +138,8 @@ fn show(program: &mut Program, plan: &Plan, measured: &Measured, length: Duratio
     }
     program.table(&table);
     program.text(&format!(
-        "\nA request took a worker {:.2?}. Measured waits below a twentieth of it count as none: \
-         that is the time it takes to wake a thread.",
+        "\nThe mean service time was {:.2?}. Measured waits below a twentieth of it count as no \
+         wait: that is the time to wake a thread.",
         measured.service
     ));
 }
@@ -160,7 +161,8 @@ fn check(
     let most = twin.mul_f64(off).max(measured.service.mul_f64(floor));
     program.check(
         format!(
-            "mean wait {wait:.2?}, the twin's {twin:.2?}, off by {apart:.2?}, {most:.2?} let pass"
+            "mean wait {wait:.2?}, the twin's {twin:.2?}, the difference is {apart:.2?}, at most \
+             {most:.2?} allowed"
         ),
         apart <= most,
     );
@@ -172,14 +174,14 @@ fn check(
     let p99 = measured.latencies.percentile(0.99);
     program.check(
         format!(
-            "the p99 of {p99:.2?} is among those of {BAND_RUNS} runs of an ideal pool, {low:.2?} \
-             to {high:.2?}"
+            "the p99 of {p99:.2?} is within the range of {BAND_RUNS} runs of an ideal pool, \
+             {low:.2?} to {high:.2?}"
         ),
         (low..=high).contains(&p99),
     );
     let refused = measured.refused;
     program.check(
-        format!("{} refused, {} asked", percent(refused), percent(want.refuse)),
+        format!("{} refused, at most {} allowed", percent(refused), percent(want.refuse)),
         refused <= want.refuse.max(1.0 / requests.max(1) as f64),
     );
 }

@@ -1,4 +1,4 @@
-//! Throughput and response time against the number of clients, between their asymptotes.
+//! Throughput and response time against the number of clients, and their asymptotes.
 
 use crate::{Args, pool};
 use cws::{Config, Figures, Server};
@@ -14,33 +14,33 @@ use queueing_theory::closed::Closed;
 use std::error::Error;
 use std::time::Duration;
 
-/// The think times, in delays.
+/// The think times, in units of the delay.
 const THINKS: [u32; 2] = [0, 4];
 
-/// How far a figure may be off where theory has one answer; the same for runs of a few hundred
-/// milliseconds on a machine that does other things.
+/// The tolerated error where theory has one answer; and the same for runs of a few hundred
+/// milliseconds on a busy machine.
 const TOLERANCE: f64 = 0.02;
 const QUICK_TOLERANCE: f64 = 0.15;
 
-/// Standard errors of a throughput that are let pass beside the tolerance.
+/// Tolerated standard errors of a throughput, beside the tolerance.
 const ERRORS: f64 = 4.0;
 
-/// Longest patience: nobody hangs up in a closed loop.
+/// Longer than any wait: clients of a closed loop do not hang up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was measured with so many clients.
+/// The results for one number of clients.
 struct Point {
     clients: usize,
-    /// Completed requests a second, X, and its relative standard error.
+    /// Completed requests per second, X, and its relative standard error.
     throughput: f64,
     error: f64,
-    /// Mean and 99th percentile of the time from request to answer, R, in seconds.
+    /// Mean and 99th percentile of the response time R, in seconds.
     response: f64,
     p99: f64,
-    /// The asymptotes, in requests a second and seconds.
+    /// The asymptotes, in requests per second and in seconds.
     bound: (f64, f64),
-    /// The mean service time that the pool measured itself, in seconds; the delay where it cannot
-    /// be asked.
+    /// The mean service time that the pool measured, in seconds; the delay if the pool runs
+    /// elsewhere.
     service: f64,
     failed: usize,
 }
@@ -81,7 +81,7 @@ pub fn show(
             curves.push((delays, points));
         }
     }
-    // What lies outside of the pool: with one client, all that is not service.
+    // The time spent outside the pool: with one client, all that is not service.
     let alone = curves.first().and_then(|(_, points)| points.first());
     let elsewhere = alone.map_or(0.0, |alone| (alone.response - alone.service).max(0.0));
     for (delays, points) in &curves {
@@ -90,16 +90,16 @@ pub fn show(
     let [throughput, response] = charts(args, &curves);
     program.chart(
         &throughput,
-        "Up to N* clients the pool waits for them; from there on it carries W/D, and no more.",
+        "Up to N* clients, workers are idle at times; beyond it the throughput stays at W/D.",
     )?;
     program.figure(
         &response,
-        "Past N* every further client adds D/W to the time of all; nobody is ever refused.",
+        "Beyond N* each client adds D/W to the response time of all; no request is refused.",
     )?;
     Ok(())
 }
 
-/// From one client to well past the knee of the longer think time.
+/// From one client to well beyond the knee of the longer think time.
 fn numbers(workers: usize, quick: bool) -> Vec<usize> {
     let knee = workers * (1 + THINKS[1] as usize);
     let most = 2 * knee;
@@ -163,8 +163,7 @@ impl<'a> Bench<'a> {
 }
 
 impl Point {
-    /// Of the requests that ended after the first fifth, in which the clients get into their
-    /// stride, and before the load stopped.
+    /// For requests that ended after the first fifth, the warm-up, and before the load stopped.
     fn of(
         args: &Args,
         clients: usize,
@@ -186,8 +185,8 @@ impl Point {
         Ok(Self {
             clients,
             throughput: count / (window.end - window.start).as_secs_f64(),
-            // Renewals whose intervals are a constant and an exponential time vary as much as the
-            // part of the latter (D. R. Cox, Renewal Theory, 1962, chapter 4).
+            // Renewals whose intervals are the sum of a constant and an exponential time vary as
+            // much as the exponential part (D. R. Cox, Renewal Theory, 1962, chapter 4).
             error: think / (1.0 + think) / count.sqrt(),
             response: latencies.iter().sum::<Duration>().as_secs_f64() / count,
             p99: p99.copied().unwrap_or_default().as_secs_f64(),
@@ -206,7 +205,7 @@ fn report(
     elsewhere: f64,
 ) -> Result<(), TheoryError> {
     let exponential = |point: &Point| {
-        // The time that an exchange spends elsewhere is no service; to the pool, it is thinking.
+        // For the pool, the time that an exchange spends elsewhere is think time.
         let think = f64::from(delays) * args.delay.as_secs_f64() + elsewhere;
         let closed = Closed::new(args.workers as u32, point.clients as u32, think / point.service)?;
         Ok(closed.mva().throughput / point.service)
@@ -247,28 +246,27 @@ fn check(args: &Args, program: &mut Program, delays: u32, points: &[Point], expo
     let over = points.iter().map(|p| p.throughput / p.bound.0 - 1.0 - ERRORS * p.error);
     let over = over.fold(f64::NEG_INFINITY, f64::max);
     program.check(
-        format!("Z = {delays} D: no throughput passes min(N/(D+Z), W/D)"),
+        format!("Z = {delays} D: no throughput exceeds min(N/(D+Z), W/D)"),
         over <= tolerance,
     );
     let mut both = points.iter().zip(exponential);
     let under = both.all(|(p, exponential)| p.throughput >= exponential * (1.0 - allowed(p)));
     program.check(
-        format!("Z = {delays} D: each is at least what exponential service of this mean carries"),
+        format!(
+            "Z = {delays} D: each is at least the throughput with exponential service of this mean"
+        ),
         under,
     );
     if let Some(last) = points.last() {
         let share = last.throughput * last.service / args.workers as f64;
         program.check(
-            format!(
-                "Z = {delays} D: {} clients get {share:.3} of the pool's capacity",
-                last.clients
-            ),
+            format!("Z = {delays} D: {} clients reach {share:.3} of the capacity", last.clients),
             (share - 1.0).abs() <= tolerance,
         );
         let worst = last.bound.1 * 2.0;
         program.check(
             format!(
-                "Z = {delays} D: {} clients overload nothing: none failed, p99 {:.2?}",
+                "Z = {delays} D: {} clients do not overload the pool: no failures, p99 {:.2?}",
                 last.clients,
                 Duration::from_secs_f64(last.p99)
             ),
@@ -318,7 +316,7 @@ fn charts(args: &Args, curves: &[(u32, Vec<Point>)]) -> [Chart; 2] {
             Shape::Dashed(bends.iter().map(|(clients, of)| (*clients, value(of))).collect())
         };
         let name = format!("Z = {delays} D");
-        // One name is enough for both.
+        // Both asymptotes share one name in the legend.
         let bound = if *delays == THINKS[0] { "asymptotes" } else { "" };
         throughput = throughput
             .with(bound, Colour::Orange, lines(&|of| of.throughput / delay))

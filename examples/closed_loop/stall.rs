@@ -1,4 +1,4 @@
-//! One stall of a server, seen by clients that wait for it and by an intended-time clock.
+//! One stall of a server, measured by a closed loop and from the intended start.
 
 use crate::Args;
 use cws::{AccessLog, Config, Request, Response, Server};
@@ -14,19 +14,19 @@ use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the server does nothing.
+/// The length of the stall.
 const STALL: Duration = Duration::from_millis(400);
 
 /// The load, as a share of the capacity.
 const LOAD: f64 = 0.5;
 
-/// Who waits for longer than this was hit by the stall: no queue is as long at this load.
+/// Requests with a longer wait were hit by the stall: at this load, no queue is this long.
 const HIT: Duration = Duration::from_millis(100);
 
-/// Longest patience.
+/// Longer than any wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The percentiles that are compared.
+/// The percentiles in the table.
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 1.0];
 
 pub fn show(
@@ -40,7 +40,7 @@ pub fn show(
     program.heading("One stall, two clocks");
     program.text(&format!(
         "At {rate:.0} requests a second, {LOAD} of the capacity, the server stalls once for \
-         {STALL:?}, within {length:?}: {} of the time.",
+         {STALL:?} within {length:?}: {} of the time.",
         percent(share)
     ));
     let _progress = Progress::start("one stall", 2 * length);
@@ -55,8 +55,8 @@ pub fn show(
     compare(program, &closed, &open, length);
     program.chart(
         &chart(&closed, &open),
-        "Each mark is a request. The closed loop asks nothing while it waits; the open loop goes \
-         on as users do, and all who come during the stall wait for its end.",
+        "Each mark is a request. The closed loop sends nothing while it waits. The open loop \
+         continues as users do, and all requests that arrive during the stall wait for its end.",
     )
 }
 
@@ -71,13 +71,13 @@ fn note(program: &mut Program, which: &str, spoilt: Option<String>) {
     }
 }
 
-/// A pool whose workers all stop for [`STALL`], half of `length` after its start.
+/// A pool whose workers all stop for [`STALL`] in the middle of `length`.
 fn stalling_pool(args: &Args, length: Duration) -> Result<Server, Box<dyn Error>> {
     let config = Config { workers: args.workers, access_log: AccessLog::Off, ..Config::default() };
     let stall_at = Instant::now() + length / 2;
     let delay = args.delay;
     let handler = move |_: &Request<'_>| {
-        // Who is served when it begins is held up as well.
+        // Requests in service at the start of the stall are delayed, too.
         let until = stall_at + STALL;
         let now = Instant::now();
         let is_hit = now + delay > stall_at && now < until;
@@ -92,7 +92,7 @@ fn client(server: &Server, most: usize) -> Client {
     target.client(Connections::Kept(most), PATIENCE)
 }
 
-/// As many clients as come to the same rate when each thinks for four delays.
+/// Enough clients for the same rate if each thinks for four delays.
 fn closed_loop(args: &Args, length: Duration) -> Result<Run, Box<dyn Error>> {
     let think = 4 * args.delay;
     let clients = (LOAD * args.workers as f64 * 5.0).round().max(1.0) as usize;
@@ -105,7 +105,7 @@ fn closed_loop(args: &Args, length: Duration) -> Result<Run, Box<dyn Error>> {
 fn open_loop(args: &Args, rate: f64, length: Duration) -> Result<Run, Box<dyn Error>> {
     let starts = Arrivals::poisson(rate, args.common.seed).starts(Stop::After(length));
     let server = stalling_pool(args, length)?;
-    // As many connections as could be waiting at once.
+    // Enough connections for all requests that can wait at the same time.
     let most = (2.0 * rate * STALL.as_secs_f64()) as usize + 10;
     Ok(client(&server, most).open_loop(&starts)?)
 }
@@ -139,7 +139,7 @@ fn compare(program: &mut Program, closed: &Run, open: &Run, length: Duration) {
     );
     program.check(
         format!(
-            "the open loop has {} slow, the fluid limit {}, and its p95 is {:.2?}",
+            "the open loop has {} slow requests (fluid limit: {}), and its p95 is {:.2?}",
             percent(open_share),
             percent(expected),
             p95(open)
@@ -148,11 +148,12 @@ fn compare(program: &mut Program, closed: &Run, open: &Run, length: Duration) {
     );
 }
 
-/// How long those come who wait for more than [`HIT`], were requests a fluid.
+/// The length of the interval in which arriving requests wait longer than [`HIT`], in the fluid
+/// limit.
 ///
-/// Who comes a time s after the begin of the stall finds the work of s before him, which is
-/// load times s, and waits for stall - s (1 - load). That is least at the stall's end, and goes on
-/// falling at the same rate until the queue is gone.
+/// A request that arrives a time s after the start of the stall finds the work of s before it,
+/// which is load times s, and waits for stall - s (1 - load). The wait is shortest at the end of
+/// the stall, and continues to fall at the same rate until the queue is empty.
 fn hit_time() -> Duration {
     (STALL - HIT).div_f64(1.0 - LOAD)
 }

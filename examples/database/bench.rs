@@ -290,7 +290,7 @@ impl<'a> Bench<'a> {
         let rate = |count: usize| count as f64 / (length - from).as_secs_f64();
         let handler = |kind: Option<Kind>| -> Moments {
             let of = counted().filter(|each| kind.is_none_or(|kind| kind == each.kind));
-            of.filter_map(|each| each.outcome.server.delay).map(|t| t.as_secs_f64()).collect()
+            of.filter_map(|each| each.outcome.server.handle).map(|t| t.as_secs_f64()).collect()
         };
         let first = all.iter().map(Each::arrival).min().unwrap_or_default();
         let last = all.iter().map(|each| each.outcome.ended).max().unwrap_or_default();
@@ -307,7 +307,7 @@ impl<'a> Bench<'a> {
             exclusive,
             writer_busy,
             longest: counted()
-                .filter_map(|each| each.outcome.server.delay)
+                .filter_map(|each| each.outcome.server.handle)
                 .max()
                 .unwrap_or_default(),
             length: length - from,
@@ -391,7 +391,7 @@ impl<'a> Bench<'a> {
     fn opened(&self, mut all: Vec<Each>, service: Duration) -> Open {
         all.sort_unstable_by_key(|each| each.arrival());
         let answered: Vec<&Each> = all.iter().filter(|each| each.is_good()).collect();
-        let delay = |each: &Each| each.outcome.server.delay.unwrap_or_default();
+        let delay = |each: &Each| each.outcome.server.handle.unwrap_or_default();
         let delays: Moments = answered.iter().map(|each| delay(each).as_secs_f64()).collect();
         // What a request takes its worker beside the handler.
         let beside = service.saturating_sub(Duration::from_secs_f64(delays.mean()));

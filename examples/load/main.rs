@@ -1,11 +1,11 @@
-//! The load generator as a tool, against any HTTP URL.
+//! A load generator for any HTTP URL.
 //!
 //! ```text
 //! cargo run --release --example load -- --rate 500 http://127.0.0.1:8080/testfile
 //! ```
 //!
-//! It starts each request when it is meant to start, whatever became of the others, and counts
-//! each latency from that moment: what a user sees who knows nothing of the others.
+//! It starts each request at its intended time, independent of the other requests, and measures
+//! each latency from that time: this is what an independent user sees.
 
 mod options;
 mod tally;
@@ -28,8 +28,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tally::Tally;
 
-/// A server that answers within this time is measured all the same, though the machine's own
-/// wake-up is then part of what is seen; lateness is judged as if it took as long.
+/// Lateness is judged as if the service took at least this long. For faster servers, the time to
+/// wake a thread is a part of the measurement.
 const SHORTEST_SERVICE: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
@@ -47,8 +47,8 @@ fn measure(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         (None, Some(server)) => Target::new(server.addresses()[0], "/"),
         (None, None) => return Err("no server".into()),
     };
-    let lead = "Each latency counts from when its request was meant to start. Failures are part of \
-                the sample: they count as the slowest.";
+    let lead = "Each latency counts from the intended start of its request. Failures are part of \
+                the sample: they count as the slowest requests.";
     let mut program = Program::new(&args.common, "Load", lead);
     program.text(&args.describe(&target, &plan));
     let client = args.client(&target);
@@ -92,10 +92,7 @@ fn check(
         Some(reasons) => program.spoilt(reasons),
         None => {
             let late = conduct.lateness().quantile(0.99).unwrap_or_default();
-            program.check(
-                format!("requests started when they were meant to: 99 % within {late:.2?}"),
-                true,
-            );
+            program.check(format!("requests started on time: 99 % at most {late:.2?} late"), true);
         }
     }
     let summary = &tally.summary;
@@ -104,7 +101,7 @@ fn check(
     let allowed = args.allow_failures / 100.0;
     program.check(
         format!(
-            "{failed} of {} requests failed, {}, and {} are let pass",
+            "{failed} of {} requests failed, {}, at most {} allowed",
             summary.count(),
             percent(share),
             percent(allowed)
@@ -113,9 +110,10 @@ fn check(
     );
     if let Some(most) = args.p99 {
         let p99 = summary.quantile(0.99);
-        let said = p99.map_or("among the failures".to_owned(), |p99| format!("{p99:.2?}"));
+        let said = p99
+            .map_or("infinite (too many requests failed)".to_owned(), |p99| format!("{p99:.2?}"));
         program.check(
-            format!("the 99th percentile is {said}, and {most:?} is let pass"),
+            format!("the 99th percentile is {said}, at most {most:?} allowed"),
             p99 <= Some(most) && p99.is_some(),
         );
     }

@@ -1,4 +1,4 @@
-//! The options of `load`, and the values that they make.
+//! The options of `load`, and the plan that they describe.
 
 use crate::values;
 use clap::Parser;
@@ -9,44 +9,44 @@ use std::path::Path;
 use std::time::Duration;
 
 const ABOUT: &str = "\
-Puts load on an HTTP server, and says what each request met.
+Generates load on an HTTP server and reports the outcome of each request.
 
-In an open loop (--rate), requests start when they are meant to, as those of users do who know
-nothing of one another. A server that stalls meets them all the same, and each latency counts from
-the intended start. In a closed loop (--clients), each client waits for its answer before it asks
-again: a server that stalls is then asked less, and the percentiles hide it.";
+In an open loop (--rate), requests start at their intended times, like those of independent users. A
+server that stalls gets them anyway, and each latency counts from the intended start. In a closed
+loop (--clients), each client waits for its answer before it sends the next request: a server that
+stalls then gets fewer requests, and the percentiles hide the stall.";
 
 const EXAMPLES: &str = "\
 Examples:
   load                                               a pool in this process: 4 workers at 5ms
-  load --rate 700                                    the same, near its capacity of 800/s
-  load --rate 500 http://127.0.0.1:8080/testfile     another server, a new connection for each
-  load --rate 5000 --connections 64 URL              over at most 64 connections that are kept
+  load --rate 700                                    this pool near its capacity of 800/s
+  load --rate 500 http://127.0.0.1:8080/testfile     another server, one connection per request
+  load --rate 5000 --connections 64 URL              keep-alive, at most 64 connections
   load --arrivals burst:2000,3s,1s --rate 300 URL    300/s, but 2000/s from 3s to 4s
   load --arrivals ramp:100 --rate 900 URL            from 100/s to 900/s
   load --arrivals trace:FILE URL                     starts in seconds, one a line
-  load --clients 64 --think 20ms URL                 closed loop
+  load --clients 64 --think 20ms URL                 a closed loop
   load --rate 900 --patience 100ms --retries 3 --backoff 50ms URL";
 
-/// Puts load on an HTTP server, and says what each request met
+/// Generates load on an HTTP server and reports the outcome of each request
 #[derive(Debug, Parser)]
 #[command(name = "load", version, long_about = ABOUT)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Args {
-    /// What to ask for, as http://HOST:PORT/PATH [default: a pool in this process]
+    /// URL to request, http://HOST:PORT/PATH [default: a pool in this process]
     #[arg(value_name = "URL")]
     url: Option<String>,
 
-    /// The same, as the other programs of the lab have it
+    /// The same as the argument URL, for consistency with the other programs
     #[arg(long = "url", value_name = "URL", conflicts_with = "url")]
     other_url: Option<String>,
 
-    /// Requests a second, whatever becomes of them: an open loop [default: 400]
+    /// Open loop: arrival rate in requests per second [default: 400]
     #[arg(short, long, value_name = "N", value_parser = values::rate, conflicts_with = "clients")]
     pub rate: Option<f64>,
 
-    /// How they arrive: poisson, constant, ramp:FROM (to the rate), burst:PEAK,START,LENGTH, or
-    /// trace:FILE
+    /// Arrival process: poisson, constant, ramp:FROM (from this rate to --rate),
+    /// burst:PEAK,START,LENGTH, or trace:FILE (start times in seconds, one per line)
     #[arg(
         short,
         long,
@@ -56,59 +56,61 @@ pub struct Args {
     )]
     pub arrivals: String,
 
-    /// Clients that each wait for the answer before they ask again: a closed loop
+    /// Closed loop: number of clients that each wait for the answer before the next request
     #[arg(long, value_name = "N", value_parser = values::at_least_one)]
     pub clients: Option<usize>,
 
-    /// Time between an answer and the same client's next request, exponential about this mean
+    /// Mean think time of a client between an answer and its next request (exponentially
+    /// distributed)
     #[arg(long, value_name = "DURATION", value_parser = values::duration, requires = "clients")]
     pub think: Option<Duration>,
 
-    /// Connections that are kept between requests, at most [default: a new one for each request;
-    /// one for each client in a closed loop]
+    /// Keep-alive: maximum number of connections kept between requests [default: a new connection
+    /// per request; in a closed loop, one per client]
     #[arg(short, long, value_name = "N", value_parser = values::at_least_one)]
     pub connections: Option<usize>,
 
-    /// How long requests go on starting [default: 10s, or 1s with --quick]
+    /// Duration of the load [default: 10s, or 1s with --quick]
     #[arg(short, long, value_name = "DURATION", value_parser = values::duration)]
     pub duration: Option<Duration>,
 
-    /// How many requests start, in the place of a duration
+    /// Number of requests, instead of a duration
     #[arg(short = 'n', long, value_name = "N", value_parser = values::at_least_one,
         conflicts_with = "duration")]
     pub requests: Option<usize>,
 
-    /// How long a client waits for an answer before it hangs up
+    /// Timeout of each request; then the client hangs up
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "10s")]
     pub patience: Duration,
 
-    /// Tries after one that failed or was refused
+    /// Number of retries after a failed or refused try
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub retries: u32,
 
-    /// Pause before another try, drawn below a bound that begins here and doubles up to 32 times it
+    /// Random pause before a retry: the upper bound starts at this value and doubles with each
+    /// retry, up to 32 times the value
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub backoff: Option<Duration>,
 
-    /// Pause for as long as Retry-After asks
+    /// Wait at least as long as Retry-After says
     #[arg(long)]
     pub honour_retry_after: bool,
 
-    /// Worker threads of the pool in this process
+    /// Number of worker threads of the pool in this process
     #[arg(short, long, value_name = "N", value_parser = values::at_least_one, default_value_t = 4,
         conflicts_with_all = ["url", "other_url"])]
     pub workers: usize,
 
-    /// Back-end delay of the pool in this process
+    /// Delay of each request in the pool in this process
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "5ms",
         conflicts_with_all = ["url", "other_url"])]
     pub delay: Duration,
 
-    /// Check that the 99th percentile of the latency, failures included, is no longer
+    /// Check that the 99th percentile of the latency, including failures, is at most this
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub p99: Option<Duration>,
 
-    /// Requests, in percent, that may fail before the check of them does
+    /// Check that at most this percentage of the requests fails
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub allow_failures: f64,
 
@@ -118,14 +120,14 @@ pub struct Args {
 
 /// When requests start.
 pub enum Plan {
-    /// At these times.
+    /// At given times.
     Open(Vec<Duration>),
-    /// When these clients have got their answers.
+    /// When these clients have their answers.
     Closed(Population, Stop),
 }
 
 impl Plan {
-    /// How long it takes, as far as that is known.
+    /// Its duration, as far as it is known in advance.
     pub fn length(&self) -> Duration {
         match self {
             Self::Open(starts) => starts.last().copied().unwrap_or_default(),
@@ -138,7 +140,7 @@ impl Plan {
 impl Args {
     const RATE: f64 = 400.0;
 
-    /// What to ask for; none for the pool in this process.
+    /// The URL to request. `None` for the pool in this process.
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref().or(self.other_url.as_deref())
     }
@@ -155,7 +157,7 @@ impl Args {
         }
     }
 
-    /// When requests start; or what is wrong with the options that say so.
+    /// When requests start, or an error in the options for it.
     pub fn plan(&self) -> Result<Plan, String> {
         if let Some(clients) = self.clients {
             let think = match self.think {
@@ -166,7 +168,7 @@ impl Args {
         }
         let starts = self.arrivals()?.starts(self.stop());
         match starts.len() {
-            0 => Err("no request would start (take a higher rate or a longer duration)".to_owned()),
+            0 => Err("no request would start (raise the rate or the duration)".to_owned()),
             ARRIVALS_MOST.. => Err(format!("{ARRIVALS_MOST} requests are too many for one run")),
             _ => Ok(Plan::Open(starts)),
         }
@@ -183,14 +185,14 @@ impl Args {
             ("ramp", from) => {
                 let from = values::rate(from).map_err(|error| wrong(&error))?;
                 let Stop::After(length) = self.stop() else {
-                    return Err(wrong("a ramp takes a duration, not a number of requests"));
+                    return Err(wrong("a ramp needs --duration instead of a number of requests"));
                 };
                 poisson(Rate::ramp(from, self.rate(), length))
             }
             ("burst", burst) => {
                 let parts: Vec<&str> = burst.split(',').collect();
                 let [peak, start, length] = parts[..] else {
-                    return Err(wrong("write burst:PEAK,START,LENGTH like burst:2000,3s,1s"));
+                    return Err(wrong("write burst:PEAK,START,LENGTH, as burst:2000,3s,1s"));
                 };
                 let peak = values::rate(peak).map_err(|error| wrong(&error))?;
                 let [start, length] = [start, length].map(values::duration);
@@ -203,7 +205,7 @@ impl Args {
         }
     }
 
-    /// What each client does.
+    /// The behaviour of each client.
     pub fn client(&self, target: &Target) -> Client {
         let connections = match (self.connections, self.clients) {
             (Some(most), _) | (None, Some(most)) => Connections::Kept(most),
@@ -218,7 +220,7 @@ impl Args {
         Client { retries, ..target.client(connections, self.patience) }
     }
 
-    /// The load in a sentence.
+    /// A sentence that describes the load.
     pub fn describe(&self, target: &Target, plan: &Plan) -> String {
         let who = match self.url() {
             Some(_) => format!("http://{}{}", target.host, target.path),
@@ -230,9 +232,9 @@ impl Args {
             ),
         };
         let connections = match self.client(target).connections {
-            Connections::NewEach => "a new connection for each".to_owned(),
-            Connections::Kept(1) => "one connection for all".to_owned(),
-            Connections::Kept(most) => format!("at most {most} connections, which are kept"),
+            Connections::NewEach => "a new connection for each request".to_owned(),
+            Connections::Kept(1) => "one connection, kept open".to_owned(),
+            Connections::Kept(most) => format!("at most {most} connections, kept open"),
         };
         let load = match plan {
             Plan::Open(starts) => {
@@ -245,18 +247,18 @@ impl Args {
                 )
             }
             Plan::Closed(Population { clients, think }, _) => {
-                format!("{clients} clients that think for {:?} between two requests", think.mean())
+                format!("{clients} clients that think for {:?} between requests", think.mean())
             }
         };
         format!("Load on {who}: {load}; {connections}.")
     }
 }
 
-/// Start times in seconds, one a line, in order.
+/// Start times in seconds, one per line, in order.
 fn trace(file: &Path) -> Result<Vec<Duration>, String> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read {shown}: {error} (is the name right?)"))?;
+        .map_err(|error| format!("cannot read {shown}: {error} (check the name)"))?;
     let mut starts = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let start = line.trim().parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
@@ -264,8 +266,8 @@ fn trace(file: &Path) -> Result<Vec<Duration>, String> {
             Some(start) if starts.last().is_none_or(|last| *last <= start) => starts.push(start),
             _ => {
                 return Err(format!(
-                    "{shown}, line {number}: {line:?} is not a time in seconds at or after the one \
-                     before it"
+                    "{shown}, line {number}: {line:?} must be a time in seconds, at or after the \
+                     time before it"
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! What a load met: counts, percentiles, and how they went over time.
+//! Results of a load: counts, percentiles, and percentiles over time.
 
 use cws::Distribution;
 use lab::chart::{Axis, Chart, Colour, Shape};
@@ -9,22 +9,22 @@ use lab::table::Table;
 use std::error::Error;
 use std::time::Duration;
 
-/// The percentiles of the table.
+/// The percentiles in the table.
 const PERCENTILES: [f64; 9] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999, 100.0];
 
-/// Windows of time into which a load of known length is divided.
+/// The number of time windows of a load with known length.
 const WINDOWS: u32 = 50;
 
-/// All that a load met.
+/// All results of a load.
 pub struct Tally {
     pub summary: Summary,
-    /// Kept where they are wanted.
+    /// The outcomes, if they are wanted.
     pub outcomes: Vec<Outcome>,
-    /// What the server says of itself.
-    queue: Distribution,
-    delay: Distribution,
+    /// The server's own times.
+    queue_wait: Distribution,
+    handle: Distribution,
     window: Duration,
-    /// By the intended start.
+    /// Summaries of windows by the intended start.
     windows: Vec<Summary>,
 }
 
@@ -35,8 +35,8 @@ impl Tally {
         Self {
             summary: Summary::default(),
             outcomes: Vec::new(),
-            queue: Distribution::default(),
-            delay: Distribution::default(),
+            queue_wait: Distribution::default(),
+            handle: Distribution::default(),
             window,
             windows: Vec::new(),
         }
@@ -44,8 +44,9 @@ impl Tally {
 
     pub fn add(&mut self, outcome: &Outcome, keep: bool) {
         self.summary.add(outcome);
+        let server = &outcome.server;
         for (time, of) in
-            [(outcome.server.queue, &mut self.queue), (outcome.server.delay, &mut self.delay)]
+            [(server.queue_wait, &mut self.queue_wait), (server.handle, &mut self.handle)]
         {
             if let Some(time) = time {
                 of.record(time);
@@ -106,8 +107,8 @@ impl Tally {
             "percentile",
             "from the intended start",
             "from sending",
-            "server: queue",
-            "server: delay",
+            "server: queue_wait",
+            "server: handle",
         ]);
         for percent in PERCENTILES {
             // A percentile that fewer than one request lies beyond is the maximum.
@@ -122,8 +123,8 @@ impl Tally {
                 name,
                 summary.quantile(quantile).map_or("failed".to_owned(), written),
                 said(summary.service_clock().quantile(quantile)),
-                said(self.queue.quantile(quantile)),
-                said(self.delay.quantile(quantile)),
+                said(self.queue_wait.quantile(quantile)),
+                said(self.handle.quantile(quantile)),
             ]);
         }
         program.table(&table);

@@ -1,4 +1,4 @@
-//! A burst on a load that the pool carries easily, with clients that try again.
+//! A burst on top of a load that the pool carries easily, with clients that retry.
 
 use crate::measure::Bench;
 use crate::policy::Policy;
@@ -15,18 +15,18 @@ use std::time::Duration;
 
 const BASE: f64 = 0.75;
 const PEAK: f64 = 3.0;
-/// Tries after the first one, each at once.
+/// The number of immediate retries.
 const RETRIES: u32 = 3;
-/// Bars that the time is divided into, in all.
+/// The number of bars in the chart.
 const STEPS: u32 = 24;
-/// Goodput over what is offered, at the end: recovered from here, and lost up to there.
+/// Goodput divided by offered load at the end: at least this if recovered, at most that if not.
 const RECOVERED: f64 = 0.9;
 const LOST: f64 = 0.2;
 
-const CAPTION: &str = "The burst is over after a while, and without a bound its damage is not: \
-    each try that is given up has left work behind, and is followed by another one.";
+const CAPTION: &str = "The burst ends, but without a bound its damage does not: each try that the \
+    client gives up leaves work behind and is followed by another try.";
 
-/// When the burst is, and when all is over.
+/// When the burst starts and ends, and when the load ends.
 struct Times {
     begin: Duration,
     end: Duration,
@@ -42,10 +42,11 @@ pub fn run(
         true => Times { begin: millis(400), end: millis(900), over: millis(2400) },
         false => Times { begin: millis(1000), end: millis(2000), over: millis(6000) },
     };
-    program.heading("A burst, and clients that try again");
+    program.heading("A burst, and clients that retry");
     program.text(&format!(
-        "A load of {BASE} with {PEAK} from {:?} to {:?}; who is refused or out of patience tries \
-         again at once, {RETRIES} times. While no try succeeds that is a load of {} on its own.",
+        "A load of {BASE} with {PEAK} from {:?} to {:?}; a client that is refused or times out \
+         retries at once, up to {RETRIES} times. While all tries fail, retries alone raise the \
+         load to {}.",
         times.begin,
         times.end,
         fluid::with_retries(BASE, RETRIES + 1)
@@ -74,15 +75,15 @@ pub fn run(
         match policy {
             Policy::Unbounded => program.check(
                 format!(
-                    "{name}: {share:.2} of what is offered is good long after the burst, at \
-                    most {LOST} expected: it does not recover"
+                    "{name}: {share:.2} of the offered load is good long after the burst, at \
+                     most {LOST} expected: the pool does not recover"
                 ),
                 share <= LOST,
             ),
             _ => program.check(
                 format!(
-                    "{name}: {share:.2} of what is offered is good after the burst, \
-                    {RECOVERED} asked: it recovers"
+                    "{name}: {share:.2} of the offered load is good after the burst, at least \
+                     {RECOVERED} required: the pool recovers"
                 ),
                 share >= RECOVERED,
             ),
@@ -95,7 +96,7 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What was meant to start in a stretch of time, a second, over the capacity.
+/// The requests per second whose intended start is in a time interval, divided by the capacity.
 fn offered(bench: &Bench, outcomes: &[Outcome], from: Duration, to: Duration) -> f64 {
     let came = outcomes.iter().filter(|each| (from..to).contains(&each.intended)).count() as f64;
     came / (to - from).as_secs_f64() / bench.capacity()

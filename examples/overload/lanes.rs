@@ -1,4 +1,4 @@
-//! What each worker does, and for whom: a pool that is fully busy can be of no use.
+//! The lanes of the workers: what each worker does, and whether its result is in time.
 
 use crate::measure::{Bench, Cell, Service, was_taken};
 use crate::policy::Policy;
@@ -9,23 +9,23 @@ use lab::program::Program;
 use std::error::Error;
 use std::time::Duration;
 
-/// The load that is shown, and for how long, in times the patience.
+/// The load that is shown, and for how long, in units of the patience.
 const LOAD_LEAST: f64 = 2.0;
 const SHOWN: u32 = 6;
 
-/// For whom a worker works.
+/// The use of a worker's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// The answer comes in time.
+    /// The answer is in time.
     Good,
-    /// The client still waits when it is begun, and not when it is done.
+    /// The client waits when the service starts, but no longer when it ends.
     Late,
-    /// The client has hung up before it is begun.
+    /// The client has hung up before the service starts.
     Nobody,
 }
 
 pub fn show(program: &mut Program, bench: &Bench, cells: &[Cell]) -> Result<(), Box<dyn Error>> {
-    program.heading("Whom the workers work for");
+    program.heading("Useful and useless work");
     for policy in [Policy::Unbounded, Policy::BoundAndAge] {
         let past = |cell: &&Cell| cell.policy == policy && cell.times >= LOAD_LEAST;
         let Some(cell) = cells.iter().find(past) else { continue };
@@ -38,7 +38,7 @@ pub fn show(program: &mut Program, bench: &Bench, cells: &[Cell]) -> Result<(), 
         let (busy, good) = (busy.as_secs_f64() / all, good.as_secs_f64() / all);
         program.text(&format!(
             "{}, m = {}: the workers are busy for {} of the first {shown:?}, and for {} with \
-             what comes in time.",
+             answers that are in time.",
             policy.name(),
             cell.times,
             percent(busy),
@@ -46,18 +46,18 @@ pub fn show(program: &mut Program, bench: &Bench, cells: &[Cell]) -> Result<(), 
         ));
         let caption = match policy {
             Policy::Unbounded => {
-                "Without a bound: after one patience the pool works for clients that have hung up, \
-                 and never comes back to those that still wait."
+                "Without a bound: after one patience the pool serves clients that have hung up, \
+                 and never returns to those that still wait."
             }
-            _ => "With bound and age: whoever is begun is answered in time.",
+            _ => "With queue limit and timeout: each request that is started is answered in time.",
         };
         program.figure(&chart(bench, cell, &lanes, shown), caption)?;
     }
     Ok(())
 }
 
-/// What the workers did in the time that is shown, and for whom. The pool is first come first
-/// served, so its services and the requests that were not refused come in the same order.
+/// The services in the interval that is shown, with their use. The pool is first come, first
+/// served, so its services and the requests that were not refused are in the same order.
 fn lanes(bench: &Bench, cell: &Cell, shown: Duration) -> Vec<(Service, Use)> {
     let taken = cell.outcomes.iter().filter(|outcome| was_taken(outcome));
     let pairs = cell.services.iter().zip(taken);
@@ -77,10 +77,10 @@ fn chart(bench: &Bench, cell: &Cell, lanes: &[(Service, Use)], shown: Duration) 
     let boxes = |of: Use| {
         let of = lanes.iter().filter(|(_, used)| *used == of);
         let each = of.map(|(service, _)| {
-            // The first worker on top.
+            // The first worker is at the top.
             let lane = (bench.workers() - service.worker.clamp(1, bench.workers())) as f64;
             let [start, end] = [service.start, service.end].map(millis);
-            // A gap between two shows that they are two.
+            // A gap separates two services.
             [start, lane - 0.4, end - (end - start) * 0.06, lane + 0.4]
         });
         Shape::Boxes(each.collect())

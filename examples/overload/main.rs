@@ -1,4 +1,4 @@
-//! What four ways of bounding a queue do to goodput when more comes than the pool carries.
+//! Compares the goodput of four queue policies under overload.
 //!
 //! ```text
 //! cargo run --release --example overload
@@ -23,12 +23,12 @@ use policy::Policy;
 use std::error::Error;
 use std::process::ExitCode;
 
-const LEAD: &str = "Past W/D something has to give. Without a bound it is everything: each request \
-    is served after its client has hung up, and the pool is fully busy for nobody. Goodput counts \
-    the whole 200s that came within the patience T of the intended start, over W/D.";
+const LEAD: &str = "Beyond W/D the pool cannot answer all requests in time. Without a queue limit \
+    it answers none: each request is served after its client has hung up. Goodput is the rate of \
+    complete 200 responses within the patience T of the intended start, divided by W/D.";
 
-/// Goodput that bound and age keep past the knee, and that is left without a bound at twice the
-/// capacity.
+/// The minimum goodput with queue limit and timeout under overload; and the maximum without a limit
+/// at twice the capacity.
 const KEPT: f64 = 0.93;
 const LOST: f64 = 0.1;
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let mut program = Program::new(&args.common, "Overload, and what a bound does about it", LEAD);
+    let mut program = Program::new(&args.common, "Overload and queue limits", LEAD);
     let bench = Bench::new(&args)?;
     program.text(&bench.describe());
     let cells = bench.all(&mut program)?;
@@ -47,12 +47,12 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     program.heading("Goodput");
     program.table(&table(&bench, &cells));
-    program.text("\nin brackets the 99th percentile of the latency of the good");
+    program.text("\nin brackets: the 99th percentile of the latency of good responses");
     program.chart(
         &chart(&bench, &cells),
-        "Goodput against load. A bound at the whole patience lets \
-        in what is answered just too late; at half of it, goodput stays where it was at the knee, \
-        however much comes.",
+        "Goodput against load. A limit at the whole patience admits \
+        requests that finish just too late. With half of it, goodput stays at its maximum at any \
+        load.",
     )?;
     check(&mut program, &bench, &cells);
     if args.url.is_none() {
@@ -112,7 +112,7 @@ fn check(program: &mut Program, bench: &Bench, cells: &[Cell]) {
         if let Some(least) = goodput(policy, 1.1).reduce(f64::min) {
             program.check(
                 format!(
-                    "{}: goodput {least:.3} or more past the knee, {kept} asked",
+                    "{}: goodput {least:.3} or more beyond the knee, at least {kept} required",
                     policy.name()
                 ),
                 least >= kept,
@@ -122,7 +122,7 @@ fn check(program: &mut Program, bench: &Bench, cells: &[Cell]) {
     if let Some(most) = goodput(Policy::Unbounded, 2.0).reduce(f64::max) {
         let name = Policy::Unbounded.name();
         program.check(
-            format!("{name}: goodput {most:.3} or less at twice the capacity, {LOST} let pass"),
+            format!("{name}: goodput {most:.3} or less at twice the capacity, {LOST} allowed"),
             most <= LOST,
         );
     }
@@ -132,7 +132,7 @@ fn check(program: &mut Program, bench: &Bench, cells: &[Cell]) {
         program.check(
             format!(
                 "the twin's goodput, with and without bound, is off by {off:.3} at most, \
-                {tolerance} let pass"
+                {tolerance} allowed"
             ),
             off <= tolerance,
         );

@@ -1,4 +1,4 @@
-//! The runs: one policy at one load, as its clients see it and as the workers do.
+//! Runs one policy at one load, and records what clients and workers see.
 
 use crate::options::Args;
 use crate::policy::Policy;
@@ -21,20 +21,20 @@ pub struct Bench<'a> {
 /// One policy at one load.
 pub struct Cell {
     pub policy: Policy,
-    /// Times the capacity.
+    /// The load as a multiple of the capacity.
     pub times: f64,
     pub goodput: f64,
-    /// The goodput of an ideal pool that met the same arrivals; none where the last microseconds
-    /// decide what is good.
+    /// The goodput of an ideal pool with the same arrivals. `None` if microseconds decide what is
+    /// good.
     pub twin: Option<f64>,
-    /// Of the good.
+    /// Of the good responses.
     pub latencies: Sample,
     pub outcomes: Vec<Outcome>,
     pub services: Vec<Service>,
     pub spoilt: Option<String>,
 }
 
-/// What a worker did, from the start of the load.
+/// One service of a worker. Times count from the start of the load.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
     pub worker: usize,
@@ -42,14 +42,14 @@ pub struct Service {
     pub end: Duration,
 }
 
-/// A load that has ended.
+/// A finished load.
 pub struct Run {
     pub outcomes: Vec<Outcome>,
     pub services: Vec<Service>,
     reasons: Vec<String>,
 }
 
-/// A handler that takes down who serves when.
+/// A handler that records which worker serves when.
 struct Watched<H> {
     inner: H,
     seen: Arc<Mutex<Vec<(usize, Instant, Instant)>>>,
@@ -99,7 +99,7 @@ impl<'a> Bench<'a> {
         self.args.common.seed
     }
 
-    /// Requests a second that W workers carry, each of which takes D.
+    /// W/D in requests per second.
     pub fn capacity(&self) -> f64 {
         self.workers() as f64 / self.args.delay().as_secs_f64()
     }
@@ -120,12 +120,12 @@ impl<'a> Bench<'a> {
         Duration::from_millis(if self.is_quick() { 500 } else { 1500 })
     }
 
-    /// The first part of a run, in which the queue fills, is not counted.
+    /// The first part of a run, while the queue fills, is not counted.
     fn counted_from(&self) -> Duration {
         self.length().mul_f64(0.25)
     }
 
-    /// The least goodput past the knee.
+    /// The minimum goodput beyond the knee.
     pub fn kept(&self) -> f64 {
         if self.is_quick() { 0.8 } else { crate::KEPT }
     }
@@ -156,7 +156,7 @@ impl<'a> Bench<'a> {
                 let (run, spoilt) = self.measure(program, policy, &starts, Retries::NONE)?;
                 let cell = self.cell(policy, times, run, spoilt);
                 if let Some(why) = &cell.spoilt {
-                    program.say(&format!("the machine spoilt the run {}: {why}", cell.name()));
+                    program.say(&format!("the run {} is invalid: {why}", cell.name()));
                 }
                 cells.push(cell);
             }
@@ -179,7 +179,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The good ones among those that were meant to start in a stretch of time.
+    /// The good outcomes among those with an intended start in a time interval.
     fn good<'b>(
         &self,
         outcomes: &'b [Outcome],
@@ -192,7 +192,7 @@ impl<'a> Bench<'a> {
             .filter(move |each| (from..to).contains(&each.intended) && each.is_good(patience))
     }
 
-    /// Their number a second, over the capacity.
+    /// Their rate divided by the capacity.
     pub fn goodput(&self, outcomes: &[Outcome], from: Duration, to: Duration) -> f64 {
         let good = self.good(outcomes, from, to).count() as f64;
         good / (to - from).as_secs_f64() / self.capacity()
@@ -222,7 +222,7 @@ impl<'a> Bench<'a> {
         Some(good / (to - from).as_secs_f64() / self.capacity())
     }
 
-    /// Runs a load under a policy, again if the machine spoilt it.
+    /// Runs a load under a policy, and repeats it if the machine disturbed it.
     pub fn measure(
         &self,
         program: &mut Program,
@@ -258,7 +258,7 @@ impl<'a> Bench<'a> {
         let clock = Instant::now();
         let run = client.open_loop(starts)?;
         drop((progress, server));
-        // What is good is decided by the patience, so the generator's lateness is judged by that.
+        // The patience decides what is good, so it also limits the generator's lateness.
         let reasons = run.conduct.spoilt(self.patience());
         let reasons = reasons.iter().map(ToString::to_string).collect();
         let since = |moment: Instant| moment.saturating_duration_since(clock);
@@ -289,7 +289,7 @@ impl<'a> Bench<'a> {
             max_connections: cws::descriptor_limit() / 2,
             access_log: AccessLog::Off,
             server_timing: true,
-            // What is queued when the run ends interests nobody.
+            // Nobody waits for requests that are queued when the run ends.
             drain_timeout: Duration::ZERO,
             ..Config::default()
         };
@@ -298,7 +298,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// True for a request that a worker took: it was not refused.
+/// Whether a worker served the request, so that it was not refused.
 pub fn was_taken(outcome: &Outcome) -> bool {
     outcome.answer != Answer::Status(503)
 }

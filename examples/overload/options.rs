@@ -1,4 +1,4 @@
-//! What `overload` is asked for.
+//! The options of `overload`.
 
 use crate::values;
 use lab::program::{EXIT_CODES, Options};
@@ -6,32 +6,32 @@ use std::time::Duration;
 
 const LESSON: &str = "\
 What to look at:
-  no bound      just past the knee the queue is longer than anybody waits; all work is for nobody
-  503 at T      what is let in is answered at the very end of the patience, and a little more is
-                too late
-  503 at T/2    what is let in is good, what is not is told so at once
-  age T/2       the same if D is not what it was said to be; the bound alone counts on it
-  the burst     refused clients try again: without a bound the pool never gets rid of the tries
-                that were given up, even when the load is below the knee again";
+  no bound      beyond the knee the queue gets longer than clients wait: all work is useless
+  503 at T      admitted requests are answered at the very end of the patience, often too late
+  503 at T/2    admitted requests are answered in time, the others are refused at once
+  age T/2       works even if D is not as configured; the queue limit alone relies on D
+  the burst     refused clients retry: without a limit the pool never gets rid of tries that the
+                clients gave up, even if the load is below the knee again";
 
-/// Offers a pool of W workers at delay D more than it carries, m times, under four policies, to
-/// clients with a patience of T; then a burst, with clients that try again.
+/// Offers m times the capacity to a pool of W workers with delay D, under four queue policies, from
+/// clients with a patience of T; then a burst, with clients that retry.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "overload", version, after_help = format!("{LESSON}\n\n{EXIT_CODES}"))]
 pub struct Args {
-    /// Workers of the pool
+    /// Number of workers
     #[arg(long, short, value_name = "W", default_value = "4", value_parser = values::at_least_one)]
     pub workers: usize,
 
-    /// What each request takes a worker, as 10ms [default: 10ms, with --quick 20ms]
+    /// Delay of each request, for example 10ms [default: 10ms, with --quick 20ms]
     #[arg(long, value_name = "D", value_parser = values::duration)]
     delay: Option<Duration>,
 
-    /// How long a client waits before it hangs up [default: 10 D]
+    /// Time that a client waits before it hangs up [default: 10 D]
     #[arg(long, value_name = "T", value_parser = values::duration)]
     patience: Option<Duration>,
 
-    /// A server that runs, as it is, whose workers and delay are those given
+    /// Measure this running server, as it is configured; its workers and delay are given by the
+    /// other options
     #[arg(long)]
     pub url: Option<String>,
 

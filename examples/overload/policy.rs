@@ -1,4 +1,4 @@
-//! The ways of bounding a queue.
+//! The queue policies.
 
 use cws::config;
 use lab::chart::Colour;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// All wait.
+    /// No limit.
     Unbounded,
-    /// As many wait as are answered within the patience.
+    /// The queue holds what the pool can serve within the patience.
     WholePatience,
-    /// As many wait as are answered within half of it.
+    /// The queue holds what the pool can serve within half of the patience.
     HalfPatience,
-    /// The same, and who has waited for half of it is refused.
+    /// The same, and a request that waited for half of the patience is refused.
     BoundAndAge,
-    /// Whatever the server does that runs elsewhere.
+    /// The configuration of a server that runs elsewhere.
     AsItRuns,
 }
 
@@ -42,7 +42,7 @@ impl Policy {
         }
     }
 
-    /// The jobs that may wait, and for how long.
+    /// The queue limit and the queue timeout.
     pub fn bounds(self, workers: usize, delay: Duration, patience: Duration) -> (usize, Duration) {
         let whole = workers as f64 * (patience.div_duration_f64(delay) - 1.0);
         let (half, age) = config::for_patience(workers, delay, patience);

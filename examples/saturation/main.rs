@@ -1,4 +1,4 @@
-//! What happens to a fixed pool as load passes its capacity: measured, replayed, and in theory.
+//! A fixed-size pool near its capacity and above it: measured, simulated, and in theory.
 //!
 //! ```text
 //! cargo run --release --example saturation
@@ -22,10 +22,10 @@ use options::{Args, Pattern};
 use std::error::Error;
 use std::process::ExitCode;
 
-const LEAD: &str = "W workers that each take D for a request carry W/D requests a second and not \
-    one more. Below that, chance alone makes requests wait, more and more as the load comes near; \
-    above it the queue grows for as long as the load lasts. Each latency counts from the moment at \
-    which its request was meant to start.";
+const LEAD: &str = "W workers that each take D for a request carry at most W/D requests per \
+    second. Below that, random arrivals make requests wait, more and more as the load approaches \
+    W/D. Above it, the queue grows as long as the load lasts. Each latency counts from the \
+    intended start of its request.";
 
 fn main() -> ExitCode {
     program::run(run)
@@ -58,11 +58,11 @@ fn check(program: &mut Program, bench: &Bench, runs: &[Run]) {
         let name = run.name();
         let least = 1.0 - tolerance.carried;
         program.check(
-            format!("{name}: carried {share:.3} of W/D, D as measured, and {least} is the least"),
+            format!("{name}: carried {share:.3} of W/D (D as measured), at least {least} required"),
             share >= least,
         );
     }
-    // The largest residual stands for all.
+    // The largest residual of all runs.
     let largest = |of: &dyn Fn(&Run) -> Option<f64>| {
         let residuals = runs.iter().filter_map(of);
         residuals.map(f64::abs).reduce(f64::max)
@@ -74,7 +74,7 @@ fn check(program: &mut Program, bench: &Bench, runs: &[Run]) {
     for (law, residual) in laws {
         if let Some(residual) = residual {
             let [off, most] = [residual, tolerance.law].map(percent);
-            let what = format!("{law}: off by {off} at most, and {most} is let pass");
+            let what = format!("{law}: off by {off} at most, {most} allowed");
             program.check(what, residual <= tolerance.law);
         }
     }
@@ -84,8 +84,8 @@ fn check(program: &mut Program, bench: &Bench, runs: &[Run]) {
         let most = twin.mul_f64(tolerance.twin).max(run.service.mul_f64(tolerance.floor));
         program.check(
             format!(
-                "{}: mean wait {measured:.2?}, the twin's {twin:.2?}, off by {off:.2?}, and \
-                 {most:.2?} is let pass",
+                "{}: mean wait {measured:.2?}, the twin's {twin:.2?}, the difference is {off:.2?}, \
+                 at most {most:.2?} allowed",
                 run.name()
             ),
             off <= most,
@@ -99,8 +99,8 @@ fn check(program: &mut Program, bench: &Bench, runs: &[Run]) {
     if let (Some(chance), Some(even)) = (wait_at(Pattern::Poisson), wait_at(Pattern::Constant)) {
         program.check(
             format!(
-                "the same load of {} waits {even:.2?} when it comes evenly and {chance:.2?} when \
-                 it comes by chance: chance makes the wait",
+            "at the same load of {}, requests wait {even:.2?} with constant gaps and {chance:.2?} \
+                 with random arrivals: randomness causes the wait",
                 options::CONSTANT_LOAD
             ),
             even * 2 < chance,

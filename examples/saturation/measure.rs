@@ -1,4 +1,5 @@
-//! The runs: one load on one server, as seen from outside and from inside, and by the twin.
+//! Runs one load on one server: figures from the client's side, from the server's side, and of the
+//! twin.
 
 use crate::options::{Args, Load, Pattern};
 use crate::pool;
@@ -12,57 +13,57 @@ use lab::twin::{Fate, Twin};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-/// Nobody hangs up: what is carried is to be seen, however late.
+/// Longer than any wait: all carried requests are counted, however late.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Connections that are kept, more than ever are in use.
+/// More kept connections than are ever used.
 const CONNECTIONS: usize = 4000;
 
-/// A request is good that is answered within so many service times.
+/// A response is good within this many service times.
 const GOOD_WITHIN: u32 = 20;
 
-/// The first half of a run beyond the capacity, in which the queue comes to be, is not counted.
+/// The first half of a run above the capacity, while the queue grows, is not counted.
 const COUNTED_FROM: f64 = 0.5;
 
 pub struct Bench<'a> {
     args: &'a Args,
     url: Option<Target>,
-    /// What the pool carries, in requests a second: W over the service time that was found.
+    /// The capacity in requests per second: W divided by the measured service time.
     capacity: f64,
 }
 
-/// The run that finds the service time.
+/// The load of the run that measures the service time.
 const CALIBRATION_LOAD: f64 = 0.5;
 const CALIBRATION_REQUESTS: u64 = 100;
 
-/// How far off a figure may be, as a part of it.
+/// The tolerated error of a figure, as a share of it.
 pub struct Tolerance {
     pub carried: f64,
     pub law: f64,
     pub twin: f64,
-    /// A wait may be off by such a part of the service time, however short it is: waking a thread
+    /// An additional tolerated error of a wait, as a share of the service time: waking a thread
     /// takes time.
     pub floor: f64,
 }
 
-/// One run.
+/// The results of one run.
 pub struct Run {
     pub load: Load,
-    /// Requests a second that came.
+    /// Offered requests per second.
     pub offered: f64,
-    /// Requests a second that were answered.
+    /// Answered requests per second.
     pub carried: f64,
-    /// Requests a second that were answered in good time.
+    /// Good responses per second.
     pub good: f64,
-    /// The mean time that a worker had a request.
+    /// The mean time that a request occupied a worker.
     pub service: Duration,
     pub latencies: Sample,
-    /// The time from queued to taken, as the server says it.
+    /// The queue waits, as the server reports them.
     pub waits: Sample,
-    /// The same, of the twin.
+    /// The queue waits of the twin.
     pub twin: Sample,
     pub outcomes: Vec<Outcome>,
-    /// What the server's own figures say; none for one that runs elsewhere.
+    /// The server's own figures. `None` for a server that runs elsewhere.
     pub inside: Option<Inside>,
     pub spoilt: Option<String>,
 }
@@ -70,9 +71,9 @@ pub struct Run {
 /// The server's own figures.
 pub struct Inside {
     pub utilisation: f64,
-    /// How far the utilisation law is off, as a part.
+    /// The relative error of the utilisation law.
     pub law: f64,
-    /// How far Little's law is off, as a part.
+    /// The relative error of Little's law.
     pub little: f64,
 }
 
@@ -91,7 +92,7 @@ impl<'a> Bench<'a> {
         let url = args.url.as_deref().map(Target::find).transpose()?;
         let nominal = args.workers as f64 / args.delay().as_secs_f64();
         let mut bench = Self { args, url, capacity: nominal };
-        // A request takes a little more than D; the loads are times what is really carried.
+        // A request takes a little more than D; the loads are multiples of the measured capacity.
         let starts = Arrivals::constant(CALIBRATION_LOAD * nominal)
             .starts(Stop::Count(CALIBRATION_REQUESTS));
         let load = Load { times: CALIBRATION_LOAD, pattern: Pattern::Constant };
@@ -120,12 +121,12 @@ impl<'a> Bench<'a> {
         self.delay() * GOOD_WITHIN
     }
 
-    /// Requests a second that W workers carry with the service time that a run had.
+    /// The capacity of W workers with the service time of this run.
     pub fn capacity_of(&self, run: &Run) -> f64 {
         self.workers() as f64 / run.service.as_secs_f64()
     }
 
-    /// Runs of the twin at each load that the band is taken from.
+    /// The number of runs of the twin at each load of the band.
     pub fn band_runs(&self) -> u64 {
         if self.args.common.quick { 20 } else { 60 }
     }
@@ -140,12 +141,12 @@ impl<'a> Bench<'a> {
     pub fn describe(&self) -> String {
         let whose = match &self.url {
             Some(target) => format!("The server at {}", target.host),
-            None => "A pool of this process".to_owned(),
+            None => "A pool in this process".to_owned(),
         };
         let workers = self.workers();
         format!(
             "{whose}: W = {workers}, D = {:?}. A request takes a worker {:.2?}, so W/D = {:.0} \
-             requests a second. Each run lasts {:?}; good is what is answered within {:?}.",
+             requests per second. Each run lasts {:?}; a response is good within {:?}.",
             self.delay(),
             Duration::from_secs_f64(workers as f64 / self.capacity),
             self.capacity,
@@ -162,7 +163,7 @@ impl<'a> Bench<'a> {
                 Ok::<_, Box<dyn Error>>((run, reasons))
             })?;
             if let Some(why) = &spoilt {
-                program.say(&format!("the machine spoilt the run {}: {why}", run.name()));
+                program.say(&format!("the run {} is invalid: {why}", run.name()));
             }
             run.spoilt = spoilt;
             runs.push(run);
@@ -174,7 +175,7 @@ impl<'a> Bench<'a> {
         if let Some(target) = &self.url {
             return Ok((None, target.clone()));
         }
-        // Nobody is refused: the queue has no bound that is reached, and nothing grows too old.
+        // No request is refused: the queue never gets full, and no request gets too old.
         let config = Config {
             queue: config::QUEUE_MOST,
             queue_timeout: config::LONGEST_WAIT,
@@ -214,17 +215,17 @@ impl<'a> Bench<'a> {
     fn run(&self, load: Load, mut outcomes: Vec<Outcome>, figures: Option<&Figures>) -> Run {
         outcomes.sort_unstable_by_key(|outcome| outcome.begun.unwrap_or(outcome.intended));
         let answered: Vec<&Outcome> = outcomes.iter().filter(|each| each.is_success()).collect();
-        // From outside: what the server says of its handlers, or what it was said to take.
-        let told: Sample = answered.iter().filter_map(|each| each.server.delay).collect();
+        // The service time from the client's side: as the server reports it, or else as configured.
+        let told: Sample = answered.iter().filter_map(|each| each.server.handle).collect();
         let delay = if told.count() > 0 { told.mean() } else { self.delay() };
         let service = figures.and_then(|figures| figures.service.mean).unwrap_or(delay);
         let beside = service.saturating_sub(delay);
-        let took = |number: usize| answered[number].server.delay.unwrap_or(delay) + beside;
+        let took = |number: usize| answered[number].server.handle.unwrap_or(delay) + beside;
         let arrivals: Vec<Duration> =
             answered.iter().map(|each| each.begun.unwrap_or(each.intended)).collect();
         let twin = Twin::unbounded(self.workers(), service).replay_services(&arrivals, took);
         let length = self.length();
-        // Above the capacity, what is answered while the load lasts; below it, all there is.
+        // Above the capacity, count what is answered during the load; below it, count all.
         let from = if load.times > 1.0 { length.mul_f64(COUNTED_FROM) } else { Duration::ZERO };
         let to = if load.times > 1.0 { length } else { Duration::MAX };
         let rate = |count: usize| count as f64 / (length - from).as_secs_f64();
@@ -232,7 +233,7 @@ impl<'a> Bench<'a> {
         let carried = answered.iter().filter(|each| within(each.ended)).count();
         let good = answered.iter().filter(|each| within(each.intended));
         let good = good.filter(|each| each.is_good(self.good_within())).count();
-        // From outside, the wait is what is left of the latency.
+        // Without the server's figures, the wait is the rest of the latency.
         let wait = |each: &Outcome| each.latency().saturating_sub(service);
         Run {
             load,
@@ -241,7 +242,10 @@ impl<'a> Bench<'a> {
             good: rate(good),
             service,
             latencies: answered.iter().map(|each| each.latency()).collect(),
-            waits: answered.iter().map(|each| each.server.queue.unwrap_or(wait(each))).collect(),
+            waits: answered
+                .iter()
+                .map(|each| each.server.queue_wait.unwrap_or(wait(each)))
+                .collect(),
             twin: twin.into_iter().filter_map(Fate::wait).collect(),
             inside: figures.map(|figures| self.inside(figures)),
             outcomes,
@@ -261,8 +265,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The figures once the last worker has let go of its request, which is after its client has the
-/// answer.
+/// The figures after the last worker has released its request, which happens after the client has
+/// its response.
 fn settled(server: &Server) -> Snapshot {
     let begun = Instant::now();
     loop {

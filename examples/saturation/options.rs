@@ -1,4 +1,4 @@
-//! What `saturation` is asked for, and the loads that it runs.
+//! The options of `saturation`, and its loads.
 
 use crate::values;
 use lab::program::{EXIT_CODES, Options};
@@ -6,31 +6,31 @@ use std::time::Duration;
 
 const LESSON: &str = "\
 What to look at:
-  carried    rises with the load up to W/D, and stays there whatever is offered
-  wait       is nearly nothing at half the load, and takes off from .8 on: at .95 it is ten times
-             what it is at .7
+  carried    rises with the load up to W/D, and stays there
+  wait       is nearly zero at half load, and rises steeply from .8 on: at .95 it is ten times as
+             long as at .7
   the twin   has no sockets, threads or clocks, only the arrivals and one service time, and waits
-             as long as the real pool: nothing but queueing makes the wait
-  band       what runs of this length differ by, by chance alone: single runs are not the truth
-  constant   the same load without chance hardly waits";
+             as long as the real pool: queueing alone causes the wait
+  band       the random variation of runs of this length: a single run is not the truth
+  constant   the same load with constant gaps hardly waits";
 
 /// Load of the run with constant arrivals.
 pub const CONSTANT_LOAD: f64 = 0.9;
 
-/// Drives a pool of W workers at delay D from a third of its capacity to beyond it, and lays what
-/// it measures beside what queueing theory says.
+/// Loads a pool of W workers with delay D from a third of its capacity to overload, and compares
+/// the measurements with queueing theory.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "saturation", version, after_help = format!("{LESSON}\n\n{EXIT_CODES}"))]
 pub struct Args {
-    /// Workers of the pool
+    /// Number of workers
     #[arg(long, short, value_name = "W", default_value = "4", value_parser = values::at_least_one)]
     pub workers: usize,
 
-    /// What each request takes a worker, as 5ms [default: 5ms, with --quick 20ms]
+    /// Delay of each request, for example 5ms [default: 5ms, with --quick 20ms]
     #[arg(long, value_name = "D", value_parser = values::duration)]
     delay: Option<Duration>,
 
-    /// A server that runs, whose workers and delay are those given, instead of one of its own
+    /// Measure this running server instead; its workers and delay are given by the other options
     #[arg(long)]
     pub url: Option<String>,
 
@@ -38,15 +38,15 @@ pub struct Args {
     pub common: Options,
 }
 
-/// What is offered in a run.
+/// The load of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
-    /// Times the capacity.
+    /// The load as a multiple of the capacity.
     pub times: f64,
     pub pattern: Pattern,
 }
 
-/// How the arrivals are spread.
+/// The arrival process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pattern {
     Poisson,
@@ -54,7 +54,7 @@ pub enum Pattern {
 }
 
 impl Args {
-    /// Longer in the short form: what the machine adds is a smaller part of it.
+    /// Longer in the short form: there, the machine's overhead must be a smaller share of it.
     pub fn delay(&self) -> Duration {
         let millis = if self.common.quick { 20 } else { 5 };
         self.delay.unwrap_or(Duration::from_millis(millis))

@@ -12,27 +12,27 @@ use queueing_theory::Mdc;
 use std::error::Error;
 use std::time::Duration;
 
-/// Where the band is.
+/// The number of loads at which the band is computed.
 const BAND_LOADS: u32 = 14;
 const BAND_FROM: f64 = 0.3;
 const BAND_TO: f64 = 0.97;
 
-const THROUGHPUT: &str = "What is carried follows what is offered up to the ceiling of W/D, and \
-    then the ceiling. Good, which is what came in time, falls to nothing as soon as the queue has \
-    grown: the pool is as busy as before, for requests that come too late.";
+const THROUGHPUT: &str = "The carried rate follows the offered rate up to W/D and then stays \
+    there. The rate of good responses, which are in time, falls to zero as soon as the queue has \
+    grown: the pool is as busy as before, but its responses are too late.";
 
-const P99: &str = "The 99th percentile of the latency. The twin, which knows the arrivals and the \
-    service times and nothing else, is where the measurement is. The curve is the steady state; \
-    the band is where nine in ten runs of this length are, by chance alone.";
+const P99: &str = "The 99th percentile of the latency. The twin, which gets only the arrivals and \
+    the service times, agrees with the measurement. The curve is the steady state; the band holds \
+    nine in ten runs of this length, which vary by chance.";
 
-const MEDIAN: &str = "The median: half of the requests hardly notice that the pool is at .8 of \
-    what it carries.";
+const MEDIAN: &str = "The median: at a load of .8, half of the requests hardly notice the other \
+    requests.";
 
 pub fn all(program: &mut Program, bench: &Bench, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     program.table(&table(bench, runs));
     program.text(
         "\nrates in requests a second, waits and latencies in milliseconds; twin: the same \
-         arrivals and service times in an ideal pool; steady: M/D/c, after infinitely long",
+         arrivals and service times in an ideal pool; steady: M/D/c, the steady state",
     );
     let service = runs.iter().map(|run| run.service).collect::<Sample>().mean();
     program.chart(&throughput(bench, runs, service), THROUGHPUT)?;
@@ -46,7 +46,7 @@ fn table(bench: &Bench, runs: &[Run]) -> Table {
         "load", "offered", "carried", "good", "busy", "wait", "twin", "steady", "p50", "p99",
     ]);
     for run in runs {
-        // With D as it was, the load is not quite what it was meant to be.
+        // The measured D differs a little from the configured one, and so does the load.
         let utilisation = run.offered / bench.capacity_of(run);
         let steady = match run.load.pattern {
             Pattern::Poisson => Mdc::new(bench.workers() as u32, utilisation).ok(),
@@ -99,7 +99,7 @@ fn throughput(bench: &Bench, runs: &[Run], service: Duration) -> Chart {
         .with("good", Colour::Green, Shape::Joined(points(|run| run.good)))
 }
 
-/// The band at each of a number of loads.
+/// The band at a number of loads.
 fn bands(bench: &Bench, service: Duration) -> Vec<(f64, Band)> {
     let twin = Twin::unbounded(bench.workers(), service);
     let load = |step: u32| {

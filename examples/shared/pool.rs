@@ -1,9 +1,10 @@
-//! The server of this project as the programs start it in their own process.
+//! Starts this project's server within a program's process.
 
 use cws::{AccessLog, Config, Delay, Request, Response, Server, StartError};
 use std::time::Duration;
 
-/// Starts W workers at delay D on a free port of this machine; `config` says what else it is to be.
+/// Starts W workers with delay D on a free port of the loopback interface. `config` sets everything
+/// else.
 pub fn start(workers: usize, delay: Duration, config: Config) -> Result<Server, StartError> {
     let config = Config {
         workers,

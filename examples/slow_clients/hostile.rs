@@ -1,4 +1,4 @@
-//! Clients that are slow, each kind in its own way. One thread plays them all.
+//! Slow clients of four kinds. One thread runs them all.
 
 use lab::load::{Connections, Target};
 use std::io::{self, ErrorKind, Write};
@@ -6,22 +6,22 @@ use std::net::TcpStream;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The time between two bytes of one that trickles.
+/// The time between two bytes of a trickling client.
 const TRICKLE: Duration = Duration::from_millis(100);
 
-/// The receive buffer of one that does not read; the system takes it for a wish.
+/// The receive buffer of a client that does not read. The system may choose another size.
 const RECEIVE_BYTES: usize = 16 * 1024;
 
 /// The kinds of slow clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Connects, and says nothing.
+    /// Connects and sends nothing.
     Silent,
-    /// Sends a request a byte at a time.
+    /// Sends a request one byte at a time.
     Trickling,
-    /// Asks for much, and does not read it.
+    /// Requests a large response and does not read it.
     Deaf,
-    /// Asks once, and keeps the connection for later.
+    /// Sends one request and keeps the connection open.
     Idle,
 }
 
@@ -38,17 +38,17 @@ impl Kind {
     }
 }
 
-/// So many clients of a kind, for a while.
+/// A number of clients of one kind, for a time interval.
 #[derive(Debug, Clone, Copy)]
 pub struct Attack {
     pub kind: Kind,
     pub clients: usize,
-    /// From the start of the run.
+    /// The time from the start of the run.
     pub begin: Duration,
     pub length: Duration,
 }
 
-/// Plays these, which are in order, from now on, on what is small and on what is large.
+/// Runs these intervals, which are in order. The clients request the small or the large resource.
 pub fn start(
     [small, large]: [Target; 2],
     attacks: Vec<Attack>,
@@ -102,7 +102,7 @@ impl Kind {
     }
 }
 
-/// A server may hang up on such clients.
+/// The server may close connections of such clients.
 fn tolerate(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error)

@@ -1,13 +1,13 @@
-//! Slow clients against two pools: who is still served, second by second.
+//! Slow clients against two pools: which ordinary clients are still served, second by second.
 //!
 //! ```text
 //! cargo run --release --example slow_clients
 //! ```
 //!
-//! Ordinary clients ask at an easy rate, while others say nothing, trickle their request, do not
-//! read their response, or keep a connection for later. The textbook pool, which gives a connection
-//! to a worker until it ends, serves nobody meanwhile. In the pool of this project they cost a slot
-//! in a table.
+//! Ordinary clients send requests at a moderate rate. Slow clients send nothing, send their request
+//! slowly, do not read their response, or keep an idle connection. The textbook pool, in which a
+//! worker stays with a connection until the connection ends, then serves nobody. In this project's
+//! pool, a slow client only occupies a slot in a table.
 
 mod hostile;
 mod show;
@@ -32,57 +32,58 @@ use textbook::Textbook;
 /// The load of the ordinary clients, as a share of the capacity of W workers at D.
 const LOAD: f64 = 0.4;
 
-/// Bytes of the response that slow readers ask for: more than a socket's buffers hold.
+/// Size of the response for clients that do not read: larger than the buffers of a socket.
 const LARGE: usize = 16 << 20;
 
-/// Where the pools of this program have it.
+/// Its path on the pools of this program.
 const LARGE_PATH: &str = "/large";
 
 const ABOUT: &str = "\
-Shows who is still served when slow clients come, second by second.
+Shows which clients are still served while slow clients are connected, second by second.
 
-A pool of W threads is a fixed number of places. If a thread stays with its connection until that
-ends, as in the textbook pool of this program, then W clients that say nothing, or a byte a while,
-or do not read what they asked for, or keep their connection for a next request that does not come,
-take all of them; everybody else waits, with the processor idle. Nothing needs to be malicious:
-browsers keep connections, and phones are slow.
+In a textbook pool, each of the W threads stays with a connection until the connection ends. Then W
+clients block it if they send nothing, send a byte now and then, do not read their response, or keep
+an idle connection. All other clients wait while the processor is idle. These clients do not have to
+be malicious: browsers keep connections open, and mobile networks are slow.
 
-In the pool of this project a worker gets a connection with a whole request, and gives it back when
-the response is written or its client is slow to read. Slow clients cost a slot in a table.
+In this project's pool, a worker gets a connection only with a whole request. It gives the
+connection back when the response is written, or when the client reads too slowly. A slow client
+occupies a slot in a table.
 
-With --url, a server that runs on this machine takes the place of the textbook pool. Those who do
-not read ask it for --large, which should be some megabytes: what fits into the buffers of a socket
-is sent, read or not.";
+With --url, a server on this machine replaces the textbook pool. The clients that do not read
+request --large from it. Choose a resource of some megabytes: the buffers of a socket hold smaller
+ones even if the client reads nothing.";
 
 const EXAMPLES: &str = "\
 Examples:
-  slow_clients                           4 workers at 20ms, 20 slow clients of each kind
+  slow_clients                           4 workers with delay 20ms, 20 slow clients of each kind
   slow_clients --slow 200 --workers 8
   slow_clients --url http://127.0.0.1:8080/testfile --large /10m.bin
   slow_clients --html page.html          with the chart";
 
-/// Shows who is still served when slow clients come
+/// Shows which clients are still served while slow clients are connected
 #[derive(Debug, Parser)]
 #[command(name = "slow_clients", version, long_about = ABOUT)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 struct Args {
-    /// Worker threads of either pool, W
+    /// Number of worker threads in each pool, W
     #[arg(short, long, value_name = "N", value_parser = values::at_least_one, default_value_t = 4)]
     workers: usize,
 
-    /// Back-end delay of each request, D
+    /// Delay of each request, D
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "20ms")]
     delay: Duration,
 
-    /// Slow clients of each kind; at least as many as workers, to take them all
+    /// Number of slow clients of each kind; at least the number of workers, to block all of them
     #[arg(long, value_name = "N", value_parser = values::at_least_one, default_value_t = 20)]
     slow: usize,
 
-    /// Of a server on this machine, to be compared with this pool; W and D then set the load alone
+    /// Compare with this server on this machine instead of the textbook pool; W and D then only set
+    /// the load
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
-    /// The path that those who do not read ask that server for
+    /// Path on that server that the clients request that do not read
     #[arg(long, value_name = "PATH", requires = "url", value_parser = path)]
     large: Option<String>,
 
@@ -95,10 +96,10 @@ fn path(text: &str) -> Result<String, String> {
     is_path.then(|| text.to_owned()).ok_or_else(|| "write it as /NAME".to_owned())
 }
 
-/// Who is compared with this pool.
+/// The server that this pool is compared with.
 enum Other {
     Textbook,
-    /// A server that was running, and what those who do not read ask it for.
+    /// A server that runs already, and the path for clients that do not read.
     Running {
         target: Target,
         large: String,
@@ -112,8 +113,8 @@ impl Other {
         let ip = target.address.ip();
         if !ip.is_loopback() {
             let reason = format!(
-                "cannot send slow clients to {ip}: they are for servers on this machine (name one \
-                 by its loopback address)"
+                "cannot send slow clients to {ip}: they are only for servers on this machine \
+                 (use its loopback address)"
             );
             return Err(reason.into());
         }
@@ -129,14 +130,14 @@ impl Other {
     }
 }
 
-/// The times of a run: each kind of slow client comes for a while, with a pause before each and
-/// after all.
+/// The times of a run. Each kind of slow client is connected for an interval, with a pause before
+/// each interval and after the last one.
 struct Schedule {
     attack: Duration,
     pause: Duration,
     /// How long an ordinary client waits.
     patience: Duration,
-    /// The grain of what is shown.
+    /// The time resolution of the results.
     window: Duration,
 }
 
@@ -159,7 +160,7 @@ impl Schedule {
         }
     }
 
-    /// When the slow clients of a kind come.
+    /// When the slow clients of a kind connect.
     fn begin(&self, number: usize) -> Duration {
         (self.attack + self.pause) * number as u32 + self.pause
     }
@@ -180,16 +181,16 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         return Err(reason.into());
     }
     let other = Other::find(&args)?;
-    let lead = "Ordinary clients ask two servers, while slow clients of four kinds come and go. A \
-                pool must not give its workers to those who need none.";
+    let lead = "Ordinary clients send requests to two servers, while slow clients of four kinds \
+                come and go. A pool must not give its workers to clients without a request.";
     let schedule = Schedule::new(args.common.quick);
     // One of the two runs may be repeated.
     let program = Program::new(&args.common, "Slow clients", lead);
     let mut program = program.with_spare(schedule.length() + schedule.patience);
     let rate = LOAD * args.workers as f64 / args.delay.as_secs_f64();
     program.text(&format!(
-        "W = {} workers at D = {:?}; ordinary clients ask {rate:.0} times a second, {LOAD} of the \
-         capacity, and wait for {:?}; {} slow clients of each kind.",
+        "W = {} workers with D = {:?}; ordinary clients send {rate:.0} requests per second, \
+         {LOAD} of the capacity, and wait for {:?}; {} slow clients of each kind.",
         args.workers, args.delay, schedule.patience, args.slow
     ));
     let _progress = Progress::start("slow clients", 2 * schedule.length());
@@ -219,7 +220,7 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     program.finish()
 }
 
-/// Responds to all, after the delay; with much where `/large` is asked for.
+/// Responds after the delay, with a large body for `/large`.
 fn our_pool(args: &Args) -> Result<Server, Box<dyn Error>> {
     let config = Config { workers: args.workers, access_log: AccessLog::Off, ..Config::default() };
     let large = bytes::Bytes::from(vec![b'x'; LARGE]);
@@ -230,7 +231,7 @@ fn our_pool(args: &Args) -> Result<Server, Box<dyn Error>> {
     Ok(Server::start(config, Delay::new(args.delay, respond))?)
 }
 
-/// The ordinary clients, and beside them the slow ones.
+/// Runs the ordinary clients and the slow ones.
 fn run(
     args: &Args,
     schedule: &Schedule,
@@ -250,7 +251,7 @@ fn run(
     let attackers = hostile::start([target.clone(), large], attacks.collect())?;
     let run = client.open_loop(&starts)?;
     attackers.join().map_err(|_| "the slow clients panicked")??;
-    // What is looked at is who is served within the patience, so that is what lateness can spoil.
+    // The result is who is served within the patience, so the patience also limits the lateness.
     let reasons = run.conduct.spoilt(schedule.patience);
     Ok((run, reasons.iter().map(ToString::to_string).collect()))
 }

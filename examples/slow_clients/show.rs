@@ -1,4 +1,4 @@
-//! Who was served, window by window, and what has to be so.
+//! Shows which ordinary clients were served in each time window, and checks it.
 
 use crate::hostile::Kind;
 use crate::{Other, Schedule};
@@ -11,10 +11,10 @@ use std::error::Error;
 use std::ops::Range;
 use std::time::Duration;
 
-/// The share of ordinary requests that this pool has to serve, whoever else is there.
+/// The minimum share of ordinary requests that this pool must serve at all times.
 const SERVED_LEAST: f64 = 0.99;
 
-/// The share that the textbook pool may serve in the midst of slow clients.
+/// The maximum share that the textbook pool may serve while slow clients are connected.
 const PINNED_MOST: f64 = 0.05;
 
 pub fn show(
@@ -42,20 +42,20 @@ pub fn show(
         ]);
     }
     program.table(&table);
-    let mut note = "Grey: slow clients are there; in this order they are silent, trickle, do not \
-                    read, and keep their connection idle. The load of the others is the same all \
-                    the time."
-        .to_owned();
+    let mut note =
+        "Grey: slow clients are connected. In this order they send nothing, trickle, do not \
+                    read, and keep idle connections. The load of the ordinary clients is constant."
+            .to_owned();
     if let Other::Textbook = other {
-        note += " When the slow ones have gone, the textbook pool still serves for a while those \
-                 who have hung up.";
+        note += " After the slow clients have gone, the textbook pool still serves for a while \
+                 clients that have hung up.";
     }
     program.chart(&chart(schedule, &windows, ours, other, others), &note)?;
     check(program, schedule, ours, other, others);
     Ok(())
 }
 
-/// The slow clients that are there at a time.
+/// The kind of slow clients that is connected at a time.
 fn present(schedule: &Schedule, time: Duration) -> Option<Kind> {
     let there = |number: usize| {
         let begin = schedule.begin(number);
@@ -64,8 +64,8 @@ fn present(schedule: &Schedule, time: Duration) -> Option<Kind> {
     (0..Kind::ALL.len()).find(|&number| there(number)).map(|number| Kind::ALL[number])
 }
 
-/// The share of those meant to start in a window that were served within their patience; none
-/// without one.
+/// The share of the requests with an intended start in a window that were served within their
+/// patience. `None` without such requests.
 fn served(run: &Run, schedule: &Schedule, window: &Range<Duration>) -> Option<f64> {
     let outcomes = run.outcomes.iter().filter(|outcome| window.contains(&outcome.intended));
     let (count, good) = outcomes.fold((0, 0), |(count, good), outcome| {
@@ -81,23 +81,27 @@ fn check(program: &mut Program, schedule: &Schedule, ours: &Run, other: &Other, 
         let whole = begin..begin + schedule.attack;
         let share = served(ours, schedule, &whole).unwrap_or_default();
         program.check(
-            format!("{}: this pool serves {} of the others", kind.name(), percent(share)),
+            format!(
+                "{}: this pool serves {} of the ordinary requests",
+                kind.name(),
+                percent(share)
+            ),
             share >= SERVED_LEAST,
         );
-        // Who comes near the end can still be served after it.
+        // Requests near the end can still be served after it.
         let midst = begin + schedule.patience / 4..whole.end - schedule.patience;
         let share = served(others, schedule, &midst).unwrap_or_default();
         let finding = format!("{}: {name} serves {}", kind.name(), percent(share));
         match other {
             Other::Textbook => program.check(finding, share <= PINNED_MOST),
-            // What it does is what the run is to find out.
+            // For a running server the result is not known in advance, so it is no check.
             Other::Running { .. } => program.text(&finding),
         }
     }
     let before = Duration::ZERO..schedule.pause;
     let share = served(others, schedule, &before).unwrap_or_default();
     program.check(
-        format!("before they came, {name} served {}", percent(share)),
+        format!("before the slow clients connect, {name} serves {}", percent(share)),
         share >= SERVED_LEAST,
     );
 }

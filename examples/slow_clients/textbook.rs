@@ -1,8 +1,9 @@
-//! The textbook pool: a channel of connections, and W threads that each stay with one to its end.
+//! The textbook pool: a channel of connections, and W threads that each stay with one connection
+//! until it ends.
 //!
-//! It is written as books and courses have it, with a bound on what it reads, and it keeps
-//! connections as HTTP/1.1 asks. Its fault is in its shape: a place in the pool belongs to a
-//! connection, not to a request.
+//! It is written as in books and courses, with a limit on what it reads, and it keeps connections
+//! open as HTTP/1.1 requires. Its weakness is the architecture: a worker belongs to a connection,
+//! not to a request.
 
 use crate::LARGE;
 use std::io::{self, Read, Write};
@@ -11,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-/// Longest silence of a client, as the servers of this kind have it by default.
+/// The read timeout, a common default of servers of this kind.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Bytes of a request head.
+/// The limit of a request head in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// A textbook pool, whose threads end with the process.
+/// A textbook pool. Its threads end with the process.
 pub struct Textbook {
     pub address: SocketAddr,
 }
@@ -36,7 +37,7 @@ impl Textbook {
                 loop {
                     let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(stream) = next else { return };
-                    // A client that fails is no matter of the server's.
+                    // An error of one client does not concern the server.
                     let _ = serve(stream, delay, &large);
                 }
             };
@@ -54,7 +55,7 @@ impl Textbook {
     }
 }
 
-/// Request after request, until the connection ends.
+/// Serves one request after another until the connection ends.
 fn serve(mut stream: TcpStream, delay: Duration, large: &[u8]) -> io::Result<()> {
     stream.set_read_timeout(Some(READ_TIMEOUT))?;
     stream.set_nodelay(true)?;
@@ -73,7 +74,7 @@ fn serve(mut stream: TcpStream, delay: Duration, large: &[u8]) -> io::Result<()>
     Ok(())
 }
 
-/// The next request's head; none at the end of the connection.
+/// Reads the next request head. `None` at the end of the connection.
 fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut head = Vec::new();
     let mut some = [0; 1024];

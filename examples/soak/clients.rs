@@ -1,4 +1,4 @@
-//! The clients of the soak, what each must get, and the books at the end.
+//! The clients of the soak test, their expected results, and the final check of the counters.
 
 use cws::{CloseReason, Config, Counter, Request, Response, Server};
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,8 +13,8 @@ const LARGE: usize = 1 << 20;
 const GET: &str = "GET /small HTTP/1.1\r\nHost: soak\r\n\r\n";
 const LAST: &str = "GET /small HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
 
-/// Runs `connections` clients against a server of its own and checks its books; `tell` gets a
-/// line of progress every few seconds.
+/// Runs `connections` clients against a server in this process, and checks its counters. `tell`
+/// gets a line of progress every few seconds.
 pub fn soak(connections: u64, seed: u64, tell: impl Fn(&str) + Sync) -> Result<(), String> {
     let large = bytes::Bytes::from(vec![b'x'; LARGE]);
     let handler = move |request: &Request<'_>| match request.target.raw {
@@ -59,12 +59,13 @@ fn progress(done: u64, elapsed: Duration) -> String {
     )
 }
 
-/// The books: every connection closed for one reason, every response to one request.
+/// Checks that each connection was closed for one reason, and that each response belongs to one
+/// request.
 fn audit(server: Server, connections: u64, descriptors: usize) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     while server.open_connections() > 0 {
         if Instant::now() > deadline {
-            return Err(format!("{} connections stay open", server.open_connections()));
+            return Err(format!("{} connections are still open", server.open_connections()));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -128,7 +129,7 @@ fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::other(what.into())
 }
 
-/// Reads to the end and wants these statuses, in order, or an honest 503 in the place of one.
+/// Reads to the end. Expects these statuses in order; each may be replaced by a complete 503.
 fn expect(mut stream: TcpStream, statuses: &[&str]) -> io::Result<()> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
@@ -144,7 +145,7 @@ fn expect(mut stream: TcpStream, statuses: &[&str]) -> io::Result<()> {
     {
         return Ok(());
     }
-    Err(wrong(format!("got {found:?} and wanted {statuses:?}")))
+    Err(wrong(format!("got {found:?} instead of {statuses:?}")))
 }
 
 fn one_request(mut stream: TcpStream, _: &mut fastrand::Rng) -> io::Result<()> {
@@ -162,7 +163,7 @@ fn keep_alive(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<(
             bytes.extend_from_slice(&some[..count]);
             if count == 0 {
                 let honest = bytes.starts_with(b"HTTP/1.1 503");
-                return if honest { Ok(()) } else { Err(wrong("an end without a response")) };
+                return if honest { Ok(()) } else { Err(wrong("closed without a response")) };
             }
         }
     }
@@ -259,21 +260,21 @@ fn malformed(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<()
     expect_end(stream)
 }
 
-/// Any answer will do, as long as it ends cleanly.
+/// Accepts any response that ends without a reset.
 fn expect_end(mut stream: TcpStream) -> io::Result<()> {
     match stream.read_to_end(&mut Vec::new()) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(wrong("it hangs")),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(wrong("no progress")),
         Err(error) => Err(error),
     }
 }
 
-/// Open descriptors of this process; 0 where the system does not tell.
+/// The open descriptors of this process; 0 if the system does not report them.
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Resident memory of this process, in KiB; 0 where the system does not tell.
+/// The resident memory of this process in KiB; 0 if the system does not report it.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

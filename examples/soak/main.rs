@@ -1,12 +1,13 @@
-//! Many connections of all kinds, and then the books: nothing leaks, nothing is lost.
+//! Runs many connections of all kinds, and then checks that the counters add up: nothing leaks,
+//! nothing is lost.
 //!
 //! ```text
 //! cargo run --release --example soak [CONNECTIONS] [SEED]
 //! ```
 //!
-//! Well-behaved, cut, resetting, pipelining, slow and hostile clients, mixed by a seeded
-//! generator (default: 100,000 connections), talk to a server in this process. Each checks what
-//! it gets. A line a few seconds shows memory and descriptors, which must stay flat.
+//! A seeded generator mixes clients that behave well, disconnect, reset, pipeline, are slow or send
+//! garbage (default: 100,000 connections). They talk to a server in this process, and each checks
+//! its responses. A line every few seconds shows memory and descriptors, which must stay constant.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -24,11 +25,11 @@ fn main() -> ExitCode {
     };
     match clients::soak(connections, seed, |line| println!("{line}")) {
         Ok(()) => {
-            println!("CHECK the books balance ... ok");
+            println!("CHECK the counters add up ... ok");
             ExitCode::SUCCESS
         }
         Err(problem) => {
-            println!("CHECK the books balance ... FAIL: {problem}");
+            println!("CHECK the counters add up ... FAIL: {problem}");
             ExitCode::FAILURE
         }
     }

@@ -1,49 +1,49 @@
-//! What is asked of the servers, and the folder that they serve it from.
+//! The cases of the comparison, and the folder that all servers serve.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Files of the case with many.
+/// The number of files of the case `files`.
 pub const MANY: usize = 10_000;
 
-/// Idle connections of the case with many.
+/// The number of idle connections of the case `idle`.
 pub const IDLE: usize = 5000;
 
-/// Connections of the case at half load.
+/// The number of connections of the case at half load.
 pub const PACED: usize = 16;
 
-/// One kind of work.
+/// One workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
-    /// The word that chooses it.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// What it is, for people.
+    /// Its title in reports.
     pub title: &'static str,
-    /// What is asked for.
+    /// What is requested.
     pub target: Target,
-    /// Connections that ask.
+    /// The number of active connections.
     pub connections: usize,
-    /// Each request has a connection of its own.
+    /// Each request uses a new connection.
     pub closes: bool,
     /// Every server writes an access log.
     pub logs: bool,
-    /// Connections that are open, have been served once, and say nothing.
+    /// The number of connections that have been served once and are idle.
     pub idle: usize,
-    /// Workers or threads of every server.
+    /// The number of workers or threads of each server.
     pub workers: usize,
-    /// Requests start at fixed times, at half of the slowest one's rate.
+    /// Requests start at fixed times, at half of the slowest server's rate.
     pub paced: bool,
 }
 
-/// What is asked for.
+/// What is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// One path, and the length of what it gives.
+    /// One path, and the length of its content.
     One(&'static str, usize),
-    /// A path that is not there.
+    /// A path that does not exist.
     Missing,
-    /// Each of [`MANY`] files of 1 KiB, in no order.
+    /// Each of [`MANY`] files of 1 KiB, in scattered order.
     Many,
 }
 
@@ -130,7 +130,7 @@ pub const ALL: [Case; 11] = [
 ];
 
 impl Target {
-    /// A path of it, and the bytes that it must give; none for a 404.
+    /// One of its paths, and the expected bytes. `None` for a 404.
     pub fn example(self) -> (String, Option<Vec<u8>>) {
         match self {
             Self::One(path, length) => (path.to_owned(), Some(content(length))),
@@ -139,7 +139,7 @@ impl Target {
         }
     }
 
-    /// The bytes of one answer's content, as far as that is given.
+    /// The length of the content, if it is known.
     pub fn length(self) -> usize {
         match self {
             Self::One(_, length) => length,
@@ -148,7 +148,7 @@ impl Target {
     }
 }
 
-/// The path of one of many files: a hundred to a folder.
+/// The path of one of many files; a folder has a hundred.
 pub fn many_path(number: usize) -> String {
     format!("/many/{:02}/{:02}.html", number / 100, number % 100)
 }
@@ -157,7 +157,7 @@ fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| b"0123456789abcdefghijklmnopqrstu\n"[at % 32]).collect()
 }
 
-/// Makes the folder that all serve.
+/// Creates the folder that all servers serve.
 pub fn make_site(root: &Path) -> io::Result<()> {
     for folder in ["folder", "many"] {
         fs::create_dir_all(root.join(folder))?;

@@ -1,8 +1,9 @@
-//! The ceiling: a responder of this server's shape that parses nothing and sends constant bytes.
+//! The ceiling: a responder with this server's architecture that parses nothing and sends constant
+//! bytes.
 //!
-//! One thread accepts and reads, a channel carries what is readable to the workers, a table and a
-//! poller hold what waits. What bytes come is all one: some mean a request. What this cannot reach,
-//! no server of this shape can.
+//! One thread accepts and reads, a channel carries readable connections to the workers, and a table
+//! and a poller hold waiting connections. Any received bytes count as a request. No server with
+//! this architecture can be faster.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -13,40 +14,40 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Content up to this size goes out with its head.
+/// Content up to this size is sent together with its head.
 const SMALL: usize = 16 * 1024;
 
-/// Descriptors that there may be.
+/// The size of the table, by descriptor.
 const TABLE: usize = 1 << 16;
 
 const LISTENER: u64 = u64::MAX;
 
 struct Connection {
     stream: TcpStream,
-    /// Bytes of the current response that were sent.
+    /// Bytes of the current response that have been sent.
     sent: usize,
-    /// What the poller reports of it, once it knows it.
+    /// The events that the poller reports for it, once it is registered.
     reported: Option<EventFlags>,
 }
 
 #[derive(Default)]
 struct Slot {
     guest: Option<Connection>,
-    /// An event came while it was empty.
+    /// An event arrived while the slot was empty.
     missed: bool,
 }
 
 struct Shared {
     epoll: OwnedFd,
     table: Vec<Mutex<Slot>>,
-    /// Head and content, or the head alone and the content in a file.
+    /// Head and content, or only the head if the content is in a file.
     head: Vec<u8>,
     file: Option<File>,
     length: usize,
     closes: bool,
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn serve(bytes: usize, workers: usize, port: u16, closes: bool) -> io::Result<()> {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     listener.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
@@ -117,7 +118,7 @@ impl Shared {
         }
     }
 
-    /// Reads what has come, or sends on what was begun.
+    /// Reads the received bytes, or continues to send.
     fn advance(&self, mut connection: Connection, buffer: &mut [u8], jobs: &Sender<Connection>) {
         if connection.sent > 0 {
             return self.respond(connection);
@@ -134,7 +135,7 @@ impl Shared {
         }
     }
 
-    /// Sends what there is room for, and parks.
+    /// Sends as much as possible, then parks the connection.
     fn respond(&self, mut connection: Connection) {
         while connection.sent < self.length {
             match self.send(&mut connection) {
@@ -174,7 +175,8 @@ impl Shared {
         let mut slot = lock(slot);
         let missed = std::mem::take(&mut slot.missed);
         let reported = connection.reported.replace(interest);
-        // Held while the poller is told, so that its finder waits for the connection.
+        // Hold the lock while the poller is updated, so that a thread that gets the event waits for
+        // the connection.
         let stream = &slot.guest.insert(connection).stream;
         let (data, flags) = (EventData::new_u64(key as u64), interest | EventFlags::ET);
         let armed = match reported {
@@ -195,11 +197,10 @@ impl Shared {
     }
 }
 
-/// Bytes that the kernel takes ahead of what it can send.
+/// The number of unsent bytes that the kernel queues.
 const UNSENT: libc::c_int = 256 * 1024;
 
-/// Has the kernel hand over connections when they have spoken, and take little ahead, as the server
-/// does.
+/// Sets the same socket options as the server: deferred accept, and a limit on unsent bytes.
 #[allow(unsafe_code, reason = "no crate that is used here wraps these options")]
 fn set_options(listener: &TcpListener) -> io::Result<()> {
     for (option, value) in [(libc::TCP_DEFER_ACCEPT, 1), (libc::TCP_NOTSENT_LOWAT, UNSENT)] {

@@ -1,9 +1,8 @@
-//! Configurations in which the peers do the same work under the same conditions.
+//! Configurations with which the other servers do the same work.
 
 use super::peers::Setup;
 
-/// nginx; `cached`, with its cache of open files, which looks at each once a second as this server
-/// does.
+/// nginx. `cached` enables its cache of open files, with a check once a second like this server's.
 pub fn nginx(setup: &Setup, cached: bool) -> String {
     let Setup { root, folder, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());
@@ -36,11 +35,11 @@ http {{
     )
 }
 
-/// lighttpd, which keeps a cache of what it looked up by itself.
+/// lighttpd, which has a cache of file attributes by default.
 pub fn lighttpd(setup: &Setup) -> String {
     let Setup { root, folder, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());
-    // One process serves by itself; more are children of one that does not.
+    // With one worker, the process serves itself; with more, its children do.
     let workers =
         if *workers > 1 { format!("server.max-worker = {workers}") } else { String::new() };
     let log = match setup.logs {
@@ -69,8 +68,8 @@ mimetype.assign = ( \".html\" => \"text/html\", \"\" => \"application/octet-stre
     )
 }
 
-/// Apache httpd, with its event-driven module; it takes a thread for each active request, so it
-/// has more of them.
+/// Apache httpd with the event module. It needs a thread for each active request, so it gets more
+/// threads.
 pub fn apache(setup: &Setup) -> String {
     let Setup { root, folder, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());

@@ -1,4 +1,4 @@
-//! `wrk`, the program that drives all servers, and what it found.
+//! Runs `wrk`, the load generator for all servers, and parses its result.
 
 use super::cases::{Case, MANY, Target, many_path};
 use super::process::Started;
@@ -9,22 +9,22 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What one turn of driving found.
+/// The result of one run of `wrk`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Driven {
-    /// Whole responses.
+    /// Complete responses.
     pub requests: u64,
-    /// The time they took.
+    /// The duration.
     pub seconds: f64,
     /// The median latency, in microseconds.
     pub p50: f64,
-    /// The 99th percentile of it.
+    /// The 99th percentile of the latency, in microseconds.
     pub p99: f64,
-    /// Connections that failed, and responses that were cut or of the wrong status.
+    /// Failed connections, and incomplete or wrong responses.
     pub errors: u64,
 }
 
-/// Prints what was found, for the program that started it.
+/// Makes wrk print its result in a line for this program.
 const DONE: &str = r#"
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -34,9 +34,9 @@ done = function(summary, latency, requests)
 end
 "#;
 
-/// True where it can be started.
+/// Whether `wrk` can be started.
 pub fn is_installed() -> bool {
-    // It knows no option to do nothing; that it says so is enough.
+    // wrk has no option that does nothing; its usage message is enough.
     Command::new("wrk")
         .arg("--version")
         .stdout(Stdio::null())
@@ -45,7 +45,7 @@ pub fn is_installed() -> bool {
         .is_ok()
 }
 
-/// Drives one server for so many seconds.
+/// Sends load to one server for this many seconds.
 pub fn drive(
     case: &Case,
     address: SocketAddr,
@@ -70,17 +70,18 @@ pub fn drive(
         .and_then(|()| fs::read_to_string(&log))
         .map_err(|error| format!("cannot start wrk: {error}"))?;
     let found = text.lines().find_map(|line| line.strip_prefix("FOUND "));
-    let found = found.ok_or_else(|| format!("wrk found nothing at {address}: {}", text.trim()))?;
+    let found =
+        found.ok_or_else(|| format!("wrk got no result from {address}: {}", text.trim()))?;
     let numbers: Vec<u64> = found.split(' ').filter_map(|word| word.parse().ok()).collect();
     let [requests, micros, p50, p99, broken, statuses] = numbers[..] else {
-        return Err(format!("wrk said what cannot be read: {found}"));
+        return Err(format!("cannot parse the result of wrk: {found}"));
     };
     let seconds = Duration::from_micros(micros).as_secs_f64();
     let wrong = if case.target == Target::Missing { 0 } else { statuses };
     Ok(Driven { requests, seconds, p50: p50 as f64, p99: p99 as f64, errors: broken + wrong })
 }
 
-/// Asks for many files in an order in which neighbours are far apart.
+/// Requests many files in an order in which consecutive ones are far apart.
 fn script_for_many() -> String {
     let mut script = String::from("local requests = {}\ninit = function(args)\n");
     let _ = writeln!(script, "  for n = 0, {} do", MANY - 1);

@@ -1,10 +1,10 @@
-//! Connections that are open, have been served once, and say nothing.
+//! Opens connections that are served once and then stay idle.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Opens so many, each with one request that is answered whole.
+/// Opens this many connections, each with one completed request.
 pub fn open(address: SocketAddr, path: &str, count: usize) -> io::Result<Vec<TcpStream>> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     (0..count)
@@ -18,7 +18,7 @@ pub fn open(address: SocketAddr, path: &str, count: usize) -> io::Result<Vec<Tcp
         .collect()
 }
 
-/// Reads one response with a length; gives the length of its head, and leaves all in `bytes`.
+/// Reads one response with a Content-Length into `bytes`. Returns the length of its head.
 pub fn read_response(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let cut = |what| io::Error::new(io::ErrorKind::UnexpectedEof, what);
     bytes.clear();
@@ -28,7 +28,7 @@ pub fn read_response(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<
             let head = String::from_utf8_lossy(&bytes[..at]).to_ascii_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
             let length = length.and_then(|length| length.trim().parse::<usize>().ok());
-            let whole = at + 4 + length.ok_or_else(|| cut("it tells no length"))?;
+            let whole = at + 4 + length.ok_or_else(|| cut("it has no Content-Length"))?;
             while bytes.len() < whole {
                 match stream.read(&mut buffer)? {
                     0 => return Err(cut("the content was cut")),

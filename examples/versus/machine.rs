@@ -1,11 +1,11 @@
-//! What the figures were measured on.
+//! Describes the machine of the measurement.
 
 use super::peers::Contender;
 use std::fs;
 use std::process::Command;
 use std::time::SystemTime;
 
-/// Lines that name the machine, the time, and the versions.
+/// Lines with the machine, the time, and the versions.
 pub fn describe(contenders: &[Contender]) -> Vec<String> {
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = information.lines().find_map(|line| line.strip_prefix("model name"));

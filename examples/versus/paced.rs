@@ -1,4 +1,4 @@
-//! Requests that start at fixed times, whatever became of those before: latency at a given rate.
+//! Sends requests at fixed times, independent of earlier ones: the latency at a given rate.
 
 use super::driver::Driven;
 use super::idle::read_response;
@@ -8,8 +8,8 @@ use std::num::NonZeroU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Sends `rate` requests a second over so many connections, which take turns. A latency counts
-/// from the time at which its request was meant to start.
+/// Sends `rate` requests per second over this many connections in turn. A latency counts from the
+/// intended start of its request.
 pub fn drive(
     address: SocketAddr,
     path: &str,
@@ -62,7 +62,7 @@ fn client(
 ) -> io::Result<Vec<Duration>> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    // Sleeps must end when they should.
+    // Request precise timers, so that sleeps end on time.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let (mut latencies, mut bytes) = (Vec::new(), Vec::new());
     let mut intended = first;

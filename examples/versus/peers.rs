@@ -1,4 +1,4 @@
-//! The servers that are compared: where they are, how they are started, what version they have.
+//! The compared servers: how to find and start them, and their versions.
 
 use super::configurations as configuration;
 use std::env;
@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a server is started for.
+/// The setup of a server for one case.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The folder to serve.
     pub root: PathBuf,
-    /// A folder of its own, for its configuration and its logs.
+    /// A folder for its configuration and its logs.
     pub folder: PathBuf,
     /// The port of 127.0.0.1 to listen on.
     pub port: u16,
@@ -20,11 +20,11 @@ pub struct Setup {
     pub workers: usize,
     /// It writes an access log.
     pub logs: bool,
-    /// Each request has a connection of its own.
+    /// Each request uses a new connection.
     pub closes: bool,
-    /// It is started by the superuser, and must be told to stay so to read the folder.
+    /// Root starts it; it must keep its privileges to read the folder.
     pub is_privileged: bool,
-    /// The bytes of each response, for the ceiling.
+    /// The content length of each response, for the ceiling.
     pub length: usize,
 }
 
@@ -54,7 +54,7 @@ enum Kind {
     StaticWebServer,
 }
 
-/// What they are called, and the programs that they are.
+/// Their names, programs and kinds.
 const PEERS: [(&str, &str, Kind); 11] = [
     ("nginx", "nginx", Kind::Nginx { cached: false }),
     ("nginx-cache", "nginx", Kind::Nginx { cached: true }),
@@ -72,16 +72,17 @@ const PEERS: [(&str, &str, Kind); 11] = [
 /// This server.
 pub const OURS: &str = "cws";
 
-/// The bare responder.
+/// The ceiling.
 pub const CEILING: &str = "(ceiling)";
 
-/// This server, the ceiling, and the peers that are installed and `wanted` (all, if that is none).
+/// This server, the ceiling, and the installed peers in `wanted` (all, if it is empty).
 pub fn contenders(server: &Path, wanted: &[String]) -> Result<Vec<Contender>, String> {
     let known = PEERS.map(|(name, ..)| name);
     if let Some(unknown) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("there is no peer {unknown} (choose from {})", known.join(", ")));
+        return Err(format!("unknown peer {unknown} (choose from {})", known.join(", ")));
     }
-    let this = env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
+    let this = env::current_exe()
+        .map_err(|error| format!("cannot find this program's own file: {error}"))?;
     let mut found = vec![
         Contender { name: OURS, program: server.to_owned(), kind: Kind::Ours },
         Contender { name: CEILING, program: this, kind: Kind::Ceiling },
@@ -91,7 +92,7 @@ pub fn contenders(server: &Path, wanted: &[String]) -> Result<Vec<Contender>, St
         match find_program(program) {
             Some(program) if is_wanted => found.push(Contender { name, program, kind }),
             None if is_wanted && !wanted.is_empty() => {
-                return Err(format!("{name} is not installed (install it, or leave it out)"));
+                return Err(format!("{name} is not installed (install or remove it)"));
             }
             _ => {}
         }
@@ -99,7 +100,7 @@ pub fn contenders(server: &Path, wanted: &[String]) -> Result<Vec<Contender>, St
     Ok(found)
 }
 
-/// Looks where administrators' programs are, too.
+/// Searches the path, and the folders for system programs.
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
@@ -107,17 +108,17 @@ fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 impl Contender {
-    /// True for the responder that shows what is possible.
+    /// Whether it is the ceiling.
     pub fn is_ceiling(&self) -> bool {
         self.kind == Kind::Ceiling
     }
 
-    /// True where it can write an access log.
+    /// Whether it can write an access log.
     pub fn can_log(&self) -> bool {
         !matches!(self.kind, Kind::Ceiling | Kind::Busybox)
     }
 
-    /// What it says of its version.
+    /// Its version, as it reports it.
     pub fn version(&self) -> String {
         let argument = match self.kind {
             Kind::Ceiling => return "built in".to_owned(),
@@ -146,7 +147,7 @@ impl Contender {
         }
     }
 
-    /// The command that starts it; writes its configuration first.
+    /// Writes its configuration, and returns the command that starts it.
     pub fn command(&self, setup: &Setup) -> io::Result<Command> {
         let Setup { root, folder, port, workers, .. } = setup;
         let (port, workers) = (port.to_string(), workers.to_string());

@@ -1,4 +1,4 @@
-//! Processes that were started here: their time and memory from `/proc`, and their certain end.
+//! Child processes: their CPU time and memory from `/proc`, and their termination.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,40 +9,40 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The process groups that are alive, for whoever has to end them all at once.
+/// The live process groups, to terminate all of them at once.
 static GROUPS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// Time that a server gets to end in order.
+/// The time that a server has to stop before it is killed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A process in a group of its own; all of the group ends when this is dropped.
+/// A process in its own group. Dropping this terminates the group.
 #[derive(Debug)]
 pub struct Started {
     child: Child,
 }
 
-/// What a server's processes have used.
+/// The resources used by a server's processes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     /// User and system time.
     pub cpu: Duration,
-    /// The largest resident sets there were, added up, in bytes.
+    /// The peak resident memory in bytes, summed over the processes.
     pub peak_rss: u64,
 }
 
 impl Started {
-    /// Starts a command; what it prints goes to `log`.
+    /// Starts a command. Its output goes to `log`.
     pub fn new(mut command: Command, log: &Path) -> io::Result<Self> {
         let log = fs::File::options().create(true).append(true).open(log)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-        // Held until the group is noted, so that none escapes an end that comes just now.
+        // Hold the lock until the group is recorded, so that `end_all` cannot miss it.
         let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn()?;
         groups.push(child.id());
         Ok(Self { child })
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub fn finish(mut self) -> io::Result<()> {
         self.child.wait().map(|_| ())
     }
@@ -52,7 +52,7 @@ impl Started {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// What it and all processes that it started have used so far.
+    /// The resources used so far by the process and its descendants.
     pub fn usage(&self) -> Usage {
         let processes = processes();
         let mut family = vec![self.child.id()];
@@ -82,20 +82,20 @@ impl Drop for Started {
         while self.is_running() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
-        // What the first process left behind, or all of it.
+        // Kill the processes that are left in the group.
         signal(group, "KILL");
         let _ = self.child.wait();
         GROUPS.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| *other != group);
     }
 }
 
-/// Ends everything that was started, at once; nothing can be started any more.
+/// Terminates all groups at once. No process can be started after it.
 pub fn end_all() {
     let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
     for group in groups.iter() {
         signal(*group, "KILL");
     }
-    // The lock is kept: the process ends now.
+    // Keep the lock: the process exits now.
     std::mem::forget(groups);
 }
 
@@ -103,14 +103,14 @@ fn signal(group: u32, name: &str) {
     use rustix::process::{Pid, Signal, kill_process_group};
     let signal = if name == "TERM" { Signal::TERM } else { Signal::KILL };
     if let Some(group) = i32::try_from(group).ok().and_then(Pid::from_raw) {
-        // One that has ended by itself needs no signal.
+        // A group that has already ended needs no signal.
         let _ = kill_process_group(group, signal);
     }
 }
 
 struct Process {
     parent: u32,
-    /// User and system time, that of ended children included.
+    /// User and system time, including that of children that have ended.
     ticks: u64,
 }
 
@@ -121,7 +121,8 @@ fn processes() -> HashMap<u32, Process> {
     numbers.filter_map(|id: u32| Some((id, read_stat(id)?))).collect()
 }
 
-/// `/proc/ID/stat`, as proc(5) has it; the name in it may hold anything, even parentheses.
+/// Parses `/proc/ID/stat` (proc(5)). The name in it may contain any characters, including
+/// parentheses.
 fn read_stat(id: u32) -> Option<Process> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let behind_name = &text[text.rfind(')')? + 1..];

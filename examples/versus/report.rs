@@ -1,33 +1,33 @@
-//! Turns to medians, ranges and ratios; those to tables.
+//! Computes medians, ranges and ratios of the turns, and formats them as tables.
 
 use super::cases::Case;
 use super::peers::{CEILING, OURS};
 use std::fmt::Write;
 
-/// What one server did in one turn.
+/// The result of one server in one turn.
 #[derive(Debug, Clone)]
 pub struct Turn {
     /// The case.
     pub case: &'static str,
     /// The server.
     pub server: &'static str,
-    /// The round, from 1.
+    /// The round, starting at 1.
     pub round: u32,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
-    /// CPU time for each, in microseconds.
+    /// CPU time per request in microseconds.
     pub cpu_micros: f64,
     /// The median latency, in microseconds.
     pub p50: f64,
-    /// The 99th percentile of it.
+    /// The 99th percentile of the latency, in microseconds.
     pub p99: f64,
-    /// Connections that failed, and wrong responses.
+    /// Failed connections, and wrong responses.
     pub errors: u64,
-    /// The peak of memory, in bytes.
+    /// The peak memory in bytes.
     pub rss: u64,
 }
 
-/// A server's figures in a case: medians, and the range of the rate.
+/// A server's figures in one case: medians, and the range of the rate.
 #[derive(Debug, Clone)]
 struct Row {
     server: &'static str,
@@ -50,7 +50,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The servers of a case, this one first, then by rate.
+/// The servers of a case: this one first, then by rate.
 fn rows(case: &Case, turns: &[Turn]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for turn in turns.iter().filter(|turn| turn.case == case.name) {
@@ -86,7 +86,7 @@ fn rows(case: &Case, turns: &[Turn]) -> Vec<Row> {
 const HEADINGS: [&str; 9] =
     ["server", "requests/s", "range", "x", "CPU us", "x CPU", "p50 us", "p99 us", "RSS MiB"];
 
-/// The cells of a row, beside those of this server.
+/// The cells of a row, compared with this server.
 fn cells(row: &Row, ours: Option<&Row>) -> [String; 9] {
     let ratio = |of: fn(&Row) -> f64| match ours {
         Some(ours) if ours.server != row.server && of(row) > 0.0 => {
@@ -127,8 +127,8 @@ pub fn table(case: &Case, turns: &[Turn]) -> String {
     text
 }
 
-/// This server beside the best peer of each case: the fastest, the one that uses least CPU, the
-/// one with the shortest p99, the one with the least memory.
+/// Compares this server with the best peer of each case: the fastest one, and those with the least
+/// CPU, the lowest p99 and the least memory.
 pub fn summary(cases: &[Case], turns: &[Turn]) -> String {
     let mut text = format!(
         "\nbeside the best peer of each case\n{:<12}{:>12}{:>24}{:>24}{:>24}{:>24}\n",
@@ -159,7 +159,7 @@ pub fn summary(cases: &[Case], turns: &[Turn]) -> String {
     text
 }
 
-/// Every turn, a line each.
+/// One line per turn.
 pub fn csv(turns: &[Turn]) -> String {
     let mut text = String::from(
         "case,server,round,requests_per_second,cpu_us_per_request,p50_us,p99_us,errors,peak_rss\n",
@@ -180,7 +180,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;ma
     font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left}\
     tr.ours{font-weight:bold}tr.ceiling{opacity:.6}:root{color-scheme:light dark}";
 
-/// A page that needs nothing else.
+/// A self-contained HTML page.
 pub fn html(lines: &[String], cases: &[Case], turns: &[Turn]) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\

@@ -1,4 +1,4 @@
-//! The run: every case, every round, every server in its turn.
+//! Runs all cases, rounds and servers.
 
 use super::Args;
 use super::cases::{self, Case, PACED};
@@ -20,13 +20,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for a server to listen.
+/// The longest wait for a server to listen.
 const START: Duration = Duration::from_secs(20);
 
-/// Largest rate at half load: the client takes a part of the machine, too.
+/// The largest rate at half load: the client needs a part of the machine, too.
 const PACED_MOST: f64 = 20_000.0;
 
-/// Exit code when it was told to stop.
+/// Exit code after an interrupt.
 const INTERRUPTED: i32 = 130;
 
 /// A server that runs for a case.
@@ -37,7 +37,7 @@ struct Running {
     log: PathBuf,
 }
 
-/// Runs what the arguments ask for, and reports.
+/// Runs the cases that the arguments select, and writes the reports.
 pub fn all(args: &Args) -> Result<(), String> {
     let cases = chosen_cases(args)?;
     let server = find_server(args)?;
@@ -45,7 +45,7 @@ pub fn all(args: &Args) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
     end_on_signals(folder.path())?;
     let root = folder.path().join("site");
-    // Servers that run as nobody must be able to read it.
+    // Servers that run as an unprivileged user must be able to read the folder.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
         .and_then(|()| cases::make_site(&root))
         .map_err(|error| format!("cannot write the files to serve: {error}"))?;
@@ -59,7 +59,7 @@ pub fn all(args: &Args) -> Result<(), String> {
                 turns.extend(of_case);
             }
             Err(reason) => {
-                // What was measured before is worth having.
+                // Report the results so far.
                 outcome = Err(reason);
                 break;
             }
@@ -79,20 +79,21 @@ pub fn all(args: &Args) -> Result<(), String> {
 fn chosen_cases(args: &Args) -> Result<Vec<Case>, String> {
     let known = cases::ALL.map(|case| case.name);
     if let Some(unknown) = args.cases.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("there is no case {unknown} (choose from {})", known.join(", ")));
+        return Err(format!("unknown case {unknown} (choose from {})", known.join(", ")));
     }
     let wanted = |case: &Case| args.cases.is_empty() || args.cases.iter().any(|n| n == case.name);
     let most = if args.quick && args.cases.is_empty() { 1 } else { usize::MAX };
     Ok(cases::ALL.into_iter().filter(wanted).take(most).collect())
 }
 
-/// The server to measure: the one that is named, or the one beside this program, made up to date
-/// where cargo started this.
+/// The server to measure: the given one, or the one beside this program, which is rebuilt if cargo
+/// started this program.
 fn find_server(args: &Args) -> Result<PathBuf, String> {
     if let Some(server) = &args.server {
         return Ok(server.clone());
     }
-    let this = std::env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
+    let this = std::env::current_exe()
+        .map_err(|error| format!("cannot find this program's own file: {error}"))?;
     let target = this.parent().and_then(Path::parent).unwrap_or(Path::new("."));
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut command = Command::new(cargo);
@@ -102,18 +103,18 @@ fn find_server(args: &Args) -> Result<PathBuf, String> {
             command.arg("--release");
         }
         if !command.status().is_ok_and(|status| status.success()) {
-            return Err("cannot build the server to measure (name one with --server)".to_owned());
+            return Err("cannot build the server to measure (choose one with --server)".to_owned());
         }
     }
     let server = target.join("server");
-    let how = "cargo build --release, or name one with --server";
+    let how = "run cargo build --release, or choose one with --server";
     if !server.is_file() {
-        return Err(format!("there is no {} ({how})", server.display()));
+        return Err(format!("{} does not exist ({how})", server.display()));
     }
     Ok(server)
 }
 
-/// Ends everything, and removes the folder, when told to stop.
+/// Stops all servers and removes the folder on SIGINT or SIGTERM.
 fn end_on_signals(folder: &Path) -> Result<(), String> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
@@ -122,7 +123,7 @@ fn end_on_signals(folder: &Path) -> Result<(), String> {
         if signals.forever().next().is_some() {
             end_all();
             let _ = fs::remove_dir_all(folder);
-            eprintln!("versus: stopped; all servers are ended");
+            eprintln!("versus: interrupted; all servers are stopped");
             std::process::exit(INTERRUPTED);
         }
     });
@@ -137,10 +138,10 @@ fn run_case(
 ) -> Result<Vec<Turn>, String> {
     let (rounds, seconds) = if args.quick { (1, 1) } else { (args.rounds, args.seconds) };
     let able = contenders.iter().filter(|one| !case.logs || one.can_log());
-    // The ceiling has no files to look for, and so nothing to miss.
+    // The ceiling has no files, so it cannot answer 404.
     let mut running =
         able.map(|one| start(one, case, folder)).collect::<Result<Vec<Running>, _>>()?;
-    // What is not warm is not what the case is about; how fast each is decides the paced rate.
+    // Warm up all servers first. Their rates determine the rate at half load.
     let mut slowest = PACED_MOST * 2.0;
     if !args.quick || case.paced {
         for one in &mut running {
@@ -154,7 +155,7 @@ fn run_case(
     let mut turns = Vec::new();
     for round in 1..=rounds {
         for one in &mut running {
-            // For one server at a time: there are not descriptors enough for all.
+            // One server at a time: there are not enough descriptors for all.
             let _idle = one.open_idle(case)?;
             let before = one.process.usage();
             let driven = one.drive(case, rate, seconds, folder)?;
@@ -187,7 +188,7 @@ fn turn(
     }
 }
 
-/// Starts a server, waits until it listens, and sees that it gives the right bytes.
+/// Starts a server, waits until it listens, and checks its responses.
 fn start(contender: &Contender, case: &Case, folder: &Path) -> Result<Running, String> {
     let of_system = |error: std::io::Error| format!("cannot start {}: {error}", contender.name);
     let port = free_port().map_err(of_system)?;
@@ -236,28 +237,29 @@ impl Running {
         driven.map_err(|reason| self.failed(&reason))
     }
 
-    /// The connections that stay idle while it is driven.
+    /// The connections that stay idle during the measurement.
     fn open_idle(&self, case: &Case) -> Result<Vec<TcpStream>, String> {
         let (path, _) = case.target.example();
-        idle::open(self.address, &path, case.idle)
-            .map_err(|error| self.failed(&format!("{} idle ones: {error}", case.idle)))
+        idle::open(self.address, &path, case.idle).map_err(|error| {
+            self.failed(&format!("cannot open {} idle connections: {error}", case.idle))
+        })
     }
 
     fn wait(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START;
         while TcpStream::connect(self.address).is_err() {
             if !self.process.is_running() {
-                return Err(self.failed("it ended at once"));
+                return Err(self.failed("it exited at once"));
             }
             if Instant::now() > deadline {
-                return Err(self.failed("it does not listen"));
+                return Err(self.failed("it does not listen in time"));
             }
             thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
 
-    /// Asks for what the case asks for, and compares.
+    /// Sends a request of the case and compares the response.
     fn check(&mut self, case: &Case) -> Result<(), String> {
         if self.contender.is_ceiling() {
             return Ok(());
@@ -275,18 +277,20 @@ impl Running {
         let status = bytes.split(|&byte| byte == b' ').nth(1).unwrap_or_default().to_owned();
         match expected {
             Some(expected) if status != b"200" || bytes[head..] != expected => {
-                Err(self.failed(&format!("it gives other bytes for {path}")))
+                Err(self.failed(&format!("it delivers wrong bytes for {path}")))
             }
-            None if status != b"404" => Err(self.failed(&format!("{path} is not missing"))),
+            None if status != b"404" => {
+                Err(self.failed(&format!("it does not answer 404 to {path}")))
+            }
             _ => Ok(()),
         }
     }
 
-    /// What went wrong, and what it said.
+    /// An error text with the server's own messages.
     fn failed(&self, reason: &str) -> String {
         let said = fs::read_to_string(&self.log).unwrap_or_default();
         let said: Vec<&str> = said.lines().rev().take(3).collect();
         let name = self.contender.name;
-        format!("{name}: {reason} {} (leave it out with --peers)", said.join("; "))
+        format!("{name}: {reason} {} (exclude it with --peers)", said.join("; "))
     }
 }

@@ -1,4 +1,4 @@
-//! Pools of different sizes at the same utilisation, and at the same wait.
+//! Compares pools of different sizes at the same utilisation, and at the same wait.
 
 use crate::{Args, pool};
 use cws::{Config, Figures, config};
@@ -15,30 +15,30 @@ use queueing_theory::{Mdc, TheoryError};
 use std::error::Error;
 use std::time::Duration;
 
-/// The sizes of the pools; those of a short run.
+/// The pool sizes; and those of a short run.
 const SIZES: [usize; 5] = [1, 2, 4, 8, 16];
 const QUICK_SIZES: [usize; 3] = [1, 4, 16];
 
-/// The pool whose wait at the given utilisation the others are to have.
+/// The pool size whose wait the other pools must match.
 const MIDDLE: usize = 4;
 
-/// A pool's mean wait may be off what the twin makes of the same arrivals by this part of it, and
-/// by this part of a delay, since waking a thread takes its time.
+/// The tolerated difference between a pool's mean wait and the twin's: this share of the wait plus
+/// this share of the delay, since waking a thread takes time.
 const TOLERANCE: (f64, f64) = (0.05, 0.02);
 const QUICK_TOLERANCE: (f64, f64) = (0.25, 0.2);
 
-/// Connections that are kept, more than ever are in use.
+/// More kept connections than are ever used.
 const CONNECTIONS: usize = 2000;
 
-/// Nobody hangs up.
+/// Longer than any wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What one pool did. Waits are in delays.
+/// The results of one pool. Waits are in units of the delay.
 struct Point {
     workers: usize,
     utilisation: f64,
     rate: f64,
-    /// The mean wait: in the steady state, as it was, and as the twin has it.
+    /// The mean wait: in the steady state, as measured, and of the twin.
     theory: f64,
     measured: f64,
     twin: f64,
@@ -54,8 +54,8 @@ pub fn show(
     let target = Mdc::new(MIDDLE as u32, rho)?.mean_wait();
     let sizes = if args.common.quick { &QUICK_SIZES[..] } else { &SIZES };
     program.text(&format!(
-        "D = {:?}. A pool of {MIDDLE} at utilisation {rho} makes its clients wait for {target:.3} \
-         D on the average, in the steady state.",
+        "D = {:?}. In the steady state, a pool of {MIDDLE} at utilisation {rho} has a mean wait of \
+         {target:.3} D.",
         args.delay
     ));
     let lengths = sizes.iter().map(|&size| length(args, size)).sum::<Duration>();
@@ -83,19 +83,19 @@ pub fn show(
     let [(_, hot), (_, alike)] = &parts[..] else { return Ok(()) };
     check_order(program, hot, alike);
     let [waits, utilisations] = charts(hot, alike)?;
-    program.chart(&waits, "At the same utilisation, who comes to a bigger pool waits less.")?;
-    program.figure(&utilisations, "For the same wait, a bigger pool may run hotter.")
+    program.chart(&waits, "At the same utilisation, requests wait less in a larger pool.")?;
+    program.figure(&utilisations, "For the same wait, a larger pool may have a higher utilisation.")
 }
 
-/// Long enough for some hundred requests, also of the smallest pool.
+/// Long enough for some hundred requests, also in the smallest pool.
 fn length(args: &Args, workers: usize) -> Duration {
     let quick = if args.common.quick { 4 } else { 1 };
     let services = (600 / workers as u32).max(200) / quick;
     (args.delay * services).clamp(Duration::from_millis(300), Duration::from_secs(8))
 }
 
-/// The utilisation at which a pool of constant service has this mean wait in the steady state, by
-/// halving.
+/// The utilisation at which a pool with constant service times has this mean wait in the steady
+/// state, found by bisection.
 fn utilisation_for(workers: usize, wait: f64) -> Result<f64, TheoryError> {
     let (mut low, mut high) = (0.0, 0.99);
     for _ in 0..40 {
@@ -118,7 +118,7 @@ fn measure(
     let starts =
         Arrivals::poisson(rate, args.common.seed).starts(Stop::After(length(args, workers)));
     let ((point, outcomes), spoilt) = program.until_sound(|| {
-        // Nobody is refused.
+        // A queue that never gets full.
         let config = Config {
             queue: config::QUEUE_MOST,
             queue_timeout: config::LONGEST_WAIT,
@@ -154,14 +154,15 @@ impl Point {
         let begun = |outcome: &Outcome| outcome.begun.unwrap_or(outcome.intended);
         answered.sort_unstable_by_key(|outcome| begun(outcome));
         let arrivals: Vec<Duration> = answered.iter().map(|outcome| begun(outcome)).collect();
-        // The delay of each as the server says it, and what a worker does beside it on the average.
-        let slept = |outcome: &Outcome| outcome.server.delay.unwrap_or(args.delay);
+        // The delay of each request as the server reports it, plus the mean overhead of a worker.
+        let slept = |outcome: &Outcome| outcome.server.handle.unwrap_or(args.delay);
         let delays: Sample = answered.iter().map(|outcome| slept(outcome)).collect();
         let beside = service.saturating_sub(delays.mean());
         let twin = Twin::unbounded(workers, service);
         let twin = twin.replay_services(&arrivals, |number| slept(answered[number]) + beside);
         let twin: Sample = twin.into_iter().filter_map(Fate::wait).collect();
-        let waits: Sample = answered.iter().filter_map(|outcome| outcome.server.queue).collect();
+        let waits: Sample =
+            answered.iter().filter_map(|outcome| outcome.server.queue_wait).collect();
         let utilisation = rate * delay / workers as f64;
         Ok(Self {
             workers,
@@ -217,8 +218,7 @@ fn check_order(program: &mut Program, hot: &[Point], alike: &[Point]) {
     let (Some(small), Some(big)) = (hot.first(), hot.last()) else { return };
     program.check(
         format!(
-            "at utilisation {:.2}, {} workers make their clients wait for {:.3} D, 1 worker for \
-             {:.2} D",
+            "at utilisation {:.2}, {} workers have a mean wait of {:.3} D, and 1 worker of {:.2} D",
             big.utilisation, big.workers, big.measured, small.measured
         ),
         big.measured < small.measured / 4.0,
@@ -226,7 +226,7 @@ fn check_order(program: &mut Program, hot: &[Point], alike: &[Point]) {
     let (Some(small), Some(big)) = (alike.first(), alike.last()) else { return };
     program.check(
         format!(
-            "for the same wait, {} workers run at {:.2}, and 1 worker at {:.2}",
+            "for the same wait, {} workers reach a utilisation of {:.2}, and 1 worker {:.2}",
             big.workers, big.utilisation, small.utilisation
         ),
         alike.windows(2).all(|pair| pair[0].utilisation < pair[1].utilisation),

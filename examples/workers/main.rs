@@ -1,11 +1,11 @@
-//! The number of workers: what a bigger pool gains, and what no bound at all costs.
+//! The number of workers: the benefit of a larger pool, and the cost of having no limit.
 //!
 //! ```text
 //! cargo run --release --example workers
 //! ```
 //!
-//! The same load per worker on pools of 1 to 16, then the load at which each of them makes its
-//! clients wait for the same time; and beside the pool a server with a thread for each connection.
+//! Runs pools of 1 to 16 workers at the same utilisation, and then at the same wait. Compares the
+//! pool with a server that has one thread per connection.
 
 mod equal;
 mod memory;
@@ -26,17 +26,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const ABOUT: &str = "\
-Shows what the number of workers does, and what a thread for each connection does instead.
+Shows the effect of the number of workers, and compares the pool with one thread per connection.
 
-At the same utilisation, a request waits less in a bigger pool: it must find all workers busy to
-wait at all, and the next one is free sooner. Or the other way round: for the same wait, a big pool
-may run hotter than a small one. That is why one pool of 16 needs fewer machines than 4 of 4.
+At the same utilisation, requests wait less in a larger pool: a request waits only if all workers
+are busy, and then the next one is free sooner. In other words, for the same wait a larger pool may
+have a higher utilisation. So one pool of 16 workers carries more than 4 pools of 4.
 
-A thread for each connection has no such number to choose, and no bound. A connection that does
-nothing costs a thread's memory; and past what the back-end carries, threads pile up, each request
-waits for all that came before, and what is done at last is done for clients that have hung up.
+One thread per connection needs no such number, but has no limit. An idle connection costs the
+memory of a thread. Beyond the capacity of the back-end, threads pile up, each request waits for all
+earlier ones, and in the end the server answers clients that have hung up.
 
-There is no --url: the pools are those of this process.";
+There is no --url: the pools run in this process.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,12 +44,12 @@ Examples:
   workers --utilisation 0.5
   workers --html page.html    with the charts";
 
-/// Shows what the number of workers does, and what a thread for each connection does instead
+/// Shows the effect of the number of workers, and compares the pool with one thread per connection
 #[derive(Debug, Parser)]
 #[command(name = "workers", version, long_about = ABOUT)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 struct Args {
-    /// Back-end delay of each request, D
+    /// Delay of each request, D
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "10ms")]
     delay: Duration,
 
@@ -57,7 +57,7 @@ struct Args {
     #[arg(long, value_name = "RHO", value_parser = utilisation, default_value = "0.8")]
     utilisation: f64,
 
-    /// Connections that are open and do nothing, beside the load
+    /// Number of idle connections, in addition to the load
     #[arg(long, value_name = "N", value_parser = values::at_least_one, default_value_t = 1000)]
     idle: usize,
 
@@ -66,7 +66,7 @@ struct Args {
 }
 
 impl Args {
-    /// The service time by which lateness is judged: in a short form, as if it were longer.
+    /// The service time for the check of lateness: longer in the short form.
     fn judged(&self) -> Duration {
         if self.common.quick { 4 * self.delay } else { self.delay }
     }
@@ -75,8 +75,8 @@ impl Args {
 fn utilisation(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rho) if (0.1..=0.95).contains(&rho) => Ok(rho),
-        Ok(_) => Err("a utilisation between 0.1 and 0.95 is needed".to_owned()),
-        Err(_) => Err("it is not a number".to_owned()),
+        Ok(_) => Err("it must be between 0.1 and 0.95".to_owned()),
+        Err(_) => Err("it must be a number".to_owned()),
     }
 }
 
@@ -85,8 +85,8 @@ fn main() -> ExitCode {
 }
 
 fn show(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let lead = "Pools of one to many workers at the same utilisation and at the same wait, and a \
-                server with a thread for each connection.";
+    let lead = "Pools of different sizes at the same utilisation and at the same wait, and a \
+                server with one thread per connection.";
     let mut program = Program::new(&args.common, "The number of workers", lead);
     let mut trace = args.common.csv.as_deref().map(Trace::create).transpose()?;
     equal::show(&args, &mut program, trace.as_mut())?;

@@ -1,14 +1,14 @@
-//! What the system says of this process: its memory and its threads.
+//! The memory and the threads of this process, as the system reports them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-/// How often it is asked.
+/// The sampling interval.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Resident memory in KiB, and threads; none where the system does not tell.
+/// Resident memory in KiB, and threads. `None` if the system does not report them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     pub resident: u64,
@@ -16,7 +16,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Now.
+    /// The current values.
     pub fn now() -> Option<Self> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let number = |name: &str| {
@@ -26,7 +26,7 @@ impl Usage {
         Some(Self { resident: number("VmRSS:")?, threads: number("Threads:")? })
     }
 
-    /// The most of each while `work` runs.
+    /// The maximum of each while `work` runs.
     pub fn most_during<T>(work: impl FnOnce() -> T) -> (T, Option<Self>) {
         let ended = Arc::new(AtomicBool::new(false));
         let watched = Arc::clone(&ended);
@@ -49,7 +49,7 @@ impl Usage {
         (done, watch.join().unwrap_or_default())
     }
 
-    /// What there is more than at another time.
+    /// The increase since an earlier time.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             resident: self.resident.saturating_sub(earlier.resident),

@@ -1,4 +1,4 @@
-//! A server with a thread for each connection, and the back-end that both servers share out.
+//! A server with one thread per connection, and the back-end that both servers use.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,13 +7,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Bytes of a request head.
+/// The limit of a request head in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// Longest silence of a client.
+/// The read timeout.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A back-end that serves so many at once, as a database with so many connections; the others wait.
+/// A back-end with a limited number of concurrent requests, such as a database with a limited
+/// number of connections. Other requests wait.
 pub struct BackEnd {
     free: Mutex<usize>,
     freed: Condvar,
@@ -25,7 +26,7 @@ impl BackEnd {
         Self { free: Mutex::new(places), freed: Condvar::new(), delay }
     }
 
-    /// Waits for a place, and takes the delay.
+    /// Waits for a free place, then for the delay.
     pub fn ask(&self) {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let free = self.freed.wait_while(free, |free| *free == 0);
@@ -36,14 +37,14 @@ impl BackEnd {
     }
 }
 
-/// A server with a thread for each connection.
+/// A server with one thread per connection.
 pub struct ThreadServer {
     pub address: SocketAddr,
     alive: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
 }
 
-/// Counts a thread for as long as it lives.
+/// Counts a thread while it lives.
 struct Alive(Arc<AtomicUsize>);
 
 impl Drop for Alive {
@@ -67,10 +68,11 @@ impl ThreadServer {
                 let (alive, back_end) = (Alive(Arc::clone(&count)), Arc::clone(&back_end));
                 let serve = move || {
                     let _alive = alive;
-                    // A client that fails is no matter of the server's.
+                    // An error of one client does not concern the server.
                     let _ = serve(stream, &back_end);
                 };
-                // Out of threads, this client is dropped; its count goes with the closure.
+                // If no thread can be started, this client is dropped. Its count goes with the
+                // closure.
                 drop(thread::Builder::new().name("connection".to_owned()).spawn(serve));
             }
         };
@@ -78,21 +80,21 @@ impl ThreadServer {
         Ok(Self { address, alive, stopped })
     }
 
-    /// Threads that serve a connection now.
+    /// The number of threads that serve a connection.
     pub fn threads(&self) -> usize {
         self.alive.load(SeqCst)
     }
 }
 
 impl Drop for ThreadServer {
-    /// The acceptor blocks in its wait for a client, so it gets one.
+    /// The acceptor blocks in `accept`, so connect to wake it.
     fn drop(&mut self) {
         self.stopped.store(true, SeqCst);
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// Request after request, until the connection ends.
+/// Serves one request after another until the connection ends.
 fn serve(mut stream: TcpStream, back_end: &BackEnd) -> io::Result<()> {
     stream.set_read_timeout(Some(READ_TIMEOUT))?;
     stream.set_nodelay(true)?;

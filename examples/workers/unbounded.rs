@@ -1,4 +1,4 @@
-//! A thread for each connection beside the pool: idle connections, and a load past the capacity.
+//! Compares the pool with one thread per connection: idle connections, and overload.
 
 use crate::Args;
 use crate::memory::Usage;
@@ -17,34 +17,34 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the back-end serves at once; the pool has as many workers.
+/// The number of concurrent requests of the back-end, and of workers in the pool.
 const PLACES: usize = 4;
 
-/// The load past the capacity, as a multiple of it.
+/// The overload, as a multiple of the capacity.
 const OVERLOAD: f64 = 1.5;
 
-/// How long clients wait, in delays.
+/// How long clients wait, in units of the delay.
 const PATIENCE: u32 = 20;
 
-/// The share of the requests that the pool must answer in time of those that it can, and the share
-/// that threads without a bound may.
+/// The minimum goodput of the pool, as a share of the capacity; and the maximum of threads without
+/// a limit.
 const GOOD_LEAST: f64 = 0.9;
 const LATE_MOST: f64 = 0.35;
 
-/// The grain of the chart.
+/// The time resolution of the chart.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// What one of the servers did.
+/// The results of one server.
 struct Met {
     name: &'static str,
-    /// What the idle connections cost.
+    /// The cost of the idle connections.
     idle: Usage,
-    /// The most that the load past the capacity took.
+    /// The peak during the overload.
     overload: Usage,
     run: Run,
 }
 
-/// Either server; it ends when it is dropped.
+/// Either server. Dropping it stops it.
 enum Served {
     Pool(Server),
     Threads(ThreadServer),
@@ -58,7 +58,7 @@ impl Served {
         }
     }
 
-    /// True once it has taken so many connections and does nothing else any more.
+    /// Whether it has accepted this many connections and is otherwise idle.
     fn holds(&self, connections: usize) -> bool {
         match self {
             Self::Pool(server) => server.open_connections() == connections,
@@ -78,8 +78,8 @@ pub fn show(
     let capacity = PLACES as f64 / args.delay.as_secs_f64();
     program.heading("A thread for each connection");
     program.text(&format!(
-        "The back-end serves {PLACES} at once, {capacity:.0} requests a second. First {idle} \
-         connections are opened that do nothing; then {OVERLOAD} times the capacity comes for \
+        "The back-end serves {PLACES} requests at once, {capacity:.0} per second. First {idle} \
+         idle connections are opened. Then a load of {OVERLOAD} times the capacity follows for \
          {length:?}, from clients that wait for {patience:?}."
     ));
     let _progress = Progress::start("threads", 2 * length);
@@ -95,9 +95,9 @@ pub fn show(
     check(args, program, &pool, &threads, idle, length);
     program.chart(
         &chart(args, &both, length),
-        "Threads without a bound take every request, and each gets slower with all that came \
-         before it; soon all are too late. The pool refuses what would be, and answers the others \
-         in time.",
+        "Threads without a limit accept every request, and each one waits for all earlier ones, so \
+         that soon all answers are too late. The pool refuses requests that would be late, and \
+         answers the others in time.",
     )
 }
 
@@ -145,7 +145,7 @@ fn meet(
         let before_load = Usage::now().unwrap_or_default();
         let (run, most) = Usage::most_during(|| client.open_loop(&starts));
         let run = run?;
-        // A thread that waits for its turn does so though its client has gone.
+        // A thread continues to wait for its turn after its client has gone.
         let reasons = run.conduct.spoilt(args.delay * PATIENCE);
         let met = Met {
             name,
@@ -161,7 +161,7 @@ fn meet(
     Ok(met)
 }
 
-/// Opens connections that do nothing, and waits until the server has taken them.
+/// Opens idle connections, and waits until the server has accepted them.
 fn open_idle(server: &Served, count: usize) -> Result<Vec<TcpStream>, Box<dyn Error>> {
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
@@ -175,14 +175,15 @@ fn wait_for(mut holds: impl FnMut() -> bool) -> io::Result<()> {
     let begun = Instant::now();
     while !holds() {
         if begun.elapsed() > Duration::from_secs(20) {
-            return Err(io::Error::other("the server does not take or drop its connections"));
+            let late = "the server did not accept or close its connections in time";
+            return Err(io::Error::other(late));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
 }
 
-/// Good answers to those meant to start in a window, as a share of what the back-end can do in it.
+/// Good answers to requests with an intended start in a window, as a share of the capacity.
 fn good(args: &Args, run: &Run, from: Duration, to: Duration) -> f64 {
     let patience = args.delay * PATIENCE;
     let within = run.outcomes.iter().filter(|outcome| (from..to).contains(&outcome.intended));
@@ -190,7 +191,7 @@ fn good(args: &Args, run: &Run, from: Duration, to: Duration) -> f64 {
     good as f64 / (to - from).as_secs_f64() * args.delay.as_secs_f64() / PLACES as f64
 }
 
-/// The second half of the load, when the queue has come to be.
+/// The same for the second half of the load, when the queue has grown.
 fn late(args: &Args, met: &Met, length: Duration) -> f64 {
     good(args, &met.run, length / 2, length)
 }
@@ -212,7 +213,7 @@ fn table(args: &Args, both: &[&Met; 2], idle: usize, length: Duration) -> Table 
     table
 }
 
-/// Threads of the measurement itself: the generator's, and the one that watches.
+/// The threads of the measurement itself: the load generator and the sampler.
 const OUR_THREADS: u64 = 2;
 
 fn check(
@@ -225,16 +226,17 @@ fn check(
 ) {
     program.check(
         format!(
-            "{idle} idle connections cost the pool {} threads, and {} where each has its own",
+            "{idle} idle connections cost the pool {} threads, and the other server {}",
             pool.idle.threads, threads.idle.threads
         ),
-        // Where the system does not tell, there is nothing to compare.
+        // If the system does not report the values, there is nothing to compare.
         Usage::now().is_none() || pool.idle.threads == 0 && threads.idle.threads >= idle as u64,
     );
     let (few, many) = (pool.overload.threads, threads.overload.threads);
     program.check(
         format!(
-            "past the capacity the pool has {few} threads more, ours included, the other {many}"
+            "beyond the capacity the pool needs {few} more threads (including the measurement), \
+             the other server {many}"
         ),
         Usage::now().is_none() || few <= OUR_THREADS && many >= 50,
     );
@@ -243,7 +245,7 @@ fn check(
         format!("the pool's goodput is {kept:.2} of the capacity"),
         kept >= if args.common.quick { 0.7 } else { GOOD_LEAST },
     );
-    program.check(format!("that of threads without a bound is {lost:.2}"), lost <= LATE_MOST);
+    program.check(format!("that of threads without a limit is {lost:.2}"), lost <= LATE_MOST);
 }
 
 fn chart(args: &Args, both: &[&Met; 2], length: Duration) -> Chart {

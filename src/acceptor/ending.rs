@@ -64,7 +64,7 @@ impl Acceptor {
                 listening::defer_accept(listener, false);
                 grace = config::DRAIN_DEFERRED;
             }
-            if listening::begin_no_more(listener) {
+            if listening::stop_new_connections(listener) {
                 grace = grace.max(config::DRAIN_INTERVAL);
             }
         }

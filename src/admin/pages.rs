@@ -3,10 +3,10 @@
 use super::hosts::Hosts;
 use super::sampler::Sampler;
 use super::{Watch, answer, plain};
+use crate::handler::redirect_to_slash;
 use crate::handler::{Error, Handler, Response};
 use crate::http::request::Request;
 use crate::http::status::Status;
-use crate::routes::redirect_to_slash;
 use crate::server::{Observer, StartError};
 use std::sync::{Arc, OnceLock};
 

@@ -1,7 +1,7 @@
-//! What every command does when it cannot go on: one line on standard error, and an exit code.
+//! Error reports of all commands: one line on standard error, and an exit code.
 //!
-//! It is a module of each binary, and of the lab, whose programs are commands too; none of it is
-//! part of the library.
+//! Each binary and the lab (whose programs are commands) include this module. It is not part of the
+//! library.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -9,10 +9,10 @@ use std::process::ExitCode;
 /// Exit code for a wrong option or argument.
 const USAGE: u8 = 2;
 
-/// Prints help and version as they are, and any other outcome of parsing as one line.
+/// Prints help and version unchanged, and any parse error as one line.
 pub fn usage(command: &str, error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // A reader that has gone wants no help.
+        // If the reader has gone, nobody needs the help text.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -31,6 +31,6 @@ pub fn failure(command: &str, reason: &str) -> ExitCode {
 }
 
 fn say(line: &str) {
-    // Where standard error is closed, there is nobody left to tell.
+    // If standard error is closed, there is nowhere to report it.
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! `client`: fetches one file over HTTP/1.0 and prints the response as it is.
+//! `client`: fetches one file over HTTP/1.0 and prints the response unchanged.
 
 mod cli;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use cws::client::{self, Fetch, Host, Outcome, RequestPath};
 
-/// The exit code of `--fail`, the one curl has for it.
+/// The exit code for `--fail`, the same as curl's.
 const STATUS_FAILED: u8 = 22;
 
 const EXAMPLES: &str = "\
@@ -17,37 +17,37 @@ Examples:
   client localhost 8080                        fetch testfile
   client localhost 8080 5000                   fetch it from port 5000
   client --path /index.html localhost 8080     fetch another file
-  client --head localhost 8080                 show the head alone
-  client --fail --timeout 2s localhost 8080    for scripts: check, and soon
-  client ::1 8080                              over IPv6
+  client --head localhost 8080                 fetch only the head
+  client --fail --timeout 2s localhost 8080    in a script: an error status is exit code 22
+  client ::1 8080                              connect over IPv6
 
-Exit code: 0 the response is complete (or its reader closed the pipe), 1 it is not,
-2 wrong usage, 22 with --fail a status of 400 or more.";
+Exit code: 0 the response is complete (or the reader closed the pipe), 1 it is not,
+2 wrong usage, 22 with --fail: the status is 400 or more.";
 
-/// Fetches one file over HTTP/1.0 and prints the response as it is, head and body.
+/// Fetches one file over HTTP/1.0 and prints the response unchanged: head and body.
 #[derive(Parser)]
 #[command(name = "client", version, after_help = EXAMPLES)]
 struct Args {
-    /// The server's name or address
+    /// Name or IP address of the server
     host: Host,
 
-    /// The server's port
+    /// Port of the server
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// The port to connect from [default: one of the system's choice]
+    /// Local port to connect from [default: chosen by the system]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     client_port: Option<u16>,
 
-    /// What to ask for, sent exactly as typed
+    /// Path to request, sent exactly as given
     #[arg(long, default_value = client::DEFAULT_PATH)]
     path: RequestPath,
 
-    /// Ask for the head alone, with HEAD
+    /// Send HEAD instead of GET: fetch only the head
     #[arg(long)]
     head: bool,
 
-    /// Give up after so long without progress, as 500ms, 2s or 1m
+    /// Give up after this time without progress, for example 500ms, 2s or 1m
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = timeout)]
     timeout: Duration,
 
@@ -70,7 +70,7 @@ impl Args {
 
 fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("a timeout is longer than zero".to_owned()),
+        Ok(duration) if duration.is_zero() => Err("a timeout must be longer than zero".to_owned()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
     }
@@ -82,9 +82,9 @@ fn main() -> ExitCode {
         Err(error) => return cli::usage("client", &error),
     };
     match client::fetch(&args.fetch(), &mut io::stdout().lock()) {
-        // A status below 100 is none, and as bad as a 5xx (RFC 9110, section 15).
+        // A status below 100 is invalid, which counts like a 5xx (RFC 9110, section 15).
         Ok(Outcome::Complete { status: Some(..100 | 400..) }) if args.fail => STATUS_FAILED.into(),
-        // A closed pipe is the reader's way to say "enough", so it is no failure either.
+        // A closed pipe means that the reader wants no more, so it is not a failure.
         Ok(Outcome::Complete { .. } | Outcome::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => cli::failure("client", &error.to_string()),
     }

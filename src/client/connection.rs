@@ -1,4 +1,4 @@
-//! The client's end of a connection: how it opens, and who is left with TIME_WAIT.
+//! Opens and closes the client's connection, and keeps TIME_WAIT away from the client port.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -8,10 +8,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Fetch, FetchError};
 
-/// Connects to the first address of the host that answers; `timeout` holds for each address.
+/// Connects to the first address of the host that answers. `timeout` applies to each address.
 ///
 /// # Errors
-/// The error that tells most among those of all addresses, the last one of equals.
+/// The most informative error of all addresses; of equals, the last one.
 pub(super) fn open(fetch: &Fetch) -> Result<TcpStream, FetchError> {
     let addresses = resolve(fetch.host.as_str(), fetch.port)?;
     open_any(&addresses, fetch).unwrap_or_else(|| {
@@ -37,12 +37,12 @@ fn open_any(addresses: &[SocketAddr], fetch: &Fetch) -> Option<Result<TcpStream,
     telling.map(Err)
 }
 
-/// After a whole response: lets the server close first, for at most `wait`.
+/// After a whole response: waits up to `wait` for the server to close first.
 ///
-/// The side that closes first keeps the connection in TIME_WAIT for a minute, and as long as the
-/// client keeps it there, the same client port cannot reach the same server (EADDRNOTAVAIL).
-/// A shutdown of the writing side would not do: it sends the client's FIN first. What still arrives
-/// lies beyond the response and is dropped.
+/// The side that closes first keeps the connection in TIME_WAIT for a minute. While the client has
+/// it in TIME_WAIT, the same client port cannot connect to the same server (EADDRNOTAVAIL).
+/// Shutting down the writing side does not help: it sends the client's FIN first. Bytes beyond the
+/// response are dropped.
 pub(super) fn let_server_close(mut stream: TcpStream, wait: Duration) {
     let start = Instant::now();
     let mut beyond = [0; 4096];
@@ -53,14 +53,14 @@ pub(super) fn let_server_close(mut stream: TcpStream, wait: Duration) {
         }
         match stream.read(&mut beyond) {
             Ok(0) => {
-                // The server closed first; an ordinary close leaves TIME_WAIT with it. Should
-                // this fail, the close is a reset, which costs the server nothing by now.
+                // The server closed first, so an ordinary close leaves TIME_WAIT with the server.
+                // If this call fails, the close is a reset, which no longer matters to the server.
                 let _ = SockRef::from(&stream).set_linger(None);
                 return;
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Silence until the end of the wait, or a reset: the close resets, see `dial`.
+            // Timeout or reset: the close is a reset, see `dial`.
             Err(_) => return,
         }
     }
@@ -70,7 +70,7 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
     let found = (host, port).to_socket_addrs();
     let addresses =
         found.map_err(|source| FetchError::Resolve { host: host.to_owned(), source })?;
-    // An IPv4 address in IPv6 clothes is reached by an IPv4 socket.
+    // Use an IPv4 socket for an IPv4-mapped IPv6 address.
     Ok(addresses
         .map(|address| match address.ip().to_canonical() {
             IpAddr::V4(ip) => SocketAddr::from((ip, port)),
@@ -79,7 +79,7 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
         .collect())
 }
 
-/// Refuses what could only fail: a client port that is the server's port on the same host.
+/// Refuses a client port that equals the server's port on the same host: it can only fail.
 fn refuse_same_port(address: SocketAddr, client_port: Option<u16>) -> Result<(), FetchError> {
     if client_port == Some(address.port()) && is_local(address) {
         return Err(FetchError::SamePort(address));
@@ -87,7 +87,7 @@ fn refuse_same_port(address: SocketAddr, client_port: Option<u16>) -> Result<(),
     Ok(())
 }
 
-/// Whether the address is this machine's own: then, and only then, a socket can be bound to it.
+/// Whether the address belongs to this machine: only then can a socket be bound to it.
 fn is_local(mut address: SocketAddr) -> bool {
     if address.ip().is_loopback() || address.ip().is_unspecified() {
         return true;
@@ -97,7 +97,7 @@ fn is_local(mut address: SocketAddr) -> bool {
     probe.is_ok_and(|socket| socket.bind(&address.into()).is_ok())
 }
 
-/// Connects to one address, from `client_port` when given, within `timeout`.
+/// Connects to one address within `timeout`, from `client_port` if given.
 fn dial(
     address: SocketAddr,
     client_port: Option<u16>,
@@ -112,7 +112,7 @@ fn dial(
     connect(socket, address, client_port, timeout)
 }
 
-/// Connects a socket, which comes from `client_port` where one is given.
+/// Connects a socket, which is bound to `client_port` if given.
 fn connect(
     socket: Socket,
     address: SocketAddr,
@@ -123,13 +123,13 @@ fn connect(
     socket.connect_timeout(&address.into(), timeout).map_err(refused)?;
     let stream = TcpStream::from(socket);
     if reached_itself(&stream) {
-        // Reset rather than close: TIME_WAIT would sit on the very port a server wants.
+        // Reset instead of close: otherwise TIME_WAIT blocks the port for a server.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         return Err(FetchError::SelfConnected(address));
     }
     if client_port.is_some() {
-        // From here on every close that comes before the server's, also the one of an error or
-        // of Ctrl-C, is a reset: no TIME_WAIT remains, and the port can be used again at once.
+        // From here on, a close before the server's close is a reset, including one after an error
+        // or Ctrl-C. It leaves no TIME_WAIT, and the port is free again at once.
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(refused)?;
     }
     stream.set_read_timeout(Some(timeout)).map_err(refused)?;
@@ -137,9 +137,9 @@ fn connect(
     Ok(stream)
 }
 
-/// Binds the client port on every local address of the family, and of that family alone.
+/// Binds the client port on all local addresses of this address family only.
 fn bind(socket: &Socket, address: SocketAddr, port: u16) -> io::Result<()> {
-    // Without it, an old connection of the port to any server would forbid the bind.
+    // Without this, an old connection from this port to any server makes the bind fail.
     socket.set_reuse_address(true)?;
     let any = if address.is_ipv4() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED)
@@ -150,12 +150,13 @@ fn bind(socket: &Socket, address: SocketAddr, port: u16) -> io::Result<()> {
     socket.bind(&SocketAddr::new(any, port).into())
 }
 
-/// Whether both ends are one socket: TCP's simultaneous open (RFC 9293 section 3.5) lets a socket
-/// connect to its own port when nobody listens there, also from an ephemeral port by chance.
+/// Whether both ends are the same socket. By TCP's simultaneous open (RFC 9293, section 3.5), a
+/// socket can connect to its own port if nothing listens there. An ephemeral port can equal the
+/// target by chance.
 fn reached_itself(stream: &TcpStream) -> bool {
     match (stream.local_addr(), stream.peer_addr()) {
         (Ok(local), Ok(peer)) => local.ip() == peer.ip() && local.port() == peer.port(),
-        // The peer is gone already, so it was another.
+        // The peer has gone, so it was not this socket.
         _ => false,
     }
 }
@@ -174,19 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_reached_itself_is_no_connection() {
+    fn a_socket_connected_to_itself_is_an_error() {
         let port = free_port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let outcome = dial(address, Some(port), TIMEOUT);
         assert!(matches!(outcome, Err(FetchError::SelfConnected(a)) if a == address));
-        // Not even for a moment does the attempt take the port from the server.
+        // The attempt leaves no TIME_WAIT on the port.
         let plain = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
         plain.bind(&address.into()).expect("the port is free at once, without SO_REUSEADDR");
     }
 
-    /// The system may choose the very port that nobody listens on; here it is made to.
+    /// The system can choose the target as the ephemeral port. Here the test forces it.
     #[test]
-    fn nor_does_chance_lead_an_ephemeral_port_to_itself() {
+    fn an_ephemeral_port_connected_to_itself_is_an_error() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
         let address = socket.local_addr().expect("its address").as_socket().expect("of IPv4");
@@ -209,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn of_several_errors_the_most_telling_is_reported_and_the_last_of_equals() {
+    fn the_most_informative_error_is_reported_and_of_equals_the_last() {
         let holder = TcpListener::bind("0.0.0.0:0").expect("bind port 0");
         let held = holder.local_addr().expect("address of a listener").port();
         let [one, two] = [free_port(), free_port()];
         let closed = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        // Documentation only (RFC 3849): refused by the routing, or by the lack of IPv6.
+        // A documentation address (RFC 3849): there is no route to it, or no IPv6.
         let unreachable = "[2001:db8::1]:80".parse().expect("address");
         let mut fetch = Fetch::new("unused".parse().expect("host"), 1);
         fetch.timeout = Duration::from_millis(100);
@@ -233,11 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn own_addresses_are_local_and_others_are_not() {
+    fn only_addresses_of_this_machine_are_local() {
         for own in ["127.0.0.1:80", "127.8.9.1:80", "0.0.0.0:80", "[::1]:80", "[::]:80"] {
             assert!(is_local(own.parse().expect("address")), "{own}");
         }
-        // Reserved (RFC 1112 section 4) and for documentation (RFC 3849): no machine's own.
+        // Reserved (RFC 1112, section 4) and documentation (RFC 3849) addresses belong to no
+        // machine.
         for other in ["240.0.0.1:80", "[2001:db8::1]:80"] {
             assert!(!is_local(other.parse().expect("address")), "{other}");
         }

@@ -1,4 +1,4 @@
-//! Why a fetch failed, each reason as one line that says what to do.
+//! Why a fetch failed. Each error is one line that says what to do.
 
 use std::fmt;
 use std::io;
@@ -7,60 +7,60 @@ use std::time::Duration;
 
 use super::framing::Fault;
 
-/// Why a response did not come, or did not come whole.
+/// Why there is no response, or no complete one.
 ///
 /// Displays as one line: `cannot <do>: <what happened> (<what to do>)`.
 #[derive(Debug)]
 pub enum FetchError {
     /// The host has no address.
     Resolve {
-        /// The host as it was looked up.
+        /// The host that was looked up.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
     /// The client port cannot be bound.
     ClientPort {
-        /// The port asked for.
+        /// The requested port.
         port: u16,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Client port and server port are one port of one host.
+    /// The client port is the server's port on the same host.
     SamePort(SocketAddr),
-    /// Nothing listens at the address, and the socket met itself there.
+    /// Nothing listens at the address, and the socket connected to itself.
     SelfConnected(SocketAddr),
-    /// No connection to the address.
+    /// The connection attempt failed.
     Connect {
         /// The server's address.
         address: SocketAddr,
-        /// The client port asked for.
+        /// The requested client port.
         client_port: Option<u16>,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The peer made no progress for the whole timeout, within the named action.
+    /// There was no progress for the whole timeout during this action.
     Stalled {
         /// `send the request` or `receive the response`.
         action: &'static str,
         /// The timeout.
         after: Duration,
     },
-    /// The request cannot be sent.
+    /// Sending the request failed.
     Send(io::Error),
-    /// The connection broke before the response was whole.
+    /// The connection failed before the response was complete.
     Receive(io::Error),
-    /// The bytes received are not a whole response.
+    /// The received bytes are not a complete response.
     Response(Fault),
-    /// The response cannot be passed on.
+    /// Writing the response to the output failed.
     Output(io::Error),
 }
 
 impl FetchError {
-    /// How much an error tells, among those of a host's several addresses.
+    /// How informative an error is, compared with those of the host's other addresses.
     ///
-    /// What the caller can mend comes first, then an answer from the host itself; an address
-    /// family without a route tells least.
+    /// Errors that the caller can fix come first, then answers from the host. An address family
+    /// without a route comes last.
     pub(super) fn weight(&self) -> u8 {
         match self {
             Self::ClientPort { .. } | Self::SamePort(_) => 2,
@@ -83,7 +83,7 @@ impl fmt::Display for FetchError {
             ),
             Self::ClientPort { port, source } => {
                 let advice = match source.kind() {
-                    io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege;",
+                    io::ErrorKind::PermissionDenied => "ports below 1024 need root privileges;",
                     _ => "does another program use it?",
                 };
                 let what = plain(source);
@@ -91,14 +91,14 @@ impl fmt::Display for FetchError {
             }
             Self::SamePort(address) => write!(
                 f,
-                "cannot connect to {address} from port {}: one port of one host cannot be both \
-                 the client's and the server's (choose another client port)",
+                "cannot connect to {address} from port {}: client and server cannot use the same \
+                 port on one host (choose another client port)",
                 address.port()
             ),
             Self::SelfConnected(address) => write!(
                 f,
-                "cannot connect to {address}: nothing listens there, the socket reached itself \
-                 (is the server running, and on this port?)"
+                "cannot connect to {address}: nothing listens there, and the socket connected to \
+                 itself (is the server running on this port?)"
             ),
             Self::Connect { address, client_port, source } => {
                 write!(f, "cannot connect to {address}")?;
@@ -110,8 +110,8 @@ impl fmt::Display for FetchError {
             }
             Self::Stalled { action, after } => write!(
                 f,
-                "cannot {action}: no progress for {} (is the server stuck? a longer --timeout \
-                 waits longer)",
+                "cannot {action}: no progress for {} (is the server stuck? try a longer \
+                 --timeout)",
                 humantime::format_duration(*after)
             ),
             Self::Send(source) => {
@@ -128,11 +128,9 @@ impl fmt::Display for FetchError {
                 }
                 _ => write!(f, "cannot understand the response: {fault}"),
             },
-            Self::Output(source) => write!(
-                f,
-                "cannot write the response: {} (is there room where the output goes?)",
-                plain(source)
-            ),
+            Self::Output(source) => {
+                write!(f, "cannot write the response: {} (is the disk full?)", plain(source))
+            }
         }
     }
 }
@@ -154,20 +152,20 @@ impl std::error::Error for FetchError {
 
 fn connect_advice(kind: io::ErrorKind, fixed_port: bool) -> &'static str {
     match kind {
-        io::ErrorKind::ConnectionRefused => "is the server running, and on this port?",
+        io::ErrorKind::ConnectionRefused => "is the server running on this port?",
         io::ErrorKind::TimedOut => {
-            "is the host up, and the server not overloaded? a longer --timeout waits longer"
+            "is the host up? is the server overloaded? try a longer --timeout"
         }
-        // The pair of address and port exists already: in use, or in TIME_WAIT.
+        // This pair of address and port is in use or in TIME_WAIT.
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse if fixed_port => {
             "a connection from this port exists or has just ended: wait a minute, or choose \
              another client port"
         }
-        _ => "check host and port, and this machine's network",
+        _ => "check the host, the port and this machine's network",
     }
 }
 
-/// The system's words without the number and the capital letter.
+/// The system's error text without its number and capital letter.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

@@ -1,43 +1,43 @@
-//! Where a response ends: a pure state machine over its bytes, fed in any split, without I/O.
+//! Finds the end of a response: a state machine over its bytes, in any split, without I/O.
 
 use crate::http::body::BodyDecoder;
 use crate::http::framing::BodyLength;
 use std::fmt;
 
-/// The longest response head, in bytes, that is read before giving up; interim heads count too.
+/// The longest response head in bytes, interim heads included.
 ///
-/// Servers and proxies in common use stop at 8 to 64 KiB, so a longer head is not a head.
+/// Common servers and proxies send at most 8 to 64 KiB.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// The most header fields a response head may have.
+/// The largest number of header fields in a response head.
 const MAX_FIELDS: usize = 256;
 
-/// What every HTTP/1.x response begins with (RFC 9112 section 4).
+/// The first bytes of every HTTP/1.x response (RFC 9112, section 4).
 const MARK: &[u8] = b"HTTP/";
 
 /// Follows one response from its first byte to its end.
 ///
-/// It holds at most [`MAX_HEAD`] bytes, and nothing of the body.
+/// It holds at most [`MAX_HEAD`] bytes, and no part of the body.
 #[derive(Debug)]
 pub struct ResponseFraming {
     asked: Asked,
-    /// The head, as far as it has come; the last one when there were interim ones before it.
+    /// The bytes of the current head so far. Interim heads are dropped.
     head: Vec<u8>,
-    /// The bytes of all heads so far.
+    /// The bytes of all heads so far, interim ones included.
     head_bytes: usize,
-    /// What the head says of the connection.
+    /// Whether the head allows the connection to persist.
     persistent: bool,
     state: State,
 }
 
-/// What the request was, as far as it concerns its response.
+/// What about the request affects how its response ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    /// A HEAD.
+    /// HEAD.
     Head,
-    /// A GET of version 1.0, to which nobody should answer in chunks.
+    /// GET in HTTP/1.0, which must not be answered with chunks.
     Http10,
-    /// A GET of version 1.1.
+    /// GET in HTTP/1.1.
     Http11,
 }
 
@@ -49,37 +49,37 @@ enum State {
     Sized { status: u16, length: u64, left: u64 },
     /// Reading chunks.
     Chunked { status: u16, chunks: BodyDecoder },
-    /// Reading until the peer closes; no status when the reply is not HTTP.
+    /// Reading until the peer closes. There is no status if the reply is not HTTP.
     UntilClose { status: Option<u16> },
-    /// The response has ended.
+    /// The response is complete.
     Complete { status: u16 },
-    /// The bytes cannot be a response.
+    /// The bytes are not a valid response.
     Broken(Fault),
 }
 
-/// Why bytes are not one whole response.
+/// Why bytes are not one complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The peer closed before it had sent a byte.
+    /// The peer closed the connection without sending a byte.
     NoAnswer,
-    /// The peer closed within the head, this many bytes after its begin.
+    /// The peer closed within the head, after this many bytes of it.
     HeadCut(usize),
-    /// The peer closed within a body whose length, in bytes, it had announced.
+    /// The peer closed before the body reached its announced length.
     BodyCut {
-        /// Body bytes that came.
+        /// Body bytes received.
         received: u64,
-        /// Body bytes that `Content-Length` promised.
+        /// The value of `Content-Length`.
         length: u64,
     },
-    /// The peer closed before the last chunk of a body.
+    /// The peer closed before the last chunk.
     ChunksCut,
-    /// The chunks of a body are malformed (RFC 9112 section 7.1).
+    /// The chunked body is malformed (RFC 9112, section 7.1).
     BadChunks,
     /// The head is longer than [`MAX_HEAD`].
     HeadTooLong,
-    /// The head is no HTTP/1.x head, for the parser's reason.
+    /// The head is not a valid HTTP/1.x head, for the parser's reason.
     HeadMalformed(httparse::Error),
-    /// `Content-Length` is not one number (RFC 9112 section 6.3, rule 5).
+    /// `Content-Length` is not a single number (RFC 9112, section 6.3, rule 5).
     BadLength,
 }
 
@@ -89,7 +89,7 @@ impl fmt::Display for Fault {
         match self {
             Self::NoAnswer => f.write_str(
                 "the server closed the connection without an answer \
-                 (look into the server's log, or try again)",
+                 (check the server's log, or try again)",
             ),
             Self::HeadCut(bytes) => write!(
                 f,
@@ -105,9 +105,9 @@ impl fmt::Display for Fault {
                 "the connection closed before the last chunk of the body \
                  (the response is incomplete; try again)",
             ),
-            Self::BadChunks => f.write_str(
-                "the chunks of its body are malformed (the server is at fault; tell its owner)",
-            ),
+            Self::BadChunks => {
+                f.write_str("its chunked body is malformed (the server is at fault; report it)")
+            }
             Self::HeadTooLong => write!(
                 f,
                 "its head is longer than {MAX_HEAD} bytes (does an HTTP server listen there?)"
@@ -116,7 +116,7 @@ impl fmt::Display for Fault {
                 write!(f, "its head is malformed: {error} (does an HTTP/1.x server listen there?)")
             }
             Self::BadLength => f.write_str(
-                "its Content-Length is not one number (the server is at fault; tell its owner)",
+                "its Content-Length is not a single number (the server is at fault; report it)",
             ),
         }
     }
@@ -125,13 +125,13 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 impl ResponseFraming {
-    /// Starts before the first byte of the response; `head_only` when the request was a HEAD.
+    /// Starts before the first byte of the response. `head_only` if the request was a HEAD.
     #[must_use]
     pub fn new(head_only: bool) -> Self {
         Self::of(if head_only { Asked::Head } else { Asked::Http10 })
     }
 
-    /// The same for a GET of version 1.1, whose response may come in chunks.
+    /// For the response to a GET in HTTP/1.1, which may be chunked.
     #[must_use]
     pub fn http11() -> Self {
         Self::of(Asked::Http11)
@@ -142,7 +142,7 @@ impl ResponseFraming {
         Self { asked, head: Vec::new(), head_bytes: 0, persistent: false, state }
     }
 
-    /// Starts again before the next response of the same connection, to the same kind of request.
+    /// Starts before the next response on the same connection, to a request of the same kind.
     pub fn restart(&mut self) {
         self.head.clear();
         self.head_bytes = 0;
@@ -150,21 +150,21 @@ impl ResponseFraming {
         self.state = State::Head { interim: false };
     }
 
-    /// The head from its status line to its empty line, as far as it has come.
+    /// The bytes of the head so far, from the status line to the empty line.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
     }
 
-    /// True where the response is whole and another one may follow on its connection
-    /// (RFC 9112 section 9.3).
+    /// Whether the response is complete and another may follow on the connection (RFC 9112, section
+    /// 9.3).
     #[must_use]
     pub fn is_persistent(&self) -> bool {
         self.persistent && matches!(self.state, State::Complete { .. })
     }
 
-    /// Takes the next bytes of the connection and says how many of them, from the first on,
-    /// belong to the response; the others come after its end or after the fault.
+    /// Takes the next bytes of the connection. Returns how many of them belong to the response; the
+    /// others come after its end or after the fault.
     pub fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() {
@@ -198,7 +198,7 @@ impl ResponseFraming {
         taken
     }
 
-    /// The end, once the bytes alone tell it: the status of a whole response, or the fault.
+    /// The outcome, once the bytes decide it: the status of a complete response, or the fault.
     #[must_use]
     pub fn verdict(&self) -> Option<Result<u16, Fault>> {
         match self.state {
@@ -208,10 +208,10 @@ impl ResponseFraming {
         }
     }
 
-    /// The end when the peer closes here: the status, none for a reply that is not HTTP.
+    /// The outcome if the peer closes now: the status, or `None` if the reply is not HTTP.
     ///
     /// # Errors
-    /// The fault, when the response is incomplete or had a fault before (RFC 9112 section 8).
+    /// The fault, if the response is incomplete (RFC 9112, section 8) or was already faulty.
     pub fn finish(&self) -> Result<Option<u16>, Fault> {
         match &self.state {
             State::Head { interim: false } if self.head.is_empty() => Err(Fault::NoAnswer),
@@ -227,9 +227,10 @@ impl ResponseFraming {
         }
     }
 
-    /// Takes bytes up to the end of the head, or all of them when they are no head.
+    /// Takes bytes up to the end of the head, or all of them if the head continues.
     ///
-    /// The parser runs once, on the whole head: a verdict on a part would depend on the split.
+    /// The parser runs once, on the complete head. Parsing a part would make the result depend on
+    /// how the bytes are split.
     fn feed_head(&mut self, bytes: &[u8]) -> usize {
         let State::Head { interim } = self.state else {
             return 0;
@@ -250,7 +251,7 @@ impl ResponseFraming {
                 self.state = State::Broken(Fault::HeadTooLong);
                 return taken;
             }
-            // The mark is compared byte by byte; behind it, a head can end with a line alone.
+            // Compare the first bytes one by one. After that, a head can end only at a line end.
             let line = if self.head.len() < MARK.len() {
                 1
             } else {
@@ -269,7 +270,8 @@ impl ResponseFraming {
         taken
     }
 
-    /// What follows a whole head: RFC 9112 section 6.3, rules 1 to 8, as they concern this client.
+    /// What follows a complete head: RFC 9112, section 6.3, rules 1 to 8, as far as they apply
+    /// here.
     fn after_head(&mut self) -> Result<State, Fault> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut response = httparse::Response::new(&mut fields);
@@ -294,7 +296,7 @@ impl ResponseFraming {
     }
 }
 
-/// The values of the fields of this name.
+/// The values of the fields with this name.
 fn values<'a>(
     fields: &'a [httparse::Header<'a>],
     name: &'static str,
@@ -303,7 +305,7 @@ fn values<'a>(
     named.map(|field| field.value)
 }
 
-/// What the fields say of the connection: RFC 9112 section 9.3.
+/// Whether the fields allow the connection to persist (RFC 9112, section 9.3).
 fn persists(is_http11: bool, fields: &[httparse::Header<'_>]) -> bool {
     let mut options = values(fields, "connection").flat_map(|value| value.split(|&b| b == b','));
     let mut has =
@@ -314,11 +316,12 @@ fn persists(is_http11: bool, fields: &[httparse::Header<'_>]) -> bool {
 fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Result<State, Fault> {
     let mut lines = values(fields, "transfer-encoding").peekable();
     if lines.peek().is_some() {
-        // A coding overrides Content-Length. The close ends what is not in chunks, and what a
-        // request of version 1.0 should not get: those bytes are passed on as they are.
+        // Transfer-Encoding overrides Content-Length. A body ends at the close if it is not
+        // chunked, or if the request was HTTP/1.0, which does not allow chunks: its bytes are
+        // passed on undecoded.
         let codings =
             lines.flat_map(|line| line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
-        // Empty elements are no codings (RFC 9110 section 5.6.1.2).
+        // Ignore empty elements (RFC 9110, section 5.6.1.2).
         let last = codings.filter(|coding| !coding.is_empty()).last();
         let in_chunks = last.is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
         if asked != Asked::Http11 || !in_chunks {
@@ -334,12 +337,12 @@ fn body_after(status: u16, fields: &[httparse::Header<'_>], asked: Asked) -> Res
     })
 }
 
-/// The number of bytes before the one that breaks the chunks.
+/// The number of bytes before the first malformed one.
 fn sound_part(mut chunks: BodyDecoder, bytes: &[u8]) -> usize {
     bytes.chunks(1).take_while(|byte| chunks.skip(byte).is_ok()).count()
 }
 
-/// What a user agent is asked to read past: RFC 9112 sections 4, 5.1 and 5.2.
+/// Tolerances that a user agent should have (RFC 9112, sections 4, 5.1 and 5.2).
 fn lenient() -> httparse::ParserConfig {
     let mut config = httparse::ParserConfig::default();
     config
@@ -349,8 +352,8 @@ fn lenient() -> httparse::ParserConfig {
     config
 }
 
-/// The one length that all the field values and their list members agree on, none without a
-/// value (RFC 9110 section 8.6: equal members count once).
+/// The length that all values and list members agree on, or `None` without a value (RFC 9110,
+/// section 8.6: repeated equal members count once).
 fn content_length<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Option<u64>, Fault> {
     let mut agreed = None;
     for member in values.flat_map(|value| value.split(|&byte| byte == b',')) {

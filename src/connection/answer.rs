@@ -31,19 +31,20 @@ pub(super) struct Answer {
 /// Where a request's time went until its handler had answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing {
-    pub(super) queue: Duration,
-    pub(super) delay: Duration,
+    pub(super) queue_wait: Duration,
+    pub(super) handle: Duration,
 }
 
 impl Timing {
-    /// A `Server-Timing` field, in milliseconds. Of the sending it can tell what comes before the
-    /// head is on its way: the making of the head.
+    /// A `Server-Timing` field, in milliseconds. `response_head` is the time it takes to make the
+    /// head: the field is part of the head, so it cannot include the time to send it.
     fn write_field(self, made: Instant, fields: &mut Vec<u8>) {
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
-        let (queue, delay) = (millis(self.queue), millis(self.delay));
-        let send = millis(made.elapsed());
         let field = format!(
-            "Server-Timing: queue;dur={queue:.3}, delay;dur={delay:.3}, send;dur={send:.3}\r\n"
+            "Server-Timing: queue_wait;dur={:.3}, handle;dur={:.3}, response_head;dur={:.3}\r\n",
+            millis(self.queue_wait),
+            millis(self.handle),
+            millis(made.elapsed()),
         );
         fields.extend_from_slice(field.as_bytes());
     }

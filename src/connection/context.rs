@@ -215,7 +215,8 @@ impl Context {
     pub(super) fn may_continue(&self) -> bool {
         match self.thread {
             Thread::Acceptor => false,
-            Thread::Worker(_) => self.queue.is_empty(),
+            // A stream can be endless, and must not outlive the server.
+            Thread::Worker(_) => self.queue.is_empty() && self.admission.stage() < Stage::Cut,
             Thread::Fetcher => self.errands.is_empty(),
         }
     }

@@ -213,8 +213,8 @@ fn ask<H: Handler>(
         }
     };
     let (head_only, version) = (request.method == Method::Head, request.version);
-    let queue = request.waited();
-    let timing = context.config.server_timing.then_some(Timing { queue, delay: handle });
+    let queue_wait = request.waited();
+    let timing = context.config.server_timing.then_some(Timing { queue_wait, handle });
     let record = None;
     Ok((Answer { response, version, head_only, after, made, timing, record }, handle))
 }

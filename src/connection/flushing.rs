@@ -72,10 +72,12 @@ impl Flushing {
 
     /// Claims the memory that it holds while the client is slow; false if that does not fit.
     fn claim(&mut self, context: &Context) -> bool {
-        if self.claim.is_none() {
-            let held = self.outgoing.held() + self.record.as_deref().map_or(0, Record::held);
-            self.claim = context.config.memory.claim(MemoryUse::Responses, held);
+        let held = self.outgoing.held() + self.record.as_deref().map_or(0, Record::held);
+        if let Some(claim) = &mut self.claim {
+            // The next piece of a stream can be larger than the one before.
+            return claim.resize(held);
         }
+        self.claim = context.config.memory.claim(MemoryUse::Responses, held);
         self.claim.is_some()
     }
 }

@@ -1,42 +1,43 @@
-//! What a directory has: names, kinds, sizes and times, in memory that was claimed for them.
+//! The entries of a directory: names, kinds, sizes and times, in memory that is claimed for them.
 
 use crate::config;
 use crate::memory::{Claim, Memory, MemoryUse};
 
-/// One name in a directory, without the name: there may be many, and they may be held for long.
+/// One entry of a directory. The name is stored in [`Entries`], because there may be many entries
+/// and they may be kept for long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Where its name is among the names of [`Entries`].
+pub struct DirectoryEntry {
+    /// The position of the name in `Entries::names`.
     name_start: u32,
     name_length: u16,
-    /// It is a directory; otherwise it is a regular file.
+    /// True for a directory, false for a regular file.
     pub is_directory: bool,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// When it was last changed, in nanoseconds since 1970; none where that is out of reach.
+    /// The time of the last change in nanoseconds since 1970. `None` if it does not fit.
     pub modified: Option<i64>,
 }
 
-/// What a directory has.
+/// The entries of a directory.
 #[derive(Debug)]
 pub struct Entries {
-    /// All names, of any bytes, one behind the other.
+    /// All names, concatenated. A name may hold any bytes.
     names: Vec<u8>,
-    entries: Vec<Entry>,
-    /// There are more than were asked for.
+    entries: Vec<DirectoryEntry>,
+    /// The directory has more entries than were asked for.
     pub truncated: bool,
     claim: Claim,
-    /// The part of the claim that is not for entries.
+    /// The part of the claim that is not for entries, in bytes.
     beside: u64,
 }
 
-/// There is no memory for more, or none may be taken.
+/// The memory budget has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRoom;
 
 impl Entries {
-    /// None yet; what they take is claimed from `memory` as they come, and as much as is said for
-    /// what is held beside them.
+    /// An empty list. It claims its memory from `memory` as entries are added, and `beside` bytes
+    /// for what the caller keeps along with it.
     pub fn within(memory: &Memory, beside: u64) -> Result<Self, NoRoom> {
         let beside = beside + config::LISTING_OVERHEAD;
         let claim = memory.claim(MemoryUse::Listings, beside).ok_or(NoRoom)?;
@@ -44,17 +45,17 @@ impl Entries {
     }
 
     /// The entries.
-    pub fn as_slice(&self) -> &[Entry] {
+    pub fn as_slice(&self) -> &[DirectoryEntry] {
         &self.entries
     }
 
-    /// The name of one of them.
-    pub fn name(&self, entry: &Entry) -> &[u8] {
+    /// The name of `entry`.
+    pub fn name(&self, entry: &DirectoryEntry) -> &[u8] {
         let start = entry.name_start as usize;
         &self.names[start..start + usize::from(entry.name_length)]
     }
 
-    /// Adds one; a name that is longer than any file system has is left out.
+    /// Adds an entry. A name that is longer than any file system allows is skipped.
     pub fn push(
         &mut self,
         name: &[u8],
@@ -67,13 +68,19 @@ impl Entries {
             make_room(&mut self.names, name.len(), &mut self.claim)?;
             make_room(&mut self.entries, 1, &mut self.claim)?;
             self.names.extend_from_slice(name);
-            self.entries.push(Entry { name_start, name_length, is_directory, size, modified });
+            self.entries.push(DirectoryEntry {
+                name_start,
+                name_length,
+                is_directory,
+                size,
+                modified,
+            });
         }
         Ok(())
     }
 
-    /// Puts directories first, and each kind in the order of the names; gives back what the growing
-    /// took too much.
+    /// Sorts the entries: directories first, then by name. Gives back memory that was reserved for
+    /// growth.
     pub fn finish(&mut self) {
         let mut entries = std::mem::take(&mut self.entries);
         entries.sort_unstable_by(|one, other| {
@@ -83,22 +90,23 @@ impl Entries {
         self.entries = entries;
         self.entries.shrink_to_fit();
         self.names.shrink_to_fit();
-        let taken = self.names.capacity() + self.entries.capacity() * size_of::<Entry>();
+        let taken = self.names.capacity() + self.entries.capacity() * size_of::<DirectoryEntry>();
         self.claim.resize(self.beside + taken as u64);
     }
 
-    /// True where the directory had the same in both: what clients see of it is the same.
-    pub fn are_same(&self, others: &Self) -> bool {
+    /// True if both lists look the same to clients.
+    pub fn is_same_as(&self, others: &Self) -> bool {
         self.truncated == others.truncated
             && self.entries.len() == others.entries.len()
             && self.entries.iter().zip(&others.entries).all(|(one, other)| {
-                let facts = |entry: &Entry| (entry.is_directory, entry.size, entry.modified);
+                let facts =
+                    |entry: &DirectoryEntry| (entry.is_directory, entry.size, entry.modified);
                 facts(one) == facts(other) && self.name(one) == others.name(other)
             })
     }
 }
 
-/// Makes room for `more` items, and for as many again as there are.
+/// Makes room for `more` items. It doubles the capacity, so that adding is cheap on average.
 fn make_room<T>(items: &mut Vec<T>, more: usize, claim: &mut Claim) -> Result<(), NoRoom> {
     if items.capacity() - items.len() >= more {
         return Ok(());
@@ -116,26 +124,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_they_take_is_claimed_as_they_come_and_given_back() {
+    fn memory_is_claimed_as_entries_are_added_and_released_with_them() {
         let memory = Memory::new(2 << 20);
         let mut entries = Entries::within(&memory, 0).expect("room");
         let name = [b'n'; 246];
         let count = (0..).take_while(|_| entries.push(&name, false, 1, None).is_ok()).count();
         let held = |entries: &Entries| {
-            entries.names.capacity() + entries.entries.capacity() * size_of::<Entry>()
+            entries.names.capacity() + entries.entries.capacity() * size_of::<DirectoryEntry>()
         };
         assert!(count > 1500, "{count} names fit");
         assert!(held(&entries) as u64 <= memory.held() && memory.held() <= memory.most());
         assert!(memory.refused() == 1 && entries.as_slice().len() == count);
         entries.finish();
         assert_eq!(memory.held(), held(&entries) as u64 + config::LISTING_OVERHEAD);
-        assert!(memory.held() < (count as u64 + 100) * 300, "nothing is kept for more");
+        assert!(memory.held() < (count as u64 + 100) * 300, "no spare capacity is kept");
         drop(entries);
         assert_eq!(memory.held(), 0);
     }
 
     #[test]
-    fn the_same_is_the_same_whatever_the_order_it_came_in() {
+    fn lists_with_the_same_entries_are_equal_whatever_order_they_were_added_in() {
         let memory = Memory::new(1 << 20);
         let made = |names: [&str; 3], size| {
             let mut entries = Entries::within(&memory, 0).expect("room");
@@ -147,8 +155,8 @@ mod tests {
         };
         let one = made(["b", "a", "dir"], 1);
         assert_eq!(one.as_slice().iter().map(|entry| one.name(entry)).next(), Some(&b"dir"[..]));
-        assert!(one.are_same(&made(["dir", "a", "b"], 1)));
-        assert!(!one.are_same(&made(["dir", "a", "b"], 2)));
-        assert!(!one.are_same(&made(["dir", "a", "c"], 1)));
+        assert!(one.is_same_as(&made(["dir", "a", "b"], 1)));
+        assert!(!one.is_same_as(&made(["dir", "a", "b"], 2)));
+        assert!(!one.is_same_as(&made(["dir", "a", "c"], 1)));
     }
 }

@@ -1,4 +1,4 @@
-//! One state of one file: its content in memory or its open descriptor, and what is known of it.
+//! One state of one file: its content in memory or an open descriptor, and its metadata.
 
 use crate::config;
 use bytes::Bytes;
@@ -8,46 +8,47 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-/// A file as it was when it was opened; it never changes, whatever becomes of the file.
+/// A file as it was when it was opened. The value never changes, even if the file does.
 #[derive(Debug)]
 pub struct Held {
     content: Content,
     stamp: Stamp,
     modified: Option<SystemTime>,
-    /// Another change would show in its times.
+    /// The file is unchanged for so long that a further change would show in its times.
     is_settled: bool,
-    /// It was still for so long that a tag or a date may name this state.
+    /// The content is unchanged for so long that an entity tag or a date may name this state.
     is_still: bool,
-    /// Its size was that of its content; otherwise the content is made when it is read.
+    /// The metadata gave the true size. Files whose content is generated on reading, such as those
+    /// in `/proc`, report another size.
     is_sized: bool,
     description: OnceLock<Description>,
 }
 
-/// The bytes of a file: small ones in memory, large ones where they are.
+/// The bytes of a file. Small files are read into memory, large ones are sent from the file.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// All of them.
+    /// The whole content.
     Memory(Bytes),
-    /// The open file, and how many it has.
+    /// An open file and its length.
     File {
         /// The file.
         file: Arc<File>,
-        /// Its bytes.
+        /// The length in bytes.
         length: u64,
     },
 }
 
-/// What responses say of a state, prepared once.
+/// The header fields for one state of a file, prepared once.
 #[derive(Debug)]
 pub struct Description {
-    /// What it is.
+    /// The media type.
     pub media_type: String,
-    /// The fields of a response that carries the whole of it, each with its line end.
+    /// The fields of a response that carries the whole file, each with its line end.
     pub fields: Bytes,
 }
 
-/// What tells one state of a file or a directory from another: which one, how long, changed when.
-/// The time of the last change of its inode cannot be set back as that of its content can.
+/// Identifies one state of a file or directory: device, inode, length and times. Programs can set
+/// the time of the content back (`mtime`), but not the time of the inode (`ctime`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -58,7 +59,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// That of what this was said of.
+    /// The stamp for `metadata`.
     pub fn of(metadata: &Metadata) -> Self {
         let nanos =
             |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
@@ -71,36 +72,39 @@ impl Stamp {
         }
     }
 
-    /// True where a change after `now` would show in the times.
+    /// True if a change after `now` would show in the times.
     fn is_settled(&self, now: SystemTime) -> bool {
         is_over(self.modified.max(self.changed), now)
     }
 
-    /// True where nobody was writing at `now`. The kernel sets the time of a file before it copies
-    /// what is written, so content is in flux under a time that it keeps afterwards; whatever was
-    /// given for it then would name the new content later. A write that takes longer than
-    /// [`config::CACHE_SETTLE`] is not noticed by this.
+    /// True if nobody was writing to the file at `now`.
     ///
-    /// The time of the inode need not be looked at: no write leaves that of the content alone, and
-    /// who sets it back, as `rsync` and `tar` do, has done with writing. One in the future says
-    /// nothing of when that was.
+    /// The kernel sets the time of a file before it copies the written bytes. So content can change
+    /// under a time that stays the same afterwards, and a tag made at that moment would later name
+    /// the new content. This does not notice a single write that takes longer than
+    /// [`config::CACHE_SETTLE`].
+    ///
+    /// The time of the inode does not matter here. Every write sets the time of the content, and
+    /// programs that set it back, such as `rsync` and `tar`, have finished writing by then. A time
+    /// in the future does not tell when the last write was.
     fn is_still(&self, now: SystemTime) -> bool {
         is_over(self.modified, now)
     }
 }
 
-/// True where a change at `time` was long enough before `now`.
+/// True if `time` is at least [`config::CACHE_SETTLE`] before `now`.
 fn is_over(time: i128, now: SystemTime) -> bool {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     time + config::CACHE_SETTLE.as_nanos() as i128 <= now.as_nanos() as i128
 }
 
 impl Held {
-    /// Takes up a file that was just opened.
+    /// Loads a file that was just opened.
     ///
-    /// A small one is read until two looks at its times agree, so that what is in memory is one
-    /// state of it. One that does not hold still is sent from where it is, as a large one. One that
-    /// has another size than it tells, as those of `/proc` and `/sys` do, is read to its end.
+    /// A small file is read until its stamp is the same before and after, so that the content in
+    /// memory is of one state. A file that keeps changing is sent from the descriptor, like a large
+    /// one. A file that has another size than its metadata gives, as in `/proc` and `/sys`, is read
+    /// to its end.
     pub fn load(file: File, metadata: &Metadata) -> io::Result<Self> {
         #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
         let now = SystemTime::now();
@@ -133,26 +137,26 @@ impl Held {
         Self { content, stamp, modified, is_settled, is_still, is_sized: true, description }
     }
 
-    /// True where a file with this metadata is this state, beyond doubt: one that was changed just
-    /// before it was held might have been changed again within the same tick of the file system's
-    /// clock.
+    /// True if a file with this metadata is certainly in this state. A file that was changed just
+    /// before it was loaded may have changed again within the same tick of the file system's clock,
+    /// so this is false for it.
     pub fn is_state_of(&self, metadata: &Metadata) -> bool {
         self.is_settled && self.is_sized && self.stamp == Stamp::of(metadata)
     }
 
-    /// True where this metadata is of the file that it was taken from, changed or not.
+    /// True if this metadata is of the same file, changed or not.
     pub fn is_file_of(&self, metadata: &Metadata) -> bool {
         let Stamp { device, inode, .. } = Stamp::of(metadata);
         (device, inode) == (self.stamp.device, self.stamp.inode)
     }
 
-    /// True where it may serve other requests; what is made when it is read may not.
+    /// True if it may serve other requests. Content that is generated on reading may not.
     pub fn may_be_kept(&self) -> bool {
         self.is_sized
     }
 
-    /// True where what is held is still what it was held for. What is in memory always is; an open
-    /// file may have been written, shortened or removed since.
+    /// True if the content is still that of this state. This always holds for content in memory. An
+    /// open file may have been written to, truncated or removed since.
     pub fn is_whole(&self) -> bool {
         match &self.content {
             Content::Memory(_) => true,
@@ -162,35 +166,37 @@ impl Held {
         }
     }
 
-    /// Has it that the file was last changed long ago.
+    /// Marks the state as old enough to be compared by its times.
     #[cfg(test)]
     pub(super) fn settle(&mut self) {
         self.is_settled = true;
     }
 
-    /// The bytes.
+    /// The content.
     pub fn content(&self) -> &Content {
         &self.content
     }
 
-    /// When it was last changed.
+    /// The time of the last change of the content.
     pub fn modified(&self) -> Option<SystemTime> {
         self.modified
     }
 
-    /// An opaque tag for this state, and when it began; none while it may not last.
+    /// An opaque entity tag for this state, and the time of its last change. `None` if the file was
+    /// changed too recently.
     ///
-    /// It is made of length and time of change, which copies of a tree have in common (`rsync -a`,
-    /// `tar`, layers of images), so that the servers which share its load agree. An inode is of one
-    /// machine. What that costs: a file that is put in the place of another of the same length and
-    /// the same time to the nanosecond is taken for it, as it would be with a date.
+    /// The tag is made of the length and the time of change. Copies of a tree share these (`rsync
+    /// -a`, `tar`, image layers), so servers behind one load balancer send the same tags. An inode
+    /// number differs from machine to machine. The price: a file that replaces another of the same
+    /// length and the same time, to the nanosecond, has the same tag. A date has this weakness too.
     pub fn validators(&self) -> Option<(String, Option<SystemTime>)> {
         let Stamp { length, modified, .. } = self.stamp;
         let is_named = self.is_still && self.is_sized;
         is_named.then(|| (format!("{length:x}-{modified:x}"), self.modified))
     }
 
-    /// Bytes of this state, in memory; none where the file has left it, or cannot be read.
+    /// Reads bytes of this state into memory. `None` if the file has changed since or cannot be
+    /// read.
     pub fn read(&self, first: u64, length: u64) -> Option<Bytes> {
         match &self.content {
             Content::Memory(bytes) => {
@@ -198,14 +204,15 @@ impl Held {
                 (end <= bytes.len()).then(|| bytes.slice(first as usize..end))
             }
             Content::File { file, .. } => {
-                // Writing sets the time first: what is read under the old one is the old content.
+                // A write sets the time before it changes the content, so content that is read
+                // under the old time is the old content.
                 let part = read_at(file, first, length).ok()?;
                 (part.len() as u64 == length && self.is_whole()).then(|| part.into())
             }
         }
     }
 
-    /// The first bytes, as far as they say what it is.
+    /// The first bytes of the content, enough to guess the media type.
     pub fn start(&self) -> Bytes {
         match &self.content {
             Content::Memory(bytes) => bytes.slice(..bytes.len().min(config::SNIFF_BYTES)),
@@ -216,19 +223,19 @@ impl Held {
         }
     }
 
-    /// What was prepared by the first who asked.
+    /// The description. The first caller prepares it.
     pub fn description(&self, prepare: impl FnOnce() -> Description) -> &Description {
         self.description.get_or_init(prepare)
     }
 
-    /// True where it keeps a descriptor open.
+    /// True if it keeps a descriptor open.
     pub fn is_open(&self) -> bool {
         matches!(self.content, Content::File { .. })
     }
 }
 
 impl Content {
-    /// The number of bytes.
+    /// The length in bytes.
     pub fn length(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
@@ -237,7 +244,7 @@ impl Content {
     }
 }
 
-/// `length` bytes of a file, or as many as it has by now.
+/// Reads `length` bytes of a file, or fewer if it ends before.
 fn read_at(file: &File, first: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut content = zeroes(length as usize)?;
     let mut filled = 0;
@@ -255,13 +262,13 @@ fn is_end(file: &File, at: u64) -> io::Result<bool> {
     Ok(read_once(file, &mut [0], at)? == 0)
 }
 
-/// All of a file whose size says nothing, if it is not too long.
+/// Reads a file of unknown size, up to [`config::UNSIZED_FILE`] bytes.
 fn read_unsized(file: &File) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     loop {
         let more = read_at(file, content.len() as u64, config::SMALL_FILE)?;
         if (content.len() + more.len()) as u64 > config::UNSIZED_FILE {
-            let reason = "its size is not known before it is read, and it is too long for that";
+            let reason = "the size is unknown until the file is read, and the file is too long to be read first";
             return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
         }
         content.try_reserve(more.len()).map_err(|_| ErrorKind::OutOfMemory)?;
@@ -281,7 +288,7 @@ fn read_once(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     }
 }
 
-/// So many bytes of memory, if there are.
+/// A buffer of `count` zero bytes, or an error if memory is short.
 fn zeroes(count: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(count).map_err(|_| ErrorKind::OutOfMemory)?;
@@ -301,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn small_files_are_in_memory_and_large_ones_open() {
+    fn small_files_are_read_into_memory_and_large_files_stay_open() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         for (length, is_open) in [(0, false), (1, false), (16 * 1024, false), (16 * 1024 + 1, true)]
@@ -314,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_file_that_was_touched_is_whole_no_more() {
+    fn an_open_file_that_was_changed_or_removed_is_not_whole() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         let write = |length| std::fs::write(&path, vec![b'x'; length]).expect("written");
@@ -329,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_trusted_when_the_clock_has_moved_on() {
+    fn a_state_is_trusted_once_the_settling_time_has_passed() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         std::fs::write(&path, "x").expect("written");
@@ -349,7 +356,7 @@ mod tests {
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
-    fn only_what_was_still_for_long_has_validators() {
+    fn only_files_unchanged_for_a_while_have_validators() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         for length in [1, 50_000] {
@@ -360,8 +367,12 @@ mod tests {
             set_modified(&path, now - config::CACHE_SETTLE);
             let first = held(&path).validators().expect("still");
             set_modified(&path, now + Duration::from_secs(3600));
-            assert_eq!(held(&path).validators(), None, "nobody knows when that was");
-            // A copy with the same time has the same tag; its inode is another.
+            assert_eq!(
+                held(&path).validators(),
+                None,
+                "a time in the future does not tell when the file was written"
+            );
+            // A copy with the same time has the same tag, though its inode differs.
             let copy = dir.path().join("copy");
             std::fs::copy(&path, &copy).expect("copied");
             set_modified(&copy, now - config::CACHE_SETTLE);
@@ -370,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_of_the_state_that_is_held_or_none() {
+    fn a_part_is_read_from_the_held_state_or_not_at_all() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         for length in [1000, 50_000] {

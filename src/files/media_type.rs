@@ -1,4 +1,4 @@
-//! The media type of a file, from its name and, where the name says nothing, a look at its start.
+//! The media type of a file, from its name. If the name has no extension, from its first bytes.
 
 use crate::config::SNIFF_BYTES;
 use bytes::Bytes;
@@ -6,25 +6,27 @@ use mime_guess::MimeGuess;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// What a file is when nothing says otherwise.
+/// The type of files of unknown kind.
 const OCTETS: &str = "application/octet-stream";
 
 /// Text of no particular kind.
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Media types by extension: those that were set, and the customary ones.
+/// Media types by extension: the configured ones, then the common ones.
 #[derive(Debug, Clone, Default)]
 pub struct MediaTypes {
     set: HashMap<Vec<u8>, String>,
 }
 
 impl MediaTypes {
-    /// Sets the type of an extension, which is given without its dot, in any case.
+    /// Sets the media type for an extension. Give the extension without its dot; case does not
+    /// matter.
     pub fn set(&mut self, extension: &str, media_type: &str) {
         self.set.insert(extension.to_ascii_lowercase().into_bytes(), media_type.to_owned());
     }
 
-    /// The `Content-Type` of the file called `name`; `start` gives its first bytes if needed.
+    /// The `Content-Type` of the file called `name`. `start` returns its first bytes and is called
+    /// only if the name has no extension.
     pub fn of(&self, name: &[u8], start: impl FnOnce() -> Bytes) -> Cow<'_, str> {
         let Some(extension) = extension(name) else {
             return if is_text(&start()) { PLAIN.into() } else { OCTETS.into() };
@@ -44,13 +46,13 @@ impl MediaTypes {
     }
 }
 
-/// What follows the last dot of a name, the first character aside.
+/// The part of a name behind its last dot. A dot at the start does not count.
 pub fn extension(name: &[u8]) -> Option<&[u8]> {
     let at = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0)?;
     Some(&name[at + 1..])
 }
 
-/// True for bytes that a person can read: UTF-8 (the last character may be cut) without controls.
+/// True for text: UTF-8 without control characters. The last character may be incomplete.
 fn is_text(start: &[u8]) -> bool {
     let start = &start[..start.len().min(SNIFF_BYTES)];
     let valid = match std::str::from_utf8(start) {
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_by_name_and_by_look() {
+    fn the_media_type_comes_from_the_extension_or_from_the_first_bytes() {
         let mut types = MediaTypes::default();
         types.set("Wasm", "application/x-own");
         let of = |name: &str, start: &'static [u8]| {

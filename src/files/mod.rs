@@ -1,4 +1,4 @@
-//! Files beneath a root, and what they are.
+//! Files beneath a root directory: how they are opened, described and cached.
 
 pub mod residency;
 #[cfg(feature = "files")]

@@ -1,15 +1,16 @@
-//! Whether a stretch of a file is in memory, so that sending it waits for no disk.
+//! Tests whether a range of a file is in the page cache, so that sending it does not wait for a
+//! disk.
 
 use crate::config;
 use std::fs::File;
 
-/// True where `length` bytes of a file can be read or sent without waiting for a disk, as far as
-/// the kernel tells.
+/// True if `length` bytes of a file can be read without waiting for a disk, as far as the kernel
+/// tells.
 ///
-/// `preadv2(2)` with `RWF_NOWAIT` reads what is in memory and nothing else; of what is not, it has
-/// the kernel begin to read. One byte is asked for in each [`config::PROBE_STRIDE`], and the last
-/// one: files come into memory by stretches that are about as long. What is missing between two
-/// looks, or leaves memory before it is sent, is waited for by whoever sends it.
+/// `preadv2(2)` with `RWF_NOWAIT` reads only what is in memory. For the rest, the kernel starts to
+/// read ahead. This function probes one byte in each [`config::PROBE_STRIDE`], and the last byte,
+/// because files come into memory in ranges of about that size. A page that is missing between two
+/// probes, or is evicted before it is sent, makes the sender wait.
 #[cfg(target_os = "linux")]
 pub fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
     let Some(last) = length.checked_sub(1) else { return true };
@@ -24,14 +25,14 @@ fn probe(file: &File, offset: u64) -> bool {
     let mut byte = [0];
     match preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) {
         Err(Errno::AGAIN) => false,
-        // A file system that cannot tell may be slow, unless memory is all it is.
+        // This file system does not support the flag. It may be slow, unless it lives in memory.
         Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => lives_in_memory(file),
-        // What is wrong with it, or that it ends here, is for whoever sends it to find.
+        // The sender will find an error or the end of the file.
         _ => true,
     }
 }
 
-/// True for tmpfs and ramfs.
+/// True if the file system is tmpfs or ramfs.
 #[cfg(target_os = "linux")]
 pub(super) fn lives_in_memory(file: &File) -> bool {
     const TMPFS: u64 = 0x0102_1994;
@@ -40,7 +41,7 @@ pub(super) fn lives_in_memory(file: &File) -> bool {
         .is_ok_and(|of| matches!(of.f_type as u64 & 0xffff_ffff, TMPFS | RAMFS))
 }
 
-/// Other systems do not tell.
+/// Other systems offer no way to ask.
 #[cfg(not(target_os = "linux"))]
 pub fn is_in_memory(_file: &File, _offset: u64, _length: u64) -> bool {
     let _ = config::PROBE_STRIDE;
@@ -54,13 +55,13 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     #[test]
-    fn a_file_that_was_dropped_from_memory_is_not_there() {
+    fn a_file_dropped_from_the_page_cache_is_not_in_memory() {
         let mut file = tempfile::tempfile().expect("a temporary file");
         file.write_all(&vec![1; 1 << 20]).expect("written");
         file.sync_all().expect("a disk");
         assert!(is_in_memory(&file, 0, 1 << 20), "just written");
         assert!(is_in_memory(&file, 1 << 20, 5), "beyond the end");
-        assert!(is_in_memory(&file, 5, 0), "nothing");
+        assert!(is_in_memory(&file, 5, 0), "an empty range");
         if lives_in_memory(&file) {
             return;
         }

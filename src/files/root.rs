@@ -1,9 +1,9 @@
-//! Opening files beneath a root directory, or not at all.
+//! Opens files beneath a root directory, and nothing outside it.
 
 use super::entries::{Entries, NoRoom};
 use super::held::Stamp;
 use crate::http::target::DecodedPath;
-use crate::lane::{Taken, Wait};
+use crate::lane::{NoPermit, Wait};
 use crate::memory::Memory;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -18,14 +18,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs as unix;
 use std::path::{Path, PathBuf};
 
-/// A directory whose contents may be served; nothing outside it can be reached through it.
+/// A directory whose contents are served. Nothing outside it can be reached through it.
 ///
-/// Confinement is the kernel's (`openat2` with `RESOLVE_BENEATH`), or a walk of the same effect
-/// where the kernel lacks it: `..`, absolute links and links that lead out are refused while the
-/// path is resolved, so that no race between a check and its use exists.
+/// The kernel enforces this (`openat2` with `RESOLVE_BENEATH`), or a walk with the same effect on
+/// kernels that lack it. `..`, absolute links and links that lead out are refused while the path is
+/// resolved, so there is no race between a check and its use.
 ///
-/// An absolute link, or one that leads out and in again, is resolved to the name that it has
-/// beneath the root, and that is opened as any other.
+/// A link that is absolute, or that leads out and back in, is resolved to its target's name beneath
+/// the root. That name is then opened like any other.
 #[derive(Debug)]
 pub struct Root {
     dir: Dir,
@@ -42,7 +42,7 @@ pub enum Found {
     Directory,
 }
 
-/// A directory that is open to be read.
+/// An open directory, ready to be read.
 #[derive(Debug)]
 pub struct Directory {
     file: File,
@@ -51,7 +51,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// What tells this state of it from others; not what becomes of the files in it.
+    /// Identifies this state of the directory. It does not change when a file in the directory
+    /// does.
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
@@ -60,36 +61,37 @@ impl Directory {
 /// Why a path is not served.
 #[derive(Debug)]
 pub enum NotServed {
-    /// Nothing has that name.
+    /// No file has this name.
     NotFound,
-    /// It may not be read, leads out of the root, or is no file (a FIFO, a device, a socket).
+    /// The file may not be read, lies outside the root, or is not a regular file (a FIFO, a device,
+    /// a socket).
     Forbidden,
-    /// It has another size than it tells, and is too long to be read before it is sent.
+    /// The metadata gives a wrong size, and the file is too long to be read before it is sent.
     Unsized,
-    /// What it takes is in use for others.
+    /// The memory or the permits that this takes are in use by other requests.
     Busy,
-    /// It will be served, when what it waits for is over.
+    /// The request must wait for a permit or for another request, and be served then.
     Pending(Wait),
-    /// The system is out of descriptors or memory for now.
+    /// The system is short of descriptors or memory.
     Exhausted(io::Error),
     /// Reading failed.
     Failed(io::Error),
 }
 
 impl Root {
-    /// Opens the root itself.
+    /// Opens the directory at `path` as the root.
     pub fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         Ok(Self { dir, path: path.canonicalize()?, follows_links: false })
     }
 
-    /// Follows links wherever they lead.
+    /// Follows symbolic links even if they lead out of the root.
     pub fn following_links(mut self) -> Self {
         self.follows_links = true;
         self
     }
 
-    /// Opens what `path` names.
+    /// Opens the file at `path`.
     pub fn find(&self, path: &DecodedPath) -> Result<Found, NotServed> {
         if path.as_bytes().is_empty() {
             return Ok(Found::Directory);
@@ -97,14 +99,14 @@ impl Root {
         self.open_beneath(path.as_bytes())
     }
 
-    /// Opens what has the name of `path` with `suffix` behind it.
+    /// Opens the file whose name is `path` followed by `suffix`.
     pub fn find_beside(&self, path: &DecodedPath, suffix: &str) -> Result<Found, NotServed> {
         self.open_beneath(&[path.as_bytes(), suffix.as_bytes()].concat())
     }
 
-    /// Opens what `name` is in the directory that `path` names.
+    /// Opens the file `name` in the directory at `path`.
     pub fn find_in(&self, path: &DecodedPath, name: &str) -> Result<Found, NotServed> {
-        // A name is one segment, whoever gave it.
+        // `name` comes from the configuration and must be a single segment.
         if name.contains('/') || matches!(name, "" | "." | "..") {
             return Err(NotServed::NotFound);
         }
@@ -116,21 +118,21 @@ impl Root {
         self.open_beneath(&joined)
     }
 
-    /// Opens the directory that `path` names.
+    /// Opens the directory at `path`.
     pub fn open_directory(&self, path: &DecodedPath) -> Result<Directory, NotServed> {
         let relative = if path.as_bytes().is_empty() { b"." } else { path.as_bytes() };
         let relative = PathBuf::from(OsStr::from_bytes(relative));
         let file = self.open_name(&relative, OFlags::DIRECTORY).map_err(NotServed::from_open)?;
         let metadata = file.metadata().map_err(NotServed::Failed)?;
-        // One that was removed is empty, and not there.
+        // A removed directory can still be open. It is empty and has no name.
         if unix::MetadataExt::nlink(&metadata) == 0 {
             return Err(NotServed::NotFound);
         }
         Ok(Directory { file, relative, stamp: Stamp::of(&metadata) })
     }
 
-    /// What is in a directory: the files and directories whose names are `wanted`, `most` at most.
-    /// Links are what they lead to, and what cannot be served is left out.
+    /// Reads a directory: the files and directories whose names are `wanted`, at most `most` of
+    /// them. Links appear as their targets. Anything that cannot be served is left out.
     pub fn read_directory(
         &self,
         directory: Directory,
@@ -141,9 +143,9 @@ impl Root {
         let no_room = |NoRoom| NotServed::Busy;
         let Directory { file, relative, .. } = directory;
         let failed = |error: Errno| NotServed::Failed(error.into());
-        // Its path is held twice: to find it, and to show it.
-        let of_path = 2 * relative.as_os_str().len() as u64;
-        let mut found = Entries::within(memory, of_path).map_err(no_room)?;
+        // The path is stored twice: as the key of the listing and in its page.
+        let path_bytes = 2 * relative.as_os_str().len() as u64;
+        let mut found = Entries::within(memory, path_bytes).map_err(no_room)?;
         let mut entries = rustix::fs::Dir::new(file).map_err(failed)?;
         while let Some(entry) = entries.read() {
             let entry = entry.map_err(failed)?;
@@ -155,8 +157,9 @@ impl Root {
                 found.truncated = true;
                 break;
             }
-            // A link is resolved beneath the root, which is dear; anything else is in this very
-            // directory. What vanished meanwhile, or leads out, is not there.
+            // Resolving a link beneath the root is expensive, and only links need it: any other
+            // entry is in this very directory. Entries that have vanished, or links that lead out,
+            // are skipped.
             let seen = match entry.file_type() {
                 FileType::RegularFile | FileType::Directory | FileType::Unknown => {
                     let at = entries.fd().map_err(failed)?;
@@ -181,10 +184,11 @@ impl Root {
         Ok(found)
     }
 
-    /// Opens what a name is, in the way that `flags` say beside reading.
+    /// Opens a file by name for reading, with `flags` added.
     fn open_name(&self, relative: &Path, flags: OFlags) -> io::Result<File> {
         if self.follows_links {
-            // Relative to the root that was opened, whatever has its name by now.
+            // This is relative to the directory opened at start, even if another one has its name
+            // by now.
             let flags = flags | OFlags::CLOEXEC;
             let open = || rustix::fs::openat(&self.dir, relative, flags, Mode::empty());
             return Ok(File::from(rustix::io::retry_on_intr(open)?));
@@ -200,7 +204,7 @@ impl Root {
         opened.map(cap_std::fs::File::into_std)
     }
 
-    /// What a name leads to, without opening it.
+    /// The metadata of a file, without opening it.
     fn look(&self, relative: &Path) -> io::Result<Seen> {
         #[cfg(target_os = "linux")]
         let seen = Seen::of(&rustix::fs::fstat(self.open_name(relative, OFlags::PATH)?)?);
@@ -223,22 +227,22 @@ impl Root {
         Ok(Seen::of_metadata(&metadata))
     }
 
-    /// The name that what a link leads to has beneath the root. Where it leads out, the error is
-    /// `escape`; where it leads to nothing, that is the error.
+    /// The name of a link's target beneath the root. If the target is outside, returns the error
+    /// `escape`. If it does not exist, returns that error.
     fn resolve_link(&self, relative: &Path, escape: io::Error) -> io::Result<PathBuf> {
         let target = self.path.join(relative).canonicalize()?;
         match target.strip_prefix(&self.path) {
-            // The dot is for a link to the root itself.
+            // The dot is for a link to the root itself, whose path is empty.
             Ok(beneath) => Ok(Path::new(".").join(beneath)),
             Err(_) => Err(escape),
         }
     }
 
-    /// Opens a file, and nothing else: opening a FIFO would let its writer begin, who would have
-    /// lost his reader a moment later.
+    /// Opens a regular file, and nothing else. Opening a FIFO would unblock its writer, which would
+    /// lose its reader a moment later.
     fn open_beneath(&self, relative: &[u8]) -> Result<Found, NotServed> {
         let relative = Path::new(OsStr::from_bytes(relative));
-        // What was looked at is opened, and no other that has its name by then.
+        // Reopen the very file whose type was checked: another may have its name by then.
         #[cfg(target_os = "linux")]
         let (seen, reopen) = {
             let place = self.open_name(relative, OFlags::PATH).map_err(NotServed::from_open)?;
@@ -254,7 +258,8 @@ impl Root {
             FileType::Directory => return Ok(Found::Directory),
             _ => return Err(NotServed::Forbidden),
         }
-        // Should it be a FIFO or a terminal by now, that must neither block nor take it over.
+        // If the file has become a FIFO or a terminal, opening must neither block nor acquire a
+        // controlling terminal.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         let by_name = |_| self.open_name(relative, flags);
         let file = reopen(flags).or_else(by_name).map_err(NotServed::from_open)?;
@@ -267,8 +272,8 @@ impl Root {
     }
 }
 
-/// Opens what a descriptor stands for, which was opened only to look at it. It takes `/proc`;
-/// where that is missing this is an error.
+/// Opens for reading the file behind a descriptor that was opened with `O_PATH`. Needs `/proc`;
+/// fails where it is not mounted.
 #[cfg(target_os = "linux")]
 fn reopen(place: &File, flags: OFlags) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
@@ -276,11 +281,11 @@ fn reopen(place: &File, flags: OFlags) -> io::Result<File> {
     options.open(format!("/proc/self/fd/{}", place.as_raw_fd()))
 }
 
-/// What can be said of a name without opening it.
+/// Metadata of a name that is not open.
 struct Seen {
     kind: FileType,
     size: u64,
-    /// In nanoseconds since 1970; none where that is out of reach.
+    /// In nanoseconds since 1970. `None` if it does not fit.
     modified: Option<i64>,
 }
 
@@ -297,7 +302,7 @@ impl Seen {
         }
     }
 
-    /// A link of which nothing else is known.
+    /// A link whose target is not resolved yet.
     fn link() -> Self {
         Self { kind: FileType::Symlink, size: 0, modified: None }
     }
@@ -316,25 +321,25 @@ impl Seen {
     }
 }
 
-/// True where the resolution of a name led out of the root.
+/// True if resolving a name led out of the root.
 fn is_escape(error: &io::Error) -> bool {
     error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }
 
-impl From<Taken> for NotServed {
-    fn from(taken: Taken) -> Self {
-        match taken {
-            Taken::Wait(wait) => Self::Pending(wait),
-            Taken::Full => Self::Busy,
+impl From<NoPermit> for NotServed {
+    fn from(refusal: NoPermit) -> Self {
+        match refusal {
+            NoPermit::Wait(wait) => Self::Pending(wait),
+            NoPermit::Full => Self::Busy,
         }
     }
 }
 
 impl NotServed {
-    /// Why reading what was opened failed.
+    /// The reason for a failed read of an open file.
     pub fn from_read(error: io::Error) -> Self {
         match error.kind() {
-            // It is no file that has an end: what reads it waits for more.
+            // The file has no end: a read waits for more.
             ErrorKind::WouldBlock => Self::Forbidden,
             ErrorKind::FileTooLarge => Self::Unsized,
             ErrorKind::OutOfMemory => Self::Exhausted(error),
@@ -345,7 +350,7 @@ impl NotServed {
     fn from_open(error: io::Error) -> Self {
         match Errno::from_io_error(&error) {
             Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Self::NotFound,
-            // A socket cannot be opened; a loop of links leads nowhere.
+            // `ENXIO`: a socket cannot be opened. `ELOOP`: the links form a loop.
             Some(Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::LOOP) => Self::Forbidden,
             Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Self::Exhausted(error),
             _ if error.kind() == ErrorKind::PermissionDenied => Self::Forbidden,

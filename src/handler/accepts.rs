@@ -22,6 +22,7 @@ struct BodyRule {
 
 /// A piece of the pattern of paths; in the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "routes"), allow(dead_code, reason = "routes have patterns"))]
 pub(crate) enum Piece {
     /// The path ends here.
     End,

@@ -4,15 +4,20 @@ mod accepts;
 mod body;
 mod response;
 mod error;
+#[cfg(any(feature = "admin", feature = "files"))]
+mod redirect;
 mod delay;
 mod call;
 
 pub use accepts::Accepts;
+#[cfg(feature = "routes")]
 pub(crate) use accepts::Piece;
 pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;
 pub use error::{Error, IntoResponse};
+#[cfg(any(feature = "admin", feature = "files"))]
+pub(crate) use redirect::redirect_to_slash;
 pub use response::{FieldError, OWN_FIELDS, Response};
 
 use crate::http::request::Request;

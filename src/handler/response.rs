@@ -133,9 +133,14 @@ impl Response {
         Self { wait: Some(wait), ..response }
     }
 
-    /// A 503 that asks to come back in a second.
+    /// A 503 that asks the client to try again in a second.
     pub(crate) fn busy(explanation: &str) -> Self {
-        Self::error(Status::SERVICE_UNAVAILABLE, explanation).with_known_field("Retry-After", "1")
+        Self::error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
+    }
+
+    /// Asks the client to try again in a second.
+    pub(crate) fn with_retry_after(self) -> Self {
+        self.with_known_field("Retry-After", "1")
     }
 
     /// What it waits for, if it is no response yet.

@@ -128,6 +128,7 @@ impl<'b> Request<'b> {
 
     /// The request as it is for a handler that is mounted under the first `segments` segments of
     /// its path, by a pattern with these parameters.
+    #[cfg(feature = "routes")]
     pub(crate) fn routed<'a>(
         &'a self,
         segments: usize,
@@ -138,6 +139,7 @@ impl<'b> Request<'b> {
     }
 
     /// The request without its body.
+    #[cfg(feature = "routes")]
     pub(crate) fn without_body(self) -> Self {
         Self { body: b"", ..self }
     }

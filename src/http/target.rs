@@ -6,6 +6,25 @@ use core::net::Ipv6Addr;
 use percent_encoding::percent_decode;
 use std::num::NonZeroU16;
 
+/// The bytes to escape in a path segment (RFC 3986, section 3.3), and quotes and colons.
+#[cfg(any(feature = "admin", feature = "files", feature = "http"))]
+pub const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
 /// A decoded path below some root: segments without `/`, without NUL, never empty, `.` or `..`.
 ///
 /// Dot segments are resolved as RFC 3986, section 5.2.4, says, after percent-decoding, so that

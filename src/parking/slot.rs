@@ -1,88 +1,90 @@
-//! Room for one parked connection, under its own lock.
+//! A slot for one parked connection, under its own lock.
 
 use super::primitives::Mutex;
 use std::io;
 use std::sync::PoisonError;
 
-/// The slot of a descriptor's number.
+/// The slot of one descriptor number.
 #[derive(Debug)]
-pub struct Slot<T>(Mutex<Bay<T>>);
+pub struct Slot<T>(Mutex<SlotState<T>>);
 
 #[derive(Debug)]
-struct Bay<T> {
-    guest: Option<Box<T>>,
-    /// For who parks here next; there are none while somebody is here.
+struct SlotState<T> {
+    connection: Option<Box<T>>,
+    /// Notes for the connection that parks here next. There are none while one is parked.
     notes: Notes,
 }
 
-/// What came while a slot was empty.
+/// Events and nudges that came while a slot was empty.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Notes {
-    /// An event, of what is still there or not.
+    /// There was an event. What it reported may be gone.
     pub missed: bool,
-    /// A nudge, which is reported whatever is there.
+    /// There was a nudge. It must be reported in any case.
     pub nudged: bool,
 }
 
 impl<T> Slot<T> {
-    /// An empty one.
+    /// An empty slot.
     pub fn new() -> Self {
-        Self(Mutex::new(Bay { guest: None, notes: Notes::default() }))
+        Self(Mutex::new(SlotState { connection: None, notes: Notes::default() }))
     }
 
-    /// Has the guest armed, and takes it in; gives it back if that fails.
+    /// Arms the connection and stores it. If arming fails, returns it.
     ///
-    /// The event may be found before this returns: the finder then waits for the lock, which is
-    /// held across one system call at the most, which does not block.
+    /// The event may come before this returns. The thread that receives it then waits for the lock,
+    /// which is held across at most one system call that does not block.
     pub fn put(
         &self,
-        mut guest: Box<T>,
+        mut connection: Box<T>,
         arm: impl FnOnce(&mut T, Notes) -> io::Result<()>,
     ) -> Result<(), (Box<T>, io::Error)> {
-        self.with(|bay| {
-            debug_assert!(bay.guest.is_none(), "a descriptor has one owner");
-            match arm(&mut guest, std::mem::take(&mut bay.notes)) {
+        self.with(|state| {
+            debug_assert!(state.connection.is_none(), "a descriptor has one owner");
+            match arm(&mut connection, std::mem::take(&mut state.notes)) {
                 Ok(()) => {
-                    bay.guest = Some(guest);
+                    state.connection = Some(connection);
                     Ok(())
                 }
-                Err(error) => Err((guest, error)),
+                Err(error) => Err((connection, error)),
             }
         })
     }
 
-    /// Takes out the guest of an event, or notes that nobody was there to take.
+    /// Takes out the connection for an event. If there is none, leaves a note.
     pub fn take(&self) -> Option<Box<T>> {
-        self.with(|bay| {
-            let guest = bay.guest.take();
-            bay.notes.missed = guest.is_none();
-            guest
+        self.with(|state| {
+            let connection = state.connection.take();
+            state.notes.missed = connection.is_none();
+            connection
         })
     }
 
-    /// Takes out the guest if it is wanted.
+    /// Takes out the connection if it is `wanted`.
     pub fn take_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<Box<T>> {
-        self.with(|bay| bay.guest.take_if(|guest| wanted(guest)))
+        self.with(|state| state.connection.take_if(|connection| wanted(connection)))
     }
 
-    /// Has the guest armed anew, or notes that the next one is to be reported.
+    /// Arms the connection again. If there is none, leaves a note, so that the next one is
+    /// reported.
     pub fn nudge(&self, arm: impl FnOnce(&mut T) -> io::Result<()>) -> io::Result<()> {
-        self.with(|bay| match &mut bay.guest {
-            Some(guest) => arm(guest),
+        self.with(|state| match &mut state.connection {
+            Some(connection) => arm(connection),
             None => {
-                bay.notes.nudged = true;
+                state.notes.nudged = true;
                 Ok(())
             }
         })
     }
 
-    /// Looks at the guest.
+    /// Calls `look` with the connection, if there is one.
     pub fn look<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
-        self.with(|bay| bay.guest.as_deref().map(look))
+        self.with(|state| state.connection.as_deref().map(look))
     }
 
-    fn with<R>(&self, duty: impl FnOnce(&mut Bay<T>) -> R) -> R {
-        // The value is whole at every moment, so a panic elsewhere cannot have spoiled it.
-        duty(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<R>(&self, action: impl FnOnce(&mut SlotState<T>) -> R) -> R {
+        // The value is valid at every moment, so a panic elsewhere cannot have left it half
+        // changed.
+        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

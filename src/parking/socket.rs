@@ -1,4 +1,4 @@
-//! A connection's socket, and how it is watched.
+//! A connection's socket, and the readiness that the poller reports for it.
 
 use super::primitives::{Shutdown, TcpStream};
 use super::slot::Notes;
@@ -10,15 +10,16 @@ use std::sync::Arc;
 /// What a parked connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// Bytes from the peer, or its end.
+    /// Bytes from the peer, or the end of its stream.
     Readable,
-    /// The same, but those alone that come from now on. That costs nothing where the last interest
-    /// was alike, so it is for those who have read all, or will look again in time.
+    /// The same, but only what comes from now on. This needs no system call if the previous
+    /// interest was also in reading. It is for connections that have read everything, or will read
+    /// again in time.
     News,
-    /// Room for bytes to the peer. A socket that has room is reported at once, which makes this
-    /// also the way to hand a connection on without waiting.
+    /// Room for bytes to the peer. A socket that has room is reported at once, so this also passes
+    /// a connection on to the acceptor without waiting.
     Writable,
-    /// A nudge: see `Parking::nudge`. Errors and hang-ups are reported all the same.
+    /// A nudge: see `Parking::nudge`. Errors and hang-ups are reported as well.
     Nudge,
 }
 
@@ -32,62 +33,63 @@ impl Interest {
     }
 }
 
-/// A connection's non-blocking stream; once parked, it is known to the poller until it is dropped.
+/// A connection's non-blocking stream. From the first time it is parked until it is dropped, the
+/// poller watches it.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     poller: Option<Arc<Poller>>,
-    /// The poller reports what can be read.
+    /// The poller reports readability.
     reports_news: bool,
 }
 
 impl Socket {
-    /// Wraps a stream that does not block.
+    /// Wraps a non-blocking stream.
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, poller: None, reports_news: false }
     }
 
-    /// The key of its reports, and of nudges (`Parking::nudge`): its descriptor's number.
+    /// The key for events and nudges (`Parking::nudge`): the descriptor's number.
     pub fn key(&self) -> usize {
         self.stream.as_raw_fd() as usize
     }
 
-    /// The poller knows it.
+    /// True if the poller watches it.
     pub(super) fn is_watched(&self) -> bool {
         self.poller.is_some()
     }
 
-    /// Reads what is there.
+    /// Reads the bytes that are there.
     pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         (&self.stream).read(into)
     }
 
-    /// Writes what there is room for.
+    /// Writes as much as there is room for.
     pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         (&self.stream).write_vectored(slices)
     }
 
-    /// Tells the peer at once what has come, where the system would wait for an answer to tell it
-    /// with: it may be waiting to send more.
+    /// Acknowledges received bytes at once, where the system would wait for a response to send with
+    /// the acknowledgement. The peer may be waiting to send more.
     #[cold]
     pub fn acknowledge(&self) {
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::net::sockopt::set_tcp_quickack(&self.stream, true) {
-            log::debug!("cannot acknowledge: {error}");
+            log::debug!("cannot set TCP_QUICKACK: {error} (the peer may send late)");
         }
     }
 
-    /// Ends this side; the peer may go on sending.
+    /// Ends the stream to the peer. The peer may still send.
     pub fn shutdown_write(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// The error that is pending, if one is: the peer's reset, or a failed connect.
+    /// Returns a pending error, such as a reset by the peer or a failed connect.
     pub fn take_error(&self) -> io::Result<()> {
         self.stream.take_error()?.map_or(Ok(()), Err)
     }
 
-    /// Has the poller report what it is parked for, and at once what `notes` tell of.
+    /// Makes the poller report the interest, and at once whatever `notes` record.
     pub(super) fn arm(
         &mut self,
         poller: &Arc<Poller>,
@@ -101,7 +103,7 @@ impl Socket {
         self.watch(poller, readiness)
     }
 
-    /// Has the poller report this readiness and no other, and look whether it is there.
+    /// Makes the poller report this readiness and no other, and check it now.
     pub(super) fn watch(
         &mut self,
         poller: &Arc<Poller>,
@@ -124,12 +126,12 @@ impl AsFd for Socket {
 }
 
 impl Drop for Socket {
-    /// The poller must forget a descriptor before its number can be given to another.
+    /// Removes the descriptor from the poller before its number can be reused.
     fn drop(&mut self) {
         if let Some(poller) = &self.poller
             && let Err(error) = poller.delete(&self.stream)
         {
-            log::debug!("cannot stop watching a connection: {error}");
+            log::debug!("cannot remove a connection from the poller: {error}");
         }
     }
 }

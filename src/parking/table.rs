@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// What can be parked.
+/// A value that can be parked.
 pub trait Parked {
     /// Its socket.
     fn socket(&mut self) -> &mut Socket;
@@ -29,15 +29,15 @@ impl Waker {
     }
 }
 
-/// Slots that are there once one of them was needed.
+/// A chunk of slots, allocated when one of them is needed first.
 type Chunk<T> = OnceLock<Box<[Slot<T>]>>;
 
-/// The table and the poller.
+/// The table of parked connections and its poller.
 #[derive(Debug)]
 pub struct Parking<T> {
     poller: Arc<Poller>,
     chunks: Box<[Chunk<T>]>,
-    /// One more than the largest slot ever used.
+    /// One more than the highest slot ever used.
     used: AtomicUsize,
 }
 
@@ -48,39 +48,49 @@ impl<T: Parked> Parking<T> {
         Ok(Self { poller: Arc::new(Poller::new()?), chunks, used: AtomicUsize::new(0) })
     }
 
-    /// A handle that ends waits.
+    /// A handle that wakes the waiting thread.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.poller))
     }
 
-    /// Reports `listener` from now on.
+    /// Reports `listener` from now on, in every wait while connections are waiting.
     pub fn watch_listener(&self, listener: TcpListener) -> io::Result<Watched<TcpListener>> {
         let key = listener.as_raw_fd() as usize;
         Watched::new(listener, key, Readiness::Readable, &self.poller)
     }
 
-    /// Takes over a connection until its peer is ready; gives it back if it cannot be watched.
-    pub fn park(&self, mut guest: Box<T>, interest: Interest) -> Result<(), (Box<T>, io::Error)> {
-        let key = guest.socket().key();
+    /// Takes over a connection until its peer is ready. Returns it if it cannot be watched.
+    pub fn park(
+        &self,
+        mut connection: Box<T>,
+        interest: Interest,
+    ) -> Result<(), (Box<T>, io::Error)> {
+        let key = connection.socket().key();
         let Some(slot) = self.make_slot(key) else {
-            let error = io::Error::other("its descriptor is above the limit known at start");
-            return Err((guest, error));
+            let error = io::Error::other(
+                "the number of its descriptor exceeds the limit that was in force at start",
+            );
+            return Err((connection, error));
         };
-        if !guest.socket().is_watched() {
+        if !connection.socket().is_watched() {
             self.used.fetch_max(key + 1, Relaxed);
         }
-        slot.put(guest, |guest, notes| guest.socket().arm(&self.poller, interest, notes))
+        slot.put(connection, |connection, notes| {
+            connection.socket().arm(&self.poller, interest, notes)
+        })
     }
 
-    /// Ends the wait of the connection parked under `key`: it is reported as soon as there is
-    /// anything to read or room to write, once. If nobody is parked there at this moment, whoever
-    /// parks there next is reported so. One that is nudged by mistake, because the descriptor's
-    /// number has changed hands, parks again as after any other event that tells it nothing.
+    /// Wakes the connection parked under `key`: the poller reports it once, as soon as there is
+    /// something to read or room to write. If no connection is parked there, the next one that
+    /// parks there is reported. If the number now belongs to another connection, that one is
+    /// reported for nothing, and parks again.
     pub fn nudge(&self, key: usize) {
-        // Nobody can be parked above the limit.
+        // No connection is parked above the limit.
         let Some(slot) = self.make_slot(key) else { return };
-        // What it was parked for must not be lost where there is no room.
-        let watch = |guest: &mut T| guest.socket().watch(&self.poller, Some(Readiness::Either));
+        // Watch for both: with no room to write, the connection must still be reported for what it
+        // was parked for.
+        let watch =
+            |connection: &mut T| connection.socket().watch(&self.poller, Some(Readiness::Either));
         if let Err(error) = slot.nudge(watch) {
             log::error!(
                 "cannot wake the connection of descriptor {key}: {error} (it waits until its \
@@ -89,39 +99,39 @@ impl<T: Parked> Parking<T> {
         }
     }
 
-    /// Waits for events, at most `timeout`.
+    /// Waits for events, at most for `timeout`.
     pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
         self.poller.wait(ready, timeout)
     }
 
-    /// Takes out the connection of an event, if it is still there.
+    /// Takes out the connection for an event, if it is still there.
     pub fn take(&self, key: usize) -> Option<Box<T>> {
         self.slot(key)?.take()
     }
 
-    /// Takes out every connection that `wanted` picks.
+    /// Takes out every connection that is `wanted`, and passes it to `taken`.
     pub fn take_all(&self, mut wanted: impl FnMut(&T) -> bool, mut taken: impl FnMut(Box<T>)) {
         for key in 0..self.used.load(Relaxed) {
             let Some(slot) = self.slot(key) else { continue };
-            if let Some(guest) = slot.take_if(&mut wanted) {
-                taken(guest);
+            if let Some(connection) = slot.take_if(&mut wanted) {
+                taken(connection);
             }
         }
     }
 
-    /// Looks at every connection that is parked; each comes with its key.
+    /// Calls `look` with the key of each parked connection and the connection.
     pub fn for_each(&self, mut look: impl FnMut(usize, &T)) {
         for key in 0..self.used.load(Relaxed) {
-            self.slot(key).and_then(|slot| slot.look(|guest| look(key, guest)));
+            self.slot(key).and_then(|slot| slot.look(|connection| look(key, connection)));
         }
     }
 
-    /// Takes out the connection of a key, if it is there and `wanted` picks it.
+    /// Takes out the connection parked under `key`, if it is `wanted`.
     pub fn take_if(&self, key: usize, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
         self.slot(key)?.take_if(wanted)
     }
 
-    /// The slot, allocated if need be; none above the limit known at start.
+    /// The slot of `key`, allocated if needed. `None` above the limit at start.
     fn make_slot(&self, key: usize) -> Option<&Slot<T>> {
         let chunk =
             self.chunks.get(key / CHUNK)?.get_or_init(|| (0..CHUNK).map(|_| Slot::new()).collect());

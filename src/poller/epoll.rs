@@ -1,4 +1,4 @@
-//! `epoll`, and a wakeup.
+//! A poller over `epoll`, with an eventfd for wakeups.
 
 use super::{Readiness, Trigger};
 use rustix::buffer::spare_capacity;
@@ -11,19 +11,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// The key of wakeups, which no descriptor has.
+/// The key of wakeups. No descriptor has this number.
 const WAKEUP: u64 = u64::MAX;
 
-/// Watches sockets for one thread that waits, and any that add to them or wake it.
+/// Watches sockets for one thread that waits. Any thread may add sockets or wake it.
 #[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,
-    /// An eventfd(2), which is readable from a wakeup on until it is read.
+    /// An eventfd(2), readable after a wakeup until it is read.
     wakeup: OwnedFd,
 }
 
 impl Poller {
-    /// Its waits end up to a millisecond late.
+    /// A poller that watches nothing yet. Its waits may end up to a millisecond late.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -43,7 +43,7 @@ impl Poller {
         Ok(epoll::add(&self.epoll, source, EventData::new_u64(key as u64), flags)?)
     }
 
-    /// Changes what a source is watched for, and looks whether it is ready.
+    /// Changes the readiness that a source is watched for, and checks it.
     pub fn modify(
         &self,
         source: &(impl AsFd + AsRawFd),
@@ -55,16 +55,17 @@ impl Poller {
         Ok(epoll::modify(&self.epoll, source, EventData::new_u64(key as u64), flags)?)
     }
 
-    /// Forgets a source, which must happen before its descriptor's number can be given to another.
+    /// Removes a source. Call this before its descriptor is closed, because the number may be
+    /// reused.
     pub fn delete(&self, source: &(impl AsFd + AsRawFd)) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, source)?)
     }
 
-    /// Waits until a source is ready, a wakeup comes or the time is over.
+    /// Waits until a source is ready, a wakeup comes or the timeout expires.
     pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
         let ReadyKeys(events) = ready;
         events.clear();
-        // One that is too long to be told is none at all.
+        // A timeout that does not fit means none.
         let until = Timespec::try_from(timeout).ok();
         match epoll::wait(&self.epoll, spare_capacity(events), until.as_ref()) {
             Ok(_) => {}
@@ -83,7 +84,7 @@ impl Poller {
     /// Ends the current wait, or the next one.
     pub fn wake(&self) -> io::Result<()> {
         match rustix::io::write(&self.wakeup, &1_u64.to_ne_bytes()) {
-            // It is full of wakeups.
+            // The counter is full: a wakeup is pending anyway.
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -103,16 +104,16 @@ fn flags(readiness: Option<Readiness>, trigger: Trigger) -> EventFlags {
     }
 }
 
-/// Room for the keys of one wait.
+/// The keys that one wait reports.
 pub struct ReadyKeys(Vec<Event>);
 
 impl ReadyKeys {
-    /// Room for so many keys at once.
+    /// Room for `capacity` keys.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity.max(1)))
     }
 
-    /// The keys found by the last wait.
+    /// The keys that the last wait reported.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         let keys = self.0.iter().map(|event| event.data.u64());
         keys.filter(|key| *key != WAKEUP).map(|key| key as usize)

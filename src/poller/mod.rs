@@ -1,12 +1,12 @@
-//! Tells which sockets are ready: `epoll` on Linux, and elsewhere what the `polling` crate has
-//! there.
+//! Reports which sockets are ready: `epoll` on Linux, and the `polling` crate elsewhere.
 //!
-//! `polling` is to be had on Linux too, but takes five system calls a wait: it sets a timer, arms
-//! that and its own wakeup, waits, and reads the wakeup. Where few requests share a wait it shows.
+//! `polling` also works on Linux, but makes five system calls for each wait: it sets a timer, arms
+//! the timer and its wakeup, waits, and reads the wakeup. This is noticeable when few requests
+//! share a wait.
 
 #[cfg(target_os = "linux")]
 mod epoll;
-// Compiled for tests as well, so that it is not forgotten here.
+// Compiled for tests on Linux too, so that it keeps working.
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
 
@@ -19,27 +19,27 @@ pub use epoll::{Poller, ReadyKeys};
 #[cfg(not(target_os = "linux"))]
 pub use portable::{Poller, ReadyKeys};
 
-/// What a source is watched for. Errors and hang-ups are reported with either.
+/// The readiness that a source is watched for. Errors and hang-ups are always reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// Bytes, a connection or an end has come.
+    /// There are bytes, a connection, or the end of the stream.
     Readable,
     /// There is room for bytes.
     Writable,
-    /// One of these.
+    /// Readable or writable.
     Either,
 }
 
 /// How often a source is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// Once when it is added or modified, if it is ready, and when more comes up.
+    /// Once when it is added or modified, if it is ready then, and once for each later event.
     Edge,
-    /// In every wait, as long as it is ready.
+    /// In every wait while it is ready.
     Level,
 }
 
-/// A source, a listener for instance, that is reported for as long as it is ready.
+/// A source, such as a listener, that every wait reports while it is ready. Dropping it stops that.
 #[derive(Debug)]
 pub struct Watched<S: AsFd + AsRawFd> {
     source: S,
@@ -48,7 +48,7 @@ pub struct Watched<S: AsFd + AsRawFd> {
 }
 
 impl<S: AsFd + AsRawFd> Watched<S> {
-    /// Has it reported under this key from now on.
+    /// Watches `source` and reports it under `key`.
     pub fn new(
         source: S,
         key: usize,
@@ -64,12 +64,12 @@ impl<S: AsFd + AsRawFd> Watched<S> {
         self.key
     }
 
-    /// What is watched.
+    /// The source.
     pub fn source(&self) -> &S {
         &self.source
     }
 
-    /// Has this reported from now on, or nothing.
+    /// Changes the readiness to report; `None` reports only errors and hang-ups.
     pub fn set_readiness(&self, readiness: Option<Readiness>) -> io::Result<()> {
         self.poller.modify(&self.source, self.key, readiness, Trigger::Level)
     }
@@ -78,18 +78,18 @@ impl<S: AsFd + AsRawFd> Watched<S> {
 impl<S: AsFd + AsRawFd> Drop for Watched<S> {
     fn drop(&mut self) {
         if let Err(error) = self.poller.delete(&self.source) {
-            log::debug!("cannot stop watching a socket: {error}");
+            log::debug!("cannot remove a listener from the poller: {error}");
         }
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    /// Both ways must do the same.
-    macro_rules! tests_of {
-        ($way:ident) => {
-            mod $way {
-                use crate::poller::$way::{Poller, ReadyKeys};
+    /// Both implementations must behave alike.
+    macro_rules! poller_tests {
+        ($implementation:ident) => {
+            mod $implementation {
+                use crate::poller::$implementation::{Poller, ReadyKeys};
                 use crate::poller::{Readiness, Trigger};
                 use std::io::{Read, Write};
                 use std::os::unix::net::UnixStream;
@@ -111,7 +111,8 @@ mod tests {
                 }
 
                 #[test]
-                fn reports_what_is_ready_as_often_as_it_is_to() {
+                fn edge_triggered_sources_are_reported_once_and_level_triggered_ones_in_each_wait()
+                {
                     let poller = Poller::new().expect("a poller");
                     let ((mut a, edge), (mut b, mut level)) = (pair(), pair());
                     let readable = Readiness::Readable;
@@ -124,7 +125,7 @@ mod tests {
                     assert_eq!(keys(&poller, LONG), [5]);
                     a.write_all(b"x").expect("connected");
                     assert_eq!(keys(&poller, LONG), [3, 5]);
-                    // Asking anew is another look.
+                    // Modifying a source checks its readiness again.
                     poller.modify(&edge, 4, Some(readable), Trigger::Edge).expect("modified");
                     poller.modify(&level, 5, None, Trigger::Level).expect("modified");
                     assert_eq!(keys(&poller, LONG), [4]);
@@ -142,7 +143,7 @@ mod tests {
                 }
 
                 #[test]
-                fn a_wakeup_ends_one_wait_and_a_timeout_any() {
+                fn waits_end_at_a_wakeup_or_at_the_timeout() {
                     let poller = Poller::new().expect("a poller");
                     poller.wake().expect("a poller");
                     poller.wake().expect("a poller");
@@ -165,6 +166,6 @@ mod tests {
         };
     }
 
-    tests_of!(epoll);
-    tests_of!(portable);
+    poller_tests!(epoll);
+    poller_tests!(portable);
 }

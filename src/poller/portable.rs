@@ -1,4 +1,4 @@
-//! What the `polling` crate finds on this system.
+//! A poller over the `polling` crate.
 
 use super::{Readiness, Trigger};
 use polling::{Event, Events, PollMode};
@@ -8,12 +8,12 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// Watches sockets for one thread that waits, and any that add to them or wake it.
+/// Watches sockets for one thread that waits. Any thread may add sockets or wake it.
 #[derive(Debug)]
 pub struct Poller(polling::Poller);
 
 impl Poller {
-    /// A poller of nothing so far.
+    /// A poller that watches nothing yet.
     pub fn new() -> io::Result<Self> {
         Ok(Self(polling::Poller::new()?))
     }
@@ -28,12 +28,12 @@ impl Poller {
         trigger: Trigger,
     ) -> io::Result<()> {
         let event = event(key, readiness);
-        // SAFETY: the descriptor must be deleted from the poller before it is closed. All who add
-        // one own it, hold a handle on the poller, and delete in `drop`.
+        // SAFETY: the descriptor must be deleted from the poller before it is closed. Every caller
+        // owns the descriptor, holds a handle on the poller, and deletes it in `drop`.
         unsafe { self.0.add_with_mode(source, event, mode(trigger)) }
     }
 
-    /// Changes what a source is watched for, and looks whether it is ready.
+    /// Changes the readiness that a source is watched for, and checks it.
     pub fn modify(
         &self,
         source: &(impl AsFd + AsRawFd),
@@ -44,12 +44,13 @@ impl Poller {
         self.0.modify_with_mode(source, event(key, readiness), mode(trigger))
     }
 
-    /// Forgets a source, which must happen before its descriptor's number can be given to another.
+    /// Removes a source. Call this before its descriptor is closed, because the number may be
+    /// reused.
     pub fn delete(&self, source: &(impl AsFd + AsRawFd)) -> io::Result<()> {
         self.0.delete(source)
     }
 
-    /// Waits until a source is ready, a wakeup comes or the time is over.
+    /// Waits until a source is ready, a wakeup comes or the timeout expires.
     pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
         let ReadyKeys(events) = ready;
         events.clear();
@@ -81,16 +82,16 @@ fn mode(trigger: Trigger) -> PollMode {
     }
 }
 
-/// Room for the keys of one wait.
+/// The keys that one wait reports.
 pub struct ReadyKeys(Events);
 
 impl ReadyKeys {
-    /// Room for so many keys at once.
+    /// Room for `capacity` keys.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Events::with_capacity(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN)))
     }
 
-    /// The keys found by the last wait.
+    /// The keys that the last wait reported.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         self.0.iter().map(|event| event.key)
     }

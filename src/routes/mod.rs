@@ -3,8 +3,6 @@
 mod endpoint;
 mod mounted;
 mod pattern;
-#[cfg(any(feature = "admin", feature = "files"))]
-mod redirect;
 mod table;
 
 #[cfg(test)]
@@ -12,10 +10,6 @@ mod tests;
 
 pub use endpoint::Endpoint;
 pub use pattern::RouteError;
-#[cfg(feature = "files")]
-pub(crate) use redirect::SEGMENT;
-#[cfg(any(feature = "admin", feature = "files"))]
-pub(crate) use redirect::redirect_to_slash;
 pub use table::{RouteTable, WorkerStates};
 
 use crate::handler::Handler;

@@ -1,4 +1,5 @@
-//! How a site is served: what is shown, what is added, what replaces an error.
+//! Options for serving files: which are shown, which header fields are added, which error pages are
+//! used.
 
 use crate::files::media_type::MediaTypes;
 use crate::handler::{OWN_FIELDS, Response};
@@ -8,33 +9,34 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt;
 
-/// The manner in which [`super::StaticFiles`] serves.
+/// How [`super::StaticFiles`] serves files.
 #[derive(Debug, Clone)]
-pub struct Site {
-    /// Names that begin with a dot are served.
+pub struct SiteOptions {
+    /// Serve names that begin with a dot.
     pub hidden: bool,
-    /// Directories without an index are listed.
+    /// List directories that have no index.
     pub listing: bool,
-    /// Names that stand for their directory, the first that exists.
+    /// Index names. The first one that exists in a directory is served for it.
     pub index: Vec<String>,
-    /// `file.br`, `file.zst` and `file.gz` stand for `file`.
+    /// Serve `file.br`, `file.zst` or `file.gz` for `file` to clients that accept the coding.
     pub precompressed: bool,
-    /// Unknown paths without an extension get the top index.
+    /// Serve the top index for unknown paths without an extension (single-page applications).
     pub spa: bool,
-    /// The value of `Cache-Control` on files.
+    /// The `Cache-Control` field of files.
     pub cache_control: Option<String>,
-    /// Scripts of other origins may read what is served.
+    /// Let scripts of other origins read the responses (CORS).
     pub cors: bool,
     /// Media types by extension.
     pub media_types: MediaTypes,
-    /// Paths beneath the root of pages for statuses.
+    /// Error pages: paths beneath the root, by status code.
     pub error_pages: HashMap<u16, String>,
-    /// Fields that every response gets.
+    /// Header fields of every response.
     fields: Vec<(String, String)>,
 }
 
-impl Default for Site {
-    /// Listings on, precompressed neighbours on, `index.html` then `index.htm`, nothing added.
+impl Default for SiteOptions {
+    /// Listings and precompressed forms on; index names `index.html`, then `index.htm`; no fields
+    /// added.
     fn default() -> Self {
         Self {
             hidden: false,
@@ -51,27 +53,29 @@ impl Default for Site {
     }
 }
 
-/// Why a field cannot be added to every response.
+/// Why [`SiteOptions::add_field`] refuses a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SiteError {
-    /// It is no field.
+    /// The name or the value is malformed.
     Malformed(String),
-    /// The server alone knows its value.
+    /// The server sets this field itself.
     Reserved(String),
 }
 
 impl fmt::Display for SiteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(field) => write!(f, "{field:?} is no header field (write Name: value)"),
-            Self::Reserved(name) => write!(f, "{name} is the server's own to set (leave it out)"),
+            Self::Malformed(field) => {
+                write!(f, "{field:?} is not a header field (write Name: value)")
+            }
+            Self::Reserved(name) => write!(f, "the server sets {name} itself (leave it out)"),
         }
     }
 }
 
 impl std::error::Error for SiteError {}
 
-/// Fields that describe one response's content or redirect it.
+/// Fields that describe the content of one response, or redirect it.
 const DESCRIPTIVE: &[&str] = &[
     "Accept-Ranges",
     "Allow",
@@ -85,15 +89,20 @@ const DESCRIPTIVE: &[&str] = &[
     "WWW-Authenticate",
 ];
 
-/// Fields of a response that scripts of other origins may see, beside the harmless ones.
+/// Response fields that scripts of other origins may read, in addition to those that CORS always
+/// allows.
 const EXPOSED: &str = "Accept-Ranges, Content-Encoding, Content-Range, ETag";
 
-/// Fields of a request that they may set.
+/// Request fields that scripts of other origins may set.
 const ALLOWED: &str = "Authorization, If-Match, If-Modified-Since, If-None-Match, If-Range, \
                        If-Unmodified-Since, Range";
 
-impl Site {
-    /// Adds a field to every response of the site.
+impl SiteOptions {
+    /// Adds a header field to every response.
+    ///
+    /// # Errors
+    ///
+    /// [`SiteError`], if the field is malformed or one that the server sets.
     pub fn add_field(&mut self, name: &str, value: &str) -> Result<(), SiteError> {
         if !is_valid_field(name, value.as_bytes()) {
             return Err(SiteError::Malformed(format!("{name}: {value}")));
@@ -106,13 +115,13 @@ impl Site {
         Ok(())
     }
 
-    /// True where the site has a say about this field itself.
+    /// True if `add_field` was called for this field.
     fn sets(&self, name: &str) -> bool {
         self.fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
     }
 
-    /// The fields that every listing gets, each with its line end: the common ones, and those of
-    /// `guards` that the site does not set itself.
+    /// The header fields of every listing, each with its line end: the common ones, and those of
+    /// `guards` that `add_field` does not override.
     pub(super) fn listing_fields(&self, guards: &[(&str, &str)]) -> Bytes {
         let guards = guards.iter().filter(|(name, _)| !self.sets(name));
         let response = guards.fold(Response::new(Status::OK), |response, (name, value)| {
@@ -121,11 +130,12 @@ impl Site {
         Bytes::from([response.fields(), &self.common_fields()].concat())
     }
 
-    /// The fields that every response of the site gets, each with its line end.
+    /// The header fields of every response, each with its line end.
     pub(super) fn common_fields(&self) -> Bytes {
         let mut response = Response::new(Status::OK);
         let sets = |name| self.sets(name);
-        // Types are told, not guessed; browsers that guess can be made to run text.
+        // The server always sends a media type. Browsers that guess it can be made to run text as a
+        // script.
         if !sets("X-Content-Type-Options") {
             response = response.with_known_field("X-Content-Type-Options", "nosniff");
         }
@@ -140,7 +150,7 @@ impl Site {
         Bytes::copy_from_slice(response.fields())
     }
 
-    /// The answer to OPTIONS, preflights of scripts included.
+    /// The response to OPTIONS, including CORS preflight requests.
     pub(super) fn options_response(&self, allow: &str) -> Response {
         let response = Response::new(Status::NO_CONTENT).with_known_field("Allow", allow);
         if !self.cors {
@@ -158,8 +168,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_cannot_be_added() {
-        let mut site = Site::default();
+    fn malformed_and_reserved_fields_are_refused() {
+        let mut site = SiteOptions::default();
         assert_eq!(site.add_field("X-A", "b"), Ok(()));
         assert!(matches!(site.add_field("X-A", "b\r\nX-B: c"), Err(SiteError::Malformed(_))));
         assert!(matches!(site.add_field("X A", "b"), Err(SiteError::Malformed(_))));

@@ -1,8 +1,8 @@
-//! One file as a response: its validators, its coding, the parts that are asked for.
+//! A file as a response: content negotiation, conditional requests and ranges.
 
 use super::StaticFiles;
 use crate::config;
-use crate::files::cache::Entry;
+use crate::files::cache::CachedFile;
 use crate::files::held::{Content, Description, Held};
 use crate::files::root::NotServed;
 use crate::handler::{Body, FileSlice, Response};
@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 impl StaticFiles {
-    /// Answers with a file, or with the neighbour that holds it in a coding the client prefers.
-    pub(super) fn negotiated(&self, request: &Request<'_>, entry: &Arc<Entry>) -> Response {
+    /// Answers with a file, or with its precompressed form in a coding that the client prefers.
+    pub(super) fn negotiated(&self, request: &Request<'_>, entry: &Arc<CachedFile>) -> Response {
         let plain = entry.held();
-        if !self.site.precompressed {
+        if !self.options.precompressed {
             return self.conditional(request, entry, plain, Coding::Identity);
         }
         for coding in accepted(request.fields_named("Accept-Encoding")) {
@@ -32,19 +32,19 @@ impl StaticFiles {
                 Ok(None) => continue,
                 Err(later) => return self.refusal(&request.target, later),
             };
-            // One older than the file it stands for was made from another state of it.
+            // A form that is older than its file was made from other content.
             if coded.modified() >= plain.modified() {
                 return self.conditional(request, entry, &coded, coding);
             }
         }
-        let explanation = "This file is not to be had in a coding that you accept.";
+        let explanation = "This file is not available in a coding that you accept.";
         self.error(Status::NOT_ACCEPTABLE, explanation).with_known_field("Vary", "Accept-Encoding")
     }
 
     fn conditional(
         &self,
         request: &Request<'_>,
-        entry: &Entry,
+        entry: &CachedFile,
         chosen: &Held,
         coding: Coding,
     ) -> Response {
@@ -57,12 +57,13 @@ impl StaticFiles {
         #[allow(clippy::disallowed_methods, reason = "compared with dates")]
         let now = SystemTime::now();
         let validators = validators(chosen);
-        let add = |response| self.add_facts(response, &validators);
+        let add = |response| self.add_metadata(response, &validators);
         match validators.check(request) {
             Precondition::Holds => {}
             Precondition::NotModified => return add(self.response(Status::NOT_MODIFIED)),
             Precondition::Failed => {
-                let explanation = "The file has changed since you last saw it.";
+                let explanation =
+                    "The file does not meet the conditions of the request: it may have changed.";
                 return add(self.error(Status::PRECONDITION_FAILED, explanation));
             }
         }
@@ -78,7 +79,8 @@ impl StaticFiles {
                     Err(later) => return self.refusal(&request.target, later),
                 };
                 let Some(bodies) = bodies else {
-                    // It is being changed: no part of it goes with any other.
+                    // The file is being changed, so no part of it belongs with any other. Send the
+                    // whole.
                     let fields = self.fields(media_type, &Validators::in_flux(), coding);
                     return Response::prepared(Status::OK, &fields).with_body(whole_body(content));
                 };
@@ -100,12 +102,12 @@ impl StaticFiles {
         }
     }
 
-    /// The bytes of each part; none where the file is no more what its validators name. Those that
-    /// are small are read now, so that they are of one state; a file that is sent from where it is
-    /// may be written meanwhile.
+    /// The content of each part. `None` if the file is no longer in the state that its validators
+    /// name. Small parts are read now, so that they are all of one state: a file that is sent from
+    /// its descriptor may be written to meanwhile.
     fn part_bodies(
         &self,
-        entry: &Entry,
+        entry: &CachedFile,
         held: &Held,
         parts: &[Part],
     ) -> Result<Option<Vec<Body>>, NotServed> {
@@ -115,46 +117,47 @@ impl StaticFiles {
         else {
             return Ok(Some(parts.iter().map(|part| part_body(held.content(), *part)).collect()));
         };
-        // One turn is enough for all of them.
-        let mut turn = None;
+        // One permit serves for all parts.
+        let mut permit = None;
         for part in parts {
-            if turn.is_none() {
+            if permit.is_none() {
                 let name = entry.path().as_bytes();
-                turn = self.files.turn_at(file, part.first, part.length(), name)?;
+                permit = self.files.permit_for(file, part.first, part.length(), name)?;
             }
         }
         let read = |part: &Part| held.read(part.first, part.length()).map(Body::Bytes);
         Ok(parts.iter().map(read).collect())
     }
 
-    /// What is said of a file that is sent as it is, prepared when it is asked for first.
+    /// The media type and header fields of a file, prepared for the first request.
     pub(super) fn describe<'h>(
         &self,
-        entry: &Entry,
+        entry: &CachedFile,
         chosen: &'h Held,
         coding: Coding,
     ) -> &'h Description {
         chosen.description(|| {
-            // The type is that of what is inside, whatever its coding.
+            // The media type is that of the decoded content, whatever the coding.
             let name = entry.path().segments().last().unwrap_or_default();
-            let media_type = self.site.media_types.of(name, || entry.held().start()).into_owned();
+            let media_type =
+                self.options.media_types.of(name, || entry.held().start()).into_owned();
             let fields = self.fields(&media_type, &validators(chosen), coding);
             Description { media_type, fields }
         })
     }
 
-    /// The fields of a response that carries the whole of a file.
+    /// The header fields of a response that carries the whole file.
     fn fields(&self, media_type: &str, validators: &Validators, coding: Coding) -> Bytes {
         let response = Response::new(Status::OK).with_known_field("Content-Type", media_type);
         let mut response =
-            self.add_facts(response, validators).with_known_field("Accept-Ranges", "bytes");
+            self.add_metadata(response, validators).with_known_field("Accept-Ranges", "bytes");
         if coding != Coding::Identity {
             response = response.with_known_field("Content-Encoding", coding.token());
         }
         Bytes::from([response.fields(), &self.common].concat())
     }
 
-    fn add_facts(&self, mut response: Response, validators: &Validators) -> Response {
+    fn add_metadata(&self, mut response: Response, validators: &Validators) -> Response {
         if let Some(etag) = &validators.etag {
             response = response.with_known_field("ETag", etag);
         }
@@ -163,10 +166,10 @@ impl StaticFiles {
                 response.with_known_field("Last-Modified", &httpdate::fmt_http_date(modified));
         }
         let is_file = matches!(response.status().class(), 2 | 3);
-        if let (Some(value), true) = (&self.site.cache_control, is_file) {
+        if let (Some(value), true) = (&self.options.cache_control, is_file) {
             response = response.with_known_field("Cache-Control", value);
         }
-        if self.site.precompressed {
+        if self.options.precompressed {
             response = response.with_known_field("Vary", "Accept-Encoding");
         }
         response
@@ -178,7 +181,7 @@ fn validators(held: &Held) -> Validators {
     named.map_or_else(Validators::in_flux, |(tag, modified)| Validators::new(&tag, modified))
 }
 
-/// All of a file.
+/// The whole content as a body.
 pub(super) fn whole_body(content: &Content) -> Body {
     match content.length() {
         0 => Body::Empty,
@@ -198,7 +201,7 @@ fn part_body(content: &Content, part: Part) -> Body {
     }
 }
 
-/// One part as it is; several as `multipart/byteranges` (RFC 9110, section 14.6).
+/// Sends one part as it is, and several as `multipart/byteranges` (RFC 9110, section 14.6).
 fn partial(
     response: Response,
     whole: u64,
@@ -213,7 +216,7 @@ fn partial(
             .with_known_field("Content-Range", &range(part))
             .with_body(bodies.pop().unwrap_or_default());
     }
-    // Long enough not to be in the content by chance.
+    // Random and long, so that it does not appear in the content.
     let boundary = format!("{:032x}", fastrand::u128(..));
     let mut body = VecDeque::new();
     for (part, content) in parts.iter().zip(bodies) {

@@ -1,4 +1,4 @@
-//! Whole exchanges: the request's bytes, the response's bytes, and when the client stops.
+//! Complete exchanges: the bytes of request and response, and when the client ends.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::support::{
 const HELLO: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 #[test]
-fn the_request_is_one_line_and_an_empty_one() {
+fn the_request_is_a_request_line_and_an_empty_line() {
     for (options, expected) in [
         (&[][..], &b"GET testfile HTTP/1.0\r\n\r\n"[..]),
         (&["--path", "/a%20b?c#d"], b"GET /a%20b?c#d HTTP/1.0\r\n\r\n"),
@@ -23,7 +23,7 @@ fn the_request_is_one_line_and_an_empty_one() {
         let (port, server) = serve_one(|mut stream| {
             let request = read_request(&mut stream);
             stream.write_all(b"HTTP/1.0 204 No Content\r\n\r\n").unwrap();
-            // The client closes without another byte.
+            // The client sends nothing else before it closes.
             let mut more = Vec::new();
             stream.read_to_end(&mut more).unwrap();
             (request, more)
@@ -34,7 +34,7 @@ fn the_request_is_one_line_and_an_empty_one() {
 }
 
 #[test]
-fn a_complete_response_is_printed_as_it_is() {
+fn a_complete_response_is_printed_unchanged() {
     for response in [
         HELLO,
         b"HTTP/1.0 200 OK\r\nContent-Length: 8\r\nX-Odd:   \xff \r\n\r\n\0\r\n\xff\xfe\n\n\r",
@@ -75,7 +75,8 @@ fn each_part_is_printed_as_it_arrives() {
     let mut stdout = child.stdout.take().unwrap();
     let mut stream = accept(&listener);
     read_request(&mut stream);
-    // No part is sent before the one before it has come out; none ends at a line end.
+    // Each part is sent only after the client has printed the one before. No part ends at a line
+    // end.
     for part in ["HTTP/1.0 200", " OK\r\nContent-Length: 6\r\n\r", "\nab", "cd", "ef"] {
         stream.write_all(part.as_bytes()).unwrap();
         let mut printed = vec![0; part.len()];
@@ -86,7 +87,7 @@ fn each_part_is_printed_as_it_arrives() {
 }
 
 #[test]
-fn a_slow_response_takes_its_time_as_long_as_it_goes_on() {
+fn a_slow_response_is_read_to_its_end_while_it_makes_progress() {
     let (port, _server) = serve_one(|mut stream| {
         read_request(&mut stream);
         for part in HELLO.chunks(4) {
@@ -100,12 +101,12 @@ fn a_slow_response_takes_its_time_as_long_as_it_goes_on() {
 }
 
 #[test]
-fn bytes_beyond_the_response_are_not_printed_and_not_awaited() {
+fn bytes_after_the_response_are_ignored() {
     for (options, extent) in [(&[][..], HELLO.len()), (&["--head"], HELLO.len() - 5)] {
         let (port, server) = serve_one(|mut stream| {
             read_request(&mut stream);
             stream.write_all(&[HELLO, b" and more", HELLO].concat()).unwrap();
-            // Open until the client is done with it.
+            // Keep it open until the client has finished.
             stream
         });
         assert_printed(&run_to(port, options), &HELLO[..extent]);
@@ -120,13 +121,14 @@ fn a_reset_after_the_whole_response_does_not_matter() {
         stream.write_all(HELLO).unwrap();
         reset(stream);
     });
-    // A reset may overtake what the client has not read; Linux keeps what had arrived.
+    // A reset may overtake unread bytes; Linux keeps those that have arrived.
     assert_printed(&run_to(port, &[]), HELLO);
 }
 
 #[test]
-fn an_answer_that_does_not_wait_for_the_request_is_read() {
-    // Closed with the request unread, as an overloaded server does: the close is a reset.
+fn an_answer_sent_before_the_request_is_read() {
+    // The server closes without reading the request, as an overloaded one does: the close is a
+    // reset.
     let (port, _server) = serve_one(|mut stream| stream.write_all(HELLO).unwrap());
     assert_printed(&run_to(port, &[]), HELLO);
 }
@@ -148,11 +150,11 @@ fn fail_turns_a_status_of_400_or_more_into_exit_code_22() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_client_quietly() {
+fn the_client_ends_silently_if_the_reader_closes_the_pipe() {
     let (port, _server) = serve_one(|mut stream| {
         read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
-        // More than pipe and socket buffers hold, until the client has gone.
+        // More than the buffers of the pipe and the sockets hold, until the client has exited.
         while stream.write_all(&[b'x'; 65536]).is_ok() {}
     });
     let mut child = command().args(["127.0.0.1", &port.to_string()]).spawn().unwrap();
@@ -164,7 +166,7 @@ fn a_reader_that_goes_away_ends_the_client_quietly() {
 
 #[test]
 fn ipv6_works_with_and_without_brackets() {
-    // A machine without IPv6 cannot tell.
+    // Nothing to test on a machine without IPv6.
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
         return;
     };
@@ -183,7 +185,7 @@ fn ipv6_works_with_and_without_brackets() {
 }
 
 #[test]
-fn a_name_and_a_mapped_address_lead_to_the_server() {
+fn a_name_and_an_ipv4_mapped_address_reach_the_server() {
     for host in ["localhost", "::ffff:127.0.0.1"] {
         let port = answer(HELLO).to_string();
         assert_printed(&run(&[host, &port]), HELLO);

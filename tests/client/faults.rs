@@ -1,4 +1,4 @@
-//! What goes wrong on the way: one line on standard error each, and exit code 1.
+//! Network and protocol errors: each gives one line on standard error and exit code 1.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -12,15 +12,15 @@ use crate::support::{
 };
 
 #[test]
-fn a_host_without_an_address() {
-    // A name that no resolver takes to the network: its label is empty.
+fn a_host_without_an_address_is_an_error() {
+    // Its empty label is refused by any resolver without a network request.
     let output = run(&["no..host", "80"]);
     assert_cannot(&output, &["cannot find the host no..host:"]);
 }
 
 #[test]
-fn a_port_where_nobody_listens() {
-    // Bound, so that no other test listens there, but not listening.
+fn a_closed_port_is_an_error() {
+    // Bound but not listening, so that no other test can listen there.
     let closed = ClientPort::reserve();
     let port = closed.number;
     let output = run_to(port, &[]);
@@ -28,8 +28,8 @@ fn a_port_where_nobody_listens() {
 }
 
 #[test]
-fn a_server_that_does_not_take_the_connection() {
-    // Once the queue of a listener is full, the system drops what arrives.
+fn a_connect_timeout_is_an_error() {
+    // The system drops connection attempts while the listener's queue is full.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     socket.listen(0).unwrap();
@@ -48,7 +48,7 @@ fn a_server_that_does_not_take_the_connection() {
 }
 
 #[test]
-fn a_server_that_stops_before_the_end() {
+fn a_response_that_stalls_is_an_error() {
     for part in ["", "HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "half"] {
         let (port, server) = serve_one(move |mut stream| {
             read_request(&mut stream);
@@ -63,7 +63,7 @@ fn a_server_that_stops_before_the_end() {
 }
 
 #[test]
-fn a_response_that_is_cut_or_makes_no_sense() {
+fn a_truncated_or_malformed_response_is_an_error() {
     for (response, reason) in [
         (&b""[..], "cannot receive the response: the server closed the connection without"),
         (b"HTTP/1.0 200 OK\r\nServer: x\r\n", "within the head, after 28 bytes"),
@@ -73,13 +73,13 @@ fn a_response_that_is_cut_or_makes_no_sense() {
     ] {
         let output = run_to(answer(response), &[]);
         assert_cannot(&output, &[reason]);
-        // What came is printed all the same.
+        // The received part is still printed.
         assert_eq!(output.stdout, response);
     }
 }
 
 #[test]
-fn a_head_without_end() {
+fn an_endless_head_is_an_error() {
     let (port, server) = serve_one(|mut stream| {
         read_request(&mut stream);
         stream.write_all(b"HTTP/1.0 200 OK\r\n").unwrap();
@@ -92,7 +92,7 @@ fn a_head_without_end() {
 }
 
 #[test]
-fn a_reset_before_the_end() {
+fn a_reset_within_the_response_is_an_error() {
     for part in ["", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "HTTP/1.0 200 OK\r\n\r\nx"]
     {
         let (port, _server) = serve_one(move |mut stream| {
@@ -107,8 +107,8 @@ fn a_reset_before_the_end() {
 }
 
 #[test]
-fn an_output_that_takes_nothing() {
-    // Only Linux has the device.
+fn a_full_output_is_an_error() {
+    // Only Linux has this device.
     let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
         return;
     };

@@ -1,11 +1,13 @@
-//! Where a response ends, each case whole, byte by byte, with more behind it, and in any split.
+//! Where a response ends: each case whole, byte by byte, with more bytes after it, and in random
+//! splits.
 
 use cws::client::{Fault, MAX_HEAD, ResponseFraming};
 use proptest::prelude::*;
 
 type End = Result<Option<u16>, Fault>;
 
-/// Feeds the pieces and then the close; returns what belongs to the response, and its end.
+/// Feeds the pieces and then the close. Returns the bytes that belong to the response, and its
+/// outcome.
 fn follow<'a>(head_only: bool, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, End) {
     let mut framing = ResponseFraming::new(head_only);
     let mut taken = Vec::new();
@@ -28,7 +30,7 @@ fn check_as(head_only: bool, bytes: &[u8], taken: usize, end: End) {
     assert_eq!(follow(head_only, bytes.chunks(1)), expected, "byte by byte");
 }
 
-/// A response that ends by itself: what follows it never belongs to it.
+/// A response with an end of its own: following bytes do not belong to it.
 #[track_caller]
 fn ends(bytes: &[u8], status: u16) {
     check_as(false, bytes, bytes.len(), Ok(Some(status)));
@@ -37,7 +39,7 @@ fn ends(bytes: &[u8], status: u16) {
     }
 }
 
-/// A response that the peer's close ends, after whatever it sends.
+/// A response that ends when the peer closes: all following bytes belong to it.
 #[track_caller]
 fn lasts(bytes: &[u8], status: Option<u16>) {
     for next in [bytes, b"", b"\r\n\r\n", b"0\r\n\r\n"] {
@@ -46,13 +48,13 @@ fn lasts(bytes: &[u8], status: Option<u16>) {
     }
 }
 
-/// Bytes that can be no response, from the byte after the first `taken` on.
+/// Bytes that are not a valid response from the byte after the first `taken` on.
 #[track_caller]
 fn breaks(bytes: &[u8], taken: usize, fault: Fault) {
     check_as(false, bytes, taken, Err(fault));
 }
 
-/// A head that is read to its end and then found bad.
+/// A complete head with an invalid length.
 #[track_caller]
 fn bad_length(bytes: &[u8]) {
     breaks(bytes, bytes.len(), Fault::BadLength);
@@ -70,14 +72,14 @@ fn a_length_ends_the_body() {
 }
 
 #[test]
-fn some_statuses_have_no_body_whatever_the_fields_say() {
+fn some_statuses_have_no_body_in_spite_of_their_fields() {
     ends(b"HTTP/1.0 204 No Content\r\nContent-Length: 5\r\n\r\n", 204);
     ends(b"HTTP/1.0 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304);
     ends(b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204);
 }
 
 #[test]
-fn the_answer_to_head_is_the_head() {
+fn the_response_to_head_has_no_body() {
     let head = b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n";
     check_as(true, head, head.len(), Ok(Some(200)));
     check_as(true, &[head, &b"body"[..]].concat(), head.len(), Ok(Some(200)));
@@ -107,7 +109,7 @@ fn without_a_length_the_close_ends_the_body() {
 }
 
 #[test]
-fn what_does_not_begin_like_http_lasts_until_the_close() {
+fn bytes_that_are_not_http_last_until_the_close() {
     lasts(b"hello", None);
     lasts(b"\r\nHTTP/1.0 200 OK\r\n\r\n", None);
     lasts(b"http/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", None);
@@ -116,7 +118,7 @@ fn what_does_not_begin_like_http_lasts_until_the_close() {
 }
 
 #[test]
-fn a_close_too_early_is_a_fault() {
+fn an_early_close_is_a_fault() {
     breaks(b"", 0, Fault::NoAnswer);
     breaks(b"HTTP/", 5, Fault::HeadCut(5));
     breaks(b"HTTP/1.0 200 OK\r\n", 17, Fault::HeadCut(17));
@@ -127,7 +129,7 @@ fn a_close_too_early_is_a_fault() {
 }
 
 #[test]
-fn a_length_is_one_number() {
+fn a_length_that_is_not_one_number_is_a_fault() {
     for value in
         ["", "-1", "+1", "1 2", "0x1", "1.0", "five", "1,2", "1,", "1\r\nContent-Length: 2"]
     {
@@ -153,19 +155,19 @@ fn a_malformed_head_is_a_fault() {
 }
 
 #[test]
-fn a_head_has_a_longest_length() {
+fn a_head_that_is_too_long_is_a_fault() {
     let frame = "HTTP/1.0 204 No Content\r\nX: \r\n\r\n".len();
     let head = |length: usize| {
         format!("HTTP/1.0 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(length - frame))
     };
     ends(head(MAX_HEAD).as_bytes(), 204);
     breaks(head(MAX_HEAD + 1).as_bytes(), MAX_HEAD, Fault::HeadTooLong);
-    // Endless interim responses come to the same bound.
+    // An endless sequence of interim responses has the same limit.
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_HEAD);
     breaks(interim.as_bytes(), MAX_HEAD, Fault::HeadTooLong);
 }
 
-/// Bytes that often are a response, or nearly one.
+/// Random bytes that are often a response, or nearly one.
 fn wire() -> impl Strategy<Value = Vec<u8>> {
     let fragment = prop_oneof![
         Just(b"HTTP/1.0 200 OK\r\n".to_vec()),
@@ -205,7 +207,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_split_changes_the_end(
+    fn the_outcome_does_not_depend_on_the_split(
         bytes in wire(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         head_only in any::<bool>(),
@@ -221,7 +223,7 @@ proptest! {
     }
 }
 
-/// A response to a request of version 1.1: its end, whether another may follow, and its last head.
+/// The response to an HTTP/1.1 request: bytes taken, outcome, persistence, last head.
 fn of_http11(bytes: &[u8], piece: usize) -> (usize, End, bool, Vec<u8>) {
     let mut framing = ResponseFraming::http11();
     let taken = bytes.chunks(piece).map(|piece| framing.feed(piece)).sum();
@@ -229,7 +231,7 @@ fn of_http11(bytes: &[u8], piece: usize) -> (usize, End, bool, Vec<u8>) {
 }
 
 #[test]
-fn chunks_are_followed_where_the_request_was_of_version_1_1() {
+fn chunks_are_parsed_if_the_request_was_http_1_1() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     type Row = (&'static str, usize, End, bool);
     let rows: &[Row] = &[
@@ -247,13 +249,13 @@ fn chunks_are_followed_where_the_request_was_of_version_1_1() {
             assert_eq!(of_http11(bytes.as_bytes(), piece), expected, "{body:?} by {piece}");
         }
     }
-    // Empty elements of the list are passed over, on a line of their own too.
+    // Empty list elements are ignored, also on a line of their own.
     for list in [", chunked", "chunked ,,", "gzip,,\tchunked,", "chunked\r\nTransfer-Encoding:"] {
         let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {list}\r\n\r\n");
         let (taken, end, persistent, _) = of_http11([&head, "0\r\n\r\n"].concat().as_bytes(), 7);
         assert_eq!((taken, end, persistent), (head.len() + 5, Ok(Some(200)), true), "{list:?}");
     }
-    // What is no chunks at its end lasts until the close.
+    // A body whose last coding is not chunked ends at the close.
     let coded = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nxyz";
     assert_eq!(of_http11(coded, 9).1, Ok(Some(200)));
     assert!(!of_http11(coded, 9).2);
@@ -278,7 +280,7 @@ fn the_head_says_whether_the_connection_persists() {
 }
 
 #[test]
-fn one_framing_serves_a_connection_response_after_response() {
+fn one_framing_parses_all_responses_of_a_connection() {
     let mut framing = ResponseFraming::http11();
     let responses = [
         (
@@ -293,7 +295,7 @@ fn one_framing_serves_a_connection_response_after_response() {
         let bytes = [interim, head, body].concat();
         assert_eq!(framing.feed(bytes.as_bytes()), bytes.len());
         assert!(framing.is_persistent());
-        assert_eq!(framing.head(), head.as_bytes(), "the last head alone");
+        assert_eq!(framing.head(), head.as_bytes(), "only the last head");
         framing.restart();
         assert_eq!(framing.finish(), Err(Fault::NoAnswer));
     }

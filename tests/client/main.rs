@@ -1,4 +1,4 @@
-//! The client over real sockets: its own binary against small servers that each test makes.
+//! Runs the client binary against small servers that each test starts.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! The client port: used, used again at once, and refused where it cannot work.
+//! The client port: it is used, it can be used again at once, and conflicts are errors.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use crate::support::{
 const RUNS: usize = 20;
 const HELLO: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Answers one connection, which must come from the port, and leaves it open.
+/// Accepts one connection, which must come from this port, answers it, and leaves it open.
 fn answer_one(listener: &TcpListener, from: u16) -> TcpStream {
     let mut stream = accept(listener);
     assert_eq!(stream.peer_addr().unwrap().port(), from);
@@ -21,7 +21,7 @@ fn answer_one(listener: &TcpListener, from: u16) -> TcpStream {
 }
 
 #[test]
-fn the_port_serves_again_at_once_when_the_server_closes_first() {
+fn the_port_can_be_used_again_at_once_if_the_server_closes_first() {
     let from = ClientPort::reserve();
     let (listener, port) = listen();
     let number = from.number;
@@ -29,7 +29,7 @@ fn the_port_serves_again_at_once_when_the_server_closes_first() {
         for _ in 0..RUNS {
             let mut stream = answer_one(&listener, number);
             stream.shutdown(Shutdown::Write).unwrap();
-            // An orderly end, not a reset.
+            // A FIN, not a reset.
             assert_eq!(stream.read(&mut [0]).unwrap(), 0);
         }
     });
@@ -40,13 +40,13 @@ fn the_port_serves_again_at_once_when_the_server_closes_first() {
 }
 
 #[test]
-fn the_port_serves_again_at_once_when_the_server_never_closes() {
-    // Twice only, as each run waits for the close; `client_port.rs` has the twenty.
+fn the_port_can_be_used_again_at_once_if_the_server_never_closes() {
+    // Only two runs, because each waits for the server's close; `client_port.rs` has twenty.
     let from = ClientPort::reserve();
     let (listener, port) = listen();
     let number = from.number;
     let server = thread::spawn(move || {
-        // Kept until all have been served.
+        // Keep all connections open until the end.
         (0..2).map(|_| answer_one(&listener, number)).collect::<Vec<_>>()
     });
     for _ in 0..2 {
@@ -56,13 +56,13 @@ fn the_port_serves_again_at_once_when_the_server_never_closes() {
 }
 
 #[test]
-fn the_port_serves_again_at_once_after_an_error() {
+fn the_port_can_be_used_again_at_once_after_an_error() {
     let from = ClientPort::reserve();
     let (listener, port) = listen();
     let number = from.number.to_string();
     let output = run_to(port, &[&number, "--timeout", "100ms"]);
     assert_cannot(&output, &["no progress for 100ms"]);
-    // The first connection stands before the second one, and the server does not close it.
+    // The first connection is before the second one in the queue, and the server does not close it.
     let _dead = accept(&listener);
     let from_number = from.number;
     let server = thread::spawn(move || drop(answer_one(&listener, from_number)));
@@ -71,7 +71,7 @@ fn the_port_serves_again_at_once_after_an_error() {
 }
 
 #[test]
-fn a_port_that_another_program_holds_is_named() {
+fn a_port_that_another_program_uses_is_an_error() {
     let (_holder, held) = listen();
     let (_listener, port) = listen();
     let output = run_to(port, &[&held.to_string()]);
@@ -93,14 +93,17 @@ fn a_second_connection_from_the_port_to_the_server_is_refused() {
 }
 
 #[test]
-fn the_server_s_own_port_is_refused_whether_it_listens_or_not() {
+fn the_servers_own_port_is_refused_as_the_client_port() {
     let (listener, port) = listen();
     let number = port.to_string();
     let mut listener = Some(listener);
     for _ in 0..2 {
         for host in ["127.0.0.1", "localhost", "0.0.0.0", "::ffff:127.0.0.1"] {
             let output = run(&[host, &number, &number]);
-            assert_cannot(&output, &[&format!("from port {number}: one port of one host")]);
+            assert_cannot(
+                &output,
+                &[&format!("from port {number}: client and server cannot use the same")],
+            );
             assert!(output.stdout.is_empty());
         }
         listener.take();

@@ -1,4 +1,4 @@
-//! What the tests share: running the client, and servers of a few lines.
+//! Helpers: running the client, and small servers.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-/// Far beyond what any run takes on a busy machine; only a hang reaches it.
+/// Far longer than any run takes on a busy machine: only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn command() -> Command {
@@ -18,7 +18,7 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// Runs the client to its end.
+/// Runs the client until it exits.
 pub(crate) fn run(args: &[&str]) -> Output {
     let child = command().args(args).spawn().unwrap();
     let (sender, receiver) = mpsc::channel();
@@ -26,13 +26,13 @@ pub(crate) fn run(args: &[&str]) -> Output {
     receiver.recv_timeout(DEADLINE).expect("the client ends").unwrap()
 }
 
-/// Runs the client against a port of 127.0.0.1, with more arguments after it.
+/// Runs the client against a port of 127.0.0.1 with these further arguments.
 pub(crate) fn run_to(port: u16, more: &[&str]) -> Output {
     let port = port.to_string();
     run(&[&["127.0.0.1", port.as_str()], more].concat())
 }
 
-/// Asserts a whole response: exit 0, these bytes, and not a word on standard error.
+/// Asserts success: exit code 0, these bytes, and nothing on standard error.
 #[track_caller]
 pub(crate) fn assert_printed(output: &Output, expected: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -40,7 +40,7 @@ pub(crate) fn assert_printed(output: &Output, expected: &[u8]) {
     assert_eq!(output.status.code(), Some(0));
 }
 
-/// Asserts exit 1 and one line `client: cannot ...: ... (...)` that holds each of `parts`.
+/// Asserts exit code 1 and one line `client: cannot ...: ... (...)` that contains each of `parts`.
 #[track_caller]
 pub(crate) fn assert_cannot(output: &Output, parts: &[&str]) {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
@@ -54,14 +54,14 @@ pub(crate) fn assert_cannot(output: &Output, parts: &[&str]) {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// A listener on a port of the system's choice, and the port.
+/// A listener on a free port, and the port.
 pub(crate) fn listen() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
-/// Serves one connection with `handler`, in a thread; returns the port.
+/// Serves one connection with `handler` on a thread. Returns the port.
 pub(crate) fn serve_one<T: Send + 'static>(
     handler: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (u16, JoinHandle<T>) {
@@ -69,7 +69,7 @@ pub(crate) fn serve_one<T: Send + 'static>(
     (port, thread::spawn(move || handler(accept(&listener))))
 }
 
-/// Serves one connection: reads the request, answers with `response`, closes.
+/// Serves one connection: reads the request, sends `response`, closes.
 pub(crate) fn answer(response: &'static [u8]) -> u16 {
     serve_one(move |mut stream| {
         read_request(&mut stream);
@@ -78,7 +78,7 @@ pub(crate) fn answer(response: &'static [u8]) -> u16 {
     .0
 }
 
-/// Takes one connection, on which nothing may block for ever.
+/// Accepts one connection and sets timeouts, so that no test blocks for ever.
 pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     let (stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -103,9 +103,9 @@ pub(crate) fn reset(stream: TcpStream) {
     socket.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// A client port that no other socket of this machine is given while this lives.
+/// Reserves a client port: no other socket of this machine gets it while this lives.
 ///
-/// It is bound, but does not listen: with SO_REUSEADDR on both, the client can bind it, too.
+/// It is bound but does not listen. With SO_REUSEADDR on both sockets, the client can bind it, too.
 pub(crate) struct ClientPort {
     pub(crate) number: u16,
     _socket: Socket,

@@ -1,9 +1,9 @@
-//! The command line: what it refuses, and what it says of itself.
+//! The command line: invalid arguments, version and help.
 
 use crate::support::run;
 
 #[test]
-fn wrong_usage_is_exit_code_2_and_nothing_is_sent() {
+fn wrong_usage_is_exit_code_2_without_output() {
     for args in [
         &[][..],
         &["localhost"],
@@ -33,7 +33,7 @@ fn wrong_usage_is_exit_code_2_and_nothing_is_sent() {
 }
 
 #[test]
-fn version_and_help_say_what_it_is() {
+fn version_and_help_are_printed() {
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     let expected = concat!("client ", env!("CARGO_PKG_VERSION"), "\n");

@@ -1,4 +1,4 @@
-//! Where a request's body ends, whole and in pieces.
+//! The end of a request body, whole and in pieces.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cws::targets::run("body", bytes));

@@ -1,4 +1,4 @@
-//! Where a response ends, whole and in pieces.
+//! The end of a response, whole and in pieces.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cws::targets::run("client", bytes));

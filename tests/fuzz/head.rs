@@ -1,4 +1,4 @@
-//! Where a request head ends, whole and in pieces.
+//! The end of a request head, whole and in pieces.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cws::targets::run("head", bytes));

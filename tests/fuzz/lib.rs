@@ -1,6 +1,6 @@
-//! The modules of `cws` that read what comes over the wire, by themselves, and the targets.
+//! The modules of `cws` that parse input from the network, without the rest, and the targets.
 
-// The targets name the crate as others do.
+// The targets use the crate under the name that other crates use.
 extern crate self as cws;
 
 #[path = "../../src/memory.rs"]
@@ -15,7 +15,7 @@ mod response_framing;
 #[path = "../fuzz_corpus/targets/mod.rs"]
 pub mod targets;
 
-/// What the targets use of the client.
+/// The part of the client that the targets use.
 pub mod client {
     pub use super::response_framing::{Fault, MAX_HEAD, ResponseFraming};
 }

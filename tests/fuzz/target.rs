@@ -1,4 +1,4 @@
-//! What a request asks for, and whom.
+//! The parsing of a request target and its authority.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cws::targets::run("target", bytes));

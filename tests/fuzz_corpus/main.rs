@@ -1,4 +1,4 @@
-//! The fuzz targets without a fuzzer: their corpus, and a bounded number of its mutations.
+//! Runs the fuzz targets without a fuzzer: on their corpus, and on a fixed number of mutations.
 #![allow(clippy::unwrap_used)]
 
 mod mutations;
@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use targets::{TARGETS, Target};
 
-/// Mutated inputs, over all targets.
+/// The number of mutated inputs, over all targets.
 const MUTATIONS: usize = 20_000;
 
 fn corpora() -> PathBuf {
@@ -24,15 +24,15 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Runs the target, and shows the input that it breaks at.
+/// Runs the target, and prints the input if it fails.
 #[track_caller]
 fn check(name: &str, target: Target, input: &[u8]) {
     let outcome = catch_unwind(AssertUnwindSafe(|| target(input)));
-    assert!(outcome.is_ok(), "{name} breaks at b\"{}\"", input.escape_ascii());
+    assert!(outcome.is_ok(), "{name} fails on b\"{}\"", input.escape_ascii());
 }
 
 #[test]
-fn the_corpus_breaks_nothing() {
+fn no_target_fails_on_its_corpus() {
     for (name, target) in TARGETS {
         for input in corpus(name) {
             check(name, target, &input);
@@ -41,7 +41,7 @@ fn the_corpus_breaks_nothing() {
 }
 
 #[test]
-fn no_mutation_of_the_corpus_breaks_anything() {
+fn no_target_fails_on_mutations_of_its_corpus() {
     let mut random = fastrand::Rng::with_seed(9112);
     for (name, target) in TARGETS {
         let corpus = corpus(name);
@@ -52,7 +52,7 @@ fn no_mutation_of_the_corpus_breaks_anything() {
 }
 
 #[test]
-fn each_target_has_its_corpus_and_each_corpus_its_target() {
+fn each_target_has_a_corpus_and_each_corpus_has_a_target() {
     let folders = fs::read_dir(corpora()).unwrap();
     let mut found: Vec<String> =
         folders.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();

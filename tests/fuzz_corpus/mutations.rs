@@ -1,14 +1,14 @@
-//! Inputs near those of a corpus: what a fuzzer does, without its eye for what was reached.
+//! Mutates inputs of a corpus like a fuzzer, but without coverage feedback.
 
 use fastrand::Rng;
 
-/// Bytes that mean something in HTTP/1.x, and those next to what does.
+/// Bytes with a meaning in HTTP/1.x, and their neighbours.
 const BYTES: &[u8] = b"\r\n\t :;,=\"*/%.-[]#?@0159afF\0\x7f\x80\xff";
 
-/// Longest mutated input; each target looks at one several times.
+/// The length limit of mutated inputs; each target runs on an input several times.
 const LONGEST: usize = 2048;
 
-/// One of the corpus, after one to five changes.
+/// A corpus input after one to five changes.
 pub fn mutated(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     let any = |random: &mut Rng| &corpus[random.usize(..corpus.len())];
     let mut input = any(random).clone();
@@ -47,7 +47,7 @@ pub fn mutated(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     input
 }
 
-/// A stretch of the bytes, short more often than long.
+/// A random range of the bytes, usually short.
 fn stretch(bytes: &[u8], random: &mut Rng) -> std::ops::Range<usize> {
     let start = random.usize(..=bytes.len());
     let most = bytes.len() - start;

@@ -1,4 +1,4 @@
-//! Servers that refuse, reset, stay silent, trickle or talk nonsense, and impatient clients.
+//! Servers that refuse, reset, stay silent, trickle or send garbage, and impatient clients.
 
 use crate::servers::{FakeServer, OK, PATIENCE, answer, ask_once, client, read_request};
 use lab::arrivals::{Arrivals, Stop};
@@ -18,13 +18,13 @@ fn new_each(target: SocketAddr) -> Client {
     client(target, Connections::NewEach)
 }
 
-/// An address where nobody listens.
+/// An address on which nothing listens.
 fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
-fn each_fault_has_its_name() {
+fn each_fault_has_its_own_failure_kind() {
     let failure = |serve: fn(std::net::TcpStream)| {
         let server = FakeServer::start(move |stream, _| serve(stream));
         ask_once(&new_each(server.address)).answer
@@ -54,9 +54,9 @@ fn each_fault_has_its_name() {
     }
 }
 
-/// Bytes do not restart a client's patience, whether the server says a little or nothing.
+/// Received bytes do not restart a client's patience.
 #[test]
-fn patience_ends_with_silent_and_trickling_servers() {
+fn silent_and_trickling_servers_end_the_patience() {
     let silent = FakeServer::start(|mut stream, _| {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
@@ -70,7 +70,7 @@ fn patience_ends_with_silent_and_trickling_servers() {
             }
         }
     });
-    // One that never accepts: its backlog completes the connection.
+    // This server never accepts: the kernel completes the connection.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     for target in [silent.address, trickling.address, deaf.local_addr().unwrap()] {
         for connections in [Connections::NewEach, Connections::Kept(1)] {
@@ -82,9 +82,9 @@ fn patience_ends_with_silent_and_trickling_servers() {
     }
 }
 
-/// Who waits in vain for one of the connections hangs up as well, and is counted.
+/// A request that waits in vain for a kept connection times out, and is counted.
 #[test]
-fn patience_ends_without_a_connection() {
+fn patience_also_ends_without_a_connection() {
     let server = FakeServer::start(|stream, _| answer(stream, PATIENCE / 2, OK));
     let patient = Client { patience: SHORT, ..client(server.address, Connections::Kept(1)) };
     let run = patient.open_loop(&[Duration::ZERO; 3]).unwrap();
@@ -93,13 +93,13 @@ fn patience_ends_without_a_connection() {
     assert_eq!(unbegun, 2);
     let summary = run.summary();
     assert_eq!((summary.count(), summary.success_count()), (3, 0));
-    assert_eq!(summary.quantile(0.5), None, "the failed are part of the sample");
+    assert_eq!(summary.quantile(0.5), None, "failures are part of the sample");
 }
 
-/// One connection attempt that hangs keeps nobody else from starting.
+/// A connection attempt that hangs delays no other request.
 #[test]
-fn a_stalled_connect_stalls_nobody() {
-    // A full backlog drops the handshakes that come after.
+fn a_stalled_connect_delays_no_other_request() {
+    // The system drops connection attempts while the listener's queue is full.
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -111,12 +111,12 @@ fn a_stalled_connect_stalls_nobody() {
     assert!(run.outcomes.iter().all(|outcome| outcome.answer == Answer::TimedOut));
     let unconnected = run.outcomes.iter().filter(|outcome| outcome.connected.is_none()).count();
     assert!(unconnected > 0, "some handshakes hung");
-    // Had each waited for the one before it, the last would have been late by seconds.
+    // If each had waited for the one before it, the last would have been seconds late.
     assert!(run.conduct.lateness().quantile(0.5) < Some(SHORT));
 }
 
 #[test]
-fn tries_are_bounded_and_only_what_may_pass_is_tried_again() {
+fn tries_are_limited_and_only_temporary_errors_are_retried() {
     let refused = Client { retries: Retries::at_once(2), ..new_each(nobody()) };
     let outcome = ask_once(&refused);
     assert_eq!((outcome.answer, outcome.tries), (Answer::Failed(Failure::Refused), 3));
@@ -135,7 +135,7 @@ fn tries_are_bounded_and_only_what_may_pass_is_tried_again() {
 }
 
 #[test]
-fn another_try_can_succeed() {
+fn a_retry_can_succeed() {
     let server = FakeServer::start(|stream, number| match number {
         0..3 => drop(stream),
         _ => answer(stream, Duration::ZERO, OK),
@@ -148,9 +148,9 @@ fn another_try_can_succeed() {
     assert_eq!(server.accepted(), 5);
 }
 
-/// `Retry-After` is kept to by those who honour it, and by nobody else.
+/// `Retry-After` affects only clients that honour it.
 #[test]
-fn advice_is_kept_to_when_honoured() {
+fn retry_after_is_honoured_only_if_configured() {
     let server = FakeServer::start(|stream, number| match number {
         0 | 2 => answer(
             stream,
@@ -168,8 +168,8 @@ fn advice_is_kept_to_when_honoured() {
     assert_eq!(outcome.tries, 2);
 }
 
-/// Pauses are drawn below a bound that doubles, so that those who were refused together do not come
-/// back together.
+/// Pauses are random below a bound that doubles, so that clients refused together do not return
+/// together.
 #[test]
 fn pauses_back_off_with_jitter() {
     let first = Duration::from_millis(40);
@@ -180,14 +180,15 @@ fn pauses_back_off_with_jitter() {
     let mut ends: Vec<Duration> = run.outcomes.iter().map(|outcome| outcome.ended).collect();
     ends.sort();
     assert!(run.outcomes.iter().all(|outcome| outcome.tries == 4));
-    // The mean of the sum of three such pauses is (40 + 80 + 80) / 2 ms, at most twice that.
+    // The mean of the sum of three pauses is (40 + 80 + 80) / 2 ms, and the sum is at most twice
+    // that.
     assert!(ends[20] >= first, "{:?}", ends[20]);
-    assert!(ends[35] - ends[5] >= first / 2, "they are spread: {ends:?}");
+    assert!(ends[35] - ends[5] >= first / 2, "they differ: {ends:?}");
 }
 
-/// Clients that are refused at once and do not think ask again at once; it ends all the same.
+/// Clients that are refused at once and do not think retry at once; the load still ends.
 #[test]
-fn a_closed_loop_against_nobody_ends() {
+fn a_closed_loop_against_a_closed_port_ends() {
     let population = Population { clients: 4, think: Think::None };
     let begun = Instant::now();
     let run = new_each(nobody()).closed_loop(&population, Stop::After(SHORT)).unwrap();
@@ -197,9 +198,9 @@ fn a_closed_loop_against_nobody_ends() {
     assert!(run.outcomes.iter().all(|outcome| outcome.answer == refused));
 }
 
-/// Run in a process of its own, by the test below: the limit concerns the whole process.
+/// The test below runs this in a separate process: the limit concerns the whole process.
 #[test]
-#[ignore = "it takes the descriptors of its process"]
+#[ignore = "it uses up the descriptors of its process"]
 fn out_of_descriptors() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let limit = getrlimit(Resource::Nofile);
@@ -213,11 +214,11 @@ fn out_of_descriptors() {
     let reasons = run.conduct.spoilt(PATIENCE);
     assert_eq!(reasons, [Spoilt::Descriptors { tries }]);
     let said = reasons[0].to_string();
-    assert!(said.contains("no descriptor left") && said.contains("ulimit -n"), "{said}");
+    assert!(said.contains("no free descriptor") && said.contains("ulimit -n"), "{said}");
 }
 
 #[test]
-fn a_run_out_of_descriptors_says_so() {
+fn a_shortage_of_descriptors_is_reported() {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     let output = command.args(["--ignored", "--exact", "faults::out_of_descriptors"]).output();
     let output = output.unwrap();
@@ -225,9 +226,9 @@ fn a_run_out_of_descriptors_says_so() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// A generator that is late by its own doing fails the run, in plain words.
+/// A generator that falls behind makes the run invalid, and reports why.
 #[test]
-fn a_late_generator_spoils_its_run() {
+fn a_late_generator_makes_its_run_invalid() {
     let server = FakeServer::start(|stream, _| answer(stream, Duration::ZERO, OK));
     let starts = Arrivals::constant(1000.0).starts(Stop::Count(300));
     let client = client(server.address, Connections::Kept(1));
@@ -237,5 +238,5 @@ fn a_late_generator_spoils_its_run() {
     assert!(reasons.iter().any(|reason| matches!(reason, Spoilt::Late { .. })), "{reasons:?}");
     assert!(reasons.iter().any(|reason| matches!(reason, Spoilt::Variation { .. })), "{reasons:?}");
     let said = reasons[0].to_string();
-    assert!(said.contains("started") && said.contains("meant to"), "{said}");
+    assert!(said.contains("started") && said.contains("intended start"), "{said}");
 }

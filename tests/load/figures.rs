@@ -1,4 +1,4 @@
-//! What the generator says of a server whose delays are known.
+//! The generator's figures for servers with known delays.
 
 use crate::servers::{FakeServer, OK, answer, client, read_request};
 use lab::arrivals::{Arrivals, Stop};
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// No answer can come before the server's delay is over, on no clock; and few come much later.
+/// No answer arrives before the server's delay is over, and few arrive much later.
 #[test]
-fn latencies_are_the_servers_delay() {
+fn latencies_match_the_servers_delay() {
     let delay = 30 * MILLI;
     let server = FakeServer::start(move |stream, _| answer(stream, delay, OK));
     for connections in [Connections::NewEach, Connections::Kept(100)] {
@@ -44,8 +44,8 @@ fn latencies_are_the_servers_delay() {
     }
 }
 
-/// A server that stalls once shows in the latencies of all who meant to start meanwhile. A clock
-/// that starts when a request is sent, as a closed loop has it, shows one slow request.
+/// A stall of the server affects all requests that are meant to start during it. A clock that
+/// starts when a request is sent, as in a closed loop, shows one slow request.
 #[test]
 fn a_stall_shows_from_the_intended_start_and_hides_from_a_closed_clock() {
     let stall = 400 * MILLI;
@@ -60,7 +60,8 @@ fn a_stall_shows_from_the_intended_start_and_hides_from_a_closed_clock() {
             stream.write_all(OK).unwrap();
         }
     });
-    // One connection, 100 requests a second for a second: 40 of them are meant to start meanwhile.
+    // One connection, 100 requests per second for a second: 40 of them are meant to start in the
+    // stall.
     let starts = Arrivals::constant(100.0).starts(Stop::Count(100));
     let run = client(server.address, Connections::Kept(1)).open_loop(&starts).unwrap();
     assert_eq!(server.accepted(), 1);
@@ -70,7 +71,8 @@ fn a_stall_shows_from_the_intended_start_and_hides_from_a_closed_clock() {
     };
     let by_intended = slow(Outcome::latency);
     let by_closed = slow(|outcome| outcome.service_clock().unwrap());
-    // Those meant to start in the first three quarters of the stall waited for a quarter at least.
+    // Requests meant to start in the first three quarters of the stall waited for at least a
+    // quarter.
     assert!(by_intended >= 29, "{by_intended}");
     assert!(by_closed < by_intended / 2, "{by_closed} of {by_intended}");
     for outcome in run.outcomes.iter().filter(|outcome| outcome.intended >= stalled_at) {
@@ -78,24 +80,24 @@ fn a_stall_shows_from_the_intended_start_and_hides_from_a_closed_clock() {
         assert!(outcome.latency() >= left, "{outcome:?}");
     }
     let p90 = run.summary().quantile(0.9).unwrap();
-    assert!(p90 >= 2 * stall / 4, "the percentiles say so: {p90:?}");
+    assert!(p90 >= 2 * stall / 4, "the percentiles show it: {p90:?}");
 }
 
 #[test]
-fn the_servers_own_times_are_passed_on() {
-    let timed = b"HTTP/1.1 200 OK\r\nServer-Timing: queue;dur=1.5, delay;dur=20.25\r\n\
+fn the_servers_own_times_are_recorded() {
+    let timed = b"HTTP/1.1 200 OK\r\nServer-Timing: queue_wait;dur=1.5, handle;dur=20.25\r\n\
                   Content-Length: 0\r\n\r\n";
     let server = FakeServer::start(move |stream, _| answer(stream, Duration::ZERO, timed));
     let outcome = crate::servers::ask_once(&client(server.address, Connections::NewEach));
     let micros = |micros| Some(Duration::from_micros(micros));
-    assert_eq!(outcome.server.queue, micros(1500));
-    assert_eq!(outcome.server.delay, micros(20_250));
-    assert_eq!(outcome.server.send, None);
+    assert_eq!(outcome.server.queue_wait, micros(1500));
+    assert_eq!(outcome.server.handle, micros(20_250));
+    assert_eq!(outcome.server.response_head, None);
 }
 
-/// N clients that think for Z have one request each under way, and ask no more than N/(Z+R).
+/// N clients that think for Z have at most one request each, and send at most N/(Z+R).
 #[test]
-fn a_closed_loop_asks_again_after_the_answer_and_the_think_time() {
+fn a_closed_loop_sends_after_the_answer_and_the_think_time() {
     let delay = 10 * MILLI;
     let server = FakeServer::start(move |stream, _| answer(stream, delay, OK));
     let seed = 1;
@@ -107,7 +109,7 @@ fn a_closed_loop_asks_again_after_the_answer_and_the_think_time() {
         let run = client.closed_loop(&population, Stop::Count(60)).unwrap();
         assert_eq!(run.outcomes.len(), 60);
         assert!(run.outcomes.iter().all(|outcome| outcome.latency() >= delay));
-        // Never more than five under way.
+        // At most five at a time.
         for outcome in &run.outcomes {
             let at = outcome.intended;
             let others = run.outcomes.iter().filter(|o| o.intended <= at && at < o.ended);

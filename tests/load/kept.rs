@@ -1,4 +1,4 @@
-//! Connections that are kept: how many there are, and what becomes of them when servers end them.
+//! Kept connections: their number, and what happens if the server closes them.
 
 use crate::servers::{FakeServer, OK, answer, ask_once, client, read_request};
 use lab::arrivals::{Arrivals, Stop};
@@ -17,20 +17,20 @@ fn requests_share_connections_up_to_the_bound() {
     let run = client(server.address, Connections::Kept(2)).open_loop(&starts(60)).unwrap();
     assert!(run.outcomes.iter().all(|outcome| outcome.answer == Answer::Status(200)));
     assert_eq!(server.accepted(), 2);
-    // Sixty delays on two connections: the last ones waited for a connection, and that counts.
+    // Sixty delays on two connections: the last requests waited for a connection, which counts.
     let last = run.outcomes.last().unwrap();
     assert!(last.ended >= 30 * delay);
     assert!(last.begun.unwrap() > last.intended + last.lateness, "{last:?}");
 }
 
 #[test]
-fn each_request_has_its_own_connection_when_none_is_kept() {
+fn each_request_has_its_own_connection_if_none_is_kept() {
     let server = FakeServer::start(move |stream, _| answer(stream, Duration::ZERO, OK));
     client(server.address, Connections::NewEach).open_loop(&starts(20)).unwrap();
     assert_eq!(server.accepted(), 20);
 }
 
-/// Chunks, interim heads, empty bodies and versions: the next request finds its connection usable.
+/// Chunks, interim heads, empty bodies and versions: the connection can be used again.
 #[test]
 fn responses_of_every_framing_leave_the_connection_usable() {
     let whole: &[&[u8]] = &[
@@ -49,9 +49,9 @@ fn responses_of_every_framing_leave_the_connection_usable() {
     }
 }
 
-/// A response that does not say so leaves no usable connection, nor do bytes that nobody asked for.
+/// A response without persistence leaves no usable connection, nor do surplus bytes.
 #[test]
-fn responses_that_end_their_connection_do() {
+fn responses_can_end_their_connection() {
     let ending: &[&[u8]] = &[
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
         b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
@@ -65,12 +65,12 @@ fn responses_that_end_their_connection_do() {
     }
 }
 
-/// A server may close what is kept whenever it likes; the request is then sent again, once, and
-/// nobody is told of a failure.
+/// A server may close a kept connection at any time. Then the request is sent again once, and this
+/// is no failure.
 #[test]
-fn a_kept_connection_that_was_closed_costs_nothing() {
+fn a_closed_kept_connection_is_no_failure() {
     let server = FakeServer::start(|mut stream, _| {
-        // Three answers, and a close without a word at the fourth request.
+        // Three answers, and a close without an answer at the fourth request.
         for _ in 0..3 {
             if !read_request(&mut stream) || stream.write_all(OK).is_err() {
                 return;
@@ -86,9 +86,10 @@ fn a_kept_connection_that_was_closed_costs_nothing() {
     assert_eq!(run.conduct.reconnects(), 9);
 }
 
-/// The same when the close comes while nobody asks: the client notices before the next request.
+/// The same if the close comes while the connection is idle: the client sees it before the next
+/// request.
 #[test]
-fn an_idle_connection_that_was_closed_is_not_used_again() {
+fn a_closed_idle_connection_is_not_used_again() {
     let server = FakeServer::start(|mut stream, _| {
         if read_request(&mut stream) {
             stream.write_all(OK).unwrap();
@@ -102,7 +103,7 @@ fn an_idle_connection_that_was_closed_is_not_used_again() {
     assert_eq!(server.accepted(), 10);
 }
 
-/// Once a byte of the response has come, the request may have had its effect: no silent repetition.
+/// After the first byte of a response the request may have had an effect, so it is not repeated.
 #[test]
 fn a_cut_response_on_a_kept_connection_is_a_failure() {
     let server = FakeServer::start(|mut stream, _| {
@@ -116,9 +117,9 @@ fn a_cut_response_on_a_kept_connection_is_a_failure() {
     assert_eq!(run.conduct.reconnects(), 0);
 }
 
-/// A server that closes each fresh connection is not asked for ever.
+/// A server that closes each new connection is not retried for ever.
 #[test]
-fn a_fresh_connection_that_is_closed_is_a_failure() {
+fn a_new_connection_that_is_closed_is_a_failure() {
     let server = FakeServer::start(|mut stream, _| {
         read_request(&mut stream);
     });

@@ -1,4 +1,4 @@
-//! The load generator against servers of all manners, with known delays and known faults.
+//! The load generator against servers of many kinds, with known delays and known faults.
 #![allow(clippy::unwrap_used)]
 
 mod faults;

@@ -1,4 +1,4 @@
-//! Servers that do one thing, each of them wrong or slow in its own way, and clients for them.
+//! Servers that do one thing, each slow or wrong in its own way, and clients for them.
 
 use lab::load::{Client, Connections, Outcome, Retries, Target};
 use std::io::{Read, Write};
@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-/// How long anything may take before a test fails.
+/// The time after which a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A listener whose connections are each handed to `serve`, on a thread of their own, with their
-/// number; it ends with the test's process.
+/// A listener that passes each connection, with its number, to `serve` on a thread. It lives until
+/// the process ends.
 pub struct FakeServer {
     pub address: SocketAddr,
     pub accepted: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ pub fn read_request(stream: &mut TcpStream) -> bool {
     true
 }
 
-/// Answers each request of a connection with these bytes, `delay` after it came.
+/// Answers each request of a connection with these bytes after `delay`.
 pub fn answer(mut stream: TcpStream, delay: Duration, bytes: &[u8]) {
     while read_request(&mut stream) {
         thread::sleep(delay);
@@ -71,7 +71,7 @@ pub fn client(target: SocketAddr, connections: Connections) -> Client {
     Client { target, request, connections, patience: PATIENCE, retries: Retries::NONE }
 }
 
-/// What becomes of one request.
+/// The outcome of one request.
 pub fn ask_once(client: &Client) -> Outcome {
     let run = client.open_loop(&[Duration::ZERO]).unwrap();
     let [outcome] = run.outcomes[..] else { panic!("{:?}", run.outcomes) };

@@ -1,4 +1,4 @@
-//! The model's poller reports what epoll(7) reports, as often and under the same key.
+//! Checks that the model's poller reports what epoll(7) reports, as often and under the same key.
 
 use crate::kernel::{File, Numbers};
 use crate::poller::{Poller, Readiness, ReadyKeys, Trigger};
@@ -17,7 +17,7 @@ use std::time::Duration;
 const INTERESTS: [Option<Readiness>; 4] =
     [None, Some(Readiness::Readable), Some(Readiness::Writable), Some(Readiness::Either)];
 
-/// A connection twice: of the model, and of the system.
+/// The same connection in the model and in the system.
 struct Twins {
     poller: Poller,
     stream: TcpStream,
@@ -25,7 +25,7 @@ struct Twins {
     epoll: OwnedFd,
     real_stream: UnixStream,
     real_peer: Option<UnixStream>,
-    /// It says no more, but it is there.
+    /// The peer after it has ended its stream; kept open.
     ended: Option<UnixStream>,
     history: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl Twins {
         }
     }
 
-    /// Watches both alike.
+    /// Watches both with the same interest.
     fn arm(&mut self, is_new: bool, key: usize, interest: Option<Readiness>) {
         let flags = EventFlags::ET
             | match interest {
@@ -68,8 +68,8 @@ impl Twins {
         self.note(("arm", key, interest));
     }
 
-    /// Has the peers say something, or leave.
-    fn speak(&mut self, leaves: bool) {
+    /// Makes both peers send a byte, end the stream or leave.
+    fn peers_act(&mut self, leaves: bool) {
         let Some(mut real_peer) = self.real_peer.take() else { return };
         match thread_rng().gen_range(0..10) {
             0 if leaves => {
@@ -120,12 +120,12 @@ impl Twins {
 }
 
 #[test]
-fn the_poller_of_the_model_does_what_epoll_does() {
+fn the_model_poller_behaves_as_epoll() {
     let run = || {
         let mut twins = Twins::new();
         for step in 0..30 {
             match thread_rng().gen_range(0..4) {
-                0 => twins.speak(step > 15),
+                0 => twins.peers_act(step > 15),
                 1 => twins.read(),
                 2 => twins.compare(),
                 _ => {}

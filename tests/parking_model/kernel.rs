@@ -1,27 +1,27 @@
-//! A kernel in small: connections, listeners and the numbers of descriptors.
+//! A small simulated kernel: connections, listeners and descriptor numbers.
 //!
-//! Every lock is a point at which any other thread may go on, so what the kernel does in steps
-//! (bytes are queued, then whoever watches is called) is done in the same steps here.
+//! Every lock is a point at which another thread may run. So what the real kernel does in steps
+//! (queue the bytes, then call the watcher) is done in the same steps here.
 
 use crate::poller::Watch;
 use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
-/// Sets of what a file is ready for.
+/// Sets of readiness flags.
 pub type Flags = u8;
 pub const IN: Flags = 1;
 pub const OUT: Flags = 2;
-/// Errors and hang-ups, which are reported whether one asks for them or not.
+/// Errors and hang-ups, which are always reported.
 pub const HUP: Flags = 4;
 const ANY: Flags = IN | OUT | HUP;
 
-/// What the poller can watch.
+/// A file that the poller can watch.
 pub trait Source {
     fn file(&self) -> &Arc<File>;
 }
 
-/// The numbers of descriptors that are open. A new one gets the lowest that is free.
+/// The descriptor numbers in use. A new descriptor gets the lowest free number.
 #[derive(Debug)]
 pub struct Numbers(Mutex<Vec<bool>>);
 
@@ -49,7 +49,7 @@ impl Numbers {
 #[derive(Debug)]
 pub struct File {
     state: Mutex<State>,
-    /// Wakes its peer.
+    /// Wakes the peer.
     changed: Condvar,
 }
 
@@ -57,20 +57,20 @@ pub struct File {
 struct State {
     /// Bytes that the server has not read.
     inbox: usize,
-    /// The peer says no more.
+    /// The peer has ended its stream.
     ended: bool,
     reset: bool,
     /// Bytes that the server may write.
     room: usize,
-    /// The server found no room, and is to be told of some.
+    /// The server found no room, and must be told when there is some.
     wants_room: bool,
     /// Bytes that the peer has not read.
     outbox: usize,
     /// The server has closed it.
     closed: bool,
-    /// Connections that have not been accepted.
+    /// Connections that are not accepted yet.
     backlog: VecDeque<Arc<File>>,
-    /// Who watches it.
+    /// The poller that watches it.
     watch: Option<Arc<Watch>>,
 }
 
@@ -81,7 +81,7 @@ impl File {
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// Like tcp_poll(): who looks for room in vain is told of it.
+    /// As in tcp_poll(), a poll that finds no room requests an event for room.
     pub fn poll(&self) -> Flags {
         let mut state = lock(&self.state);
         if state.reset {
@@ -134,7 +134,7 @@ impl File {
     pub fn close(&self) {
         let mut state = lock(&self.state);
         let watched = state.watch.is_some() && !std::thread::panicking();
-        assert!(!watched, "its number may go to another while the poller still knows it");
+        assert!(!watched, "the poller still watches a descriptor whose number may be reused");
         state.closed = true;
         self.changed.notify_all();
     }
@@ -142,7 +142,7 @@ impl File {
 
 /// The peer's side.
 impl File {
-    /// A connection with this much room for what the server says.
+    /// Connects, with `room` bytes for the server's answers.
     pub fn connect(self: &Arc<Self>, room: usize) -> Arc<File> {
         let connection = File::new(room);
         lock(&self.state).backlog.push_back(Arc::clone(&connection));
@@ -165,14 +165,14 @@ impl File {
         self.call(ANY);
     }
 
-    /// Waits for a byte, and takes it; false if the server has closed instead.
+    /// Waits for a byte and takes it. Returns false if the server has closed instead.
     pub fn receive(self: &Arc<Self>) -> bool {
         let mut state = lock(&self.state);
         while state.outbox == 0 {
             if state.closed {
                 return false;
             }
-            state = self.changed.wait(state).expect("nobody panics with it");
+            state = self.changed.wait(state).expect("no thread panics while it holds the lock");
         }
         state.outbox -= 1;
         state.room += 1;
@@ -188,7 +188,7 @@ impl File {
     pub fn wait_for_answer(&self) {
         let mut state = lock(&self.state);
         while state.outbox == 0 && !state.closed {
-            state = self.changed.wait(state).expect("nobody panics with it");
+            state = self.changed.wait(state).expect("no thread panics while it holds the lock");
         }
     }
 
@@ -196,11 +196,11 @@ impl File {
     pub fn wait_for_close(&self) {
         let mut state = lock(&self.state);
         while !state.closed {
-            state = self.changed.wait(state).expect("nobody panics with it");
+            state = self.changed.wait(state).expect("no thread panics while it holds the lock");
         }
     }
 
-    /// Tells who watches what has come up.
+    /// Tells the poller about an event.
     fn call(self: &Arc<Self>, flags: Flags) {
         let watch = lock(&self.state).watch.clone();
         if let Some(watch) = watch {
@@ -210,5 +210,5 @@ impl File {
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nobody panics with it")
+    mutex.lock().expect("no thread panics while it holds the lock")
 }

@@ -1,12 +1,15 @@
-//! Interleavings of the threads that park, arm, take, nudge and close, on the real parking.
+//! Tests interleavings of the threads that park, arm, take, nudge and close, on the real parking
+//! code.
 //!
-//! The files of `src/parking` are compiled over locks, sockets and a poller of the model's own, so
-//! that `shuttle` decides at each of their steps which thread goes on. The orders tried are the
-//! same in each run; `CWS_MODEL_RUNS` is their number for each plan and scheduler. Small runs are
-//! tried in every order with a few interruptions (`CWS_MODEL_PREEMPTIONS`). A failure prints its
-//! schedule, which `shuttle::replay` repeats. Orders of memory weaker than sequential
-//! consistency are not modelled: but for the highest slot's number, the locks order everything.
-#![allow(dead_code, reason = "each variant of the model uses its own part")]
+//! The files of `src/parking` are compiled over simulated locks, sockets and a simulated poller, so
+//! that `shuttle` decides at each step which thread runs next. Every run tries the same schedules.
+//! `CWS_MODEL_RUNS` sets their number for each plan and scheduler. Small runs are tried in every
+//! order with a few preemptions (`CWS_MODEL_PREEMPTIONS`). A failure prints its schedule, which
+//! `shuttle::replay` repeats.
+//!
+//! The model assumes sequential consistency. That is enough, because the locks order everything
+//! except the number of the highest slot.
+#![allow(dead_code, reason = "each variant of the model uses a part")]
 #![allow(clippy::duplicate_mod, reason = "parking is compiled once for each kind of slot")]
 
 #[cfg(target_os = "linux")]
@@ -25,7 +28,8 @@ use shuttle::FailurePersistence;
 use sound::tiny::Event;
 use std::panic::{self, AssertUnwindSafe};
 
-/// A request after the other, and some at once; the second connection gets the first one's number.
+/// One request after another, and some at once. The second connection reuses the descriptor number
+/// of the first.
 const KEPT: Plan = Plan {
     peers: &[&[
         &[Send(1), Receive(1), Send(2), Receive(2), Send(1), Receive(1), End],
@@ -34,7 +38,8 @@ const KEPT: Plan = Plan {
     ..PLAIN
 };
 
-/// Connections that come and go, so that numbers change hands while events for them are held.
+/// Connections that open and close, so that descriptor numbers are reused while events for them are
+/// pending.
 const REUSED: Plan = Plan {
     peers: &[
         &[&[Send(1), End, Receive(1)], &[Send(1), Receive(1), Reset], &[Send(2), Reset]],
@@ -44,7 +49,7 @@ const REUSED: Plan = Plan {
     ..PLAIN
 };
 
-/// Requests that wait for another thread, beside those that do not.
+/// Some requests wait for another thread, and others do not.
 const NUDGED: Plan = Plan {
     peers: &[
         &[&[Send(1), Receive(1), Send(2), Receive(2), End], &[Send(1), Receive(1), End]],
@@ -54,7 +59,7 @@ const NUDGED: Plan = Plan {
     ..PLAIN
 };
 
-/// Nudges that hit whoever is there, among them some who have no room.
+/// Nudges for whichever connection is there. Some connections have no room to write.
 const ASTRAY: Plan = Plan {
     peers: &[
         &[&[Send(2), Receive(2), Send(1), Receive(1), End], &[Send(1), Receive(1), End]],
@@ -64,7 +69,7 @@ const ASTRAY: Plan = Plan {
     ..PLAIN
 };
 
-/// The acceptor takes connections without an event too, and closes some of them.
+/// The acceptor also takes connections without an event, and closes some of them.
 const SWEPT: Plan = Plan {
     peers: &[
         &[&[Send(1), Receive(1), Send(1), Receive(1), End], &[Send(1), Receive(1), End]],
@@ -77,99 +82,99 @@ const SWEPT: Plan = Plan {
     ..PLAIN
 };
 
-fn holds(plan: Plan) {
+fn assert_holds(plan: Plan) {
     explore(move || sound::scenario::run(plan), FailurePersistence::Print);
 }
 
 #[test]
-fn kept_connections_miss_no_request() {
-    holds(KEPT);
+fn persistent_connections_lose_no_request() {
+    assert_holds(KEPT);
 }
 
 #[test]
-fn numbers_change_hands_without_harm() {
-    holds(REUSED);
+fn reused_descriptor_numbers_lose_no_event() {
+    assert_holds(REUSED);
 }
 
 #[test]
 fn no_nudge_is_lost() {
-    holds(NUDGED);
+    assert_holds(NUDGED);
 }
 
 #[test]
-fn a_nudge_of_somebody_else_costs_no_report() {
-    holds(ASTRAY);
+fn a_stray_nudge_loses_no_event() {
+    assert_holds(ASTRAY);
 }
 
 #[test]
-fn who_is_taken_without_an_event_is_not_lost() {
-    holds(SWEPT);
+fn a_connection_taken_without_an_event_is_not_lost() {
+    assert_holds(SWEPT);
 }
 
 #[test]
-fn no_order_loses_what_comes_while_a_worker_parks() {
+fn no_order_loses_an_event_while_a_worker_parks() {
     for event in [Event::Byte, Event::Nudge, Event::Room] {
         let orders = exhaust(move || sound::tiny::run(event), FailurePersistence::Print);
-        assert!(orders > 100, "{event:?}: {orders} orders are not all");
+        assert!(orders > 100, "{event:?}: only {orders} orders were tried");
     }
 }
 
-/// What a search says of a mistake in the slots, if anything.
-fn verdict(bug: Bug, search: impl FnOnce()) -> Option<String> {
+/// The failure that a search finds with this bug, if it finds one.
+fn failure(bug: Bug, search: impl FnOnce()) -> Option<String> {
     BUG.set(bug);
     let found = panic::catch_unwind(AssertUnwindSafe(search)).err()?;
-    Some(found.downcast_ref::<String>().expect("a word about it").clone())
+    Some(found.downcast_ref::<String>().expect("a message").clone())
 }
 
-fn is_found_at_random(bug: Bug, plan: Plan) -> Option<String> {
-    verdict(bug, || explore(move || planted::scenario::run(plan), FailurePersistence::None))
+fn search_at_random(bug: Bug, plan: Plan) -> Option<String> {
+    failure(bug, || explore(move || planted::scenario::run(plan), FailurePersistence::None))
 }
 
-fn is_found_by_all_orders(bug: Bug, event: planted::tiny::Event) -> Option<String> {
-    verdict(bug, || {
+fn search_all_orders(bug: Bug, event: planted::tiny::Event) -> Option<String> {
+    failure(bug, || {
         exhaust(move || planted::tiny::run(event), FailurePersistence::None);
     })
 }
 
-fn assert_lost(bug: Bug, verdict: Option<String>) {
-    let verdict = verdict.unwrap_or_else(|| panic!("{bug:?} was not found"));
-    assert!(verdict.contains("deadlock"), "{bug:?}: {verdict}");
+fn assert_lost(bug: Bug, failure: Option<String>) {
+    let failure = failure.unwrap_or_else(|| panic!("{bug:?} was not found"));
+    assert!(failure.contains("deadlock"), "{bug:?}: {failure}");
 }
 
 #[test]
-fn planted_bugs_are_found_at_random() {
+fn planted_bugs_are_found_by_random_search() {
     for plan in [KEPT, NUDGED] {
-        let verdict = is_found_at_random(Bug::None, plan);
-        assert_eq!(verdict, None, "the copy is as good as the original");
+        let failure = search_at_random(Bug::None, plan);
+        assert_eq!(failure, None, "without a bug, the copy behaves as the original");
     }
     for (bug, plan) in [
         (Bug::EventLeavesNoNote, KEPT),
         (Bug::ArmsUnlocked, KEPT),
-        (Bug::NotesUnheeded, KEPT),
+        (Bug::NotesIgnored, KEPT),
         (Bug::NudgeLeavesNoNote, NUDGED),
-        (Bug::EventDropsNudge, NUDGED),
+        (Bug::EventRemovesNudge, NUDGED),
         (Bug::NudgeOnlyNotes, NUDGED),
     ] {
-        assert_lost(bug, is_found_at_random(bug, plan));
+        assert_lost(bug, search_at_random(bug, plan));
     }
 }
 
 #[test]
-fn planted_bugs_are_found_by_all_orders() {
+fn planted_bugs_are_found_by_exhaustive_search() {
     use planted::tiny::Event::{Byte, Nudge, Room};
     for event in [Byte, Nudge, Room] {
-        let verdict = is_found_by_all_orders(Bug::None, event);
-        assert_eq!(verdict, None, "the copy is as good as the original");
+        let failure = search_all_orders(Bug::None, event);
+        assert_eq!(failure, None, "without a bug, the copy behaves as the original");
     }
     for (bug, event) in [
         (Bug::EventLeavesNoNote, Byte),
         (Bug::ArmsUnlocked, Room),
         (Bug::ArmsUnlocked, Nudge),
-        (Bug::NotesUnheeded, Byte),
-        (Bug::NotesUnheeded, Nudge),
+        (Bug::NotesIgnored, Byte),
+        (Bug::NotesIgnored, Nudge),
         (Bug::NudgeLeavesNoNote, Nudge),
         (Bug::NudgeOnlyNotes, Nudge),
     ] {
-        assert_lost(bug, is_found_by_all_orders(bug, event));
+        assert_lost(bug, search_all_orders(bug, event));
     }
 }

@@ -1,19 +1,19 @@
-//! What a run of the model consists of, and how many interleavings of it are tried.
+//! The plan of a model run, and the search through its interleavings.
 
 use crate::preemption::FewPreemptions;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
-/// What a peer does with a connection.
+/// An action of a peer on its connection.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
-    /// So many requests at once, of a byte each.
+    /// Sends this many requests at once, one byte each.
     Send(usize),
-    /// Waits for so many answers, of a byte each.
+    /// Waits for this many answers, one byte each.
     Receive(usize),
-    /// Waits for an answer, and leaves it in the way of the next one.
+    /// Waits for an answer and does not take it, so that it fills the connection.
     Leave,
-    /// Says no more.
+    /// Ends the stream.
     End,
     Reset,
 }
@@ -21,45 +21,46 @@ pub enum Act {
 /// The threads of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// What each peer does, one connection after the other.
+    /// The actions of each peer, for one connection after another.
     pub peers: &'static [&'static [&'static [Act]]],
     pub workers: usize,
-    /// Answers that fit into a connection before its peer must take one.
+    /// The number of answers that fit into a connection before its peer must take one.
     pub room: usize,
-    /// Events that one wait reports.
+    /// The number of events that one wait reports.
     pub batch: usize,
     /// Some requests wait for another thread, which then nudges their connection.
     pub errands: bool,
-    /// Nudges without a reason.
+    /// The number of nudges without a reason.
     pub strays: usize,
     /// The acceptor also takes connections without an event, and closes idle ones.
     pub sweeps: bool,
 }
 
-/// A run of which the others are variations.
+/// The base plan, which the others change.
 pub const PLAIN: Plan =
     Plan { peers: &[], workers: 1, room: 1, batch: 8, errands: false, strays: 0, sweeps: false };
 
-/// Interleavings of each plan and scheduler. More are tried with `CWS_MODEL_RUNS=1000000`.
+/// The number of interleavings for each plan and scheduler. `CWS_MODEL_RUNS=1000000` tries more.
 const RUNS: usize = 1000;
 
-/// Interruptions at most, where every order is tried. `CWS_MODEL_PREEMPTIONS` sets another number.
+/// The number of preemptions up to which every order is tried. `CWS_MODEL_PREEMPTIONS` sets another
+/// number.
 const PREEMPTIONS: usize = 3;
 
-/// Longer than any run is, unless it never ends.
+/// More steps than any run takes, unless it never ends.
 const MOST_STEPS: usize = 20_000;
 
-/// Tries interleavings out, the same ones each time, and panics with the first that fails.
+/// Tries interleavings, the same ones each time, and panics at the first that fails.
 pub fn explore(run: impl Fn() + Send + Sync + Clone + 'static, persistence: FailurePersistence) {
     let runs = std::env::var("CWS_MODEL_RUNS").ok().and_then(|runs| runs.parse().ok());
     let runs = runs.unwrap_or(RUNS);
     let config = config(persistence);
     Runner::new(RandomScheduler::new_from_seed(1, runs), config.clone()).run(run.clone());
-    // Few changes of turns at chosen moments find what even chances seldom do.
+    // A few context switches at chosen steps find bugs that uniformly random schedules seldom find.
     Runner::new(PctScheduler::new_from_seed(2, 4, runs), config).run(run);
 }
 
-/// Tries out every order with a few interruptions, and tells how many there are.
+/// Tries every order with a few preemptions, and returns their number.
 pub fn exhaust(run: impl Fn() + Send + Sync + 'static, persistence: FailurePersistence) -> usize {
     let most = std::env::var("CWS_MODEL_PREEMPTIONS").ok().and_then(|most| most.parse().ok());
     let scheduler = FewPreemptions::new(most.unwrap_or(PREEMPTIONS));

@@ -1,4 +1,4 @@
-//! The model with slots that can be made to err; all else is as it is.
+//! The model with slots that have planted bugs. Everything else is the real code.
 
 use crate::primitives;
 

@@ -1,30 +1,30 @@
-//! A copy of `src/parking/slot.rs` that makes a mistake on demand.
+//! A copy of `src/parking/slot.rs` with bugs that a test can switch on.
 
 use super::primitives::Mutex;
 use std::cell::Cell;
 use std::io;
 use std::sync::PoisonError;
 
-/// What the slots do wrong.
+/// The bug that is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
     None,
-    /// An event that finds nobody leaves no note.
+    /// An event that finds the slot empty leaves no note.
     EventLeavesNoNote,
-    /// The guest is armed first and put in afterwards, without the lock over both.
+    /// `put` arms the connection before it takes the lock to store it.
     ArmsUnlocked,
-    /// Who parks does not heed what came meanwhile.
-    NotesUnheeded,
-    /// A nudge that finds nobody leaves no note.
+    /// `put` ignores the notes.
+    NotesIgnored,
+    /// A nudge that finds the slot empty leaves no note.
     NudgeLeavesNoNote,
-    /// An event that finds nobody takes a nudge's note away.
-    EventDropsNudge,
-    /// A nudge finds somebody, and is left for the next one all the same.
+    /// An event that finds the slot empty removes the note of a nudge.
+    EventRemovesNudge,
+    /// A nudge leaves a note even if a connection is parked, and does not arm it.
     NudgeOnlyNotes,
 }
 
 thread_local! {
-    /// All threads of a model are one of the system.
+    /// A thread-local is enough: all threads of a model run on one thread of the system.
     pub static BUG: Cell<Bug> = const { Cell::new(Bug::None) };
 }
 
@@ -33,11 +33,11 @@ fn has(bug: Bug) -> bool {
 }
 
 #[derive(Debug)]
-pub struct Slot<T>(Mutex<Bay<T>>);
+pub struct Slot<T>(Mutex<SlotState<T>>);
 
 #[derive(Debug)]
-struct Bay<T> {
-    guest: Option<Box<T>>,
+struct SlotState<T> {
+    connection: Option<Box<T>>,
     notes: Notes,
 }
 
@@ -49,65 +49,65 @@ pub struct Notes {
 
 impl<T> Slot<T> {
     pub fn new() -> Self {
-        Self(Mutex::new(Bay { guest: None, notes: Notes::default() }))
+        Self(Mutex::new(SlotState { connection: None, notes: Notes::default() }))
     }
 
     pub fn put(
         &self,
-        mut guest: Box<T>,
+        mut connection: Box<T>,
         arm: impl FnOnce(&mut T, Notes) -> io::Result<()>,
     ) -> Result<(), (Box<T>, io::Error)> {
         if has(Bug::ArmsUnlocked) {
-            let notes = self.with(|bay| std::mem::take(&mut bay.notes));
-            if let Err(error) = arm(&mut guest, notes) {
-                return Err((guest, error));
+            let notes = self.with(|state| std::mem::take(&mut state.notes));
+            if let Err(error) = arm(&mut connection, notes) {
+                return Err((connection, error));
             }
-            self.with(|bay| bay.guest = Some(guest));
+            self.with(|state| state.connection = Some(connection));
             return Ok(());
         }
-        self.with(|bay| {
-            let mut notes = std::mem::take(&mut bay.notes);
-            if has(Bug::NotesUnheeded) {
+        self.with(|state| {
+            let mut notes = std::mem::take(&mut state.notes);
+            if has(Bug::NotesIgnored) {
                 notes = Notes::default();
             }
-            match arm(&mut guest, notes) {
+            match arm(&mut connection, notes) {
                 Ok(()) => {
-                    bay.guest = Some(guest);
+                    state.connection = Some(connection);
                     Ok(())
                 }
-                Err(error) => Err((guest, error)),
+                Err(error) => Err((connection, error)),
             }
         })
     }
 
     pub fn take(&self) -> Option<Box<T>> {
-        self.with(|bay| {
-            let guest = bay.guest.take();
-            bay.notes.missed = guest.is_none() && !has(Bug::EventLeavesNoNote);
-            bay.notes.nudged &= !has(Bug::EventDropsNudge);
-            guest
+        self.with(|state| {
+            let connection = state.connection.take();
+            state.notes.missed = connection.is_none() && !has(Bug::EventLeavesNoNote);
+            state.notes.nudged &= !has(Bug::EventRemovesNudge);
+            connection
         })
     }
 
     pub fn take_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<Box<T>> {
-        self.with(|bay| bay.guest.take_if(|guest| wanted(guest)))
+        self.with(|state| state.connection.take_if(|connection| wanted(connection)))
     }
 
     pub fn nudge(&self, arm: impl FnOnce(&mut T) -> io::Result<()>) -> io::Result<()> {
-        self.with(|bay| match &mut bay.guest {
-            Some(guest) if !has(Bug::NudgeOnlyNotes) => arm(guest),
+        self.with(|state| match &mut state.connection {
+            Some(connection) if !has(Bug::NudgeOnlyNotes) => arm(connection),
             _ => {
-                bay.notes.nudged = !has(Bug::NudgeLeavesNoNote);
+                state.notes.nudged = !has(Bug::NudgeLeavesNoNote);
                 Ok(())
             }
         })
     }
 
     pub fn look<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
-        self.with(|bay| bay.guest.as_deref().map(look))
+        self.with(|state| state.connection.as_deref().map(look))
     }
 
-    fn with<R>(&self, duty: impl FnOnce(&mut Bay<T>) -> R) -> R {
-        duty(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<R>(&self, action: impl FnOnce(&mut SlotState<T>) -> R) -> R {
+        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,8 +1,8 @@
-//! A poller like epoll(7), over the files of the model.
+//! A simulated poller that behaves as epoll(7).
 //!
-//! What is ready is queued when it comes up, or found when it is added or modified; a wait looks
-//! at each file in the queue again, reports those that are ready for what they are watched for,
-//! and keeps the level-triggered ones queued.
+//! A file is queued when an event occurs, or when it is ready as it is added or modified. A wait
+//! polls each queued file again, reports those that are ready for their interest, and keeps the
+//! level-triggered ones queued.
 
 use crate::kernel::{File, Flags, HUP, IN, OUT, Source, lock};
 use shuttle::sync::{Arc, Condvar, Mutex};
@@ -26,7 +26,7 @@ pub enum Trigger {
 #[derive(Debug)]
 pub struct Poller(Arc<Watch>);
 
-/// What files know of their poller.
+/// The poller as files see it.
 #[derive(Debug, Default)]
 pub struct Watch {
     state: Mutex<State>,
@@ -35,13 +35,13 @@ pub struct Watch {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: Vec<Entry>,
+    entries: Vec<WatchedFile>,
     queue: VecDeque<Arc<File>>,
     wakeup: bool,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct WatchedFile {
     file: Arc<File>,
     key: usize,
     flags: Flags,
@@ -49,7 +49,7 @@ struct Entry {
 }
 
 impl State {
-    fn entry(&mut self, file: &Arc<File>) -> Option<&mut Entry> {
+    fn entry(&mut self, file: &Arc<File>) -> Option<&mut WatchedFile> {
         self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.file, file))
     }
 
@@ -61,7 +61,7 @@ impl State {
 }
 
 impl Watch {
-    /// Something has come up at a file.
+    /// An event has occurred at a file.
     pub fn notice(&self, file: &Arc<File>, flags: Flags) {
         let mut state = lock(&self.state);
         if state.entry(file).is_some_and(|entry| entry.flags & flags != 0) {
@@ -87,7 +87,7 @@ impl Poller {
         let file = Arc::clone(source.file());
         assert!(state.entry(&file).is_none(), "it was added before");
         file.set_watch(Some(Arc::clone(&self.0)));
-        state.entries.push(Entry { file, key, flags: flags(readiness), trigger });
+        state.entries.push(WatchedFile { file, key, flags: flags(readiness), trigger });
         drop(state);
         self.modify(source, key, readiness, trigger)
     }
@@ -102,7 +102,7 @@ impl Poller {
         let mut state = lock(&self.0.state);
         let entry = state.entry(source.file()).expect("it was added");
         let flags = flags(readiness);
-        *entry = Entry { file: Arc::clone(source.file()), key, flags, trigger };
+        *entry = WatchedFile { file: Arc::clone(source.file()), key, flags, trigger };
         if source.file().poll() & flags != 0 {
             state.enqueue(source.file());
             self.0.changed.notify_all();
@@ -119,7 +119,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Waits for ever, or not at all: what is found by a timeout alone counts as lost.
+    /// Waits forever, or not at all if the timeout is zero. So an event that only a timeout would
+    /// find counts as lost.
     pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
         let ReadyKeys(keys, most) = ready;
         keys.clear();
@@ -130,7 +131,7 @@ impl Poller {
                     break;
                 }
                 let Some(file) = state.queue.pop_front() else { break };
-                let entry = state.entry(&file).expect("what is deleted is not queued");
+                let entry = state.entry(&file).expect("a deleted file is not queued");
                 if file.poll() & entry.flags == 0 {
                     continue;
                 }
@@ -143,7 +144,7 @@ impl Poller {
             if wakeup || !keys.is_empty() || timeout.is_zero() {
                 return Ok(());
             }
-            state = self.0.changed.wait(state).expect("nobody panics with it");
+            state = self.0.changed.wait(state).expect("no thread panics while it holds the lock");
         }
     }
 

@@ -1,8 +1,8 @@
-//! Every order of a run in which threads are interrupted a few times at most.
+//! A scheduler that tries every order of a run with at most a few preemptions.
 //!
-//! Most mistakes need few interruptions, and their number keeps that of the orders in bounds
-//! (Musuvathi and Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded
-//! Programs", PLDI 2007). A thread that waits gives way without being interrupted.
+//! Most bugs need few preemptions, and a limit on them keeps the number of orders small (Musuvathi
+//! and Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs", PLDI
+//! 2007). A switch away from a thread that waits is not a preemption.
 
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 
@@ -10,7 +10,7 @@ use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 pub struct FewPreemptions {
     most: usize,
     used: usize,
-    /// Choices of this run so far.
+    /// The number of choices made in this run.
     step: usize,
     path: Vec<Choice>,
     has_run: bool,
@@ -31,7 +31,7 @@ impl FewPreemptions {
 impl Scheduler for FewPreemptions {
     fn new_execution(&mut self) -> Option<Schedule> {
         if self.has_run {
-            // The next run differs from the last one as late as it can.
+            // The next run differs from the last one in the latest possible choice.
             while self.path.pop_if(|choice| choice.taken + 1 == choice.of).is_some() {}
             self.path.last_mut()?.taken += 1;
         }
@@ -55,13 +55,13 @@ impl Scheduler for FewPreemptions {
             self.path.push(Choice { taken: 0, of: options.len() });
         }
         let Choice { taken, of } = self.path[self.step];
-        assert_eq!(of, options.len(), "a run depends on its order alone");
+        assert_eq!(of, options.len(), "a run depends only on its order");
         self.step += 1;
         self.used += usize::from(going_on.is_some() && taken > 0);
         Some(options[taken])
     }
 
     fn next_u64(&mut self) -> u64 {
-        panic!("a run depends on its order alone")
+        panic!("a run depends only on its order")
     }
 }

@@ -1,4 +1,4 @@
-//! What the model gives parking in place of locks and sockets of the system.
+//! Simulated locks, sockets and listeners for the parking code.
 
 use crate::kernel::{File, Numbers, Source};
 use shuttle::sync::Arc;
@@ -9,30 +9,30 @@ pub use shuttle::sync::Mutex;
 pub use shuttle::sync::atomic::AtomicUsize;
 pub use std::net::Shutdown;
 
-/// Small, so that connections have chunks of their own as well as common ones.
+/// Small, so that some connections share a chunk and others do not.
 pub const CHUNK: usize = 2;
 
-/// The one of the standard library, with turns between threads until it has its value.
+/// The type of the standard library, with a point for context switches until it has its value.
 #[derive(Debug)]
 pub struct OnceLock<T> {
     value: std::sync::OnceLock<T>,
-    turn: Mutex<()>,
+    switch: Mutex<()>,
 }
 
 impl<T> OnceLock<T> {
     pub fn new() -> Self {
-        Self { value: std::sync::OnceLock::new(), turn: Mutex::new(()) }
+        Self { value: std::sync::OnceLock::new(), switch: Mutex::new(()) }
     }
 
     pub fn get(&self) -> Option<&T> {
         if self.value.get().is_none() {
-            drop(self.turn.lock());
+            drop(self.switch.lock());
         }
         self.value.get()
     }
 
     pub fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
-        let _turn = self.value.get().is_none().then(|| self.turn.lock());
+        let _switch = self.value.get().is_none().then(|| self.switch.lock());
         self.value.get_or_init(init)
     }
 }
@@ -92,7 +92,7 @@ impl Write for &TcpStream {
     }
 }
 
-/// Where connections come from.
+/// A simulated listener.
 #[derive(Debug)]
 pub struct TcpListener(Descriptor);
 
@@ -101,7 +101,7 @@ impl TcpListener {
         Self(Descriptor::open(File::new(0), numbers))
     }
 
-    /// What a peer connects to.
+    /// The file that peers connect to.
     pub fn address(&self) -> Arc<File> {
         Arc::clone(&self.0.file)
     }
@@ -128,7 +128,7 @@ macro_rules! descriptor {
 
         impl AsFd for $kind {
             fn as_fd(&self) -> BorrowedFd<'_> {
-                panic!("the model has no descriptors of the system")
+                panic!("the model has no real descriptors")
             }
         }
     };

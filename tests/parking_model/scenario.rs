@@ -1,9 +1,10 @@
-//! Threads that meet at the parking: peers, an acceptor, workers and one that nudges.
+//! A scenario with all threads that use parking: peers, an acceptor, workers and a thread that
+//! nudges.
 //!
-//! The server's side follows the rules of `src/connection`: who finds nothing to read parks, a
-//! worker parks without another look if its last read was a short one, and whoever is reported
-//! looks for itself. A wakeup that is lost leaves the acceptor waiting and its peer too, which is
-//! a deadlock; a connection that is dropped without having been closed is lost.
+//! The server's side follows the rules of `src/connection`: a connection with nothing to read is
+//! parked; a worker parks it without another read if its last read was short; and an event only
+//! means "read again". A lost wakeup leaves both the acceptor and the peer waiting, which `shuttle`
+//! reports as a deadlock. A connection that is dropped without having been closed is lost.
 
 use super::socket::{Interest, Socket};
 use super::table::{Parked, Parking};
@@ -19,7 +20,7 @@ use shuttle::thread::{self, JoinHandle};
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
-/// Bytes that one read takes.
+/// The size of the read buffer in bytes.
 const BUFFER: usize = 3;
 
 /// Runs a plan once.
@@ -27,14 +28,15 @@ pub fn run(plan: Plan) {
     let numbers = Numbers::new();
     let listener = TcpListener::new(&numbers);
     let address = listener.address();
-    let parking = Arc::new(Parking::<Guest>::new(16).expect("a poller"));
+    let parking = Arc::new(Parking::<Connection>::new(16).expect("a poller"));
     let listener = parking.watch_listener(listener).expect("a poller");
     let connections = plan.peers.iter().map(|peer| peer.len()).sum();
     let world = World { plan, parking, open: Arc::new(AtomicUsize::new(connections)) };
     let mut threads = Vec::new();
     for scripts in plan.peers {
         let address = Arc::clone(&address);
-        threads.push(thread::spawn(move || scripts.iter().for_each(|s| meet(&address, s, plan))));
+        threads
+            .push(thread::spawn(move || scripts.iter().for_each(|s| run_peer(&address, s, plan))));
     }
     if plan.strays > 0 {
         let world = world.clone();
@@ -50,12 +52,12 @@ pub fn run(plan: Plan) {
     }
     drop(errand);
     Acceptor { world: world.clone(), listener, jobs, accepted: 0 }.run();
-    threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
+    threads.into_iter().for_each(|thread| thread.join().expect("the thread does not panic"));
     world.parking.for_each(|_, _| panic!("a connection is left"));
 }
 
-/// A peer's connection, from beginning to end.
-fn meet(address: &Arc<File>, script: &[Act], plan: Plan) {
+/// Runs one connection of a peer, from connect to close.
+fn run_peer(address: &Arc<File>, script: &[Act], plan: Plan) {
     let connection = address.connect(plan.room);
     for act in script {
         match *act {
@@ -74,15 +76,15 @@ fn meet(address: &Arc<File>, script: &[Act], plan: Plan) {
     connection.wait_for_close();
 }
 
-/// A connection of the server.
-struct Guest {
+/// A connection, on the server's side.
+struct Connection {
     socket: Socket,
     accepted: u64,
-    /// Requests that were read and not served.
+    /// Requests that were read and not served yet.
     requests: usize,
-    /// Answers that are to be written.
+    /// Answers that are not written yet.
     unsent: usize,
-    /// What its request waits for.
+    /// Set by the thread that the request waits for.
     errand: Option<Arc<AtomicBool>>,
     is_drained: bool,
     /// A worker has parked it before.
@@ -92,26 +94,26 @@ struct Guest {
 
 enum Flow {
     Park(Interest),
-    /// It has a request.
+    /// It has a request to serve.
     Serve,
     /// It has nothing to do.
     Idle,
     Close,
 }
 
-impl Parked for Guest {
+impl Parked for Connection {
     fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 }
 
-impl Drop for Guest {
+impl Drop for Connection {
     fn drop(&mut self) {
         assert!(self.is_closed || std::thread::panicking(), "a connection is lost");
     }
 }
 
-impl Guest {
+impl Connection {
     fn new(stream: TcpStream, accepted: u64) -> Box<Self> {
         Box::new(Self {
             socket: Socket::new(stream),
@@ -125,7 +127,7 @@ impl Guest {
         })
     }
 
-    /// Writes what it can.
+    /// Writes as much as there is room for.
     fn answer(&mut self) -> Flow {
         if let Some(errand) = &self.errand {
             if !errand.load(SeqCst) {
@@ -144,7 +146,7 @@ impl Guest {
         if self.requests > 0 { Flow::Serve } else { Flow::Idle }
     }
 
-    /// Goes on until it would block or has a request.
+    /// Runs until it would block or has a request.
     fn advance(&mut self) -> Flow {
         match self.answer() {
             Flow::Idle => {}
@@ -164,19 +166,19 @@ impl Guest {
         }
     }
 
-    /// Serves a request, and writes what it can.
+    /// Serves a request, and writes as much as there is room for.
     fn serve(&mut self, plan: Plan, errands: &Sender<Errand>) -> Flow {
         self.requests -= 1;
         if plan.errands && coin() {
             let done = Arc::new(AtomicBool::new(false));
             self.errand = Some(Arc::clone(&done));
             let errand = Errand { done, key: self.socket.key() };
-            errands.send(errand).expect("the nudger goes last");
+            errands.send(errand).expect("the nudger ends after the workers");
         } else {
             self.unsent += 1;
         }
         if coin() {
-            // Somebody else's turn.
+            // Let another connection go first.
             return Flow::Park(Interest::Writable);
         }
         match self.answer() {
@@ -205,7 +207,7 @@ fn coin() -> bool {
     thread_rng().gen_bool(0.5)
 }
 
-/// What the nudger does before it nudges.
+/// A request to the nudger.
 struct Errand {
     done: Arc<AtomicBool>,
     key: usize,
@@ -214,34 +216,38 @@ struct Errand {
 #[derive(Clone)]
 struct World {
     plan: Plan,
-    parking: Arc<Parking<Guest>>,
-    /// Connections that are still to be closed.
+    parking: Arc<Parking<Connection>>,
+    /// The number of connections that are not closed yet.
     open: Arc<AtomicUsize>,
 }
 
 impl World {
-    fn park(&self, guest: Box<Guest>, interest: Interest) {
-        let parked = self.parking.park(guest, interest);
-        parked.map_err(|(_, error)| error).expect("there are slots enough");
+    fn park(&self, connection: Box<Connection>, interest: Interest) {
+        let parked = self.parking.park(connection, interest);
+        parked.map_err(|(_, error)| error).expect("there are enough slots");
     }
 
-    fn close(&self, mut guest: Box<Guest>) {
-        guest.is_closed = true;
-        drop(guest);
+    fn close(&self, mut connection: Box<Connection>) {
+        connection.is_closed = true;
+        drop(connection);
         if self.open.fetch_sub(1, SeqCst) == 1 {
             self.parking.waker().wake();
         }
     }
 
-    fn start_worker(&self, jobs: Receiver<Box<Guest>>, errands: Sender<Errand>) -> JoinHandle<()> {
+    fn start_worker(
+        &self,
+        jobs: Receiver<Box<Connection>>,
+        errands: Sender<Errand>,
+    ) -> JoinHandle<()> {
         let world = self.clone();
         thread::spawn(move || {
-            while let Ok(mut guest) = jobs.recv() {
+            while let Ok(mut connection) = jobs.recv() {
                 loop {
-                    match guest.serve(world.plan, &errands) {
+                    match connection.serve(world.plan, &errands) {
                         Flow::Serve => continue,
-                        Flow::Park(interest) => world.park(guest, interest),
-                        Flow::Idle | Flow::Close => world.close(guest),
+                        Flow::Park(interest) => world.park(connection, interest),
+                        Flow::Idle | Flow::Close => world.close(connection),
                     }
                     break;
                 }
@@ -269,7 +275,7 @@ impl World {
 struct Acceptor {
     world: World,
     listener: Watched<TcpListener>,
-    jobs: Vec<Sender<Box<Guest>>>,
+    jobs: Vec<Sender<Box<Connection>>>,
     accepted: u64,
 }
 
@@ -281,8 +287,8 @@ impl Acceptor {
             for key in ready.iter() {
                 if key == self.listener.key() {
                     self.accept();
-                } else if let Some(guest) = self.world.parking.take(key) {
-                    self.go_on(guest);
+                } else if let Some(connection) = self.world.parking.take(key) {
+                    self.go_on(connection);
                 }
             }
             if self.world.plan.sweeps && coin() {
@@ -294,46 +300,47 @@ impl Acceptor {
     fn accept(&mut self) {
         while let Some(stream) = self.listener.source().accept() {
             self.accepted += 1;
-            self.go_on(Guest::new(stream, self.accepted));
+            self.go_on(Connection::new(stream, self.accepted));
         }
     }
 
-    fn go_on(&self, mut guest: Box<Guest>) {
-        let flow = guest.advance();
-        self.carry_out(guest, flow);
+    fn go_on(&self, mut connection: Box<Connection>) {
+        let flow = connection.advance();
+        self.carry_out(connection, flow);
     }
 
-    fn carry_out(&self, guest: Box<Guest>, flow: Flow) {
+    fn carry_out(&self, connection: Box<Connection>, flow: Flow) {
         match flow {
-            Flow::Park(interest) => self.world.park(guest, interest),
+            Flow::Park(interest) => self.world.park(connection, interest),
             Flow::Serve => {
                 let job = &self.jobs[thread_rng().gen_range(0..self.jobs.len())];
-                job.send(guest).unwrap_or_else(|_| panic!("workers go last"));
+                job.send(connection).unwrap_or_else(|_| panic!("workers end after the acceptor"));
             }
-            Flow::Idle | Flow::Close => self.world.close(guest),
+            Flow::Idle | Flow::Close => self.world.close(connection),
         }
     }
 
-    /// Closes the connection that has been idle for longest, or looks at all of them. As in the
-    /// acceptor, who was found may be another by the time it is taken.
+    /// Closes the connection that has been idle longest, or resumes a random selection. As in the
+    /// real acceptor, the slot that was found may hold another connection by the time it is taken.
     fn sweep(&self) {
         let parking = &self.world.parking;
         if coin() {
             let mut taken = Vec::new();
-            parking.take_all(|_| coin(), |guest| taken.push(guest));
-            taken.into_iter().for_each(|guest| self.go_on(guest));
+            parking.take_all(|_| coin(), |connection| taken.push(connection));
+            taken.into_iter().for_each(|connection| self.go_on(connection));
             return;
         }
         let mut found = Vec::new();
-        parking
-            .for_each(|key, guest| found.extend(guest.is_idle().then_some((guest.accepted, key))));
+        parking.for_each(|key, connection| {
+            found.extend(connection.is_idle().then_some((connection.accepted, key)))
+        });
         let Some(&(_, key)) = found.iter().min() else { return };
-        if let Some(mut guest) = parking.take_if(key, Guest::is_idle) {
-            let flow = match guest.advance() {
-                Flow::Park(_) if guest.is_idle() => Flow::Close,
+        if let Some(mut connection) = parking.take_if(key, Connection::is_idle) {
+            let flow = match connection.advance() {
+                Flow::Park(_) if connection.is_idle() => Flow::Close,
                 flow => flow,
             };
-            self.carry_out(guest, flow);
+            self.carry_out(connection, flow);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The model with parking as it is.
+//! The model with the real parking code.
 
 use crate::primitives;
 

@@ -1,4 +1,4 @@
-//! One connection that is parked while something happens: small enough to try every order.
+//! A scenario with one connection and one event: small enough to try every order.
 
 use super::socket::{Interest, Socket};
 use super::table::{Parked, Parking};
@@ -10,30 +10,30 @@ use shuttle::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use shuttle::thread;
 use std::time::Duration;
 
-/// What happens while it is parked, and what it waits for.
+/// The event, which the connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     Byte,
     Nudge,
-    /// Its peer takes what has filled it.
+    /// The peer takes the byte that fills the connection.
     Room,
 }
 
-struct Guest {
+struct Connection {
     socket: Socket,
     event: Event,
     is_nudged: Arc<AtomicBool>,
 }
 
-impl Parked for Guest {
+impl Parked for Connection {
     fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 }
 
-impl Guest {
-    /// What it waits for has come.
-    fn has_it(&self) -> bool {
+impl Connection {
+    /// True if the event has come.
+    fn has_event(&self) -> bool {
         match self.event {
             Event::Byte => self.socket.read(&mut [0]).is_ok(),
             Event::Nudge => self.is_nudged.load(SeqCst),
@@ -50,36 +50,36 @@ impl Guest {
     }
 }
 
-/// Looks, and parks if there is nothing; true if there is.
-fn look(parking: &Parking<Guest>, guest: Box<Guest>) -> bool {
-    if guest.has_it() {
+/// Checks for the event, and parks the connection if it has not come. Returns true if it has.
+fn check_or_park(parking: &Parking<Connection>, connection: Box<Connection>) -> bool {
+    if connection.has_event() {
         return true;
     }
-    let interest = guest.interest();
-    assert!(parking.park(guest, interest).is_ok());
+    let interest = connection.interest();
+    assert!(parking.park(connection, interest).is_ok());
     false
 }
 
-/// A worker looks and parks while `event` happens and an acceptor waits.
+/// A worker checks and parks while the event occurs and an acceptor waits.
 pub fn run(event: Event) {
     let listener = TcpListener::new(&Numbers::new());
     let peer = listener.address().connect(1);
     let socket = Socket::new(listener.accept().expect("connected"));
     let key = socket.key();
     let is_nudged = Arc::new(AtomicBool::new(false));
-    let guest = Box::new(Guest { socket, event, is_nudged: Arc::clone(&is_nudged) });
+    let connection = Box::new(Connection { socket, event, is_nudged: Arc::clone(&is_nudged) });
     let parking = Arc::new(Parking::new(2).expect("a poller"));
-    // It has been parked before, so the poller reports bytes already.
-    assert!(parking.park(guest, Interest::Readable).is_ok());
-    let guest = parking.take(key).expect("it is there");
+    // It was parked before, so the poller reports readability already.
+    assert!(parking.park(connection, Interest::Readable).is_ok());
+    let connection = parking.take(key).expect("it is there");
     if event == Event::Room {
-        guest.socket.write(&[std::io::IoSlice::new(b"1")]).expect("there is room for one");
+        connection.socket.write(&[std::io::IoSlice::new(b"1")]).expect("there is room for one");
     }
     let is_done = Arc::new(AtomicBool::new(false));
 
     let (worker_parking, worker_done) = (Arc::clone(&parking), Arc::clone(&is_done));
     thread::spawn(move || {
-        if look(&worker_parking, guest) {
+        if check_or_park(&worker_parking, connection) {
             worker_done.store(true, SeqCst);
             worker_parking.waker().wake();
         }
@@ -96,8 +96,8 @@ pub fn run(event: Event) {
     let mut ready = ReadyKeys::with_capacity(8);
     while !is_done.load(SeqCst) {
         parking.wait(&mut ready, Duration::MAX).expect("a poller");
-        for guest in ready.iter().filter_map(|key| parking.take(key)) {
-            if look(&parking, guest) {
+        for connection in ready.iter().filter_map(|key| parking.take(key)) {
+            if check_or_park(&parking, connection) {
                 return;
             }
         }

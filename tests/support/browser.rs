@@ -1,4 +1,4 @@
-//! A real browser, driven over the DevTools protocol.
+//! Controls a real browser over the DevTools protocol.
 
 use super::{PATIENCE, wait_for};
 use base64::Engine;
@@ -10,13 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket};
 
-/// A page in a headless Chromium, which ends when this is dropped.
+/// A page in a headless Chromium, which is stopped on drop.
 pub struct Page {
     child: Child,
     socket: WebSocket<TcpStream>,
     session: String,
     sent: u64,
-    /// Everything that the page has told of itself.
+    /// All events that the page has reported.
     pub events: Vec<Value>,
     _profile: tempfile::TempDir,
 }
@@ -35,7 +35,7 @@ impl Page {
         let url = lines
             .find_map(|line| line.ok()?.strip_prefix("DevTools listening on ").map(str::to_owned))
             .expect("the browser listens");
-        // What else it says must not fill its pipe.
+        // Read the rest of its output, so that its pipe does not get full.
         std::thread::spawn(move || lines.for_each(drop));
         let address = url.strip_prefix("ws://").unwrap().split('/').next().unwrap();
         let stream = TcpStream::connect(address).unwrap();
@@ -53,7 +53,7 @@ impl Page {
         page
     }
 
-    /// Calls a method, and gives its result.
+    /// Calls a method and returns its result.
     pub fn call(&mut self, method: &str, parameters: Value) -> Value {
         self.sent += 1;
         let mut request = json!({ "id": self.sent, "method": method, "params": parameters });
@@ -75,13 +75,13 @@ impl Page {
         panic!("no answer to {method}");
     }
 
-    /// Goes to an address.
+    /// Loads a URL.
     pub fn go(&mut self, url: &str) {
         let gone = self.call("Page.navigate", json!({ "url": url }));
         assert!(gone["errorText"].is_null(), "{gone}");
     }
 
-    /// The value of an expression in the page.
+    /// Evaluates an expression in the page.
     pub fn value(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "returnByValue": true });
         self.call("Runtime.evaluate", asked)["result"]["value"].clone()
@@ -91,13 +91,13 @@ impl Page {
     pub fn wait_until(&mut self, expression: &str) {
         wait_for(expression, || {
             let found = self.value(expression) == json!(true);
-            // The page needs the processor more than the question does.
+            // Leave the processor to the page.
             std::thread::sleep(Duration::from_millis(20));
             found.then_some(())
         });
     }
 
-    /// Makes it so many pixels wide and high, in one of the colour schemes.
+    /// Sets the size in pixels and the colour scheme.
     pub fn resize(&mut self, width: u32, height: u32, scheme: &str) {
         let metrics = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
@@ -107,7 +107,7 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
     }
 
-    /// Writes a picture of all of it, in the PNG format.
+    /// Saves a screenshot of the whole page as PNG.
     pub fn draw(&mut self, to: &Path) {
         let whole = json!({ "format": "png", "captureBeyondViewport": true });
         let drawn = self.call("Page.captureScreenshot", whole);
@@ -116,7 +116,7 @@ impl Page {
         std::fs::write(to, png).unwrap();
     }
 
-    /// What the page has complained of on its console.
+    /// Messages and exceptions on the page's console.
     pub fn complaints(&self) -> Vec<&Value> {
         let is_complaint = |event: &&Value| {
             let method = event["method"].as_str().unwrap_or_default();
@@ -126,7 +126,7 @@ impl Page {
         self.events.iter().filter(is_complaint).collect()
     }
 
-    /// The addresses that it has asked for something.
+    /// The URLs that the page has requested.
     pub fn requests(&self) -> Vec<&str> {
         let requests = self.events.iter().filter(|e| e["method"] == "Network.requestWillBeSent");
         requests.filter_map(|event| event["params"]["request"]["url"].as_str()).collect()

@@ -1,4 +1,4 @@
-//! Limits for the real server: of memory and of its disk, by control groups gone when dropped.
+//! Limits on the server's memory and disk speed by control groups, which are removed on drop.
 
 use super::{PATIENCE, RealServer, Reply, TESTFILE, command, connect, wait_for};
 use std::fs;
@@ -12,30 +12,30 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Time between two requests of the polite client: it is never idle for long.
+/// The time between two requests of the polite client.
 const POLITE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A control group of either version, removed when dropped. Drop its processes first.
+/// A control group of either version, removed on drop. Stop its processes first.
 #[derive(Debug)]
 pub struct Group {
     folder: PathBuf,
 }
 
-/// A controller, and what is written to its files. The first must be accepted; the others may be
-/// unknown to the kernel, as the limit of swap is where there is none.
+/// A controller, and the values of its files. The first file must accept its value. The kernel may
+/// not know the others, such as the swap limit.
 type Settings<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
-/// The two ways in which a kernel keeps its groups.
+/// The two versions of control groups.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
-    /// A hierarchy for each controller.
+    /// Version 1: a hierarchy for each controller.
     One,
-    /// One for all of them.
+    /// Version 2: one hierarchy.
     Two,
 }
 
 impl Group {
-    /// A group whose processes may take so many bytes of memory; none where it cannot be had.
+    /// A group with this memory limit in bytes. `None` if it cannot be created.
     pub fn with_memory(bytes: u64) -> Option<Self> {
         let bytes = &*bytes.to_string();
         let one = [("memory.limit_in_bytes", bytes), ("memory.memsw.limit_in_bytes", bytes)];
@@ -44,8 +44,8 @@ impl Group {
             .or_else(|| Self::with(Version::Two, ("memory", &two)))
     }
 
-    /// A group whose processes read so many bytes a second from the disk that holds `path`; none
-    /// where it cannot be had.
+    /// A group with this limit in bytes per second for reads from the disk that holds `path`.
+    /// `None` if it cannot be created.
     pub fn with_slow_disk(path: &Path, rate: u64) -> Option<Self> {
         let disk = disk_of(path)?;
         let (one, two) = (format!("{disk} {rate}"), format!("{disk} rbps={rate}"));
@@ -60,7 +60,7 @@ impl Group {
             let number = NUMBER.fetch_add(1, Relaxed);
             let folder = parent.join(format!("cws-test-{}-{number}", std::process::id()));
             fs::create_dir(&folder).ok()?;
-            // From here on it is removed, whatever happens.
+            // From here on, drop removes it.
             let group = Self { folder };
             let set = |(file, value): &(&str, &str)| fs::write(group.folder.join(file), value);
             let is_set: Vec<_> = settings.iter().map(|setting| set(setting).is_ok()).collect();
@@ -76,7 +76,7 @@ impl Group {
         self.command("true").status().is_ok_and(|status| status.success())
     }
 
-    /// The command, whose process enters the group before it becomes the program.
+    /// A command whose process joins the group before it executes the program.
     pub fn command(&self, program: &str) -> Command {
         let mut entering = command("sh");
         entering.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(self.procs()).arg(program);
@@ -86,11 +86,11 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // A process that was killed leaves its group when the kernel is done with it.
+        // A killed process stays in its group until the kernel has released it.
         let deadline = Instant::now() + PATIENCE;
         while fs::remove_dir(&self.folder).is_err() {
             let is_late = Instant::now() >= deadline;
-            assert!(!is_late || thread::panicking(), "{} stays behind", self.folder.display());
+            assert!(!is_late || thread::panicking(), "{} was not removed", self.folder.display());
             if is_late {
                 return;
             }
@@ -99,7 +99,7 @@ impl Drop for Group {
     }
 }
 
-/// Removes what test runs that were killed have left; a group with processes stays.
+/// Removes groups left by killed test runs. Groups with processes stay.
 fn remove_orphans(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -110,10 +110,10 @@ fn remove_orphans(parent: &Path) {
     }
 }
 
-/// Groups beneath which one with this controller may be made: this process' own, and the topmost.
+/// Groups that may contain a new group with this controller: this process's own, and the top one.
 fn parents(version: Version, controller: &str) -> Vec<PathBuf> {
     let mine = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    // Version 2 has a line without names.
+    // Version 2 has a line without controller names.
     let name = if version == Version::One { controller } else { "" };
     let own = mine.lines().find_map(|line| {
         let (names, path) = line.split_once(':')?.1.split_once(':')?;
@@ -135,7 +135,7 @@ fn parents(version: Version, controller: &str) -> Vec<PathBuf> {
             found.push(point.to_owned());
         }
     }
-    // There, a group gives its children some controllers, and not others.
+    // In version 2, a group allows its children only some controllers.
     let gives = |parent: &PathBuf| {
         let given = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
         given.split_whitespace().any(|known| known == controller)
@@ -144,7 +144,7 @@ fn parents(version: Version, controller: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The whole disk, as `major:minor`, that a file lies on; none for file systems without one.
+/// The disk of a file, as `major:minor`. `None` for file systems without a disk.
 pub fn disk_of(path: &Path) -> Option<String> {
     let device = fs::metadata(path).ok()?.dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -154,7 +154,7 @@ pub fn disk_of(path: &Path) -> Option<String> {
     Some(fs::read_to_string(whole.join("dev")).ok()?.trim().to_owned())
 }
 
-/// A limit of the real server's memory: by a group, or else by the kernel's limit of data.
+/// A limit on the server's memory: by a control group, or else by the kernel's data limit.
 #[derive(Debug)]
 pub struct MemoryLimit {
     pub bytes: u64,
@@ -166,17 +166,17 @@ impl MemoryLimit {
         Self { bytes, group: Group::with_memory(bytes) }
     }
 
-    /// The server's command, to be completed and given to [`Self::spawn`].
+    /// The command of the server; complete it and pass it to [`Self::spawn`].
     pub fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_server");
         self.group.as_ref().map_or_else(|| command(program), |group| group.command(program))
     }
 
-    /// Starts it; the limit must live longer than the server.
+    /// Starts the server. The limit must outlive it.
     pub fn spawn(&self, command: Command) -> RealServer {
         let server = RealServer::spawn(command);
         if self.group.is_none() {
-            // What it has taken by now is its threads' stacks, most of them untouched.
+            // So far it has allocated the stacks of its threads, most of them untouched.
             let most = Some(status_bytes(&server, "VmData").unwrap() + self.bytes);
             let limit = rustix::process::Rlimit { current: most, maximum: most };
             let pid = rustix::process::Pid::from_raw(server.pid().try_into().unwrap());
@@ -185,24 +185,24 @@ impl MemoryLimit {
         server
     }
 
-    /// Fails unless the server runs, and never had more in memory than the limit.
+    /// Fails unless the server runs and its memory never exceeded the limit.
     pub fn check(&self, server: &mut RealServer, when: &str) {
-        // A process that is being killed has no memory any more.
+        // A process that is being killed no longer reports its memory.
         let peak = status_bytes(server, "VmHWM").filter(|_| server.is_running());
         let bytes = self.bytes;
-        let peak = peak.unwrap_or_else(|| panic!("{when}: the server died of {bytes} bytes"));
+        let peak = peak.unwrap_or_else(|| panic!("{when}: the server died at {bytes} bytes"));
         assert!(peak < bytes, "{when}: {peak} bytes of {bytes}");
     }
 }
 
-/// A figure of `/proc/PID/status`; none for a process that has ended.
+/// A value of `/proc/PID/status`. `None` if the process has ended.
 fn status_bytes(server: &RealServer, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
-/// A client that asks for `testfile` again and again on one connection, and loses no answer.
+/// A client that requests `testfile` repeatedly on one connection, and loses no answer.
 pub struct Polite {
     is_over: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
@@ -210,7 +210,7 @@ pub struct Polite {
 }
 
 impl Polite {
-    /// Begins to ask; the file has been served once when this returns.
+    /// Starts the client. The file has been served once when this returns.
     pub fn start(address: SocketAddr) -> Self {
         let (is_over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let mut stream = connect(address);
@@ -238,7 +238,7 @@ impl Polite {
         polite
     }
 
-    /// Waits until it has been answered so many times more; fails where it is not.
+    /// Waits for this many more answers. Fails if the client has stopped.
     pub fn wait_for_answers(&self, count: usize) {
         let wanted = self.answered.load(Relaxed) + count;
         wait_for("the polite client's answers", || {
@@ -248,8 +248,8 @@ impl Polite {
         assert!(!self.asking.is_finished(), "an answer to the polite client was lost");
     }
 
-    /// Ends it; the median of what a client waits that comes at any moment. One that asks after
-    /// each answer asks seldom while that is slow, so each wait counts at all its moments.
+    /// Stops the client, and returns the median wait of a client that arrives at a random time. The
+    /// polite client sends rarely while answers are slow, so each wait is weighted by its length.
     pub fn finish(self) -> Duration {
         self.is_over.store(true, Relaxed);
         let times = self.asking.join().expect("no answer was lost");

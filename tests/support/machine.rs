@@ -1,54 +1,54 @@
-//! Whether the machine could do what a program asked of it: an instrument beside the program.
+//! An instrument that detects disturbances of the machine while a program is measured.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The share of all processors' time that others may take before they count as a disturbance.
+/// The share of processor time that other processes may take.
 const OTHERS_MOST: f64 = 0.1;
 
-/// The share that they may take within a [`WINDOW`]: a burst disturbs, too.
+/// The same share within a [`WINDOW`], for bursts.
 const BURST_MOST: f64 = 0.25;
 
-/// The kernel counts in hundredths of a second, so a shorter one would tell little.
+/// The kernel counts in hundredths of a second, so shorter windows are imprecise.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// What a thread that wants almost no time may lack it for: beyond it, the machine stood still.
+/// If a thread that needs almost no processor time sleeps longer by this, the machine stood still.
 const STILL_MOST: Duration = Duration::from_millis(30);
 
-/// Processes whose time is not others': those that are measured.
+/// Processes that are measured, and therefore not other processes.
 static OWN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// Watches the machine from its start until it is asked.
+/// Watches the machine until it is asked for the result.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     watcher: JoinHandle<Seen>,
 }
 
-/// What was seen of the machine.
+/// What was measured.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The share of the processors that others took.
+    /// The share of processor time that other processes took.
     others: f64,
-    /// The largest share within a window.
+    /// The largest such share within a window.
     burst: f64,
-    /// By how much a sleep was longer than it should have been, at the most.
+    /// The largest excess of a sleep over its intended length.
     standstill: Duration,
 }
 
-/// Processor time so far, in the kernel's ticks.
+/// Processor time since boot, in kernel ticks.
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    /// What there was.
+    /// The available time.
     all: u64,
-    /// What somebody used.
+    /// The used time.
     used: u64,
-    /// What this process and those it measures used.
+    /// The time used by this process and the measured processes.
     own: u64,
 }
 
-/// Counts a process that is measured as such.
+/// Registers a measured process.
 pub fn count_as_own(process: u32) {
     OWN.lock().unwrap_or_else(PoisonError::into_inner).push(process);
 }
@@ -63,16 +63,16 @@ impl Watch {
         Self { stop, watcher }
     }
 
-    /// What kept the machine from doing what it was asked to, if anything did.
+    /// The disturbance, if there was one.
     pub fn disturbance(self) -> Option<String> {
         self.stop.store(true, SeqCst);
         let Seen { others, burst, standstill } = self.watcher.join().unwrap();
         let percent = |share: f64| format!("{:.0} % of the processors", 100.0 * share);
         if others > OTHERS_MOST {
-            return Some(format!("others took {}", percent(others)));
+            return Some(format!("other processes took {}", percent(others)));
         }
         if burst > BURST_MOST {
-            return Some(format!("others took {} for {WINDOW:?}", percent(burst)));
+            return Some(format!("other processes took {} for {WINDOW:?}", percent(burst)));
         }
         (standstill > STILL_MOST).then(|| format!("the machine stood still for {standstill:.0?}"))
     }
@@ -97,32 +97,32 @@ fn watch_until(stop: &AtomicBool) -> Seen {
     seen
 }
 
-/// The share that others used; none where the system does not tell.
+/// The share that other processes used. `None` if the system does not report it.
 fn others_between(begin: Option<Times>, end: Option<Times>) -> f64 {
     begin.zip(end).map_or(0.0, |(begin, end)| end.others_since(begin))
 }
 
 impl Times {
-    /// None where the system does not tell.
+    /// `None` if the system does not report the times.
     fn now() -> Option<Self> {
         let machine = std::fs::read_to_string("/proc/stat").ok()?;
         let fields = machine.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
         let ticks: Vec<u64> = fields.map_while(|ticks| ticks.parse().ok()).collect();
-        // User, nice, system, idle, waiting for a disk, interrupts, soft ones, stolen by the host.
-        // Interrupts are as much the work of those that are measured, so they count as nobody's.
+        // User, nice, system, idle, iowait, irq, softirq, steal. Interrupts also serve the measured
+        // processes, so they are not counted as used.
         let [user, nice, system, idle, disk, hard, soft, stolen, ..] = ticks[..] else {
             return None;
         };
         let used = user + nice + system + stolen;
         let mut own = ticks_of("/proc/self/stat", true)?;
         for process in OWN.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // One that has ended is among those that this process has waited for.
+            // A process that has ended is included in this process's children.
             own += ticks_of(&format!("/proc/{process}/stat"), false).unwrap_or_default();
         }
         Some(Self { all: used + idle + disk + hard + soft, used, own })
     }
 
-    /// The share of the time since then that others used.
+    /// The share that other processes used since `begin`.
     fn others_since(self, begin: Self) -> f64 {
         let all = self.all.saturating_sub(begin.all).max(1);
         let own = self.own.saturating_sub(begin.own);
@@ -130,10 +130,10 @@ impl Times {
     }
 }
 
-/// The time of a process, and of those it has waited for where asked.
+/// The time of a process, optionally with its waited-for children.
 fn ticks_of(path: &str, with_children: bool) -> Option<u64> {
     let text = std::fs::read_to_string(path).ok()?;
-    // The name stands in brackets, and may have some in it (proc_pid_stat(5)).
+    // The name is in parentheses, and may contain some (proc_pid_stat(5)).
     let (_, fields) = text.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let counted = if with_children { 11..15 } else { 11..13 };

@@ -1,4 +1,4 @@
-//! What the tests share: sites, servers, raw connections, and replies taken apart.
+//! Helpers for tests: sites, servers, raw connections, parsed replies.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -21,13 +21,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long anything may take before a test fails; nothing waits for it to pass.
+/// The time after which a test fails. No test waits for it to pass.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What `testfile` holds in every site.
+/// The content of `testfile` in each site.
 pub const TESTFILE: &[u8] = b"Hello, test!\n";
 
-/// A directory to serve, gone when dropped.
+/// A directory to serve, removed on drop.
 pub struct Site {
     dir: tempfile::TempDir,
 }
@@ -40,8 +40,8 @@ impl Site {
         site
     }
 
-    /// Writes a file, and the directories above it, as of an hour ago: one that was changed just
-    /// now has no validators. Each has a time of its own.
+    /// Writes a file and its parent directories, dated an hour ago, because a file that has just
+    /// changed has no validators. Each file has a different time.
     pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.put_now(name, content);
         #[allow(clippy::disallowed_methods, reason = "a file's times are the wall clock's")]
@@ -64,17 +64,17 @@ impl Site {
     }
 }
 
-/// The real `server`, on a free port, killed when dropped.
+/// The real `server` on a free port, killed on drop.
 pub struct RealServer {
     child: Child,
     stderr: PathBuf,
-    /// What it has printed behind its first line.
+    /// The output after its first lines.
     printed: Arc<Mutex<String>>,
     _stderr_dir: tempfile::TempDir,
     pub addresses: Vec<SocketAddr>,
 }
 
-/// The command without options of whoever runs the tests.
+/// A command without options from the environment of the test run.
 pub fn command(binary: &str) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
@@ -87,14 +87,14 @@ pub fn command(binary: &str) -> Command {
 }
 
 impl RealServer {
-    /// Starts it for `site` with these options, and waits until it listens.
+    /// Starts the server for `site` with these options, and waits until it listens.
     pub fn start(site: &Site, options: &[&str]) -> Self {
         let mut command = command(env!("CARGO_BIN_EXE_server"));
         command.args(["--root", site.path().to_str().unwrap(), "0"]).args(options);
         Self::spawn(command)
     }
 
-    /// Starts a command that serves, and waits for its first `listening` lines.
+    /// Starts a command that serves, and waits for its first `listening` line.
     pub fn spawn(mut command: Command) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let stderr = dir.path().join("stderr");
@@ -107,7 +107,7 @@ impl RealServer {
         lines.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "it did not start: {}", server.stderr());
         server.addresses.push(listening_address(&line));
-        // What else it prints stays readable, and must not break its pipe.
+        // Collect further output, so that its pipe does not get full.
         let printed = Arc::clone(&server.printed);
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
@@ -117,7 +117,7 @@ impl RealServer {
         server
     }
 
-    /// Reads on until it says where its admin page is.
+    /// The address of the admin page, as soon as it is printed.
     pub fn admin(&self) -> SocketAddr {
         wait_for("the admin page", || {
             let line = self.printed.lock().unwrap().clone();
@@ -134,7 +134,7 @@ impl RealServer {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
@@ -148,7 +148,7 @@ impl RealServer {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("the server to end", || self.child.try_wait().unwrap())
     }
@@ -172,7 +172,7 @@ pub fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// The command, if it is installed; where it must be, and is not, the test fails.
+/// The command, if it is installed. Fails with `CI` set if it is not.
 pub fn installed(program: &str) -> Option<Command> {
     if !is_installed(program) {
         assert!(std::env::var_os("CI").is_none(), "{program} is not installed");
@@ -186,7 +186,7 @@ pub fn installed(program: &str) -> Option<Command> {
     Some(command)
 }
 
-/// Asks again and again, without a fixed sleep that decides anything, until there is an answer.
+/// Polls `ask` until it returns a value; fails after [`PATIENCE`].
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -198,7 +198,7 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A handler that holds its worker until somebody else waits at the gate, too.
+/// A handler that holds its worker until another thread waits at the barrier.
 pub fn gated() -> (Arc<Barrier>, impl Fn(&Request<'_>) -> Response + Send + Sync + 'static) {
     let gate = Arc::new(Barrier::new(2));
     let handler = {
@@ -211,7 +211,7 @@ pub fn gated() -> (Arc<Barrier>, impl Fn(&Request<'_>) -> Response + Send + Sync
     (gate, handler)
 }
 
-/// A connection that fails the test rather than wait for ever.
+/// A connection with timeouts, so that no test blocks for ever.
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -220,7 +220,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends bytes, ends the sending side, and reads to the end; a reset fails the test.
+/// Sends bytes, closes the sending side, and reads to the end. A reset fails the test.
 pub fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = connect(address);
     stream.write_all(request).unwrap();
@@ -230,7 +230,7 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     reply
 }
 
-/// A GET on a connection of its own, in HTTP/1.1.
+/// Sends a GET in HTTP/1.1 on a new connection.
 pub fn get(address: SocketAddr, path: &str) -> Reply {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let bytes = exchange(address, request.as_bytes());
@@ -239,7 +239,7 @@ pub fn get(address: SocketAddr, path: &str) -> Reply {
     replies.remove(0)
 }
 
-/// A response taken apart.
+/// A parsed response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub version: String,
@@ -249,7 +249,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// All the responses that `bytes` are made of, to the last byte.
+    /// All responses in `bytes`, which must contain nothing else.
     pub fn all(bytes: &[u8], head_only: bool) -> Vec<Self> {
         let mut replies = Vec::new();
         let mut rest = bytes;
@@ -261,7 +261,7 @@ impl Reply {
         replies
     }
 
-    /// The first response, and what follows it; none if it is not whole.
+    /// The first response, and the bytes after it. `None` if it is incomplete.
     pub fn first(bytes: &[u8], head_only: bool) -> Option<(Self, &[u8])> {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let head = std::str::from_utf8(&bytes[..end]).expect("an ASCII head");
@@ -284,7 +284,7 @@ impl Reply {
         Some((reply, &bytes[end + length..]))
     }
 
-    /// Reads one response from a connection, and no byte beyond it.
+    /// Reads one response from a connection, and no byte after it.
     pub fn read(stream: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         loop {
@@ -295,7 +295,7 @@ impl Reply {
             match stream.read(&mut byte) {
                 Ok(0) => panic!("the end after {:?}", bytes.escape_ascii().to_string()),
                 Ok(_) => bytes.push(byte[0]),
-                // A wait with a timeout ends so when this process is stopped and goes on.
+                // A read with a timeout is interrupted if this process is suspended and resumed.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} after {:?}", bytes.escape_ascii().to_string()),
             }
@@ -305,7 +305,7 @@ impl Reply {
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut found = self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} comes once");
+        assert!(found.next().is_none(), "{name} is not repeated");
         value
     }
 }

@@ -1,11 +1,10 @@
-//! Requests as they come over the wire, with what each is worth: one table for the pure parser
-//! and for the socket.
+//! Requests as bytes, with their expected results: one table for the parser and for the socket.
 
 /// One request.
 pub struct WireCase {
     pub request: &'static [u8],
     pub status: u16,
-    /// The connection goes on behind its response.
+    /// Whether the connection is kept open after the response.
     pub keeps: bool,
 }
 
@@ -17,9 +16,9 @@ const fn closes(status: u16, request: &'static [u8]) -> WireCase {
     WireCase { request, status, keeps: false }
 }
 
-/// The requests; `testfile` exists, nothing else does.
+/// The requests. Only `testfile` exists.
 pub const WIRE_CASES: &[WireCase] = &[
-    // Good ones.
+    // Valid requests.
     closes(200, b"GET testfile HTTP/1.0\r\n\r\n"),
     closes(200, b"GET /testfile HTTP/1.0\r\n\r\n"),
     closes(200, b"GET /testfile HTTP/1.0\n\n"),
@@ -43,7 +42,7 @@ pub const WIRE_CASES: &[WireCase] = &[
     keeps(404, b"GET /testfile/ HTTP/1.1\r\nHost: a\r\n\r\n"),
     keeps(404, b"GET /testfile/x HTTP/1.1\r\nHost: a\r\n\r\n"),
     keeps(405, b"DELETE /testfile HTTP/1.1\r\nHost: a\r\n\r\n"),
-    // With bodies that nobody wants.
+    // Requests with bodies, which are discarded.
     keeps(200, b"GET /testfile HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"),
     keeps(405, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /"),
     keeps(
@@ -117,7 +116,7 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nA: b\0c\r\n\r\n"),
     closes(400, b"GET /testfile HTTP/1.1\r\nHost: a\r\nA: b\rc\r\n\r\n"),
     closes(400, b"GET /testfile HTTP/1.1\rHost: a\r\n\r\n"),
-    // Framing in doubt.
+    // Ambiguous framing.
     closes(
         400,
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -141,7 +140,7 @@ pub const WIRE_CASES: &[WireCase] = &[
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"),
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc"),
     closes(400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n"),
-    // No HTTP at all.
+    // Not HTTP.
     closes(400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     closes(400, b"SSH-2.0-OpenSSH_9.2p1\r\n"),
     closes(400, b"\0\0\0\0\0\0\0\0"),

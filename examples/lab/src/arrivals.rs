@@ -1,69 +1,69 @@
-//! When requests are meant to start: arrival processes.
+//! Arrival processes: when requests are meant to start.
 
 use std::time::Duration;
 
-/// Longest trace or process that is drawn: what each request met is kept, and memory ends.
+/// The largest number of arrivals in a trace or process. Each outcome is kept in memory.
 pub const ARRIVALS_MOST: usize = 20_000_000;
 
 /// An arrival process.
 ///
-/// The gaps of a process are drawn at rate 1 and stretched by its [`Rate`]: the k-th arrival is
-/// where the integral of the rate reaches the sum of the first k gaps. With exponential gaps that
-/// is the Poisson process of this rate, constant or not (the time-rescaling theorem; L. Devroye,
+/// The gaps are drawn at rate 1 and scaled by the [`Rate`]: the k-th arrival is at the time when
+/// the integral of the rate reaches the sum of the first k gaps. With exponential gaps this is the
+/// Poisson process of this rate, constant or not (the time-rescaling theorem; L. Devroye,
 /// Non-Uniform Random Variate Generation, 1986, chapter VI.1.3).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Arrivals {
-    /// Exponential gaps: clients that know nothing of one another.
+    /// Exponential gaps: independent clients.
     Poisson {
         /// Arrivals a second.
         rate: Rate,
-        /// Decides all the gaps.
+        /// Seed of the random gaps.
         seed: u64,
     },
-    /// Equal gaps: a metronome.
+    /// Equal gaps.
     Constant {
         /// Arrivals a second.
         rate: Rate,
     },
-    /// These start times, from the start of the load, in order.
+    /// Given start times, in order, from the start of the load.
     Trace(Vec<Duration>),
 }
 
 /// When a load ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// After so many requests.
+    /// After this number of requests.
     Count(u64),
-    /// After this time; requests that are under way are finished.
+    /// After this time. Requests that have started are finished.
     After(Duration),
 }
 
-/// Arrivals a second, as a function of time: straight lines, one behind the other.
+/// The arrival rate per second as a piecewise linear function of time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rate {
-    /// Length of each piece, and its rates at begin and end.
+    /// The length of each piece, and its rates at the start and the end.
     pieces: Vec<(Duration, f64, f64)>,
-    /// The rate after all pieces.
+    /// The rate after the last piece.
     last: f64,
 }
 
 impl Rate {
-    /// The same rate for ever.
+    /// A constant rate.
     pub fn constant(rate: f64) -> Self {
         Self { pieces: Vec::new(), last: rate }
     }
 
-    /// Rises or falls from one rate to another over `length`, and stays there.
+    /// Rises or falls from one rate to another within `length`, then stays constant.
     pub fn ramp(from: f64, to: f64, length: Duration) -> Self {
         Self { pieces: vec![(length, from, to)], last: to }
     }
 
-    /// One rate, but `peak` for `length` from `start` on.
+    /// The rate `base`, but `peak` for `length` from `start` on.
     pub fn burst(base: f64, peak: f64, start: Duration, length: Duration) -> Self {
         Self { pieces: vec![(start, base, base), (length, peak, peak)], last: base }
     }
 
-    /// The same rate up to `length` after the last change, and then another one.
+    /// The current rate until `length` after the last change, then another one.
     pub fn then(mut self, length: Duration, rate: f64) -> Self {
         self.pieces.push((length, self.last, self.last));
         self.last = rate;
@@ -82,7 +82,7 @@ impl Rate {
         self.last
     }
 
-    /// The time, in seconds, at which so many arrivals are due; none if they never are.
+    /// The time in seconds at which this many arrivals are due. `None` if that is never the case.
     fn time_of(&self, arrivals: f64) -> Option<f64> {
         let (mut begin, mut left) = (0.0, arrivals);
         for &(length, from, to) in &self.pieces {
@@ -99,8 +99,8 @@ impl Rate {
     }
 }
 
-/// Where the integral of `from + slope t` reaches `area`: the smaller root of the quadratic, in
-/// the form that loses no digits when the slope is small.
+/// The time when the integral of `from + slope t` reaches `area`: the smaller root of the
+/// quadratic, in the form that loses no digits if the slope is small.
 fn reach(area: f64, from: f64, slope: f64) -> f64 {
     let root = (from * from + 2.0 * slope * area).max(0.0).sqrt();
     if from + root > 0.0 { 2.0 * area / (from + root) } else { 0.0 }
@@ -123,10 +123,9 @@ impl Arrivals {
         Self::Constant { rate: rate.into() }
     }
 
-    /// The intended start times, in order, counted from the start of the load; at most
-    /// [`ARRIVALS_MOST`] of them.
+    /// The intended start times in order, from the start of the load; at most [`ARRIVALS_MOST`].
     ///
-    /// A process whose rate falls to zero for good ends there, whatever `stop` says.
+    /// If the rate falls to zero for good, the arrivals end there, regardless of `stop`.
     pub fn starts(&self, stop: Stop) -> Vec<Duration> {
         let (most, end) = match stop {
             Stop::Count(count) => (usize::try_from(count).unwrap_or(ARRIVALS_MOST), Duration::MAX),
@@ -185,14 +184,14 @@ mod tests {
         assert!((variance - 1.0).abs() < 5.0 * (8.0 / count).sqrt(), "variance {variance}");
         let above = gaps.iter().filter(|&&gap| gap > 1.0).count() as f64 / count;
         assert!((above - (-1f64).exp()).abs() < 0.01, "P(gap > mean) {above}");
-        // Gaps that know nothing of one another.
+        // Gaps are independent.
         let pairs = gaps.windows(2).map(|pair| (pair[0] - mean) * (pair[1] - mean));
         let correlation = pairs.sum::<f64>() / (count - 1.0) / variance;
         assert!(correlation.abs() < 5.0 / count.sqrt(), "correlation {correlation}");
     }
 
     #[test]
-    fn counts_of_a_poisson_process_vary_as_much_as_they_are() {
+    fn the_counts_of_a_poisson_process_have_a_variance_equal_to_their_mean() {
         let starts = Arrivals::poisson(50.0, 3).starts(Stop::After(1000 * SECOND));
         let mut counts = vec![0f64; 1000];
         starts.iter().for_each(|start| counts[start.as_secs() as usize] += 1.0);
@@ -203,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides() {
+    fn the_seed_determines_the_arrivals() {
         let of = |seed| Arrivals::poisson(100.0, seed).starts(Stop::After(SECOND));
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
     }
 
     #[test]
-    fn constant_gaps_are_equal_and_stop_as_told() {
+    fn constant_gaps_are_equal_and_end_as_requested() {
         let starts = Arrivals::constant(8.0).starts(Stop::After(SECOND));
         assert_eq!(starts.len(), 7, "from 1/8 to 7/8");
         assert!(gaps(&starts).iter().all(|gap| (gap - 0.125).abs() < 1e-9));
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_where_it_was_put() {
+    fn a_burst_is_at_its_given_time() {
         let rate = Rate::burst(10.0, 100.0, SECOND, SECOND);
         for (arrivals, tolerance) in
             [(Arrivals::constant(rate.clone()), 1.0), (Arrivals::poisson(rate, 5), 50.0)]
@@ -251,14 +250,14 @@ mod tests {
         let rate = Rate::constant(10.0).then(SECOND, 0.0).then(SECOND, 100.0);
         let starts = Arrivals::constant(rate.clone()).starts(Stop::After(3 * SECOND));
         let within = |second| starts.iter().filter(|start| start.as_secs() == second).count();
-        // One arrival a tenth of a second, the last of the first second at its very end.
+        // One arrival every 0.1 s; the last one of the first second is at its very end.
         assert_eq!((within(0) + within(1), within(2)), (10, 99));
         let at = |seconds| rate.at(Duration::from_secs_f64(seconds));
         assert_eq!((at(0.5), at(1.5), at(2.5), at(99.0)), (10.0, 0.0, 100.0, 100.0));
     }
 
     #[test]
-    fn a_process_that_ceases_ends() {
+    fn a_process_whose_rate_falls_to_zero_ends() {
         for rate in [0.0, -1.0, f64::NAN] {
             assert_eq!(Arrivals::poisson(rate, 1).starts(Stop::Count(10)), []);
         }
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_itself() {
+    fn a_trace_gives_its_own_times() {
         let trace: Vec<Duration> = [1, 5, 9].map(Duration::from_secs).to_vec();
         let arrivals = Arrivals::Trace(trace.clone());
         assert_eq!(arrivals.starts(Stop::Count(9)), trace);

@@ -1,4 +1,4 @@
-//! A file of comma-separated values, written as they come (RFC 4180).
+//! Writes files of comma-separated values (RFC 4180).
 
 use std::fmt::{self, Display};
 use std::fs::File;
@@ -12,7 +12,7 @@ pub struct Csv {
     file: BufWriter<File>,
 }
 
-/// Why a file was not written.
+/// Why a file could not be written.
 #[derive(Debug)]
 pub struct WriteError {
     path: PathBuf,
@@ -36,7 +36,7 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {}
 
 impl Csv {
-    /// Creates the file, with these headings.
+    /// Creates the file with these column headings.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Csv {
         written.map_err(|error| WriteError::new(&self.path, error))
     }
 
-    /// Writes what is still to be written.
+    /// Writes the buffered rest to the file.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_quoted_where_they_must_be() {
+    fn cells_with_commas_or_quotes_are_quoted() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("trace.csv");
         let mut csv = Csv::create(&path, &["a", "b"]).expect("a file");

@@ -1,11 +1,11 @@
-//! The saturation lab: load with intended start times, and what became of it.
+//! The saturation lab: generates load with intended start times, and records the outcomes.
 //!
-//! It knows nothing of the server's inside: a load goes to an address. Measuring (`arrivals`,
-//! `load`), theory (the crate `queueing-theory`, `twin`) and drawing (`chart`, `table`, `report`)
-//! stand apart. `numbers` and `moments` serve all of them, and `program` is what the programs of
-//! `examples/` have in common.
+//! The lab does not depend on the server's internals: it sends load to an address. Measuring
+//! (`arrivals`, `load`), theory (the crate `queueing-theory`, `twin`) and drawing (`chart`,
+//! `table`, `report`) are independent of one another. `numbers` and `moments` serve all of them.
+//! `program` is the shared frame of the programs in `examples/`.
 //!
-//! The modules are declared bottom floor first, and each uses only those above its own line.
+//! The modules are declared from the bottom up: each uses only those above its own line.
 
 mod markup;
 pub mod numbers;

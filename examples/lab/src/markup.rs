@@ -1,6 +1,6 @@
 //! Text in HTML and SVG.
 
-/// Text as it stands in HTML and SVG, in content and in quoted attributes.
+/// Escapes text for HTML and SVG, in content and in quoted attributes.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,6 +1,6 @@
-//! Mean and variance of numbers, in one pass (B. P. Welford, Technometrics 4, 1962).
+//! Mean and variance in one pass (B. P. Welford, Technometrics 4, 1962).
 
-/// The first two moments of the numbers that were added.
+/// The mean and the variance of the added numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Moments {
     count: u64,
@@ -17,23 +17,23 @@ impl Moments {
         self.squares += off * (value - self.mean);
     }
 
-    /// How many there are.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their arithmetic mean; zero where there are none.
+    /// The arithmetic mean; zero without values.
     pub fn mean(&self) -> f64 {
         self.mean
     }
 
-    /// The mean of the squares of their distances from the mean; zero where there are none.
+    /// The variance (mean squared distance from the mean); zero without values.
     pub fn variance(&self) -> f64 {
         self.squares / self.count.max(1) as f64
     }
 
-    /// The squared coefficient of variation, variance over squared mean: 0 for equal numbers, 1 for
-    /// exponential ones; zero where the mean is not above zero.
+    /// The squared coefficient of variation, variance / mean^2: 0 for equal numbers, 1 for
+    /// exponential ones. Zero if the mean is not positive.
     pub fn squared_variation(&self) -> f64 {
         if self.mean > 0.0 { self.variance() / self.mean.powi(2) } else { 0.0 }
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_those_of_the_numbers() {
+    fn mean_and_variance_are_exact() {
         let moments: Moments = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].into_iter().collect();
         assert_eq!((moments.count(), moments.mean(), moments.variance()), (8, 5.0, 4.0));
         assert_eq!(moments.squared_variation(), 4.0 / 25.0);
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!((none.mean(), none.variance(), none.squared_variation()), (0.0, 0.0, 0.0));
     }
 
-    /// Where the sum of squares less the square of the sum would have no digit left.
+    /// With these numbers, the sum of squares minus the square of the sum has no correct digit.
     #[test]
     fn a_large_mean_does_not_spoil_the_variance() {
         let moments: Moments = [1e9, 1e9 + 1.0, 1e9 + 2.0].into_iter().collect();

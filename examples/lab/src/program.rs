@@ -1,4 +1,4 @@
-//! What the programs of the lab have in common: options, output, checks, exit codes.
+//! The shared frame of the programs: options, output, checks, exit codes.
 
 use crate::chart::Chart;
 use crate::cli;
@@ -13,20 +13,20 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-/// Exit code of a run that the machine spoilt: nothing was shown, neither good nor bad.
+/// Exit code if the machine was too busy to measure: neither success nor failure.
 pub const SPOILT: u8 = 3;
 
-/// How often a measurement is made at most, when the machine spoils it.
+/// The largest number of attempts for a measurement that the machine disturbs.
 const ATTEMPTS: usize = 5;
 
-/// What all repeated measurements of a program may take together, so that it ends within a minute;
-/// one that has more time says so.
+/// The time that all repeated measurements of a program may take together, so that it ends within a
+/// minute. A program may set another limit.
 const SPARE: Duration = Duration::from_secs(14);
 
-/// What is said of the exit code at the end of a program's help.
+/// The explanation of exit codes in each program's help.
 pub const EXIT_CODES: &str = "\
-Exit code: 0 all checks hold, 1 one does not or the run failed, 2 wrong usage, 3 the machine was \
-too busy to measure on.";
+Exit code: 0 all checks hold, 1 a check failed or the run failed, 2 wrong usage, 3 the machine was \
+too busy to measure.";
 
 /// Columns and rows of a chart on the terminal.
 const TEXT_CHART: (usize, usize) = (64, 14);
@@ -34,28 +34,28 @@ const TEXT_CHART: (usize, usize) = (64, 14);
 /// Options of every program.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// A few seconds only: fewer requests, wider tolerances
+    /// Run for a few seconds: fewer requests, wider tolerances
     #[arg(long)]
     pub quick: bool,
 
-    /// Decides all that is drawn by lot: the same seed, the same arrivals
+    /// Seed of the random arrivals and choices; the same seed gives the same arrivals
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Write a page with the charts, tables and checks, for any browser
+    /// Write an HTML page with the charts, tables and checks to this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
-    /// Write a line for each request, with its times
+    /// Write a line for each request, with its times, to this CSV file
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 
-    /// Write each chart as an image of its own into this folder
+    /// Write each chart as an SVG file into this folder
     #[arg(long, value_name = "FOLDER")]
     pub svg: Option<PathBuf>,
 }
 
-/// The result of a program, in the making.
+/// The output of a program while it runs.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -63,7 +63,7 @@ pub struct Program {
     svg: Option<PathBuf>,
     report: Report,
     checks: Vec<Check>,
-    /// What is left for repeated measurements.
+    /// The remaining time for repeated measurements.
     spare: Duration,
 }
 
@@ -80,7 +80,7 @@ enum Verdict {
     Spoilt,
 }
 
-/// Runs a program: takes its options, and turns what goes wrong into one line and an exit code.
+/// Runs a program: parses its options, and turns an error into one line and an exit code.
 pub fn run<A: clap::Parser>(body: impl FnOnce(A) -> Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     let name = A::command().get_name().to_owned();
     match A::try_parse() {
@@ -92,7 +92,7 @@ pub fn run<A: clap::Parser>(body: impl FnOnce(A) -> Result<ExitCode, Box<dyn Err
     }
 }
 
-/// The machine, in a few words.
+/// A short description of the machine.
 pub fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let system = format!("{} {}", std::env::consts::OS, kernel.trim());
@@ -100,7 +100,7 @@ pub fn machine() -> String {
 }
 
 impl Program {
-    /// A program's result, without anything yet: its title, and what it is about.
+    /// The empty output of a program, with its title and introduction.
     pub fn new(options: &Options, title: &str, lead: &str) -> Self {
         let mut report = Report::new(title, lead);
         let command: Vec<String> = std::env::args().skip(1).collect();
@@ -117,41 +117,40 @@ impl Program {
         Self { name: name.into_owned(), html, svg, report, checks: Vec::new(), spare: SPARE }
     }
 
-    /// Lets all repeated measurements take so long together: what a minute leaves beside the
-    /// others.
+    /// Sets the time that all repeated measurements may take together.
     pub fn with_spare(self, spare: Duration) -> Self {
         Self { spare, ..self }
     }
 
-    /// Says a line, or several, on the terminal alone.
+    /// Prints lines on the terminal only.
     pub fn say(&mut self, text: &str) {
-        // A reader that has gone wants no more.
+        // If the reader has gone, the output is not needed.
         let _ = writeln!(io::stdout(), "{text}");
     }
 
-    /// Says a sentence on the terminal and on the page.
+    /// Prints a sentence on the terminal and on the page.
     pub fn text(&mut self, text: &str) {
         self.say(text);
         self.report.text(text);
     }
 
-    /// Begins a part, on the terminal and on the page.
+    /// Starts a section on the terminal and on the page.
     pub fn heading(&mut self, text: &str) {
         self.say(&format!("\n{text}"));
         self.report.heading(text);
     }
 
-    /// Shows a table, on the terminal and on the page.
+    /// Prints a table on the terminal and on the page.
     pub fn table(&mut self, table: &Table) {
         self.say(&format!("\n{}", table.to_string().trim_end()));
         self.report.table(table);
     }
 
-    /// Shows a chart on the page, with what is to be seen in it.
+    /// Adds a chart with a caption to the page.
     ///
     /// # Errors
     ///
-    /// If it cannot be drawn.
+    /// If the chart cannot be drawn.
     pub fn figure(&mut self, chart: &Chart, caption: &str) -> Result<(), Box<dyn Error>> {
         let image = chart.svg()?;
         if let Some(folder) = &self.svg {
@@ -162,34 +161,34 @@ impl Program {
         Ok(())
     }
 
-    /// Shows a chart on the terminal as well.
+    /// Adds a chart to the page and prints it on the terminal.
     ///
     /// # Errors
     ///
-    /// If it cannot be drawn.
+    /// If the chart cannot be drawn.
     pub fn chart(&mut self, chart: &Chart, caption: &str) -> Result<(), Box<dyn Error>> {
         let text = chart.text(TEXT_CHART.0, TEXT_CHART.1)?;
         self.say(&format!("\n{}", text.trim_end()));
         self.figure(chart, caption)
     }
 
-    /// Notes a check, and whether it holds. What was found belongs into `what`.
+    /// Records a check and whether it holds. `what` includes the measured figures.
     pub fn check(&mut self, what: impl Into<String>, holds: bool) {
         let verdict = if holds { Verdict::Ok } else { Verdict::Fail };
         self.checks.push(Check { what: what.into(), verdict });
     }
 
-    /// Notes that a measurement was spoilt by the machine, so that nothing can be said.
+    /// Records that the machine disturbed a measurement, so that it shows nothing.
     pub fn spoilt(&mut self, why: impl Into<String>) {
         self.checks.push(Check { what: why.into(), verdict: Verdict::Spoilt });
     }
 
-    /// Makes a measurement, again if the machine spoilt it and there is time; gives the last one,
-    /// and why it is spoilt if it still is.
+    /// Makes a measurement, and repeats it while the machine disturbs it and there is time. Returns
+    /// the last one, and why it is invalid if it is.
     ///
     /// # Errors
     ///
-    /// Those of the measurement.
+    /// The errors of the measurement.
     pub fn until_sound<T, E>(
         &mut self,
         mut measure: impl FnMut() -> Result<(T, Vec<String>), E>,
@@ -201,7 +200,7 @@ impl Program {
             if reasons.is_empty() {
                 return Ok((measured, None));
             }
-            // The next takes about as long.
+            // The next attempt takes about as long.
             let spare = self.spare.checked_sub(begun.elapsed());
             match spare.filter(|_| attempt < ATTEMPTS) {
                 Some(left) => self.spare = left,
@@ -211,7 +210,7 @@ impl Program {
         }
     }
 
-    /// Says what was checked, writes the page, and gives the exit code.
+    /// Prints the checks, writes the page, and returns the exit code.
     ///
     /// # Errors
     ///
@@ -222,22 +221,22 @@ impl Program {
             let said = match verdict {
                 Verdict::Ok => "ok",
                 Verdict::Fail => "FAIL",
-                Verdict::Spoilt => "FAIL (spoilt by the machine: nothing is shown)",
+                Verdict::Spoilt => "FAIL (the machine was too busy: no result)",
             };
             // Writing to a string does not fail.
             let _ = writeln!(lines, "CHECK {what} ... {said}");
         }
         self.say(&format!("\n{}", lines.trim_end()));
-        self.report.heading("What was checked");
+        self.report.heading("Checks");
         self.report.lines(&lines);
         if let Some(path) = self.html.take() {
             fs::write(&path, self.report.html()).map_err(|error| WriteError::new(&path, error))?;
-            self.say(&format!("\nthe page is in {}", path.display()));
+            self.say(&format!("\nthe page was written to {}", path.display()));
         }
         Ok(self.exit_code())
     }
 
-    /// A spoilt run explains checks that fail, so it comes first.
+    /// A disturbed run explains failed checks, so it takes precedence.
     fn exit_code(&self) -> ExitCode {
         let has = |verdict| self.checks.iter().any(|check| check.verdict == verdict);
         match (has(Verdict::Spoilt), has(Verdict::Fail)) {
@@ -248,7 +247,7 @@ impl Program {
     }
 }
 
-/// The words of a title, as the name of a file has them.
+/// A title as part of a file name.
 fn slug(title: &str) -> String {
     let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-").to_lowercase()
@@ -259,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_become_names_of_files() {
+    fn titles_become_file_names() {
         assert_eq!(
             slug("Latency against load: 99th percentile"),
             "latency-against-load-99th-percentile"
@@ -281,8 +280,8 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_tells_the_checks() {
-        // Exit codes are not comparable, but they can be shown.
+    fn the_exit_code_reports_the_checks() {
+        // Exit codes cannot be compared, but their debug output can.
         let same = |code: ExitCode, number: u8| {
             format!("{code:?}") == format!("{:?}", ExitCode::from(number))
         };
@@ -291,7 +290,8 @@ mod tests {
         assert!(same(code_of(&[Verdict::Fail, Verdict::Spoilt, Verdict::Ok]), SPOILT));
     }
 
-    /// The attempts made when the first sound one is this, and why the last is spoilt.
+    /// The number of attempts if this attempt is the first valid one, and why the last one is
+    /// invalid.
     fn attempts(spare: Duration, sound_from: usize) -> (usize, Option<String>) {
         let mut program = empty().with_spare(spare);
         let mut attempts = 0;
@@ -304,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_spoilt_is_repeated_a_bounded_number_of_times() {
+    fn a_disturbed_measurement_is_repeated_a_limited_number_of_times() {
         assert_eq!(attempts(SPARE, 1), (1, None));
         assert_eq!(attempts(SPARE, 3), (3, None));
         assert_eq!(attempts(SPARE, 9), (ATTEMPTS, Some("late".to_owned())));
     }
 
     #[test]
-    fn what_the_machine_spoilt_is_not_repeated_without_time() {
+    fn a_disturbed_measurement_is_not_repeated_without_time() {
         assert_eq!(attempts(Duration::ZERO, 1), (1, None));
         assert_eq!(attempts(Duration::ZERO, 3), (1, Some("late".to_owned())));
     }

@@ -1,4 +1,4 @@
-//! A bar that shows how far a run of known length is, where standard error is a terminal.
+//! A progress bar for a run of known length, if standard error is a terminal.
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -6,13 +6,13 @@ use std::io::{self, IsTerminal};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Runs below this show no bar: nobody wonders yet.
+/// Shorter runs show no bar.
 const SHORTEST: Duration = Duration::from_secs(2);
 
-/// How often the bar moves.
+/// The update interval of the bar.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A bar on its way, which goes away when this is dropped.
+/// A progress bar that disappears when this is dropped.
 #[derive(Debug)]
 pub struct Progress {
     // Dropping the sender ends the thread.
@@ -21,7 +21,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows `what` is under way and how much of the `expected` time has passed.
+    /// Shows a bar named `what` that is full after the `expected` time.
     pub fn start(what: &str, expected: Duration) -> Self {
         if expected < SHORTEST || !io::stderr().is_terminal() {
             return Self { running: None, thread: None };
@@ -38,7 +38,7 @@ impl Progress {
             }
             bar.finish_and_clear();
         };
-        // Without a thread for it there is no bar; the run goes on.
+        // Without a thread there is no bar; the run continues.
         let thread = thread::Builder::new().name("progress".to_owned()).spawn(show).ok();
         Self { running: Some(running), thread }
     }
@@ -48,7 +48,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         drop(self.running.take());
         if let Some(thread) = self.thread.take() {
-            // A bar that failed is nobody's loss.
+            // A failure of the bar does not matter.
             let _ = thread.join();
         }
     }

@@ -1,12 +1,12 @@
-//! One self-contained HTML page: text, figures, tables and what was checked. It asks for nothing
-//! else, and follows the light or dark scheme of who reads it.
+//! A self-contained HTML page with text, charts, tables and checks. It loads nothing else, and
+//! follows the reader's light or dark scheme.
 
 use crate::markup::escape;
 use crate::table::Table;
 
 const STYLE: &str = include_str!("report.css");
 
-/// A page in the making.
+/// A page that is being built.
 #[derive(Debug, Clone)]
 pub struct Report {
     title: String,
@@ -14,7 +14,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A page with a title, and below it what it is about.
+    /// A page with a title and an introduction.
     pub fn new(title: &str, lead: &str) -> Self {
         let (heading, lead) = (escape(title), escape(lead));
         let body = format!("<h1>{heading}</h1>\n<p class=\"lead\">{lead}</p>\n");
@@ -31,7 +31,7 @@ impl Report {
         self.push(&format!("<p>{}</p>\n", escape(text)))
     }
 
-    /// Adds lines as they are, such as a program's output.
+    /// Adds preformatted lines, such as a program's output.
     pub fn lines(&mut self, text: &str) -> &mut Self {
         self.push(&format!("<div class=\"wide\"><pre>{}</pre></div>\n", escape(text)))
     }
@@ -41,8 +41,7 @@ impl Report {
         self.push(&table.html())
     }
 
-    /// Adds an image, as [`Chart::svg`](crate::chart::Chart::svg) gives it, and what is to be seen
-    /// in it.
+    /// Adds an SVG image, as [`Chart::svg`](crate::chart::Chart::svg) returns it, with a caption.
     pub fn figure(&mut self, svg: &str, caption: &str) -> &mut Self {
         let caption = escape(caption);
         self.push(&format!("<figure>\n{svg}<figcaption>{caption}</figcaption>\n</figure>\n"))
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_stands_alone_and_escapes_text() {
+    fn a_page_is_self_contained_and_escapes_text() {
         let mut report = Report::new("a < b", "\"lead\" & more");
         report.heading("<h>").text("<script>").lines("x < y").figure("<svg></svg>\n", "c & d");
         report.table(Table::new(["one"]).row(["<1>"]));
@@ -81,7 +80,7 @@ mod tests {
         }
         assert!(!html.contains("<script"));
         for link in ["http:", "https:", "src=", "href=", "url(", "@import"] {
-            assert!(!html.contains(link), "it asks for nothing else: {link}");
+            assert!(!html.contains(link), "it loads nothing else: {link}");
         }
     }
 }

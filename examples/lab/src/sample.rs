@@ -1,8 +1,8 @@
-//! A sample of times that is kept whole: its mean and its percentiles are exact.
+//! A sample of times that keeps all of them, so that mean and percentiles are exact.
 
 use std::time::Duration;
 
-/// Times, the shortest first.
+/// Times in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sample {
     sorted: Vec<Duration>,
@@ -22,20 +22,20 @@ impl Sample {
         self.sorted.len()
     }
 
-    /// The arithmetic mean; zero where there are none.
+    /// The arithmetic mean; zero without times.
     pub fn mean(&self) -> Duration {
         let nanos: u128 = self.sorted.iter().map(Duration::as_nanos).sum();
         let mean = nanos.checked_div(self.sorted.len() as u128).unwrap_or_default();
         Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX))
     }
 
-    /// The shortest time that a share `p` of them does not exceed; zero where there are none.
+    /// The shortest time that a share `p` of the times does not exceed; zero without times.
     pub fn percentile(&self, p: f64) -> Duration {
         let rank = (self.sorted.len() as f64 * p).ceil() as usize;
         self.sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
-    /// The share of them that is longer than `time`; zero where there are none.
+    /// The share of the times that are longer than `time`; zero without times.
     pub fn share_beyond(&self, time: Duration) -> f64 {
         let up_to = self.sorted.partition_point(|each| *each <= time);
         (self.sorted.len() - up_to) as f64 / self.sorted.len().max(1) as f64
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_those_of_the_sample() {
+    fn mean_and_percentiles_are_exact() {
         let sample: Sample = [4, 1, 3, 2].map(Duration::from_millis).into_iter().collect();
         assert_eq!(sample.mean(), Duration::from_micros(2500));
         let ranks = [(0.0, 1), (0.25, 1), (0.26, 2), (0.5, 2), (0.99, 4), (1.0, 4)];

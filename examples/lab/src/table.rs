@@ -1,10 +1,9 @@
-//! A table: aligned text for the terminal, and a table of a page.
+//! A table, as aligned text for the terminal and as HTML.
 
 use crate::markup::escape;
 use std::fmt;
 
-/// Columns with a heading, and rows of text. The first column is aligned to the left, the others to
-/// the right.
+/// Column headings and rows of text. The first column is aligned left, the others right.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     headings: Vec<String>,
@@ -17,7 +16,7 @@ impl Table {
         Self { headings: headings.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row; what it lacks is left empty, and what is too much is left out.
+    /// Adds a row. Missing cells are empty; surplus cells are ignored.
     pub fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) -> &mut Self {
         let mut row: Vec<String> = cells.into_iter().map(Into::into).collect();
         row.resize(self.headings.len(), String::new());
@@ -25,7 +24,7 @@ impl Table {
         self
     }
 
-    /// True without a row.
+    /// True without rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -50,7 +49,7 @@ impl Table {
 }
 
 impl fmt::Display for Table {
-    /// One line for the headings and one for each row, each with its end.
+    /// One line for the headings and one for each row, each with a line end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| &row[column]);

@@ -1,11 +1,11 @@
-//! The trace of a load: a line for each request, with the client's times and the server's.
+//! The trace of a load: one line per request with the client's and the server's times.
 
 use crate::csv::{Csv, WriteError};
 use crate::load::Outcome;
 use std::path::Path;
 use std::time::Duration;
 
-/// The columns. Times are in seconds, from the start of the load; what did not happen is empty.
+/// The columns. Times are in seconds from the start of the load. Missing values are empty.
 const HEADINGS: [&str; 14] = [
     "run",
     "intended",
@@ -39,7 +39,7 @@ impl Trace {
         Ok(Self { csv: Csv::create(path, &HEADINGS)? })
     }
 
-    /// Adds the requests of a run, which has a name.
+    /// Adds the requests of a named run.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Trace {
         outcomes.into_iter().try_for_each(|outcome| self.csv.row(&cells(run, outcome)))
     }
 
-    /// Writes what is still to be written.
+    /// Writes the buffered rest to the file.
     ///
     /// # Errors
     ///
@@ -77,9 +77,9 @@ fn cells(run: &str, outcome: &Outcome) -> [String; HEADINGS.len()] {
         outcome.answer.to_string(),
         outcome.tries.to_string(),
         outcome.bytes.to_string(),
-        maybe(outcome.server.queue),
-        maybe(outcome.server.delay),
-        maybe(outcome.server.send),
+        maybe(outcome.server.queue_wait),
+        maybe(outcome.server.handle),
+        maybe(outcome.server.response_head),
     ]
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use crate::load::{Answer, ServerTiming};
 
     #[test]
-    fn a_line_has_the_clients_times_and_the_servers() {
+    fn a_line_has_the_times_of_client_and_server() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("trace.csv");
         let millis = Duration::from_millis;
@@ -103,7 +103,11 @@ mod tests {
             answer: Answer::Status(200),
             tries: 1,
             bytes: 123,
-            server: ServerTiming { queue: Some(millis(3)), delay: Some(millis(5)), send: None },
+            server: ServerTiming {
+                queue_wait: Some(millis(3)),
+                handle: Some(millis(5)),
+                response_head: None,
+            },
         };
         let vain = Outcome { begun: None, connected: None, first_byte: None, ..outcome };
         let vain = Outcome { answer: Answer::TimedOut, server: ServerTiming::default(), ..vain };

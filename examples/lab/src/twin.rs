@@ -1,8 +1,8 @@
-//! The twin: what an ideal pool makes of the very arrivals that were measured.
+//! The twin: an ideal pool that gets the arrivals of a measured run.
 //!
-//! A short run near the knee says little of the steady state: the mean wait of 4000 requests at a
-//! utilisation of .95 has a standard deviation of half its value. The twin has the same chance
-//! behind it as the run, so it predicts this run, to about a hundredth.
+//! A short run near the knee says little about the steady state: the mean wait of 4000 requests at
+//! a utilisation of 0.95 has a standard deviation of half its value. The twin gets the same random
+//! arrivals as the run, so it predicts this run to about one percent.
 
 use crate::arrivals::{Arrivals, Stop};
 use crate::sample::Sample;
@@ -10,32 +10,32 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-/// A pool of workers that takes the longest waiting request first.
+/// An ideal pool of workers, first come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Twin {
     /// The number of workers.
     pub workers: usize,
-    /// What each request takes.
+    /// The service time of each request.
     pub service: Duration,
-    /// Requests that may wait; more are refused.
+    /// The number of requests that may wait. Further requests are refused.
     pub queue: usize,
-    /// A request that has waited longer is refused instead of begun, which takes no time.
+    /// A request that has waited longer is refused instead of served, which takes no time.
     pub age: Duration,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is begun after this wait.
+    /// It was served after this wait.
     Served(Duration),
-    /// The queue was full when it came.
+    /// The queue was full when it arrived.
     Full,
-    /// It was too old when its turn came, after this wait.
+    /// It had waited too long, for this time.
     Expired(Duration),
 }
 
 impl Fate {
-    /// The wait of a request that is served.
+    /// The wait of a request that was served.
     pub fn wait(self) -> Option<Duration> {
         match self {
             Self::Served(wait) => Some(wait),
@@ -44,7 +44,7 @@ impl Fate {
     }
 }
 
-/// How much runs of one length differ from one another by chance alone.
+/// How much runs of one length differ by chance alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Band {
     /// The mean wait of each run.
@@ -56,18 +56,18 @@ pub struct Band {
 }
 
 impl Twin {
-    /// A pool that refuses nobody.
+    /// A pool with an unbounded queue.
     pub fn unbounded(workers: usize, service: Duration) -> Self {
         Self { workers, service, queue: usize::MAX, age: Duration::MAX }
     }
 
-    /// What becomes of requests that come at these times, which are in order: Kiefer and Wolfowitz'
-    /// recursion (1955) with the moments at which the workers are free.
+    /// The outcomes of requests that arrive at these times, which are in order: the recursion of
+    /// Kiefer and Wolfowitz (1955) on the times when the workers become free.
     pub fn replay(&self, arrivals: &[Duration]) -> Vec<Fate> {
         self.replay_services(arrivals, |_| self.service)
     }
 
-    /// The same where `service` says what each request takes, by its place among the arrivals.
+    /// The same with a service time for each request, by its index.
     pub fn replay_services(
         &self,
         arrivals: &[Duration],
@@ -75,7 +75,7 @@ impl Twin {
     ) -> Vec<Fate> {
         let mut free: BinaryHeap<Reverse<Duration>> =
             (0..self.workers).map(|_| Reverse(Duration::ZERO)).collect();
-        // When those that wait are taken, the next one first.
+        // When the waiting requests are taken, in order.
         let mut taken: VecDeque<Duration> = VecDeque::new();
         let mut fate = |(number, &arrival): (usize, &Duration)| {
             while taken.front().is_some_and(|start| *start <= arrival) {
@@ -99,15 +99,15 @@ impl Twin {
         arrivals.iter().enumerate().map(&mut fate).collect()
     }
 
-    /// The waits of those that are served.
+    /// The waits of the served requests.
     pub fn waits(&self, arrivals: &[Duration]) -> Sample {
         self.replay(arrivals).into_iter().filter_map(Fate::wait).collect()
     }
 
-    /// What `runs` runs of so many Poisson arrivals, each from an empty pool, would give.
+    /// The results of `runs` runs with this many Poisson arrivals, each from an empty pool.
     pub fn band(&self, rate: f64, requests: u64, runs: u64, seed: u64) -> Band {
         let run = |number: u64| {
-            // Seeds of their own, apart from those near to `seed` that programs use.
+            // Use seeds far from those that programs use.
             let seed =
                 seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             self.waits(&Arrivals::poisson(rate, seed).starts(Stop::Count(requests)))
@@ -130,10 +130,10 @@ mod tests {
     const MILLIS: fn(u64) -> Duration = Duration::from_millis;
 
     #[test]
-    fn a_small_story() {
+    fn a_small_example() {
         let twin = Twin { workers: 2, service: MILLIS(10), queue: 2, age: MILLIS(8) };
         let arrivals = [0, 1, 2, 3, 4, 12, 40].map(MILLIS);
-        // The third and fourth wait for the first two, and the fifth finds both in the queue.
+        // The third and the fourth wait for the first two; the fifth finds both in the queue.
         let expected = [
             Fate::Served(MILLIS(0)),
             Fate::Served(MILLIS(0)),
@@ -146,16 +146,16 @@ mod tests {
         assert_eq!(twin.replay(&arrivals), expected);
         let strict = Twin { age: MILLIS(7), ..twin };
         let fates = strict.replay(&arrivals);
-        // What is refused takes no worker's time, so the next one is begun at once.
+        // A refused request takes no worker time, so the next one starts at once.
         assert_eq!(fates[2..4], [Fate::Expired(MILLIS(8)), Fate::Served(MILLIS(7))]);
         assert_eq!(Twin { workers: 0, ..twin }.replay(&[MILLIS(1)]), [Fate::Full]);
-        // One worker and three at once, the first of which takes longer.
+        // One worker and three requests at once, the first of which takes longer.
         let one = Twin::unbounded(1, MILLIS(10));
         let fates = one.replay_services(&[MILLIS(0); 3], |n| MILLIS(if n == 0 { 30 } else { 10 }));
         assert_eq!(fates, [0, 30, 40].map(|wait| Fate::Served(MILLIS(wait))));
     }
 
-    /// A million arrivals against the exact steady state, within a few standard errors.
+    /// Compares a million arrivals with the exact steady state, within a few standard errors.
     #[test]
     fn it_agrees_with_exact_theory() {
         let service = MILLIS(10);
@@ -178,7 +178,8 @@ mod tests {
         }
     }
 
-    /// The approximation of the blocking probability, which has no other reference for c > 1.
+    /// Checks the approximation of the blocking probability, which has no other reference for c >
+    /// 1.
     #[test]
     fn a_bounded_queue_refuses_what_theory_says() {
         let service = MILLIS(10);
@@ -197,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn the_band_is_as_wide_as_chance() {
+    fn the_band_covers_the_variation_between_runs() {
         let (service, workers) = (MILLIS(10), 4);
         let rate = 0.95 * workers as f64 / service.as_secs_f64();
         let band = Twin::unbounded(workers, service).band(rate, 4000, 60, 1);
         assert_eq!(band.means.count(), 60);
         let [low, high] = [0.05, 0.95].map(|p| band.means.percentile(p));
-        assert!(high > low * 2, "half of the mean is nothing unusual: {low:?} to {high:?}");
+        assert!(high > low * 2, "means differ by a factor of two: {low:?} to {high:?}");
         let exact = Mdc::new(4, 0.95).expect("a steady state").mean_wait();
         let exact = service.mul_f64(exact);
         assert!(low < exact && exact < high, "{low:?} to {high:?} about {exact:?}");

@@ -1,12 +1,13 @@
-//! Clients that wait for their answer, think, and ask again: the closed system and its bounds.
+//! Closed systems: clients wait for their answer, think, and send the next request.
 //!
-//! N clients share c servers; a client thinks for Z between an answer and its next request. Times
-//! are in units of the mean service time, rates in requests for each of those. Such clients slow
-//! down with the server, so they cannot overload it: at most N requests are ever there.
+//! N clients share c servers. A client thinks for the time Z between an answer and its next
+//! request. Times are in units of the mean service time, and rates are requests per service time.
+//! Such clients slow down with the server, so they cannot overload it: there are at most N requests
+//! at any time.
 
 use crate::basics::{TheoryError, at_least_one, finite};
 
-/// So many clients with this think time at a pool of so many servers.
+/// A number of clients with this think time at a pool with a number of servers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Closed {
     servers: u32,
@@ -14,17 +15,17 @@ pub struct Closed {
     think: f64,
 }
 
-/// What the clients meet: how many requests are completed, and how long each takes, wait included.
+/// The performance of the system: the throughput, and the time of each request including its wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Response {
-    /// Requests completed for each mean service time, X.
+    /// Completed requests per mean service time, X.
     pub throughput: f64,
     /// The mean time from request to answer, R, in service times.
     pub time: f64,
 }
 
 impl Closed {
-    /// The system of so many servers and clients, who think for `think` service times.
+    /// A system with these servers and clients, which think for `think` service times.
     pub fn new(servers: u32, clients: u32, think: f64) -> Result<Self, TheoryError> {
         let servers = at_least_one(servers)?;
         if clients == 0 {
@@ -33,9 +34,9 @@ impl Closed {
         Ok(Self { servers, clients, think: finite("the think time", think)? })
     }
 
-    /// The asymptotes, which no system can pass whatever its distributions:
-    /// X <= min(N / (1 + Z), c) and R >= max(1, N / c - Z) (Denning and Buzen 1978; for several
-    /// servers, Lazowska et al. 1984, chapter 5).
+    /// The asymptotes, which no system exceeds for any distributions: X <= min(N / (1 + Z), c) and
+    /// R >= max(1, N / c - Z) (Denning and Buzen 1978; for several servers, Lazowska et al. 1984,
+    /// chapter 5).
     pub fn bounds(&self) -> Response {
         let (servers, clients) = (f64::from(self.servers), f64::from(self.clients));
         Response {
@@ -44,21 +45,21 @@ impl Closed {
         }
     }
 
-    /// The number of clients at which the asymptotes cross, N* = c (1 + Z): with fewer the servers
-    /// wait for clients, with more the clients wait for servers.
+    /// The number of clients at which the asymptotes cross, N* = c (1 + Z). With fewer clients,
+    /// servers are idle at times; with more, clients wait.
     pub fn knee(&self) -> f64 {
         f64::from(self.servers) * (1.0 + self.think)
     }
 
-    /// The exact means for exponential service: what mean value analysis gives (Reiser and
+    /// The exact means for exponential service: the results of mean value analysis (Reiser and
     /// Lavenberg 1980).
     ///
-    /// They are summed from the product form (Gordon and Newell 1967): the recursion of MVA for
-    /// several servers takes differences of near numbers, and loses its digits when the servers are
+    /// They are computed from the product form (Gordon and Newell 1967). The recursion of MVA for
+    /// several servers subtracts nearly equal numbers, and loses its precision when the servers are
     /// busy.
     pub fn mva(&self) -> Response {
-        // The logarithm of the weight of each number of requests at the pool: clients leave their
-        // thinking at (N - k) / Z, and the pool at min(k, c).
+        // The logarithm of the weight of each number k of requests at the pool: clients finish
+        // thinking at the rate (N - k) / Z, and leave the pool at the rate min(k, c).
         let clients = self.clients;
         let busy = |present: u32| f64::from(present.min(self.servers));
         if self.think == 0.0 {

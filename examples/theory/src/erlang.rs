@@ -2,8 +2,8 @@
 
 use crate::basics::{TheoryError, at_least_one, finite, freed, lost, steady, wait_probability};
 
-/// The probability that a request is lost where none may wait, M/M/c/c: Erlang's B (Erlang 1917).
-/// It holds for any distribution of service, and for any load.
+/// The probability that a request is lost if none may wait, M/M/c/c: Erlang's B (Erlang 1917). It
+/// holds for any distribution of service times and for any load.
 pub fn erlang_b(servers: u32, offered: f64) -> Result<f64, TheoryError> {
     let servers = at_least_one(servers)?;
     Ok(lost(servers, finite("the offered load", offered)?))
@@ -13,13 +13,15 @@ pub fn erlang_b(servers: u32, offered: f64) -> Result<f64, TheoryError> {
 ///
 /// # Errors
 ///
-/// Beside wrong numbers, when `offered` is not below `servers`: then nothing is steady.
+/// If an argument is invalid, or if `offered` is not below `servers`: then there is no steady
+/// state.
 pub fn erlang_c(servers: u32, offered: f64) -> Result<f64, TheoryError> {
     Ok(Mmc::new(servers, offered / f64::from(at_least_one(servers)?))?.wait_probability())
 }
 
-/// The probability that a request is refused where `system` requests may be in service or wait,
-/// M/M/c/K, with K = `system`, at least `servers` (Kleinrock 1975, section 3.6). For any load.
+/// The probability that a request is refused if `system` requests may be in service or wait,
+/// M/M/c/K with K = `system`, at least `servers` (Kleinrock 1975, section 3.6). It holds for any
+/// load.
 pub fn mmck_blocking(servers: u32, system: u32, offered: f64) -> Result<f64, TheoryError> {
     let servers = at_least_one(servers)?;
     let offered = finite("the offered load", offered)?;
@@ -31,7 +33,7 @@ pub fn mmck_blocking(servers: u32, system: u32, offered: f64) -> Result<f64, The
     let mut before = f64::INFINITY;
     for _ in servers..system {
         lost = utilisation * lost / (1.0 + utilisation * lost);
-        // It falls or grows to its limit; past that, longer queues change nothing.
+        // The probability has converged, so longer queues change nothing.
         if lost == before {
             break;
         }
@@ -40,7 +42,7 @@ pub fn mmck_blocking(servers: u32, system: u32, offered: f64) -> Result<f64, The
     Ok(lost)
 }
 
-/// The steady state of a pool with exponential service, M/M/c, first come first served
+/// The steady state of a pool with exponential service times, M/M/c, first come, first served
 /// (Kleinrock 1975, section 3.5).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mmc {
@@ -50,7 +52,7 @@ pub struct Mmc {
 }
 
 impl Mmc {
-    /// The pool of so many workers at this utilisation.
+    /// A pool with this number of workers at this utilisation.
     pub fn new(servers: u32, utilisation: f64) -> Result<Self, TheoryError> {
         let (servers, utilisation) = steady(servers, utilisation)?;
         Ok(Self { servers, utilisation, waits: wait_probability(servers, utilisation) })
@@ -61,17 +63,17 @@ impl Mmc {
         self.waits
     }
 
-    /// The mean wait, of all requests.
+    /// The mean wait over all requests.
     pub fn mean_wait(&self) -> f64 {
         self.waits / self.rate()
     }
 
-    /// The mean number that wait.
+    /// The mean number of waiting requests.
     pub fn mean_waiting(&self) -> f64 {
         self.mean_wait() * self.utilisation * f64::from(self.servers)
     }
 
-    /// The probability of a wait beyond `wait`.
+    /// The probability that the wait is longer than `wait`.
     pub fn wait_beyond(&self, wait: f64) -> f64 {
         if wait < 0.0 { 1.0 } else { self.waits * (-self.rate() * wait).exp() }
     }
@@ -87,7 +89,7 @@ impl Mmc {
         if time < 0.0 {
             return 1.0;
         }
-        // Those who wait: the sum of two exponential times, whose rates may be near one another.
+        // Requests that wait: the sum of two exponential times, whose rates may be nearly equal.
         let off = self.rate() - 1.0;
         let stretched = match off * time {
             same if same.abs() < 1e-9 => time,
@@ -97,19 +99,19 @@ impl Mmc {
         service * (1.0 + self.waits * stretched)
     }
 
-    /// The time, wait and service together, that a share `p` of the requests does not exceed.
+    /// The time (wait and service) that a share `p` of the requests does not exceed.
     pub fn response_percentile(&self, p: f64) -> Result<f64, TheoryError> {
         let beyond = 1.0 - probability(p)?;
         Ok(crossing(beyond, |time| self.response_beyond(time)))
     }
 
-    /// The rate at which the wait of those who wait is exponential.
+    /// The rate of the exponential wait of requests that wait.
     fn rate(&self) -> f64 {
         freed(self.servers, self.utilisation)
     }
 }
 
-/// Where a probability that falls with time reaches `beyond`, to the last digit.
+/// The time at which a falling probability reaches `beyond`, to the last digit.
 pub(super) fn crossing(beyond: f64, probability: impl Fn(f64) -> f64) -> f64 {
     if probability(0.0) <= beyond {
         return 0.0;

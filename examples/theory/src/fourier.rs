@@ -1,13 +1,12 @@
-//! The discrete Fourier transform of a number of points that is a power of two.
+//! The discrete Fourier transform; the number of points is a power of two.
 
 use std::f64::consts::TAU;
 
-/// A complex number: real part, imaginary part.
+/// A complex number: real part and imaginary part.
 pub(super) type Complex = (f64, f64);
 
-/// Replaces points on the unit circle, x_j at angle 2 pi j / n, by n times the coefficients of the
-/// powers that they are values of: the sum over j of x_j exp(-2 pi i j k / n) (Cooley and Tukey
-/// 1965).
+/// Replaces values x_j on the unit circle, at the angles 2 pi j / n, by n times the coefficients of
+/// their polynomial: the sum over j of x_j exp(-2 pi i j k / n) (Cooley and Tukey 1965).
 pub(super) fn transform(points: &mut [Complex]) {
     let count = points.len();
     assert!(count.is_power_of_two());
@@ -18,7 +17,7 @@ pub(super) fn transform(points: &mut [Complex]) {
             points.swap(index, mirrored);
         }
     }
-    // Each root is computed, not multiplied up: errors would add up with the count.
+    // Compute each root directly: repeated multiplication would accumulate errors.
     let root = |step: usize| (-TAU * step as f64 / count as f64).sin_cos();
     let roots: Vec<_> = (0..count / 2).map(root).collect();
     let mut half = 1;
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn coefficients_come_back() {
+    fn the_transform_recovers_coefficients() {
         for count in [1, 2, 8, 64] {
             let coefficient = |power: usize| 1.0 / (1.0 + power as f64);
             let value = |j: usize| {

@@ -1,12 +1,14 @@
-//! Queueing theory of a pool of equal workers: exact where it can be, and it says where it is not.
+//! Queueing theory for a pool of equal workers: exact if possible, otherwise marked as an
+//! approximation.
 //!
-//! It is arithmetic alone, without a dependency: no sockets, threads or clocks, and nothing of the
-//! server. The server asks a small part of it for its own figures; that part is `basics`, one file
-//! that both crates have (a symbolic link here), so that each can be packaged without the other.
+//! It is pure arithmetic without dependencies: no sockets, threads or clocks, and nothing of the
+//! server. The server needs a small part of it for its own figures. That part is `basics`, one file
+//! that belongs to both crates (a symbolic link here), so that each crate can be packaged without
+//! the other.
 //!
-//! Notation and units, everywhere here: *servers* is the number of workers c; *offered* load is
-//! a = arrival rate x mean service time, in erlangs; *utilisation* is rho = a / c. **Waits are in
-//! units of the mean service time**: multiply by D for seconds. A wait does not include service.
+//! Notation and units in this crate: *servers* is the number of workers c; *offered* load is a =
+//! arrival rate x mean service time, in erlangs; *utilisation* is rho = a / c. **Waits are in units
+//! of the mean service time**: multiply by D for seconds. A wait does not include the service.
 //!
 //! | for | use |
 //! |---|---|
@@ -29,9 +31,9 @@ pub use basics::{TheoryError, allen_cunneen, utilisation};
 pub use erlang::{Mmc, erlang_b, erlang_c, mmck_blocking};
 pub use mdc::{Mdc, mdck_blocking};
 
-/// The mean number in a system that is entered `rate` times a second and left after `time`
-/// seconds on average: Little's law, L = lambda W (Little 1961). It holds whatever the order of
-/// service and the distributions.
+/// Little's law, L = lambda W (Little 1961): the mean number in a system with `rate` arrivals per
+/// second and a mean time in the system of `time` seconds. It holds for any order of service and
+/// any distributions.
 pub fn little(rate: f64, time: f64) -> f64 {
     rate * time
 }

@@ -1,7 +1,8 @@
-//! Poisson arrivals and constant service, M/D/c: exact, and stable at any size and load.
+//! Poisson arrivals and constant service times, M/D/c: exact, and numerically stable for any size
+//! and load.
 //!
-//! Requests that wait number Lq; a service time later, c have been begun and A, a Poisson number of
-//! mean a, have come: Lq' = max(0, Lq + A - c) (Crommelin 1932). So Lq is the highest point of a
+//! Lq requests wait. A service time later, c of them have started and A new ones have arrived, a
+//! Poisson number with mean a: Lq' = max(0, Lq + A - c) (Crommelin 1932). So Lq is the maximum of a
 //! random walk, and by Spitzer's identity (Spitzer 1956) its generating function is
 //!
 //! ```text
@@ -9,10 +10,10 @@
 //! b(m) = sum over n >= 1 of P(Poisson(n a) = n c + m) / n
 //! ```
 //!
-//! that is, Lq is compound Poisson with rates b(m). Everything follows from them by sums without a
-//! negative term: the mean of Lq is the sum of m b(m), no request waits with probability
-//! exp(-sum over m >= 0 of b(m)), and Panjer's recursion (Panjer 1981) gives the distribution. That
-//! of the wait follows by Franx (Franx 2001). No roots are sought, and nothing cancels.
+//! So Lq is compound Poisson with rates b(m). All results follow by sums without negative terms:
+//! the mean of Lq is the sum of m b(m), the probability that no request waits is exp(-sum over m >=
+//! 0 of b(m)), and Panjer's recursion (Panjer 1981) gives the distribution. The distribution of the
+//! wait follows by Franx (Franx 2001). This needs no roots, and no terms cancel.
 
 use crate::basics::{TheoryError, at_least_one, finite, steady};
 use crate::erlang::{crossing, probability};
@@ -20,21 +21,22 @@ use crate::fourier::{Complex, transform};
 use crate::poisson::{distance, probabilities, stirling_error};
 use std::f64::consts::{PI, TAU};
 
-/// Highest utilisation that is computed: beyond it the queue needs 1e8 service times to settle.
+/// The highest utilisation that is computed: above it, the queue needs 1e8 service times to settle.
 const UTILISATION_MOST: f64 = 0.9999;
 
-/// Natural logarithm below which a share is taken for nothing: 1e-17.
+/// A share below exp(-NOTHING) = 1e-17 counts as zero.
 const NOTHING: f64 = 39.2;
 
-/// Terms of the sums for b(m) that are added one by one. Where more are needed, the b(m) are not
-/// small, so that a Fourier transform, whose error is absolute, gives them as well, and quicker.
+/// The largest number of terms of the sums for b(m) that are added one by one. If more are needed,
+/// the b(m) are not small; then a Fourier transform, whose error is absolute, computes them faster
+/// and as exactly.
 const TERMS_MOST: f64 = 1e5;
 
-/// Queue lengths whose probabilities are computed; beyond them the tail is geometric to the last
-/// digit.
+/// The number of queue lengths whose probabilities are computed. Beyond it the tail is geometric to
+/// the last digit.
 const LENGTHS_MOST: usize = 4096;
 
-/// The steady state of a pool with constant service, M/D/c, first come first served.
+/// The steady state of a pool with constant service times, M/D/c, first come, first served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mdc {
     servers: u32,
@@ -43,12 +45,12 @@ pub struct Mdc {
     mean_waiting: f64,
     /// P(Lq > m) for m = 0, 1, ...
     beyond: Vec<f64>,
-    /// What each further length multiplies the tail by.
+    /// The factor of the tail for each further length.
     decay: f64,
 }
 
 impl Mdc {
-    /// The pool of so many workers at this utilisation, which is at most .9999.
+    /// A pool with this number of workers at this utilisation, at most 0.9999.
     pub fn new(servers: u32, utilisation: f64) -> Result<Self, TheoryError> {
         let (servers, utilisation) = steady(servers, utilisation)?;
         if utilisation > UTILISATION_MOST {
@@ -85,17 +87,17 @@ impl Mdc {
         self.waits
     }
 
-    /// The mean wait, of all requests.
+    /// The mean wait over all requests.
     pub fn mean_wait(&self) -> f64 {
         if self.offered == 0.0 { 0.0 } else { self.mean_waiting / self.offered }
     }
 
-    /// The mean number that wait.
+    /// The mean number of waiting requests.
     pub fn mean_waiting(&self) -> f64 {
         self.mean_waiting
     }
 
-    /// The probability that more than `count` wait at a moment.
+    /// The probability that more than `count` requests wait.
     pub fn waiting_beyond(&self, count: usize) -> f64 {
         match (self.beyond.get(count), self.beyond.last()) {
             (Some(&beyond), _) => beyond,
@@ -107,9 +109,9 @@ impl Mdc {
         }
     }
 
-    /// The probability of a wait beyond `wait`, by Franx: where (k - 1) <= wait < k, a request
-    /// waits beyond it if of the a (k - wait) requests that came since, on average, so many are
-    /// ahead of it.
+    /// The probability that the wait is longer than `wait`, by Franx. For (k - 1) <= wait < k, a
+    /// request waits longer if enough of the requests that arrived since then, a (k - wait) on
+    /// average, are before it.
     pub fn wait_beyond(&self, wait: f64) -> f64 {
         if wait < 0.0 {
             return 1.0;
@@ -135,7 +137,7 @@ impl Mdc {
     }
 }
 
-/// The probability that a request is refused where `system` requests may be in service or wait,
+/// The probability that a request is refused if `system` requests may be in service or wait,
 /// M/D/c/K: an approximation by the tail of the unbounded queue (Tijms 2003, section 9.8.2). It is
 /// exact for one server.
 pub fn mdck_blocking(servers: u32, system: u32, utilisation: f64) -> Result<f64, TheoryError> {
@@ -145,7 +147,7 @@ pub fn mdck_blocking(servers: u32, system: u32, utilisation: f64) -> Result<f64,
         return Err(TheoryError::OutOfRange { what: "the system's bound", value: system.into() });
     }
     let pool = Mdc::new(servers, utilisation)?;
-    // That a request would find the bound reached: K or more in the system.
+    // The probability that a request finds K or more in the system.
     let reached = match (system - servers) as usize {
         0 => pool.wait_probability(),
         room => pool.waiting_beyond(room - 1),
@@ -153,9 +155,9 @@ pub fn mdck_blocking(servers: u32, system: u32, utilisation: f64) -> Result<f64,
     Ok((1.0 - utilisation) * reached / (1.0 - utilisation * reached))
 }
 
-/// The s > 0 with s = rho (exp(s) - 1): the tail of Lq falls by exp(-s) for each length.
+/// The s > 0 with s = rho (exp(s) - 1): the tail of Lq falls by the factor exp(-s) for each length.
 fn decay_exponent(utilisation: f64) -> f64 {
-    // It lies below -2 ln rho, and there the difference is convex: Newton's steps fall to it.
+    // It is below -2 ln rho, where the difference is convex, so Newton's steps decrease to it.
     let mut s = -2.0 * utilisation.ln();
     for _ in 0..100 {
         let off = utilisation * s.exp_m1() - s;
@@ -190,11 +192,11 @@ fn rates_by_sum(servers: u32, utilisation: f64, walks: u32, lengths: usize) -> V
 
 /// The same as coefficients of -ln(1 - E z^(A - c)) on the unit circle.
 ///
-/// A factor 1 - 1/z takes the zero at z = 1 away; it changes coefficients of negative powers alone.
-/// No logarithm leaves its principal branch, since |E z^(A - c)| <= 1.
+/// A factor 1 - 1/z removes the zero at z = 1; it only changes coefficients of negative powers. The
+/// logarithm stays on its principal branch, since |E z^(A - c)| <= 1.
 fn rates_by_transform(servers: u32, offered: f64, slope: f64, lengths: usize) -> Vec<f64> {
     let servers = f64::from(servers);
-    // Coefficients vanish as exp(-slope m) to one side, and exp(-rho m) to the other.
+    // The coefficients decay as exp(-slope m) on one side, and as exp(-rho m) on the other.
     let needed = (NOTHING / slope.min(offered / servers)).ceil() as usize;
     let count = (2 * needed).next_power_of_two();
     let value = |j: usize| -> Complex {
@@ -203,7 +205,8 @@ fn rates_by_transform(servers: u32, offered: f64, slope: f64, lengths: usize) ->
             return (-(servers - offered).ln(), 0.0);
         }
         let half = (0.5 * angle).sin();
-        // z^-c exp(-a (1 - z)) = exp(x + i y), and 1 less that without a difference of near ones.
+        // z^-c exp(-a (1 - z)) = exp(x + i y), and 1 minus it without subtracting nearly equal
+        // numbers.
         let x = -2.0 * offered * half * half;
         let y = (offered * angle.sin() - servers * angle) % TAU;
         let (sin, cos) = y.sin_cos();
@@ -216,7 +219,7 @@ fn rates_by_transform(servers: u32, offered: f64, slope: f64, lengths: usize) ->
     points.iter().take(lengths).map(|point| point.0 / count as f64).collect()
 }
 
-/// P(Lq > m) for m = 0, 1, ... by Panjer's recursion; past the last one it falls by `decay`.
+/// P(Lq > m) for m = 0, 1, ... by Panjer's recursion. After the last one it falls by `decay`.
 fn tail(rates: &[f64], decay: f64) -> Vec<f64> {
     let waiting: f64 = rates.iter().skip(1).sum();
     let weighted: Vec<f64> = rates.iter().enumerate().map(|(m, rate)| m as f64 * rate).collect();
@@ -225,7 +228,7 @@ fn tail(rates: &[f64], decay: f64) -> Vec<f64> {
         let terms = weighted[1..=count].iter().zip(shares.iter().rev());
         shares.push(terms.map(|(rate, share)| rate * share).sum::<f64>() / count as f64);
     }
-    // Added from the far end, so that small tails keep their digits.
+    // Add from the far end, so that small tails keep their precision.
     let last = shares.len() - 1;
     let mut beyond = vec![shares[last] * decay / (1.0 - decay); shares.len()];
     for m in (1..shares.len()).rev() {

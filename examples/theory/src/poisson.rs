@@ -1,10 +1,10 @@
-//! Poisson probabilities that neither overflow nor lose digits at any mean.
+//! Poisson probabilities without overflow or loss of precision, for any mean.
 
 use std::f64::consts::TAU;
 
-/// How far ln k! is above Stirling's k ln k - k + ln(2 pi k)/2 (Abramowitz and Stegun 6.1.41).
+/// The difference of ln k! and Stirling's k ln k - k + ln(2 pi k)/2 (Abramowitz and Stegun 6.1.41).
 pub(super) fn stirling_error(k: f64) -> f64 {
-    // Below this the series is not exact to the last digit, and the factorial still is.
+    // Below this the series is not exact to the last digit, but the factorial is.
     if k < 16.0 {
         let factorial: f64 = (2..=k as u32).map(f64::from).product();
         return factorial.ln() - (k * k.ln() - k + 0.5 * (TAU * k).ln());
@@ -13,7 +13,7 @@ pub(super) fn stirling_error(k: f64) -> f64 {
     (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - 1.0 / (1680.0 * square)) / square) / square) / k
 }
 
-/// The probability of `k` where the mean is `mean`.
+/// The probability of `k` if the mean is `mean`.
 pub(super) fn probability(k: f64, mean: f64) -> f64 {
     if k == 0.0 {
         return (-mean).exp();
@@ -21,8 +21,8 @@ pub(super) fn probability(k: f64, mean: f64) -> f64 {
     if mean == 0.0 {
         return 0.0;
     }
-    // Loader 2000: the distance of k from the mean is taken as one term, not as a difference of
-    // large ones.
+    // Loader 2000: the distance between k and the mean is a single term, not a difference of large
+    // ones.
     (-stirling_error(k) - k * distance(mean / k)).exp() / (TAU * k).sqrt()
 }
 
@@ -32,7 +32,7 @@ pub(super) fn distance(r: f64) -> f64 {
     if x.abs() > 0.01 {
         return x - r.ln();
     }
-    // The series of x - ln(1 + x) where the difference would lose digits.
+    // The series of x - ln(1 + x), because the difference would lose precision.
     let tail = (2..=9).rev().fold(0.0, |sum, power| {
         let sign = if power % 2 == 0 { 1.0 } else { -1.0 };
         sum * x + sign / f64::from(power)
@@ -40,9 +40,9 @@ pub(super) fn distance(r: f64) -> f64 {
     tail * x * x
 }
 
-/// The probabilities of 0, 1, 2, ... where the mean is `mean`, up to where they vanish.
+/// The probabilities of 0, 1, 2, ... if the mean is `mean`, up to where they vanish.
 pub(super) fn probabilities(mean: f64) -> Vec<f64> {
-    // Ten standard deviations and ten beyond the mean leave less than 1e-16.
+    // Less than 1e-16 lies more than ten standard deviations and ten above the mean.
     let count = (mean + 10.0 * mean.sqrt() + 10.0).ceil() as u32 * 2;
     let mut all: Vec<f64> = Vec::new();
     for k in 0..count {

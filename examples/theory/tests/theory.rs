@@ -1,4 +1,4 @@
-//! Queueing theory against reference values, closed forms, limits, and laws that hold everywhere.
+//! Compares the formulas with reference values, closed forms, limits, and general laws.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use queueing_theory::{
 };
 use std::collections::HashMap;
 
-/// Two derivations and a simulation agree on these; eight digits are given.
+/// Two derivations and a simulation agree on these values, which have eight digits.
 const REFERENCE: &str = include_str!("queueing.csv");
 
 fn assert_near(found: f64, expected: f64, relative: f64, what: &str) {
@@ -28,7 +28,7 @@ fn rows() -> Vec<HashMap<&'static str, f64>> {
 }
 
 #[test]
-fn the_reference_is_met() {
+fn results_match_the_reference() {
     let rows = rows();
     assert_eq!(rows.len(), 15);
     for row in rows {
@@ -63,7 +63,7 @@ fn one_server_has_closed_forms() {
         // Pollaczek and Khinchine.
         assert_near(mdc.mean_wait(), rho / (2.0 * (1.0 - rho)), 1e-8, "M/D/1");
         assert_near(mdc.wait_probability(), rho, 1e-11, "M/D/1");
-        // P(W <= x) = (1 - rho) exp(rho x) while x is below a service time (Erlang 1909).
+        // P(W <= x) = (1 - rho) exp(rho x) if x is below a service time (Erlang 1909).
         for wait in [0.0, 0.25, 0.75] {
             let exact = 1.0 - (1.0 - rho) * (rho * wait).exp();
             assert!((mdc.wait_beyond(wait) - exact).abs() < 1e-9, "{rho}: {wait}");
@@ -71,15 +71,15 @@ fn one_server_has_closed_forms() {
         let mmc = Mmc::new(1, rho).unwrap();
         assert_near(mmc.mean_wait(), rho / (1.0 - rho), 1e-12, "M/M/1");
         assert_near(mmc.mean_waiting(), rho * rho / (1.0 - rho), 1e-12, "M/M/1");
-        // M/D/1/1 loses rho / (1 + rho), as all with one server and no queue.
+        // M/D/1/1 loses rho / (1 + rho), like all systems with one server and no queue.
         assert_near(mdck_blocking(1, 1, rho).unwrap(), rho / (1.0 + rho), 1e-9, "M/D/1/1");
     }
 }
 
-/// The response time of M/M/c against its closed forms for one worker and for no load, and against
-/// its mean.
+/// The response time of M/M/c, compared with its closed forms for one worker and for no load, and
+/// with its mean.
 #[test]
-fn response_times_of_exponential_service() {
+fn response_times_of_exponential_service_match_closed_forms() {
     for rho in [0.2, 0.5, 0.9] {
         // Exponential with rate 1 - rho (Kleinrock 1975, section 5.7).
         let one = Mmc::new(1, rho).unwrap();
@@ -87,7 +87,7 @@ fn response_times_of_exponential_service() {
             assert_near(one.response_beyond(time), (-(1.0 - rho) * time).exp(), 1e-9, "M/M/1");
         }
     }
-    // 3 - 2 = 1: both rates are the same.
+    // 3 - 2 = 1: both rates are equal.
     for (servers, rho) in [(3, 2.0 / 3.0), (4, 0.8), (64, 0.95)] {
         let pool = Mmc::new(servers, rho).unwrap();
         let step = 1e-3;
@@ -101,7 +101,7 @@ fn response_times_of_exponential_service() {
     assert_near(idle.response_percentile(0.5).unwrap(), 2f64.ln(), 1e-9, "service alone");
 }
 
-/// Crommelin's mean by the roots of z^c = exp(-a (1 - z)), which the library does without.
+/// Crommelin's mean by the roots of z^c = exp(-a (1 - z)), which the library does not use.
 fn mean_wait_by_roots(servers: u32, rho: f64) -> f64 {
     let (c, offered) = (f64::from(servers), rho * f64::from(servers));
     let mut sum = 0.0;
@@ -129,7 +129,7 @@ fn roots_give_the_same_mean() {
     }
 }
 
-/// Integrating the distribution gives the mean: they come by different ways.
+/// The integral of the distribution is the mean; both are computed in different ways.
 #[test]
 fn the_distribution_has_the_mean() {
     for (servers, rho) in [(1, 0.8), (4, 0.5), (4, 0.95), (64, 0.9), (256, 0.99)] {
@@ -145,7 +145,7 @@ fn the_distribution_has_the_mean() {
                     odd if odd % 2 == 1 => 4.0,
                     _ => 2.0,
                 };
-                // The end of the stretch belongs to it, not to the next.
+                // The end of an interval belongs to it, not to the next one.
                 let wait = turn + (f64::from(step) / f64::from(steps)).min(1.0 - 1e-12);
                 sum += weight * mdc.wait_beyond(wait) / (3.0 * f64::from(steps));
             }
@@ -157,7 +157,8 @@ fn the_distribution_has_the_mean() {
 
 #[test]
 fn both_ways_to_the_rates_agree() {
-    // One needs the transform, its neighbour just below does not: nothing may jump between them.
+    // One utilisation needs the transform, the one just below does not: the results must be
+    // continuous.
     for servers in [1, 2, 4, 16, 64] {
         let waits = |rho: f64| Mdc::new(servers, rho).unwrap().mean_wait();
         for step in 0..45 {
@@ -196,14 +197,14 @@ fn large_pools_and_all_loads_are_quick_and_finite() {
             assert!(mdc.wait_probability() <= mmc.wait_probability() * (1.0 + 1e-9) + 1e-12);
         }
     }
-    // It takes a second or two without optimisation; a summation gone wild takes minutes.
+    // It takes a second or two without optimisation; a sum that does not converge takes minutes.
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     assert!(mmck_blocking(4096, u32::MAX, 5000.0).unwrap() > 0.18);
     assert_near(mmck_blocking(4, 1_000_000, 8.0).unwrap(), fluid::refused(2.0), 1e-12, "M/M/c/K");
 }
 
 #[test]
-fn what_has_no_answer_says_so() {
+fn unsolvable_inputs_are_errors() {
     assert_eq!(Mmc::new(0, 0.5), Err(TheoryError::NoServers));
     assert_eq!(erlang_b(0, 0.5), Err(TheoryError::NoServers));
     assert_eq!(Mdc::new(4, 1.0), Err(TheoryError::NotSteady { utilisation: 1.0 }));
@@ -226,7 +227,7 @@ fn what_has_no_answer_says_so() {
     assert!(said.contains("1.2") && said.contains("grows for ever"), "{said}");
 }
 
-/// Mean value analysis as Reiser and Lavenberg wrote it, for a few clients and servers.
+/// Mean value analysis by the recursion of Reiser and Lavenberg, for a few clients and servers.
 fn mva_by_recursion(servers: usize, clients: usize, think: f64) -> Response {
     // The probabilities of 0..servers - 1 requests at the pool.
     let mut at = vec![0.0; servers];
@@ -268,7 +269,7 @@ fn closed_systems_match_the_recursion() {
 }
 
 #[test]
-fn flows_past_the_knee() {
+fn fluid_limits_match_hand_computed_values() {
     assert_eq!((fluid::carried(0.7), fluid::carried(3.0)), (0.7, 1.0));
     assert_eq!((fluid::refused(0.7), fluid::refused(4.0)), (0.0, 0.75));
     assert_eq!(fluid::wait_after(2.0, 3.0), 3.0);
@@ -291,7 +292,7 @@ proptest! {
         prop_assert!(mdc.mean_wait() < more.mean_wait());
         prop_assert!(mdc.wait_probability() < more.wait_probability());
         prop_assert!(mdc.mean_wait() < mmc.mean_wait());
-        // With one worker it is half of it, with more it is more (Cosmetatos 1976).
+        // It is half of it with one worker, and more with more workers (Cosmetatos 1976).
         prop_assert!(mdc.mean_wait() >= 0.5 * mmc.mean_wait() * (1.0 - 1e-9));
         prop_assert!(mdc.wait_probability() <= mmc.wait_probability() * (1.0 + 1e-9));
     }
@@ -334,7 +335,7 @@ proptest! {
         let (bounds, exact) = (system.bounds(), system.mva());
         prop_assert!(exact.throughput <= bounds.throughput * (1.0 + 1e-9));
         prop_assert!(exact.time >= bounds.time * (1.0 - 1e-9));
-        // Little's law over the whole round.
+        // Little's law for the whole cycle.
         let round = exact.throughput * (exact.time + think);
         prop_assert!((round - f64::from(clients)).abs() < 1e-6 * f64::from(clients));
     }

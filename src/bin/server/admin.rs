@@ -1,4 +1,4 @@
-//! The options of `server` for those who watch it: the admin address, and lines of figures.
+//! The options of `server` for monitoring: the admin address and periodic statistics.
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use cws::{Admin, Figures, Observer};
@@ -6,7 +6,7 @@ use log::{info, warn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// An address with a port; a port alone is on the loopback address.
+/// An address with a port. A port alone means the loopback address.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -14,7 +14,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
     match port {
         Some(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        None => text.parse().map_err(|_| "write it like 9090 or 127.0.0.1:9090".to_owned()),
+        None => text.parse().map_err(|_| "write it as 9090 or 127.0.0.1:9090".to_owned()),
     }
 }
 
@@ -22,12 +22,12 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 pub(crate) fn host(text: &str) -> Result<String, String> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if text.is_empty() || !text.bytes().all(is_name) {
-        return Err("write the name alone, like stats.example".to_owned());
+        return Err("write a host name without a port: stats.example".to_owned());
     }
     Ok(text.to_owned())
 }
 
-/// Serves the figures of the observed server there, and says where.
+/// Starts the admin server for the observed server, and prints its addresses.
 pub(crate) fn start(
     address: SocketAddr,
     names: &[String],
@@ -44,14 +44,14 @@ pub(crate) fn start(
     Ok(admin)
 }
 
-/// Waits for a signal, and logs a line of figures after each interval until it comes.
+/// Waits for a signal. Until then, logs the figures after each interval.
 pub(crate) fn report_until(
     signals: &Receiver<()>,
     interval: Option<Duration>,
     observed: &Observer,
 ) {
     let Some(interval) = interval else {
-        // The thread that sends it never ends, so this waits for a signal and nothing else.
+        // The sender's thread never ends, so this waits only for a signal.
         let _ = signals.recv();
         return;
     };
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_alone_is_on_loopback() {
+    fn a_port_alone_means_the_loopback_address() {
         let rows = [
             ("9090", Ok("127.0.0.1:9090")),
             (":9090", Ok("127.0.0.1:9090")),

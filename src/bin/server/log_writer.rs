@@ -1,4 +1,4 @@
-//! Writes log lines from a thread of its own: whoever logs never waits for a terminal or a disk.
+//! Writes log lines on its own thread, so that no other thread waits for a terminal or a disk.
 
 use crate::whole_lines::WholeLines;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,60 +13,60 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that may wait to be written, however short; more are dropped and counted.
+/// The largest number of lines that wait to be written. Further lines are dropped and counted.
 const LINES: usize = 16 * 1024;
 
-/// Longest wait, at the end, for what has not been written yet.
+/// At the end: the longest wait for lines that are not written yet.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The thread that writes, and the way to it.
+/// The writer's thread and its channel.
 #[derive(Debug)]
 pub struct LogWriter(LogSink);
 
-/// Where lines are handed over to be written.
+/// Accepts lines for the writer's thread.
 #[derive(Debug, Clone)]
 pub struct LogSink {
     messages: Sender<Message>,
     backlog: Arc<Backlog>,
 }
 
-/// What waits to be written, and what could not wait.
+/// The size of the lines that wait, and the number of lines that were dropped.
 #[derive(Debug)]
 struct Backlog {
-    /// Bytes of the lines that were handed over and are not written yet.
+    /// Bytes of the lines that wait.
     bytes: AtomicUsize,
-    /// What they may be.
+    /// The limit of `bytes`.
     most: usize,
-    /// Lines that were lost and not told of yet.
+    /// Dropped lines that have not been reported yet.
     dropped: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Message {
     Line(Box<[u8]>),
-    /// The file was moved away: go on in a new one of its name.
+    /// The file was renamed: reopen it under its name.
     Reopen,
-    /// All before it is written when this is dropped.
+    /// Acknowledges, by being dropped, that all earlier lines are written.
     End(Sender<()>),
 }
 
-/// Where lines end up.
+/// The destination of lines.
 enum Target {
     Stderr,
     File(PathBuf, File),
 }
 
 impl LogWriter {
-    /// Starts a thread that writes to standard error; so many bytes of lines may wait for it.
+    /// Starts a thread that writes to standard error. At most `bytes` of lines wait for it.
     pub fn to_stderr(bytes: usize) -> io::Result<Self> {
         Self::start("log", Target::Stderr, bytes)
     }
 
-    /// Starts a thread that appends to a file; so many bytes of lines may wait for it.
+    /// Starts a thread that appends to a file. At most `bytes` of lines wait for it.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened; `BrokenPipe` for a FIFO that nobody reads.
+    /// If the file cannot be opened; `BrokenPipe` for a FIFO without a reader.
     pub fn to_file(path: &Path, bytes: usize) -> io::Result<Self> {
         Self::start("access-log", Target::File(path.to_owned(), open(path)?), bytes)
     }
@@ -79,16 +79,16 @@ impl LogWriter {
         Ok(Self(sink))
     }
 
-    /// A way to hand over lines.
+    /// A new handle that accepts lines.
     pub fn sink(&self) -> LogSink {
         self.0.clone()
     }
 
-    /// Waits until all lines so far are written, but not for ever.
+    /// Waits until all lines so far are written, for at most [`FINISH_TIMEOUT`] at each step.
     pub fn finish(&self) {
         let (done, all_written) = bounded(0);
         if self.0.messages.send_timeout(Message::End(done), FINISH_TIMEOUT).is_ok() {
-            // It says nothing; it is dropped, or time is up.
+            // The result does not matter: the sender is dropped, or the time is up.
             let _ = all_written.recv_timeout(FINISH_TIMEOUT);
         }
     }
@@ -102,11 +102,10 @@ impl LogSink {
         (Self { messages, backlog: Arc::new(backlog) }, waiting)
     }
 
-    /// Hands over a line, or drops it where too much waits: a log must not hold up what it tells
-    /// of.
+    /// Queues a line, or drops it if too much is waiting: logging must not delay what is logged.
     pub fn put(&self, line: Vec<u8>) {
         let Self { messages, backlog } = self;
-        // Without what the vector holds beyond its length, so that what is counted is what is held.
+        // Release the vector's spare capacity, so that the counted bytes are the held bytes.
         let line = line.into_boxed_slice();
         let length = line.len();
         if !backlog.admit(length) {
@@ -117,16 +116,16 @@ impl LogSink {
         }
     }
 
-    /// Goes on in a new file, if it is a file that is written; what was handed over before goes
-    /// to the old one.
+    /// Reopens the file, if the destination is a file. Lines queued earlier go to the old file.
     pub fn reopen(&self) {
-        // Should this not fit, the writer has been stuck for so long that it matters little.
+        // If the channel stays full for this long, the writer is stuck, and reopening changes
+        // little.
         let _ = self.messages.send_timeout(Message::Reopen, FINISH_TIMEOUT);
     }
 }
 
 impl Backlog {
-    /// Counts so many bytes, if there is room for them.
+    /// Counts these bytes if they fit within the limit.
     fn admit(&self, length: usize) -> bool {
         let with = |bytes: usize| bytes.checked_add(length).filter(|&bytes| bytes <= self.most);
         self.bytes.fetch_update(Relaxed, Relaxed, with).is_ok()
@@ -167,7 +166,7 @@ impl Target {
             match open(path) {
                 Ok(new) => *file = new,
                 Err(error) => log::error!(
-                    "cannot reopen {}: {error} (lines go to the old file)",
+                    "cannot reopen {}: {error} (log lines still go to the old file)",
                     path.display()
                 ),
             }
@@ -175,7 +174,7 @@ impl Target {
     }
 }
 
-/// Opens a file to append to. A FIFO without a reader is an error and no wait for one.
+/// Opens a file to append to. A FIFO without a reader is an error; this does not wait for one.
 fn open(path: &Path) -> io::Result<File> {
     let nonblock = OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
@@ -183,17 +182,16 @@ fn open(path: &Path) -> io::Result<File> {
     let file = options.open(path).map_err(|error| {
         let is_fifo = || fs::metadata(path).is_ok_and(|of| of.file_type().is_fifo());
         if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) && is_fifo() {
-            return io::Error::new(ErrorKind::BrokenPipe, "nobody reads this FIFO");
+            return io::Error::new(ErrorKind::BrokenPipe, "this FIFO has no reader");
         }
         error
     })?;
-    // Nobody but the writer's own thread waits for what is slow from here on.
+    // Blocking from here on: only the writer's own thread waits for a slow target.
     fcntl_setfl(&file, fcntl_getfl(&file)? - nonblock)?;
     Ok(file)
 }
 
-/// Writes what comes until all senders are gone, as much at a time as waits; a target that fails
-/// loses whole lines and nothing else.
+/// Writes lines in batches until all senders are gone. If a write fails, only whole lines are lost.
 fn write_all(waiting: &Receiver<Message>, backlog: &Backlog, target: Target) {
     let mut lines = WholeLines::new(target);
     while let Ok(first) = waiting.recv() {
@@ -206,14 +204,14 @@ fn write_all(waiting: &Receiver<Message>, backlog: &Backlog, target: Target) {
                 }
                 Message::Reopen => {
                     let lost = lines.write_out();
-                    // The old file has what it has.
+                    // The rest of a line that was cut stays missing in the old file.
                     let lost = lost + lines.give_up_rest();
                     account(&mut lines, backlog, lost);
                     lines.target().reopen();
                 }
                 Message::End(done) => {
                     write_batch(&mut lines, backlog);
-                    // There may be no later time for it.
+                    // Report losses now: this may be the last chance.
                     tell(&mut lines, backlog);
                     drop(done);
                 }
@@ -223,13 +221,13 @@ fn write_all(waiting: &Receiver<Message>, backlog: &Backlog, target: Target) {
     }
 }
 
-/// Makes room for what is written, and counts what is lost.
+/// Releases the bytes of lines that are done, and counts the lost lines.
 fn account(lines: &mut WholeLines<Target>, backlog: &Backlog, lost: u64) {
     backlog.release(lines.take_done());
     backlog.dropped.fetch_add(lost, Relaxed);
 }
 
-/// Writes what has gathered, and tells of the lines that were lost before it.
+/// Reports the lines lost so far, then writes the batch.
 fn write_batch(lines: &mut WholeLines<Target>, backlog: &Backlog) {
     let lost = lines.write_out();
     account(lines, backlog, lost);
@@ -238,7 +236,7 @@ fn write_batch(lines: &mut WholeLines<Target>, backlog: &Backlog) {
     }
 }
 
-/// Tells of the lines that were lost, if any were.
+/// Reports lost lines, if any.
 fn tell(lines: &mut WholeLines<Target>, backlog: &Backlog) {
     let lost = backlog.dropped.swap(0, Relaxed);
     if lost == 0 {
@@ -251,7 +249,7 @@ fn tell(lines: &mut WholeLines<Target>, backlog: &Backlog) {
             let untold = lines.push(notice.as_bytes()) + lines.write_out();
             account(lines, backlog, if untold > 0 { lost } else { 0 });
         }
-        // A line of another form would only puzzle what reads the file.
+        // The file is read by programs, which may not accept a line in another format.
         Target::File(path, _) => log::warn!("{}: {lost} lines were lost", path.display()),
     }
 }
@@ -261,10 +259,10 @@ mod tests {
     use super::*;
     use crossbeam_channel::RecvTimeoutError;
 
-    /// A bound in bytes that no test reaches.
+    /// A limit in bytes that no test reaches.
     const ENOUGH: usize = 1 << 20;
 
-    /// Writes to a file until all lines that wait are written; gives what is in it.
+    /// Writes all waiting lines to a file, and returns its content.
     fn written(sink: LogSink, waiting: &Receiver<Message>) -> String {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
@@ -272,13 +270,13 @@ mod tests {
         let backlog = Arc::clone(&sink.backlog);
         drop(sink);
         write_all(waiting, &backlog, target);
-        assert_eq!(backlog.dropped.load(Relaxed), 0, "told of");
-        assert_eq!(backlog.bytes.load(Relaxed), 0, "nothing waits");
+        assert_eq!(backlog.dropped.load(Relaxed), 0, "all losses are reported");
+        assert_eq!(backlog.bytes.load(Relaxed), 0, "no bytes wait");
         fs::read_to_string(&path).expect("written")
     }
 
     #[test]
-    fn what_does_not_fit_is_counted() {
+    fn lines_that_do_not_fit_are_counted() {
         let (sink, waiting) = LogSink::new(2, ENOUGH);
         for line in ["one\n", "two\n", "three\n", "four\n"] {
             sink.put(line.into());
@@ -287,13 +285,13 @@ mod tests {
         assert_eq!(written(sink, &waiting), "one\ntwo\n");
     }
 
-    /// Few long lines or many short ones: what waits is never more than was allowed.
+    /// The limit holds for few long lines and for many short ones.
     #[test]
-    fn the_bound_in_bytes_holds_whatever_the_length_of_a_line() {
+    fn the_limit_in_bytes_holds_for_any_line_length() {
         const MOST: usize = 100_000;
         for length in [1, 10, 99, 1000, 64 * 1024, MOST, MOST + 1] {
             let (sink, waiting) = LogSink::new(LINES, MOST);
-            // What a vector has in reserve is not kept.
+            // The spare capacity of a vector is not kept.
             let mut line = Vec::with_capacity(2 * length);
             line.resize(length, b'x');
             let count = 2 * MOST / length + 2;
@@ -308,12 +306,12 @@ mod tests {
             assert!(held.iter().map(bytes).sum::<usize>() <= MOST, "{length}");
             assert_eq!(held.len(), (MOST / length).min(LINES), "{length}");
             let lost = sink.backlog.dropped.load(Relaxed);
-            assert_eq!(lost as usize + held.len(), count, "{length}: each is counted");
+            assert_eq!(lost as usize + held.len(), count, "{length}: each line is held or counted");
         }
     }
 
     #[test]
-    fn room_comes_back_when_lines_are_written() {
+    fn written_lines_make_room_for_new_ones() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
         let writer = LogWriter::to_file(&path, 10).expect("a file");
@@ -325,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_that_nobody_reads_is_an_error_at_once() {
+    fn a_fifo_without_a_reader_is_an_error_at_once() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("fifo");
         rustix::fs::mknodat(
@@ -338,13 +336,13 @@ mod tests {
         .expect("a FIFO");
         let error = LogWriter::to_file(&path, ENOUGH).expect_err("no reader");
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-        // A reader that comes without waiting for a writer.
+        // Open the reader without waiting for a writer.
         let mut options = OpenOptions::new();
         let options = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         let mut reader = options.open(&path).expect("the reader's end");
         let writer = LogWriter::to_file(&path, ENOUGH).expect("a reader is there");
         writer.sink().put(b"a line\n".to_vec());
-        // Reopened where the reader is still there, and where it has gone.
+        // Reopen while the reader is there, and after it has gone.
         writer.sink().reopen();
         writer.sink().put(b"another\n".to_vec());
         writer.finish();
@@ -356,11 +354,11 @@ mod tests {
         let (done, all_written) = bounded(0);
         writer.0.messages.send(Message::End(done)).expect("the writer");
         let outcome = all_written.recv_timeout(Duration::from_secs(20));
-        assert_eq!(outcome, Err(RecvTimeoutError::Disconnected), "it does not hang");
+        assert_eq!(outcome, Err(RecvTimeoutError::Disconnected), "the writer does not hang");
     }
 
     #[test]
-    fn a_moved_file_is_followed_by_a_new_one() {
+    fn after_a_rename_lines_go_to_a_new_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
         let writer = LogWriter::to_file(&path, ENOUGH).expect("a file");

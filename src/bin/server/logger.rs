@@ -1,4 +1,4 @@
-//! The server's logger: diagnostics for people, access lines for whoever reads them.
+//! The server's logger: diagnostics for people, and the access log for people or programs.
 
 use crate::log_writer::{LogSink, LogWriter};
 use env_logger::{Target, WriteStyle};
@@ -6,47 +6,47 @@ use log::{LevelFilter, Log, Metadata, Record};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
-/// The target of access lines.
+/// The log target of access lines.
 const ACCESS: &str = "access";
 
-/// The logger's writers, to be finished before the process ends.
+/// The writers of the logger. Call `finish` before the process ends.
 #[derive(Debug)]
 pub struct Logging {
     diagnostics: LogWriter,
     access: Option<LogWriter>,
 }
 
-/// Sends access lines their own way, as they are, and the rest to `env_logger`.
+/// Sends access lines to their own writer without a prefix, and all other records to `env_logger`.
 struct Router {
     general: env_logger::Logger,
     access: Option<LogSink>,
 }
 
 impl Logging {
-    /// Starts to log at `level`, which `RUST_LOG` may override.
+    /// Starts logging at `level`, which `RUST_LOG` may override.
     ///
-    /// Access lines are diagnostics like others, unless `bare`: then they are written without
-    /// anything around them, to `file` or to standard error, whatever the level. So many `bytes` of
-    /// lines may wait to be written, in all; more are dropped and counted.
+    /// Access lines are ordinary log records unless `bare`. Then they are written without a prefix
+    /// and at any level, to `file` or to standard error. At most `bytes` of lines wait to be
+    /// written, over all writers; further lines are dropped and counted.
     ///
     /// # Errors
     ///
-    /// If `file` cannot be opened (`BrokenPipe` for a FIFO that nobody reads), or no thread can be
-    /// started.
+    /// If `file` cannot be opened (`BrokenPipe` for a FIFO without a reader), or if a thread cannot
+    /// be started.
     pub fn start(
         level: LevelFilter,
         bare: bool,
         file: Option<&Path>,
         bytes: usize,
     ) -> io::Result<Self> {
-        // A file that is stuck must not take the room of the errors that tell of it.
+        // Half each: if the file is stuck, errors that report it must still fit.
         let each = if file.is_some() { bytes / 2 } else { bytes };
         let diagnostics = LogWriter::to_stderr(each)?;
         let access = file.map(|file| LogWriter::to_file(file, each)).transpose()?;
         let mut builder = env_logger::Builder::new();
         builder.filter_level(level).parse_default_env();
         builder.target(Target::Pipe(Box::new(diagnostics.sink())));
-        // The logger cannot see the terminal behind the writer.
+        // The logger writes through a thread, so it cannot detect the terminal itself.
         if io::stderr().is_terminal() && std::env::var_os("RUST_LOG_STYLE").is_none() {
             builder.write_style(WriteStyle::Always);
         }
@@ -62,7 +62,7 @@ impl Logging {
         Ok(Self { diagnostics, access })
     }
 
-    /// What to do when the access log's file was moved away.
+    /// The action to take when the access log's file was renamed.
     pub fn reopener(&self) -> impl Fn() + Send + 'static {
         let sink = self.access.as_ref().map(LogWriter::sink);
         move || {
@@ -72,7 +72,7 @@ impl Logging {
         }
     }
 
-    /// Waits until all lines are written, but not for ever.
+    /// Waits until all lines are written, for a limited time.
     pub fn finish(&self) {
         if let Some(access) = &self.access {
             access.finish();

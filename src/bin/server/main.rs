@@ -1,4 +1,4 @@
-//! The `server` command: arguments to configuration, then start.
+//! The `server` command: turns arguments into a configuration and starts the server.
 
 mod admin;
 #[path = "../cli.rs"]
@@ -24,116 +24,122 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Exit code when requests were cut at the drain deadline.
+/// Exit code if requests were cut at the drain timeout.
 const CUT: u8 = 3;
 
 const EXAMPLES: &str = "\
 Examples:
-  server                                the current directory on http://127.0.0.1:8080/
-  server 3000 --root public             another port and directory
-  server --bind :: --workers 8          all addresses of this machine, 8 workers
-  server --workers 4 --delay 50ms       a back-end of 50 ms: at most 80 requests/s
-  server --delay 20ms --deadline 200ms  for clients that wait 200 ms: refuse what would be late
-  server --admin 9090                   the live page on http://127.0.0.1:9090/
-  CWS_WORKERS=4 RUST_LOG=warn server    options by the environment; warnings alone
+  server                                serve the current directory on http://127.0.0.1:8080/
+  server 3000 --root public             serve ./public on port 3000
+  server --bind :: --workers 8          listen on all addresses of this machine, 8 workers
+  server --workers 4 --delay 50ms       simulate a back-end of 50 ms: at most 80 requests/s
+  server --delay 20ms --deadline 200ms  clients wait 200 ms: refuse requests that would be late
+  server --admin 9090                   live page and metrics on http://127.0.0.1:9090/
+  CWS_WORKERS=4 RUST_LOG=warn server    set options by environment; log only warnings and errors
 
-SIGTERM or SIGINT stops it when what is queued and running is answered; a second one at once.
-Exit code: 0 all was answered, 1 it could not start, 2 wrong usage, 3 requests were cut.";
+SIGTERM or SIGINT stops the server after it has answered all queued and running requests. A second
+signal stops it at once.
+Exit code: 0 all requests were answered, 1 the server could not start, 2 wrong usage, 3 requests
+were cut at the drain timeout.";
 
-/// Serves the files of a directory over HTTP/1.x, on a fixed-size pool of worker threads.
+/// Serves the files of a directory over HTTP/1.x with a fixed number of worker threads.
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES)]
 struct Args {
-    /// Port to listen on; 0 takes a free one
+    /// Port to listen on; 0 chooses a free port
     #[arg(env = "CWS_PORT", default_value_t = config::PORT)]
     port: u16,
-    /// Address or host name to listen on; a name's addresses are all listened on
+    /// Address or host name to listen on; for a name, all of its addresses
     #[arg(short, long, env = "CWS_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
     bind: String,
     /// Directory to serve
     #[arg(short = 'd', long, env = "CWS_ROOT", value_name = "DIR", default_value = ".")]
     root: PathBuf,
-    /// Worker threads [default: the number of processors]
+    /// Number of worker threads [default: number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = at_least_one)]
     workers: Option<usize>,
-    /// Time that a worker sleeps for each file served, like 50ms or 1.5s: the back-end's delay
+    /// Delay for each file served, for example 50ms or 1.5s; the worker sleeps, which
+    /// simulates a slow back-end [default: none]
     #[arg(long, env = "CWS_DELAY", value_name = "DURATION", value_parser = duration)]
     delay: Option<Duration>,
-    /// Requests that may wait for a worker; more are answered by 503 [default: 1024]
+    /// Maximum number of requests that wait for a worker; further requests get 503 [default: 1024]
     #[arg(long, env = "CWS_QUEUE", value_name = "N")]
     queue: Option<usize>,
-    /// Longest wait for a worker; a request that waited longer is answered by 503 [default: 10s]
+    /// Maximum time in the queue; older requests get 503 [default: 10s]
     #[arg(long, env = "CWS_QUEUE_TIMEOUT", value_name = "DURATION", value_parser = timeout)]
     queue_timeout: Option<Duration>,
-    /// How long clients wait for a response, if known: sets the queue timeout, and with a delay the
-    /// queue, so that few are served too late
+    /// Time that clients wait for a response, if known; sets --queue-timeout, and with --delay also
+    /// --queue
     #[arg(long, env = "CWS_DEADLINE", value_name = "DURATION", value_parser = timeout)]
     deadline: Option<Duration>,
-    /// Connections that may be open [default: what the descriptor limit allows]
+    /// Maximum number of open connections [default: half of the descriptor limit]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one)]
     max_connections: Option<usize>,
-    /// Connections that may be open from one IPv4 address or IPv6 /64 [default: any number]
+    /// Maximum number of open connections from one IPv4 address or IPv6 /64 [default: unlimited]
     #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = at_least_one)]
     per_client: Option<usize>,
-    /// Memory that clients can make the server hold, like 64M or 1GiB: connections, requests,
-    /// responses, listings, held files and log lines [default: a quarter of the machine's, 256MiB
-    /// at most]
+    /// Maximum memory in bytes for everything that clients can make the server hold, for example
+    /// 64M or 1GiB: connections, requests, responses, listings, cached files and log lines
+    /// [default: a quarter of the machine's memory, at most 256MiB]
     #[arg(long, env = "CWS_MEMORY", value_name = "SIZE", value_parser = site::size)]
     memory: Option<u64>,
-    /// Accept each connection at once, instead of when its first bytes have come
+    /// Accept connections at once instead of when their first bytes arrive (TCP_DEFER_ACCEPT)
     #[arg(long, env = "CWS_NO_DEFER_ACCEPT", value_parser = flag())]
     no_defer_accept: bool,
-    /// Wait for a whole request head, from its first byte
+    /// Maximum time for a client to send a whole request head, from its first byte; then 408
     #[arg(long, env = "CWS_HEADER_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = timeout)]
     header_timeout: Duration,
-    /// Wait for the next request on a connection
+    /// Keep-alive timeout: maximum idle time between requests; then the connection is closed
     #[arg(long, env = "CWS_IDLE_TIMEOUT", value_name = "DURATION", default_value = "15s",
           value_parser = timeout)]
     idle_timeout: Duration,
-    /// Window in which a client must take its response at the minimum rate
+    /// Time window in which a client must read its response at the minimum rate
     #[arg(long, env = "CWS_WRITE_TIMEOUT", value_name = "DURATION", default_value = "30s",
           value_parser = timeout)]
     write_timeout: Duration,
-    /// Bytes a second at which clients must take responses and send bodies
+    /// Minimum transfer rate of responses and request bodies in bytes per second; 0 requires any
+    /// progress
     #[arg(long, env = "CWS_MIN_RATE", value_name = "N", default_value_t = config::MIN_RATE)]
     min_rate: u64,
-    /// Time to go on serving when told to stop, so that load balancers notice
+    /// Time to keep serving after a stop signal, while /readyz already fails: load balancers can
+    /// react
     #[arg(long, env = "CWS_DRAIN_DELAY", value_name = "DURATION", default_value = "0s",
           value_parser = duration)]
     drain_delay: Duration,
-    /// Wait for running requests when told to stop
+    /// Maximum time for queued and running requests to finish after a stop signal
     #[arg(long, env = "CWS_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = duration)]
     drain_timeout: Duration,
-    /// Form of the access log: off, brief, common, combined or json [default: brief; combined in a
-    /// file]
+    /// Access log format: off, brief, common, combined or json [default: brief; combined with
+    /// --access-log-file]
     #[arg(long, env = "CWS_ACCESS_LOG", value_name = "FORM", value_parser = parse_access_log)]
     access_log: Option<AccessLog>,
-    /// File to append the access log to, reopened on SIGHUP [default: standard error]
+    /// Append the access log to this file; SIGHUP reopens it [default: standard error]
     #[arg(long, env = "CWS_ACCESS_LOG_FILE", value_name = "FILE")]
     access_log_file: Option<PathBuf>,
-    /// Say in a Server-Timing field how long each request waited and was served
+    /// Add a Server-Timing field with the queue wait and the handler time to responses
     #[arg(long, env = "CWS_SERVER_TIMING", value_parser = flag())]
     server_timing: bool,
-    /// Do not answer requests of HTTP/0.9
+    /// Reject HTTP/0.9 requests
     #[arg(long, env = "CWS_NO_HTTP09", value_parser = flag())]
     no_http09: bool,
-    /// Do not say in responses what server they come from
+    /// Do not send a Server field
     #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = flag())]
     no_server_header: bool,
-    /// Serve metrics, health and the live page there; a port alone is on the loopback address
+    /// Serve metrics, health checks and the live page on this address; a port alone means the
+    /// loopback address
     #[arg(long, env = "CWS_ADMIN", value_name = "ADDR:PORT", value_parser = admin::address)]
     admin: Option<SocketAddr>,
-    /// Host name that the admin address answers to, beside addresses, localhost and this machine's
-    /// name; repeat for more
+    /// Host name accepted by the admin server, in addition to IP addresses, localhost and this
+    /// machine's name; repeat for more
     #[arg(long, env = "CWS_ADMIN_HOST", value_name = "NAME", value_delimiter = ',',
           value_parser = admin::host)]
     admin_host: Vec<String>,
-    /// Log a line of figures every so often
+    /// Log statistics at this interval, for example 10s [default: off]
     #[arg(long, env = "CWS_STATS_INTERVAL", value_name = "DURATION", value_parser = timeout)]
     stats_interval: Option<Duration>,
-    /// Log warnings and errors alone
+    /// Log only warnings and errors; the access log is not affected if it has a format or a file
     #[arg(short, long, env = "CWS_QUIET", value_parser = flag())]
     quiet: bool,
     #[command(flatten)]
@@ -146,16 +152,16 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("a wait of zero would end every connection".to_owned()),
+        Duration::ZERO => Err("the time must be longer than zero".to_owned()),
         wait => Ok(wait),
     }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("at least 1 is needed".to_owned()),
+        Ok(0) => Err("it must be at least 1".to_owned()),
         Ok(count) => Ok(count),
-        Err(_) => Err("a whole number is needed".to_owned()),
+        Err(_) => Err("it must be a whole number".to_owned()),
     }
 }
 
@@ -177,7 +183,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves until told to stop; gives the number of connections that were cut.
+/// Serves until a stop signal. Returns the number of connections that were cut.
 fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
     let signals = signals::watch(log.reopener())
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
@@ -190,24 +196,24 @@ fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
         announce(&format!("listening on http://{address}/"));
     }
     tell_start(args, observer.config());
-    // It answers until the server has ended, and says that it is about to.
+    // The admin server answers until the server has ended, and reports that it is stopping.
     let start_admin = |address| admin::start(address, &args.admin_host, observer.clone());
     let admin = args.admin.map(start_admin).transpose()?;
     admin::report_until(&signals, args.stats_interval, &observer);
     server.stopper().stop();
     let most = show(observer.config().drain_timeout);
-    info!("stopping: finishing what is queued and running, for {most} at most");
+    info!("stopping: finishing queued and running requests, for at most {most}");
     let summary = server.join();
     drop(admin);
     tell_end(&summary);
     Ok(summary.cut)
 }
 
-/// What answers: the files, for those who may read them.
+/// The handler: the files, for users who may read them.
 fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<StaticFiles>, String> {
     let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
-    let files = files.with_site(args.site.site()?);
+    let files = files.with_options(args.site.site()?);
     let files = files.with_cache(site::cache(shares.cache, cws::descriptor_limit()));
     let files = files.with_memory(shares.memory.clone()).with_workers(workers);
     if let Some(page) = files.missing_error_page() {
@@ -216,12 +222,12 @@ fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<Stati
         ));
     }
     if User::costs_differ(&args.site.auth) {
-        warn!("the users' hashes differ in cost, which tells guessers whose names exist");
+        warn!("the bcrypt costs of the users differ: response times reveal which user names exist");
     }
     Ok(BasicAuth::new(args.site.auth.clone(), files))
 }
 
-/// Logs what is served, and how much of it can be.
+/// Logs what is served, and the capacity.
 fn tell_start(args: &Args, config: &Config) {
     let Config { workers, queue, queue_timeout, .. } = *config;
     let delay = args.delay.unwrap_or_default();
@@ -240,10 +246,18 @@ fn tell_start(args: &Args, config: &Config) {
         root.display()
     );
     if args.site.follow_symlinks {
-        warn!("links are followed OUT of {}: whoever can make one decides", root.display());
+        warn!(
+            "symbolic links can lead OUT of {}: anyone who can create a link there can publish \
+             any file that this process can read",
+            root.display()
+        );
     }
     if args.deadline.is_some_and(|deadline| deadline <= 2 * delay) {
-        warn!("with a delay of {} most clients will have gone before their turn", show(delay));
+        warn!(
+            "the deadline is at most twice the delay of {}: most clients give up before they are \
+             served",
+            show(delay)
+        );
     }
     if let Some(deadline) = args.deadline {
         let (deadline, timeout) = (show(deadline), show(queue_timeout));
@@ -251,7 +265,7 @@ fn tell_start(args: &Args, config: &Config) {
     }
 }
 
-/// Logs what was done with all that came.
+/// Logs the totals.
 fn tell_end(summary: &Summary) {
     let Summary { snapshot, cut, uptime } = summary;
     let [handled, refused, expired] =
@@ -263,15 +277,15 @@ fn tell_end(summary: &Summary) {
     );
 }
 
-/// Prints a line for whoever started this and waits for it.
+/// Prints a line for a program that started this one and waits for the line.
 fn announce(line: &str) {
     let mut stdout = io::stdout();
-    // Whoever closed standard output does not want to know.
+    // If standard output is closed, nobody waits for the line.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
-    // The admin address has clients of its own.
+    // The admin server has connections of its own.
     let others = if args.admin.is_some() { config::ADMIN_CONNECTIONS } else { 0 };
     let limit = cws::raise_descriptor_limit().saturating_sub(others);
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
@@ -280,7 +294,7 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
     let delay = args.delay.unwrap_or_default();
     let fitted = args.deadline.map(|patience| config::for_patience(workers, delay, patience));
     let (queue, queue_timeout) = match fitted {
-        // Without a delay the service time is not known, and the timeout alone has to do.
+        // Without a delay the service time is unknown, so only the timeout is set.
         Some((_, timeout)) if delay.is_zero() => (default.queue, timeout),
         Some(fitted) => fitted,
         None => (default.queue, default.queue_timeout),
@@ -311,12 +325,14 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
     })
 }
 
-/// The addresses of a name or of an address, which may stand in brackets.
+/// All addresses of a host name or an address, which may have brackets.
 fn resolve(bind: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let host = bind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bind);
     let mut addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
-        .map_err(|error| format!("cannot resolve {bind}: {error} (give an address or a name)"))?
+        .map_err(|error| {
+            format!("cannot resolve {bind}: {error} (check the name, or give an address)")
+        })?
         .collect();
     addresses.sort();
     addresses.dedup();
@@ -325,24 +341,26 @@ fn resolve(bind: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 
 fn root_error(root: &Path, error: &io::Error) -> String {
     let (what, todo) = match error.kind() {
-        io::ErrorKind::NotFound => ("no such directory".to_owned(), "create it or name another"),
+        io::ErrorKind::NotFound => {
+            ("no such directory".to_owned(), "create it, or choose another directory")
+        }
         io::ErrorKind::NotADirectory => {
-            ("not a directory".to_owned(), "name the directory that holds the files")
+            ("not a directory".to_owned(), "give the directory that holds the files")
         }
         io::ErrorKind::PermissionDenied => {
-            ("permission denied".to_owned(), "make it readable or name another")
+            ("permission denied".to_owned(), "make it readable, or choose another directory")
         }
-        _ => (error.to_string(), "name another with --root"),
+        _ => (error.to_string(), "choose another directory with --root"),
     };
     format!("cannot serve {}: {what} ({todo})", root.display())
 }
 
-/// A flag from the environment, as people write it: 1, yes, true, on, and their opposites.
+/// A flag from the environment: 1, yes, true, on, and their opposites.
 fn flag() -> impl clap::builder::TypedValueParser<Value = bool> {
     clap::builder::BoolishValueParser::new()
 }
 
-/// `RUST_LOG` wins over `--quiet`, which wins over the default.
+/// `RUST_LOG` overrides `--quiet`, which overrides the default level.
 fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
     let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
     let bare = args.access_log.is_some_and(|form| form != AccessLog::Brief);
@@ -350,16 +368,16 @@ fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
     Logging::start(level, bare, file, bytes).map_err(|error| match file {
         Some(file) => {
             let todo = match error.kind() {
-                io::ErrorKind::BrokenPipe => "start its reader first, or name another file",
-                _ => "name another file",
+                io::ErrorKind::BrokenPipe => "start its reader first, or choose another file",
+                _ => "choose another file",
             };
             format!("cannot log to {}: {error} ({todo})", file.display())
         }
-        None => format!("cannot start to log: {error} (try again)"),
+        None => format!("cannot start the logger: {error} (try again)"),
     })
 }
 
-/// A file is for programs to read; a terminal is for people.
+/// Default: a file is read by programs, a terminal by people.
 fn access_log(args: &Args) -> AccessLog {
     let default =
         if args.access_log_file.is_some() { AccessLog::Combined } else { AccessLog::Brief };
@@ -373,7 +391,7 @@ fn parse_access_log(text: &str) -> Result<AccessLog, String> {
         "common" => Ok(AccessLog::Common),
         "combined" => Ok(AccessLog::Combined),
         "json" => Ok(AccessLog::Json),
-        _ => Err("choose off, brief, common, combined or json".to_owned()),
+        _ => Err("it must be off, brief, common, combined or json".to_owned()),
     }
 }
 
@@ -381,7 +399,7 @@ fn show(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// A rate to three digits, whole where it is large.
+/// A rate with three digits, and without decimals if it is large.
 fn round(rate: f64) -> String {
     if rate >= 100.0 || rate.fract() == 0.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }

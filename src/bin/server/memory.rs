@@ -1,32 +1,32 @@
-//! How the memory that clients can make the server hold is shared out.
+//! Divides the memory that clients can make the server hold.
 
 use cws::{Claim, Memory, MemoryUse, config};
 
-/// What each part of the server may hold.
+/// The memory limit of each part of the server.
 #[derive(Debug)]
 pub(crate) struct Shares {
-    /// What all of it is claimed from.
+    /// The budget from which all parts claim.
     pub(crate) memory: Memory,
-    /// Bytes of files that are held.
+    /// Bytes of cached files.
     pub(crate) cache: u64,
-    /// Bytes of lines that the logs may have waiting.
+    /// Bytes of log lines that wait to be written.
     pub(crate) log: usize,
-    /// The parts that have bounds of their own are set aside from the start.
+    /// Claims for the parts with limits of their own, held from the start.
     _set_aside: Vec<Claim>,
 }
 
-/// Least part of the memory that is left to connections, requests and responses: one of so many.
+/// At least one part in `LEFT` of the memory stays for connections, requests and responses.
 const LEFT: u64 = 2;
 
 impl Shares {
-    /// Shares out `memory` bytes, by default a part of what the machine has; `cache` of them, by
-    /// default a part, are for files.
+    /// Divides `memory` bytes (default: a part of the machine's), of which `cache` bytes (default:
+    /// a part of `memory`) are for files.
     pub(crate) fn new(memory: Option<u64>, cache: Option<u64>) -> Result<Self, String> {
         let most = memory.unwrap_or_else(|| config::memory_within(cws::memory_limit()));
         let least = config::MEMORY_LEAST;
         if most < least {
             return Err(format!(
-                "cannot do with {} of memory (give --memory at least {})",
+                "cannot run with {} of memory (set --memory to at least {})",
                 show(most),
                 show(least)
             ));
@@ -36,8 +36,8 @@ impl Shares {
         let set_aside = log.saturating_add(cache);
         if set_aside > most / LEFT {
             return Err(format!(
-                "cannot hold {} of files within {} of memory (give --cache a smaller part, or \
-                 --memory at least {})",
+                "cannot cache {} of files with {} of memory (set a smaller --cache, or --memory \
+                 to at least {})",
                 show(cache),
                 show(most),
                 show(LEFT.saturating_mul(set_aside))
@@ -51,7 +51,7 @@ impl Shares {
     }
 }
 
-/// A size as people write it.
+/// A size in human-readable units.
 pub(crate) fn show(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_set_aside_from_the_whole() {
+    fn the_cache_and_the_log_are_claimed_from_the_whole() {
         let shares = Shares::new(Some(64 << 20), None).expect("enough");
         assert_eq!((shares.cache, shares.log), (16 << 20, 2 << 20));
         assert_eq!(shares.memory.held(), 18 << 20);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_shared_out_is_told_with_what_to_do() {
+    fn sizes_that_do_not_fit_are_errors_that_say_what_to_do() {
         let error = Shares::new(Some(1), None).expect_err("too little");
         assert!(error.contains("at least 4.0 MiB"), "{error}");
         let error = Shares::new(Some(64 << 20), Some(64 << 20)).expect_err("too much");

@@ -1,15 +1,16 @@
-//! The signals that end the server, and the one that says that its log was moved away.
+//! The signals that stop the server, and the one that reopens its log.
 
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{io, process, thread};
 
-/// Waits for SIGINT and SIGTERM: the receiver gets the first one, and the second one ends the
-/// process at once, with the shell's code for it. SIGHUP calls `hung_up`, and ends nothing.
+/// Waits for SIGINT and SIGTERM. The receiver gets the first one. The second one ends the process
+/// at once, with the shell's exit code for it. SIGHUP calls `hung_up` and ends nothing.
 pub fn watch(hung_up: impl Fn() + Send + 'static) -> io::Result<Receiver<()>> {
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (first, received) = bounded(1);
-    // Little else in this thread: it must get to the second signal whatever else hangs.
+    // This thread does little else: it must handle the second signal even if all other threads
+    // hang.
     let wait = move || {
         let mut arrived = signals.forever().filter(|&signal| {
             if signal == SIGHUP {

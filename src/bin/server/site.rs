@@ -1,68 +1,69 @@
-//! The options of `server` that say how files are served.
+//! The options of `server` for serving files.
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use cws::{CacheLimits, Site, User, config};
+use cws::{CacheLimits, SiteOptions, User, config};
 use std::ffi::OsStr;
 
-/// How the files are served.
+/// How files are served.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Files")]
 pub(crate) struct SiteArgs {
-    /// Name that stands for its directory; repeat for more, the first that exists is taken
-    /// [default: index.html, index.htm]
+    /// Index file of a directory; repeat for more, the first that exists is served [default:
+    /// index.html, index.htm]
     #[arg(long, env = "CWS_INDEX", value_name = "NAME", value_delimiter = ',', value_parser = name)]
     index: Vec<String>,
-    /// Answer 403 for a directory without an index instead of listing it
+    /// Disable directory listings: answer 403 for a directory without an index file
     #[arg(long, env = "CWS_NO_LISTING", value_parser = super::flag())]
     no_listing: bool,
-    /// Serve names that begin with a dot, too
+    /// Also serve files and directories whose names begin with a dot
     #[arg(long, env = "CWS_HIDDEN", value_parser = super::flag())]
     hidden: bool,
-    /// Follow links that lead out of the root
+    /// Follow symbolic links that lead outside the root
     #[arg(long, env = "CWS_FOLLOW_SYMLINKS", value_parser = super::flag())]
     pub(crate) follow_symlinks: bool,
-    /// Do not serve file.br, file.zst and file.gz in the place of file
+    /// Do not serve precompressed files (file.br, file.zst, file.gz) in place of file
     #[arg(long, env = "CWS_NO_PRECOMPRESSED", value_parser = super::flag())]
     no_precompressed: bool,
-    /// Memory for files that are asked for often, a part of --memory; a change is noticed within a
-    /// second [default: a quarter of it, 64MiB at most]
+    /// Cache size for files in bytes, for example 500K or 64M; part of --memory. Changes of files
+    /// are noticed within a second [default: a quarter of --memory, at most 64MiB]
     #[arg(long, env = "CWS_CACHE", value_name = "SIZE", value_parser = size)]
     cache: Option<u64>,
-    /// Hold no files: open each for every request
+    /// Disable the file cache: open the file for each request
     #[arg(long, env = "CWS_NO_CACHE", value_parser = super::flag())]
     no_cache: bool,
-    /// Media type of an extension, like wasm=application/wasm; repeat for more
+    /// Media type for a file extension, for example wasm=application/wasm; repeat for more
     #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',')]
     mime: Vec<String>,
-    /// Field for every response of the files, errors included, like 'Referrer-Policy: no-referrer';
-    /// repeat for more
+    /// Header field added to all responses of the site, errors included, for example
+    /// 'Referrer-Policy: no-referrer'; repeat for more
     #[arg(long, env = "CWS_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n')]
     header: Vec<String>,
-    /// Value of Cache-Control on files, like max-age=3600; not on errors, redirects and listings
+    /// Value of Cache-Control for files, for example max-age=3600; not for errors, redirects and
+    /// listings
     #[arg(long, env = "CWS_CACHE_CONTROL", value_name = "VALUE")]
     cache_control: Option<String>,
-    /// Let scripts of other origins read what is served
+    /// Enable CORS: allow scripts of any origin to read responses
     #[arg(long, env = "CWS_CORS", value_parser = super::flag())]
     cors: bool,
-    /// Page for a status (403, 404, 405, 406, 412, 416, 500, 503), beneath the root, like
-    /// 404=404.html; repeat for more
+    /// Error page for a status (403, 404, 405, 406, 412, 416, 500 or 503), relative to the root,
+    /// for example 404=404.html; repeat for more
     #[arg(long, env = "CWS_ERROR_PAGE", value_name = "STATUS=FILE", value_delimiter = ',')]
     error_page: Vec<String>,
-    /// User who may read, with the bcrypt hash of the password, as `htpasswd -nB NAME` prints it;
-    /// repeat for more
+    /// Require HTTP Basic authentication: user and bcrypt hash, as `htpasswd -nB NAME` prints them;
+    /// repeat for more users
     #[arg(long, env = "CWS_AUTH", value_name = "NAME:HASH", value_delimiter = ',',
           value_parser = UserParser, hide_env_values = true)]
     pub(crate) auth: Vec<User>,
-    /// Serve the top index for unknown paths without an extension, for single-page applications
+    /// Single-page application: serve the root's index file for unknown paths without an extension
     #[arg(long, env = "CWS_SPA", value_parser = super::flag())]
     spa: bool,
 }
 
-/// The statuses that a site answers with itself; others are the server's.
+/// The statuses for which a site can have an error page. The server makes the others itself.
 const PAGES: [u16; 8] = [403, 404, 405, 406, 412, 416, 500, 503];
 
-/// Reads users. Unlike those of clap, its errors do not repeat the value, which is a secret.
+/// Parses users. Unlike clap's own errors, these do not repeat the value, which is a secret.
 #[derive(Debug, Clone)]
 struct UserParser;
 
@@ -85,32 +86,32 @@ impl TypedValueParser for UserParser {
 
 fn name(text: &str) -> Result<String, String> {
     match text {
-        "" | "." | ".." => Err("a file name is needed".to_owned()),
-        text if text.contains(['/', '\0']) => Err("a name has no slash".to_owned()),
+        "" | "." | ".." => Err("the name must be a file name".to_owned()),
+        text if text.contains(['/', '\0']) => Err("the name must not contain a slash".to_owned()),
         text => Ok(text.to_owned()),
     }
 }
 
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let size: Result<bytesize::ByteSize, _> = text.parse();
-    size.map(|size| size.as_u64()).map_err(|_| "write it like 500K, 64M or 1GiB".to_owned())
+    size.map(|size| size.as_u64()).map_err(|_| "write a size like 500K, 64M or 1GiB".to_owned())
 }
 
-/// What may be held of files: so many bytes, where so many descriptors may be open.
+/// Cache limits for this many bytes, if this many descriptors may be open. None for zero bytes.
 pub(crate) fn cache(bytes: u64, descriptors: usize) -> Option<CacheLimits> {
     let limits = CacheLimits { bytes, descriptors: config::cached_within(descriptors) };
     (bytes > 0).then_some(limits)
 }
 
 impl SiteArgs {
-    /// Bytes of files that are to be held, if that was said.
+    /// The cache size, if an option sets it.
     pub(crate) fn cache_bytes(&self) -> Option<u64> {
         if self.no_cache { Some(0) } else { self.cache }
     }
 
     /// The site that the options describe.
-    pub(crate) fn site(&self) -> Result<Site, String> {
-        let mut site = Site::default();
+    pub(crate) fn site(&self) -> Result<SiteOptions, String> {
+        let mut site = SiteOptions::default();
         site.hidden = self.hidden;
         site.listing = !self.no_listing;
         site.precompressed = !self.no_precompressed;
@@ -146,8 +147,8 @@ impl SiteArgs {
                 .map_err(|error| format!("cannot use --header {field:?}: {error}"))?;
         }
         if let Some(value) = &self.cache_control {
-            // Checked as any other field, and added to files alone.
-            Site::default()
+            // Check it like any other field; only files get it.
+            SiteOptions::default()
                 .add_field("Cache-Control", value)
                 .map_err(|error| format!("cannot use --cache-control {value:?}: {error}"))?;
             site.cache_control = Some(value.clone());

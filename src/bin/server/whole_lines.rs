@@ -1,26 +1,26 @@
-//! Writes whole lines to a target that may take a part of them: what was cut is completed first.
+//! Writes whole lines to a target that may accept only a part: a cut line is completed first.
 
 use std::io::{ErrorKind, Write};
 
-/// Bytes gathered for one write; a longer line is written by itself, without a copy.
+/// Bytes collected for one write. A longer line is written by itself, without a copy.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Lines gathered for one write.
+/// Lines collected for one write.
 const BATCH_LINES: usize = 1024;
 
-/// Lines on their way to a target.
+/// Lines to be written to a target.
 ///
-/// A full disk takes the first part of a batch. The line that it ends in is not lost: its rest is
-/// kept, and written before anything else once there is room.
+/// A full disk accepts only the first part of a batch. The line that is cut is not lost: its rest
+/// is kept, and is written first once there is room again.
 #[derive(Debug)]
 pub struct WholeLines<W> {
     target: W,
     batch: Vec<u8>,
-    /// Where each line of the batch ends.
+    /// The end of each line in the batch.
     ends: Vec<usize>,
-    /// What is missing of a line that was cut.
+    /// The missing rest of a line that was cut.
     rest: Vec<u8>,
-    /// Bytes that were written, or lost, since somebody asked.
+    /// Bytes written or lost since the last call of `take_done`.
     done: usize,
 }
 
@@ -33,7 +33,7 @@ impl<W: Write> WholeLines<W> {
         &mut self.target
     }
 
-    /// Takes a line, and writes where enough has gathered; gives the number of lines lost.
+    /// Adds a line, and writes the batch if it is full. Returns the number of lines lost.
     pub fn push(&mut self, line: &[u8]) -> u64 {
         let mut lost = 0;
         let is_full = self.batch.len() + line.len() > BATCH_BYTES || self.ends.len() >= BATCH_LINES;
@@ -48,7 +48,7 @@ impl<W: Write> WholeLines<W> {
         lost
     }
 
-    /// Writes what has gathered; gives the number of lines lost.
+    /// Writes the batch. Returns the number of lines lost.
     pub fn write_out(&mut self) -> u64 {
         let (mut batch, mut ends) =
             (std::mem::take(&mut self.batch), std::mem::take(&mut self.ends));
@@ -59,7 +59,7 @@ impl<W: Write> WholeLines<W> {
         lost
     }
 
-    /// Gives up the line that was cut; the number of lines lost by that.
+    /// Gives up the rest of a line that was cut. Returns the number of lines lost by that.
     pub fn give_up_rest(&mut self) -> u64 {
         self.done += self.rest.len();
         let lost = u64::from(!self.rest.is_empty());
@@ -67,7 +67,7 @@ impl<W: Write> WholeLines<W> {
         lost
     }
 
-    /// The bytes that this holds no longer, since it was last asked.
+    /// Bytes no longer held, since the last call.
     pub fn take_done(&mut self) -> usize {
         std::mem::take(&mut self.done)
     }
@@ -77,7 +77,7 @@ impl<W: Write> WholeLines<W> {
         let is_blocked = !self.rest.is_empty();
         let written = if is_blocked { 0 } else { write_some(&mut self.target, lines) };
         let whole = ends.partition_point(|&end| end <= written);
-        // The cut is within a line unless it is where the next one begins.
+        // Where the line that may be cut begins.
         let begin = whole.checked_sub(1).map_or(0, |last| ends[last]);
         let mut lost = ends.len() - whole;
         self.done += lines.len();
@@ -94,13 +94,13 @@ impl<W: Write> WholeLines<W> {
         self.done += written;
         self.rest.drain(..written);
         if self.rest.is_empty() {
-            // One long line must not keep its memory for ever.
+            // Free the memory of a long line.
             self.rest = Vec::new();
         }
     }
 }
 
-/// Writes as much as the target takes; gives the number of bytes.
+/// Writes as much as the target accepts. Returns the number of bytes.
 fn write_some(target: &mut impl Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
@@ -108,7 +108,7 @@ fn write_some(target: &mut impl Write, bytes: &[u8]) -> usize {
             Ok(0) => break,
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Whoever asked learns it from the lines that are lost.
+            // The caller sees the error as lost lines.
             Err(_) => break,
         }
     }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use std::io;
 
-    /// Has so much room, and takes three bytes at a time.
+    /// Has this much room, and accepts three bytes at a time.
     struct Disk {
         room: usize,
         content: Vec<u8>,
@@ -146,7 +146,7 @@ mod tests {
         WholeLines::new(Disk { room, content: Vec::new() })
     }
 
-    /// Wherever the disk is full, whole lines alone are lost, and each of them is counted.
+    /// Wherever the disk fills up, only whole lines are lost, and each of them is counted.
     #[test]
     fn a_cut_line_is_completed_before_the_next_one() {
         let lines: [&[u8]; 4] = [b"first\n", b"second\n", b"two\nin one\n", b"last\n"];
@@ -158,14 +158,14 @@ mod tests {
                 lost += log.push(line);
             }
             lost += log.write_out();
-            assert_eq!(log.target.content, lines.concat()[..room], "as much as there was room for");
+            assert_eq!(log.target.content, lines.concat()[..room], "all that fits is written");
             lost += log.push(b"no room yet\n") + log.write_out();
             log.target.room = 100;
             lost += log.push(b"behind it\n") + log.write_out();
             let mut kept = 0;
             let mut expected = Vec::new();
             for line in lines {
-                // One that was begun is completed.
+                // A line that was begun is completed.
                 if expected.len() < room {
                     expected.extend_from_slice(line);
                     kept += 1;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gathers_is_bounded() {
+    fn the_batch_is_bounded() {
         let mut log = disk(usize::MAX);
         for length in [1, BATCH_BYTES - 1, 1, 10 * BATCH_BYTES, 100, BATCH_BYTES] {
             assert_eq!(log.push(&vec![b'x'; length]), 0);

@@ -1,6 +1,6 @@
-//! Files that are asked for often, held between requests, never served a second after a change.
+//! A cache of files that are requested often. A change to a file shows within a second.
 
-mod shelf;
+mod store;
 
 use super::held::Held;
 use super::root::{Found, NotServed, Root};
@@ -8,25 +8,25 @@ use crate::config;
 use crate::files::residency::is_in_memory;
 use crate::http::coding::Coding;
 use crate::http::target::DecodedPath;
-use crate::lane::{Lane, Turn};
-use shelf::{Asked, Key, Shelf};
+use crate::lane::{Lane, Permit};
 use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
+use store::{Key, KeyRef, Store};
 
-/// The files beneath a root. Those in demand are held, if there is a cache.
+/// The files beneath a root. With a cache, files that are requested often are kept between
+/// requests.
 ///
-/// Each is looked up by the kernel, beneath the root, when it was last looked up longer than
-/// [`config::CACHE_FRESH`] ago, so that replaced files, links and permissions are noticed; if it is
-/// found in the same state, what is held of it stays. Of what is not there a few names are held,
-/// among themselves, so that asking for it puts nothing out. Nothing is locked while the system is
-/// asked.
+/// The kernel resolves each name beneath the root again when the last check is older than
+/// [`config::CACHE_FRESH`], so that replaced files, links and permissions are noticed. If the file
+/// is unchanged, its cached content stays. Names that do not exist are remembered in a small cache
+/// of their own, so that requests for them evict no file. No lock is held during a system call.
 #[derive(Debug)]
 pub struct Files {
     root: Root,
-    cache: Option<Shelf>,
-    /// Who reads what is not in memory waits for a disk.
+    cache: Option<Store>,
+    /// Limits how many workers wait for a disk at once.
     cold: Lane,
     hasher: RandomState,
 }
@@ -34,14 +34,14 @@ pub struct Files {
 /// The bounds of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Bytes of content, names, and what is known of files.
+    /// Bytes of content, names and metadata.
     pub bytes: u64,
     /// Open files.
     pub descriptors: usize,
 }
 
 impl Default for CacheLimits {
-    /// What a program that does not say gets.
+    /// The defaults of a program that sets no limits.
     fn default() -> Self {
         Self { bytes: config::CACHE_BYTES, descriptors: config::CACHE_DESCRIPTORS }
     }
@@ -51,40 +51,40 @@ impl Default for CacheLimits {
 #[derive(Debug)]
 pub enum Lookup {
     /// A regular file.
-    File(Arc<Entry>),
+    File(Arc<CachedFile>),
     /// A directory.
     Directory,
 }
 
-/// What one path was found to name, and when.
+/// A file that a path was resolved to, and the time of that check.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CachedFile {
     key: Key,
-    /// The path of the file; another than the key's where that is a directory with an index.
+    /// The path of the file. It differs from the key's path if that is a directory with an index.
     path: DecodedPath,
-    /// When it was asked for, so at least as long ago as it was seen.
+    /// The time just before the last check of the file.
     checked: Instant,
     held: Arc<Held>,
     neighbours: [Neighbour; Coding::PRECOMPRESSED.len()],
     weight: u64,
 }
 
-/// A file that holds another in some coding.
+/// A precompressed form of a file, such as `a.js.gz` for `a.js`.
 #[derive(Debug, Clone)]
 enum Neighbour {
-    /// Nobody has asked for it.
+    /// Not looked up yet.
     Unknown,
     Absent,
     There(Arc<Held>),
 }
 
-impl Entry {
+impl CachedFile {
     /// The path of the file.
     pub fn path(&self) -> &DecodedPath {
         &self.path
     }
 
-    /// The file.
+    /// The content and metadata of the file.
     pub fn held(&self) -> &Arc<Held> {
         &self.held
     }
@@ -101,52 +101,52 @@ impl Entry {
 }
 
 impl Files {
-    /// The files beneath `root`, held within `limits` if there are any.
+    /// The files beneath `root`, cached within `limits`. `None` means no cache.
     pub fn new(root: Root, limits: Option<CacheLimits>) -> Self {
-        let cache = Self::new_shelf(limits);
-        let cold = Lane::new((config::processors() / 2).max(1), config::LANE_WAITING);
+        let cache = Self::new_store(limits);
+        let cold = Lane::new((num_cpus::get() / 2).max(1), config::LANE_WAITING);
         Self { root, cache, cold, hasher: RandomState::new() }
     }
 
-    fn new_shelf(limits: Option<CacheLimits>) -> Option<Shelf> {
-        limits.filter(|limits| limits.bytes > 0).map(Shelf::new)
+    fn new_store(limits: Option<CacheLimits>) -> Option<Store> {
+        limits.filter(|limits| limits.bytes > 0).map(Store::new)
     }
 
-    /// The same files, where at most half of so many workers wait for a disk; one may in any case.
+    /// Lets at most half of `workers` wait for a disk, but always one.
     pub fn with_workers(self, workers: usize) -> Self {
         Self { cold: Lane::new((workers / 2).max(1), config::LANE_WAITING), ..self }
     }
 
-    /// The same files, held within other limits.
+    /// Caches files within other limits.
     pub fn with_cache(self, limits: Option<CacheLimits>) -> Self {
-        Self { cache: Self::new_shelf(limits), ..self }
+        Self { cache: Self::new_store(limits), ..self }
     }
 
-    /// The root, to be changed before it is in use.
+    /// Changes the root, before it is in use.
     pub fn map_root(self, change: impl FnOnce(Root) -> Root) -> Self {
         Self { root: change(self.root), ..self }
     }
 
-    /// The root.
+    /// The root directory.
     pub fn root(&self) -> &Root {
         &self.root
     }
 
-    /// What `path` names.
+    /// Looks up the file or directory at `path`.
     pub fn find(&self, path: &DecodedPath) -> Result<Lookup, NotServed> {
-        let asked = Asked { path: path.as_bytes(), of_index: false };
-        self.look_up(asked, || self.root.find(path).map(|found| (path.clone(), found)))
+        let wanted = KeyRef { path: path.as_bytes(), is_index: false };
+        self.look_up(wanted, || self.root.find(path).map(|found| (path.clone(), found)))
     }
 
-    /// The first of `names` that is a file which may be served in the directory that `path` names,
-    /// if one is. Where there are only others it is forbidden.
+    /// Looks up the index of the directory at `path`: the first of `names` that is a file which may
+    /// be served. If there are files of these names and none may be served, the index is forbidden.
     pub fn find_index(
         &self,
         path: &DecodedPath,
         names: &[String],
-    ) -> Result<Option<Arc<Entry>>, NotServed> {
-        let asked = Asked { path: path.as_bytes(), of_index: true };
-        let found = self.look_up(asked, || {
+    ) -> Result<Option<Arc<CachedFile>>, NotServed> {
+        let wanted = KeyRef { path: path.as_bytes(), is_index: true };
+        let found = self.look_up(wanted, || {
             let mut outcome = Ok((path.clone(), Found::Directory));
             for name in names {
                 match self.root.find_in(path, name) {
@@ -164,10 +164,10 @@ impl Files {
         })
     }
 
-    /// The file beside that of `entry` which holds it in `coding`, if there is one.
+    /// Looks up the precompressed form of `entry` in `coding`.
     pub fn neighbour(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<CachedFile>,
         coding: Coding,
     ) -> Result<Option<Arc<Held>>, NotServed> {
         let Some(at) = Coding::PRECOMPRESSED.iter().position(|known| *known == coding) else {
@@ -178,15 +178,22 @@ impl Files {
             Neighbour::There(held) if held.is_whole() => return Ok(Some(Arc::clone(held))),
             Neighbour::There(_) | Neighbour::Unknown => {}
         }
-        let (found, _turn) = self.look_beside(&entry.path, coding, None)?;
-        if let Some(shelf) = &self.cache
+        let (found, _permit) = self.look_beside(&entry.path, coding, None)?;
+        if let Some(store) = &self.cache
             && entry.held.may_be_kept()
         {
             let mut neighbours = entry.neighbours.clone();
             neighbours[at] = found.clone();
             let (key, path) = (entry.key.clone(), entry.path.clone());
             let held = Arc::clone(&entry.held);
-            shelf.put(Entry { key, path, checked: entry.checked, held, neighbours, weight: 0 });
+            store.put(CachedFile {
+                key,
+                path,
+                checked: entry.checked,
+                held,
+                neighbours,
+                weight: 0,
+            });
         }
         Ok(match found {
             Neighbour::There(held) => Some(held),
@@ -194,32 +201,32 @@ impl Files {
         })
     }
 
-    /// Closes the files that are held open: descriptors are needed elsewhere.
+    /// Closes the files that the cache keeps open, because descriptors are needed elsewhere.
     pub fn give_way(&self) {
-        if let Some(shelf) = &self.cache {
-            for (key, entry) in shelf.entries.iter() {
+        if let Some(store) = &self.cache {
+            for (key, entry) in store.entries.iter() {
                 if entry.holds_descriptors() {
-                    let asked = Asked { path: &key.path, of_index: key.of_index };
-                    shelf.entries.remove(&asked);
+                    let wanted = KeyRef { path: &key.path, is_index: key.is_index };
+                    store.entries.remove(&wanted);
                 }
             }
         }
     }
 
-    /// Lets go of files that are held open and have gone, or have become others, since somebody
-    /// asked for them last: their space is their owner's. What is asked for is looked at then.
+    /// Closes files that have been removed or replaced since the last request for them, so that the
+    /// file system can free their space. Files that are requested are checked then.
     pub fn tend(&self) {
-        let Some(shelf) = &self.cache else { return };
+        let Some(store) = &self.cache else { return };
         let now = Instant::now();
-        for (key, entry) in shelf.entries.iter() {
+        for (key, entry) in store.entries.iter() {
             if entry.holds_descriptors() && !entry.is_fresh(now) && !self.is_in_place(&entry) {
-                shelf.entries.remove(&Asked { path: &key.path, of_index: key.of_index });
+                store.entries.remove(&KeyRef { path: &key.path, is_index: key.is_index });
             }
         }
     }
 
-    /// True where the files that an entry holds open are still what their names lead to.
-    fn is_in_place(&self, entry: &Entry) -> bool {
+    /// True if the files that an entry keeps open still have their names.
+    fn is_in_place(&self, entry: &CachedFile) -> bool {
         let leads_to = |held: &Held, found: Result<Found, NotServed>| {
             !held.is_open()
                 || matches!(found, Ok(Found::File(_, metadata)) if held.is_file_of(&metadata))
@@ -234,17 +241,19 @@ impl Files {
             })
     }
 
-    /// What is held under `asked`, or what `look` finds.
+    /// Returns the cached file for `wanted`, or the result of `look`.
     fn look_up(
         &self,
-        asked: Asked<'_>,
+        wanted: KeyRef<'_>,
         look: impl Fn() -> Result<(DecodedPath, Found), NotServed>,
     ) -> Result<Lookup, NotServed> {
         let now = Instant::now();
-        let known = self.cache.as_ref().and_then(|shelf| shelf.entries.get(&asked));
+        let known = self.cache.as_ref().and_then(|store| store.entries.get(&wanted));
         match (&known, &self.cache) {
             (Some(entry), _) if entry.is_fresh(now) => return Ok(Lookup::File(Arc::clone(entry))),
-            (None, Some(shelf)) if shelf.is_missing(asked, now) => return Err(NotServed::NotFound),
+            (None, Some(store)) if store.is_missing(wanted, now) => {
+                return Err(NotServed::NotFound);
+            }
             _ => {}
         }
         let mut found = look();
@@ -255,89 +264,90 @@ impl Files {
         let known = known.as_ref();
         let outcome = found.and_then(|(path, found)| match found {
             Found::File(file, metadata) => {
-                let (held, _turn) = match known.map(|entry| &entry.held) {
+                let (held, _permit) = match known.map(|entry| &entry.held) {
                     Some(held) if held.is_state_of(&metadata) => (Arc::clone(held), None),
                     _ => {
-                        let (held, turn) = self.load(asked.path, file, &metadata)?;
-                        (Arc::new(held), turn)
+                        let (held, permit) = self.load(wanted.path, file, &metadata)?;
+                        (Arc::new(held), permit)
                     }
                 };
-                Ok(Lookup::File(self.take_up(asked, path, now, held, known)))
+                Ok(Lookup::File(self.add_entry(wanted, path, now, held, known)))
             }
             Found::Directory => Ok(Lookup::Directory),
         });
-        if let Some(shelf) = &self.cache {
-            let is_held = |entry: &Entry| entry.held.may_be_kept();
+        if let Some(store) = &self.cache {
+            let is_held = |entry: &CachedFile| entry.held.may_be_kept();
             if known.is_some() && !matches!(&outcome, Ok(Lookup::File(entry)) if is_held(entry)) {
-                shelf.entries.remove(&asked);
+                store.entries.remove(&wanted);
             }
             if matches!(outcome, Err(NotServed::NotFound)) {
-                shelf.note_missing(asked, now);
+                store.note_missing(wanted, now);
             }
         }
         outcome
     }
 
-    /// The turn of whoever reads this stretch of a file, if that has to come from a disk: so many
-    /// may wait for one at a time, and each file, by its `name`, is waited for once.
-    pub fn turn_at(
+    /// Asks for a permit to read this range of a file, if it has to come from a disk. The number of
+    /// permits limits how many workers wait for disks, and each file, by its `name`, is read by one
+    /// worker at a time. `None` if the range is in memory.
+    pub fn permit_for(
         &self,
         file: &File,
         offset: u64,
         length: u64,
         name: &[u8],
-    ) -> Result<Option<Turn>, NotServed> {
+    ) -> Result<Option<Permit>, NotServed> {
         if is_in_memory(file, offset, length) {
             return Ok(None);
         }
         Ok(Some(self.cold.enter(self.hasher.hash_one(name))?))
     }
 
-    /// Takes up a file. The start of it is read here, and all of a small one. The turn, if it takes
-    /// one, lasts until others can find what was read.
+    /// Loads a file: all of a small one, and the start of a large one. The permit, if one is
+    /// needed, must last until other requests can find the result.
     fn load(
         &self,
         name: &[u8],
         file: File,
         metadata: &Metadata,
-    ) -> Result<(Held, Option<Turn>), NotServed> {
-        let turn = self.turn_at(&file, 0, metadata.len().min(config::SMALL_FILE), name)?;
+    ) -> Result<(Held, Option<Permit>), NotServed> {
+        let permit = self.permit_for(&file, 0, metadata.len().min(config::SMALL_FILE), name)?;
         let held = Held::load(file, metadata).map_err(NotServed::from_read)?;
-        if turn.is_some() {
-            // So that whoever describes it finds its start in memory.
+        if permit.is_some() {
+            // Read the start now, so that describing the file finds it in memory.
             held.start();
         }
-        Ok((held, turn))
+        Ok((held, permit))
     }
 
-    /// An entry for what was found, held from now on; of what was known before it takes over the
-    /// neighbours, after another look at them.
-    fn take_up(
+    /// Makes an entry for a file and puts it into the cache. It takes over the precompressed forms
+    /// that were known, after another check of each.
+    fn add_entry(
         &self,
-        asked: Asked<'_>,
+        wanted: KeyRef<'_>,
         path: DecodedPath,
         checked: Instant,
         held: Arc<Held>,
-        known: Option<&Arc<Entry>>,
-    ) -> Arc<Entry> {
+        known: Option<&Arc<CachedFile>>,
+    ) -> Arc<CachedFile> {
         let mut neighbours = [const { Neighbour::Unknown }; Coding::PRECOMPRESSED.len()];
         let before = known.filter(|known| known.path == path).map(|known| &known.neighbours);
         for (at, before) in before.into_iter().flatten().enumerate() {
             neighbours[at] = match before {
                 Neighbour::Unknown => Neighbour::Unknown,
                 known => match self.look_beside(&path, Coding::PRECOMPRESSED[at], Some(known)) {
-                    Ok((found, _turn)) => found,
+                    Ok((found, _permit)) => found,
                     Err(_later) => Neighbour::Unknown,
                 },
             };
         }
         let key = match known {
             Some(known) => known.key.clone(),
-            None => Key { path: asked.path.into(), of_index: asked.of_index },
+            None => Key { path: wanted.path.into(), is_index: wanted.is_index },
         };
-        let entry = Entry { key, path, checked, held, neighbours, weight: 0 };
+        let entry = CachedFile { key, path, checked, held, neighbours, weight: 0 };
         match &self.cache {
-            Some(shelf) if entry.held.may_be_kept() => shelf.put(entry),
+            Some(store) if entry.held.may_be_kept() => store.put(entry),
             _ => Arc::new(entry),
         }
     }
@@ -347,7 +357,7 @@ impl Files {
         path: &DecodedPath,
         coding: Coding,
         known: Option<&Neighbour>,
-    ) -> Result<(Neighbour, Option<Turn>), NotServed> {
+    ) -> Result<(Neighbour, Option<Permit>), NotServed> {
         let Ok(Found::File(file, metadata)) = self.root.find_beside(path, coding.suffix()) else {
             return Ok((Neighbour::Absent, None));
         };
@@ -358,11 +368,16 @@ impl Files {
         }
         let name = [path.as_bytes(), coding.suffix().as_bytes()].concat();
         match self.load(&name, file, &metadata) {
-            Ok((held, turn)) if held.may_be_kept() => Ok((Neighbour::There(Arc::new(held)), turn)),
-            Ok(_made_when_read) => Ok((Neighbour::Absent, None)),
+            Ok((held, permit)) if held.may_be_kept() => {
+                Ok((Neighbour::There(Arc::new(held)), permit))
+            }
+            Ok(_generated) => Ok((Neighbour::Absent, None)),
             Err(later @ (NotServed::Pending(_) | NotServed::Busy)) => Err(later),
             Err(error) => {
-                log::warn!("cannot read a file's {} form: {error:?}", coding.token());
+                log::warn!(
+                    "cannot read the precompressed {} form of a file: {error:?} (serving another form)",
+                    coding.token()
+                );
                 Ok((Neighbour::Absent, None))
             }
         }
@@ -380,14 +395,14 @@ mod tests {
         Files::new(root, Some(CacheLimits { bytes, descriptors }))
     }
 
-    fn find(files: &Files, path: &str) -> Option<Arc<Entry>> {
+    fn find(files: &Files, path: &str) -> Option<Arc<CachedFile>> {
         match files.find(&DecodedPath::decode(path.as_bytes()).expect("a path")) {
             Ok(Lookup::File(entry)) => Some(entry),
             _ => None,
         }
     }
 
-    fn shelf(files: &Files) -> &Shelf {
+    fn store(files: &Files) -> &Store {
         files.cache.as_ref().expect("a cache")
     }
 
@@ -396,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded_in_bytes_and_in_descriptors() {
+    fn the_cache_is_bounded_in_bytes_and_in_descriptors() {
         let dir = tempfile::tempdir().expect("a directory");
         let most = 8;
         for (bytes, length) in [(1 << 20, 10_000), (1 << 20, 100_000), (40_000, 10_000)] {
@@ -406,20 +421,20 @@ mod tests {
                 put(&dir, &name, length);
                 assert!(find(&files, &name).is_some());
             }
-            let entries = &shelf(&files).entries;
-            assert!(!entries.is_empty(), "{length}: some are held");
+            let entries = &store(&files).entries;
+            assert!(!entries.is_empty(), "{length}: some are cached");
             assert!(entries.weight() <= bytes.next_multiple_of(entries.num_shards() as u64));
             let open = entries.iter().filter(|(_, entry)| entry.holds_descriptors()).count();
             assert!(open <= most, "{open} of {length} are open");
             let content: u64 = entries.iter().map(|(_, e)| e.held().content().length()).sum();
-            assert!(length > 50_000 || content <= bytes, "{content} bytes are held");
+            assert!(length > 50_000 || content <= bytes, "{content} bytes are cached");
         }
     }
 
-    /// Whoever would wait for a disk takes a turn; where others have them all, no worker waits.
+    /// A request whose file is on disk needs a permit. If there is none, it waits without a worker.
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_file_that_is_not_in_memory_waits_for_its_turn() {
+    fn a_request_for_a_file_on_disk_waits_for_a_permit() {
         let dir = tempfile::tempdir().expect("a directory");
         put(&dir, "file", 10_000);
         let file = File::open(dir.path().join("file")).expect("a file");
@@ -427,29 +442,29 @@ mod tests {
         if lives_in_memory(&file) {
             return;
         }
-        // A look at what is not there has the kernel read it, so it is gone for one look only.
+        // A probe makes the kernel read the page, so the file is out of memory for one probe only.
         let forget = || {
             rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("a file");
         };
         let files = files(&dir, 1 << 20, 8).with_workers(2);
         let path = DecodedPath::decode(b"file").expect("a path");
-        let turn = files.cold.enter(1).expect("free");
+        let permit = files.cold.enter(1).expect("free");
         forget();
         assert!(matches!(files.find(&path), Err(NotServed::Pending(_))));
-        // What is being read just now cannot be forgotten yet.
+        // A page that is being read cannot be dropped yet.
         let is_pending = || {
             forget();
-            matches!(files.turn_at(&file, 5000, 10, b"file"), Err(NotServed::Pending(_)))
+            matches!(files.permit_for(&file, 5000, 10, b"file"), Err(NotServed::Pending(_)))
         };
         assert!((0..1000).any(|_| is_pending()));
-        drop(turn);
+        drop(permit);
         assert!(find(&files, "file").is_some());
-        let _turn = files.cold.enter(1).expect("given back");
-        assert!(find(&files, "file").is_some(), "it is held");
+        let _permit = files.cold.enter(1).expect("the permit was released");
+        assert!(find(&files, "file").is_some(), "it is cached");
     }
 
     #[test]
-    fn what_is_not_there_fills_nothing() {
+    fn names_that_do_not_exist_evict_no_file() {
         let dir = tempfile::tempdir().expect("a directory");
         put(&dir, "there", 10);
         let files = files(&dir, 1 << 20, 8);
@@ -457,9 +472,9 @@ mod tests {
         for number in 0..10_000 {
             assert!(find(&files, &format!("missing{number}")).is_none());
         }
-        assert_eq!(shelf(&files).entries.len(), 1);
+        assert_eq!(store(&files).entries.len(), 1);
         assert!(find(&files, &"x".repeat(config::CACHE_MISSING_BYTES + 1)).is_none());
-        let missing = &shelf(&files).missing;
+        let missing = &store(&files).missing;
         assert!(missing.len() <= config::CACHE_MISSING + missing.num_shards());
         assert!(missing.iter().all(|(key, _)| key.path.len() <= config::CACHE_MISSING_BYTES));
         let after = find(&files, "there").expect("a file");
@@ -467,29 +482,29 @@ mod tests {
     }
 
     #[test]
-    fn no_descriptor_may_be_held_where_none_is_allowed() {
+    fn with_no_descriptors_allowed_no_large_file_is_cached() {
         let dir = tempfile::tempdir().expect("a directory");
         put(&dir, "large", 100_000);
         let files = files(&dir, 1 << 20, 0);
         assert!(find(&files, "large").is_some());
-        assert_eq!(shelf(&files).entries.len(), 0);
+        assert_eq!(store(&files).entries.len(), 0);
     }
 
     #[test]
-    fn open_files_give_way_and_others_stay() {
+    fn give_way_closes_open_files_and_keeps_those_in_memory() {
         let dir = tempfile::tempdir().expect("a directory");
         put(&dir, "large", 100_000);
         put(&dir, "small", 10);
         let files = files(&dir, 1 << 20, 8);
         assert!(find(&files, "large").is_some() && find(&files, "small").is_some());
-        assert_eq!(shelf(&files).entries.len(), 2);
+        assert_eq!(store(&files).entries.len(), 2);
         files.give_way();
-        let left: Vec<_> = shelf(&files).entries.iter().map(|(key, _)| key.path).collect();
+        let left: Vec<_> = store(&files).entries.iter().map(|(key, _)| key.path).collect();
         assert_eq!(left, [Arc::from(&b"small"[..])]);
     }
 
     #[test]
-    fn neighbours_are_looked_up_once_whether_there_or_not() {
+    fn a_precompressed_form_is_looked_up_once_whether_it_exists_or_not() {
         let dir = tempfile::tempdir().expect("a directory");
         put(&dir, "a.js", 100);
         put(&dir, "a.js.gz", 10);
@@ -503,7 +518,7 @@ mod tests {
             entry.neighbours,
             [Neighbour::Absent, Neighbour::Unknown, Neighbour::There(_)]
         ));
-        assert_eq!(shelf(&files).entries.len(), 1, "they are part of what they stand for");
+        assert_eq!(store(&files).entries.len(), 1, "the forms are part of their file's entry");
     }
 
     #[test]
@@ -515,20 +530,21 @@ mod tests {
         let files = files(&dir, 1 << 20, 8);
         let path = DecodedPath::decode(b"old").expect("a path");
         let Ok(Found::File(file, metadata)) = files.root.find(&path) else { panic!("a file") };
-        // As if it had been held since long ago.
+        // Pretend that it has been cached for a long time.
         let mut held = Held::load(file, &metadata).expect("readable");
         held.settle();
         let checked = Instant::now().checked_sub(2 * config::CACHE_FRESH).expect("uptime");
-        let key = Key { path: path.as_bytes().into(), of_index: false };
+        let key = Key { path: path.as_bytes().into(), is_index: false };
         let neighbours = [const { Neighbour::Unknown }; 3];
         let held = Arc::new(held);
-        let entry = Entry { key, path, checked, held: Arc::clone(&held), neighbours, weight: 0 };
-        shelf(&files).put(entry);
+        let entry =
+            CachedFile { key, path, checked, held: Arc::clone(&held), neighbours, weight: 0 };
+        store(&files).put(entry);
         let found = find(&files, "old").expect("a file");
-        assert!(Arc::ptr_eq(found.held(), &held), "compared, and kept");
+        assert!(Arc::ptr_eq(found.held(), &held), "it is unchanged, and kept");
         assert!(found.checked > checked);
         put(&dir, "old", 11);
-        shelf(&files).put(Entry {
+        store(&files).put(CachedFile {
             key: found.key.clone(),
             path: found.path.clone(),
             checked,
@@ -537,6 +553,6 @@ mod tests {
             weight: 0,
         });
         let found = find(&files, "old").expect("a file");
-        assert_eq!(found.held().content().length(), 11, "compared, and read again");
+        assert_eq!(found.held().content().length(), 11, "it has changed, and was read again");
     }
 }

@@ -1,9 +1,10 @@
-//! The entries of directories, held for a second: read once for all who ask meanwhile.
+//! A cache of directory entries. One request reads a directory, and all requests of the next second
+//! use the result.
 
-use super::page::{put_end, put_row, put_start};
-use super::{Key, View};
+use super::markup::{put_end, put_row, put_start};
+use super::view::{Key, View};
 use crate::config;
-use crate::files::entries::{Entries, Entry};
+use crate::files::entries::{DirectoryEntry, Entries};
 use crate::files::held::Stamp;
 use crate::files::root::{Directory, NotServed, Root};
 use crate::http::target::DecodedPath;
@@ -16,23 +17,23 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-/// A directory as it was read, and what its pages have in common. It lives as long as its last
+/// The entries of a directory, and what its pages have in common. It lives as long as its last
 /// reader, and so does the claim on its memory.
 #[derive(Debug)]
 pub(super) struct Listing {
     path: DecodedPath,
     entries: Entries,
-    /// The number of those in front that are directories.
+    /// The number of entries at the front that are directories.
     directories: usize,
-    /// The entries by size and by time. By name they are in order.
+    /// The order of the entries by size and by time. `entries` itself is in order by name.
     orders: [OnceLock<Order>; 2],
-    /// The bytes of all rows, as HTML and as JSON.
+    /// The total length of all rows in bytes, as HTML and as JSON.
     rows: [OnceLock<u64>; 2],
 }
 
-/// An order of entries, and the claim on its memory.
+/// Indices of entries in order, and the claim on their memory.
 #[derive(Debug)]
-struct Order(Vec<u32>, #[allow(dead_code, reason = "it is held, and given back")] Claim);
+struct Order(Vec<u32>, #[allow(dead_code, reason = "its drop releases the memory")] Claim);
 
 impl Listing {
     pub(super) fn new(path: &DecodedPath, entries: Entries) -> Self {
@@ -49,10 +50,10 @@ impl Listing {
         &self.entries
     }
 
-    /// The entry in the given place of a view that was prepared.
-    pub(super) fn entry(&self, place: usize, view: View) -> Option<&Entry> {
+    /// The entry at `place` of a view that was prepared.
+    pub(super) fn entry(&self, place: usize, view: View) -> Option<&DirectoryEntry> {
         let entries = self.entries.as_slice();
-        // Directories come first in any view; within each kind the order is reversed.
+        // Directories come first in any view. Descending order reverses each of the two groups.
         let place = match place {
             at if at >= entries.len() => return None,
             at if !view.descending => at,
@@ -65,12 +66,12 @@ impl Listing {
         }
     }
 
-    /// The bytes of a page that was prepared.
+    /// The length in bytes of a page that was prepared.
     pub(super) fn length(&self, view: View) -> u64 {
         let mut count = Count(0);
         // Counting cannot fail.
         let _ = put_start(&mut count, &self.path, view);
-        let _ = put_end(&mut count, self, view);
+        let _ = put_end(&mut count, &self.path, &self.entries, view);
         count.0 + self.rows[usize::from(view.json)].get().copied().unwrap_or_default()
     }
 
@@ -87,7 +88,7 @@ impl Listing {
         has_order && self.rows[usize::from(view.json)].get().is_some()
     }
 
-    /// Finds out what pages of this view need: it takes time for many entries.
+    /// Computes what pages of this view need. This takes time for many entries.
     pub(super) fn prepare(&self, view: View, memory: &Memory) -> Result<(), NotServed> {
         if let Some(slot) = self.order(view.key)
             && slot.get().is_none()
@@ -98,7 +99,7 @@ impl Listing {
         self.rows[usize::from(view.json)].get_or_init(|| {
             let mut count = Count(0);
             for (place, entry) in self.entries.as_slice().iter().enumerate() {
-                let _ = put_row(&mut count, self, entry, place, view);
+                let _ = put_row(&mut count, &self.entries, entry, place, view);
             }
             count.0
         });
@@ -135,11 +136,13 @@ impl fmt::Write for Count {
     }
 }
 
-/// The directories that were read in the last second, and those that are still being sent.
+/// The directories that were read in the last second, and those whose listings are still being
+/// sent.
 ///
-/// What is held of one is good for as long as the directory is unchanged, and for no more than
-/// [`config::CACHE_FRESH`]: its own times do not show what becomes of the files in it. If it is
-/// found the same by then, the memory of the old reading stays in use, and its readers share it.
+/// A listing is fresh while the stamp of its directory is unchanged, for at most
+/// [`config::CACHE_FRESH`]: the stamp does not show changes to the files in the directory. If a new
+/// reading finds the same entries, it is dropped and the old one stays in use, so that all readers
+/// share its memory.
 #[derive(Debug)]
 pub(crate) struct Listings {
     memory: Memory,
@@ -148,7 +151,7 @@ pub(crate) struct Listings {
     held: Mutex<HashMap<Box<[u8]>, Reading>>,
 }
 
-/// What was read, from which state of the directory, and when.
+/// A listing, the stamp of the directory before it was read, and the time of the reading.
 #[derive(Debug, Clone)]
 struct Reading {
     listing: Arc<Listing>,
@@ -157,7 +160,8 @@ struct Reading {
 }
 
 impl Listings {
-    /// None yet. They take bytes of `memory`, and half of the `workers` at a time.
+    /// An empty cache. It takes its memory from `memory`, and lets at most half of the `workers`
+    /// read directories.
     pub(crate) fn new(memory: Memory, workers: usize) -> Self {
         let (lane, hasher) = (lane(workers), RandomState::new());
         Self { memory, lane, hasher, held: Mutex::default() }
@@ -171,7 +175,7 @@ impl Listings {
         Self { lane: lane(workers), ..self }
     }
 
-    /// The listing of a directory in this state, if nothing need be done for it.
+    /// Returns the listing of a directory with this stamp, if it needs no work.
     pub(super) fn ready(
         &self,
         path: &DecodedPath,
@@ -182,7 +186,8 @@ impl Listings {
         listing.is_ready(view).then_some(listing)
     }
 
-    /// Does what there is to do for the listing, or says who is at it.
+    /// Reads the directory and prepares the view. If no permit is free, the error says what to wait
+    /// for.
     pub(super) fn make_ready(
         &self,
         root: &Root,
@@ -191,21 +196,21 @@ impl Listings {
         view: View,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Arc<Listing>, NotServed> {
-        let turn = self.lane.enter(self.hasher.hash_one(path.as_bytes()))?;
-        // Another may have done it just before.
+        let permit = self.lane.enter(self.hasher.hash_one(path.as_bytes()))?;
+        // Another request may have read it since `ready` was called.
         let listing = match self.fresh(path, directory.stamp()) {
             Some(listing) => listing,
             None => self.read(root, path, directory, wanted)?,
         };
         listing.prepare(view, &self.memory)?;
-        drop(turn);
+        drop(permit);
         Ok(listing)
     }
 
-    /// Lets go of what is too old to be of use, unless somebody is being sent it: then it takes no
-    /// memory of its own, and the next reading may find it unchanged.
+    /// Drops old listings, except those that are being sent: they cost no extra memory, and the
+    /// next reading may find them unchanged.
     pub(crate) fn tend(&self) {
-        self.let_go(|reading| reading.begun.elapsed() >= config::CACHE_FRESH);
+        self.drop_unused(|reading| reading.begun.elapsed() >= config::CACHE_FRESH);
     }
 
     fn fresh(&self, path: &DecodedPath, stamp: Stamp) -> Option<Arc<Listing>> {
@@ -226,32 +231,33 @@ impl Listings {
         let most = config::LISTING_ENTRIES;
         let read = root.read_directory(directory, most, &self.memory, &wanted);
         let entries = match read {
-            // What is held for speed alone gives way, the fresh ones too.
-            Err(NotServed::Busy) if self.let_go(|_| true) => {
+            // The memory is full. Drop cached listings, fresh ones too, and try again.
+            Err(NotServed::Busy) if self.drop_unused(|_| true) => {
                 root.read_directory(root.open_directory(path)?, most, &self.memory, &wanted)?
             }
             read => read?,
         };
         let before = lock(&self.held).get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
         let listing = match before {
-            Some(listing) if listing.entries.are_same(&entries) => listing,
+            Some(listing) if listing.entries.is_same_as(&entries) => listing,
             _ => Arc::new(Listing::new(path, entries)),
         };
         let reading = Reading { listing: Arc::clone(&listing), stamp, begun };
         let replaced = lock(&self.held).insert(path.as_bytes().into(), reading);
-        // Unlocked: there may be megabytes to be given back.
+        // Drop it without the lock: it may hold megabytes.
         drop(replaced);
         Ok(listing)
     }
 
-    /// Lets go of those that nobody is being sent and that are `enough`; true where there were any.
-    fn let_go(&self, enough: impl Fn(&Reading) -> bool) -> bool {
-        let is_spare =
-            |reading: &Reading| Arc::strong_count(&reading.listing) == 1 && enough(reading);
+    /// Drops the listings that are not being sent and that `selected` picks. Returns true if there
+    /// were any.
+    fn drop_unused(&self, selected: impl Fn(&Reading) -> bool) -> bool {
+        let is_unused =
+            |reading: &Reading| Arc::strong_count(&reading.listing) == 1 && selected(reading);
         let mut held = lock(&self.held);
-        let spare: Vec<_> = held.extract_if(|_, reading| is_spare(reading)).collect();
+        let unused: Vec<_> = held.extract_if(|_, reading| is_unused(reading)).collect();
         drop(held);
-        !spare.is_empty()
+        !unused.is_empty()
     }
 }
 
@@ -289,47 +295,47 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_read_again_when_it_has_changed_or_a_second_later() {
+    fn a_directory_is_read_again_after_a_change_or_after_a_second() {
         let (dir, root) = site();
         let listings = Listings::new(Memory::new(1 << 20), 2);
-        let first = ask(&listings, &root, VIEW).expect("a turn");
-        let again = ask(&listings, &root, VIEW).expect("a turn");
+        let first = ask(&listings, &root, VIEW).expect("a listing");
+        let again = ask(&listings, &root, VIEW).expect("a listing");
         assert!(Arc::ptr_eq(&first, &again));
-        // A file's change does not show in its directory.
+        // A change to a file does not show in the stamp of its directory.
         std::fs::write(dir.path().join("file"), "longer").expect("written");
-        let held = ask(&listings, &root, VIEW).expect("a turn");
+        let held = ask(&listings, &root, VIEW).expect("a listing");
         assert!(Arc::ptr_eq(&first, &held));
         age(&listings);
-        let read = ask(&listings, &root, VIEW).expect("a turn");
+        let read = ask(&listings, &root, VIEW).expect("a listing");
         assert_eq!(read.entries().as_slice()[0].size, 6);
-        // What was found the same is the same in memory.
+        // A reading that finds the same entries keeps the old listing in memory.
         age(&listings);
-        let same = ask(&listings, &root, VIEW).expect("a turn");
+        let same = ask(&listings, &root, VIEW).expect("a listing");
         assert!(Arc::ptr_eq(&read, &same) && !Arc::ptr_eq(&first, &same));
     }
 
     #[test]
-    fn one_reads_for_all_and_prepares_what_they_want_to_see() {
+    fn one_request_reads_a_directory_for_all_and_each_view_is_prepared_once() {
         let (_dir, root) = site();
         let listings = Listings::new(Memory::new(1 << 20), 2);
-        let piece = listings.hasher.hash_one(&b""[..]);
-        let turn = listings.lane.enter(piece).expect("free");
+        let key = listings.hasher.hash_one(&b""[..]);
+        let permit = listings.lane.enter(key).expect("free");
         assert!(matches!(ask(&listings, &root, VIEW), Err(NotServed::Pending(_))));
-        drop(turn);
-        ask(&listings, &root, VIEW).expect("a turn");
-        // Nothing is left to be done for this view, but for another one.
-        let _turn = listings.lane.enter(piece).expect("free");
+        drop(permit);
+        ask(&listings, &root, VIEW).expect("a listing");
+        // This view is ready and needs no permit. Another view does.
+        let _permit = listings.lane.enter(key).expect("free");
         ask(&listings, &root, VIEW).expect("it is ready");
         let other = View { key: Key::Size, ..VIEW };
         assert!(matches!(ask(&listings, &root, other), Err(NotServed::Pending(_))));
     }
 
     #[test]
-    fn what_nobody_asks_for_or_is_sent_is_let_go_of() {
+    fn old_listings_that_are_not_being_sent_are_dropped() {
         let (_dir, root) = site();
         let memory = Memory::new(1 << 20);
         let listings = Listings::new(memory.clone(), 2);
-        let listing = ask(&listings, &root, VIEW).expect("a turn");
+        let listing = ask(&listings, &root, VIEW).expect("a listing");
         age(&listings);
         listings.tend();
         assert_eq!(lock(&listings.held).len(), 1, "it is being sent");
@@ -337,8 +343,8 @@ mod tests {
         let held = memory.held();
         listings.tend();
         assert!(lock(&listings.held).is_empty() && held > 0 && memory.held() == 0);
-        ask(&listings, &root, VIEW).expect("a turn");
+        ask(&listings, &root, VIEW).expect("a listing");
         listings.tend();
-        assert_eq!(lock(&listings.held).len(), 1, "it is of use");
+        assert_eq!(lock(&listings.held).len(), 1, "it is still fresh");
     }
 }

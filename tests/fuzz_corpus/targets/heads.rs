@@ -1,4 +1,4 @@
-//! Request heads: where they end, what they say, and what they ask for.
+//! Request heads: their end, their fields, and their target.
 
 use super::ways_to_cut;
 use cws::http::Version;
@@ -12,7 +12,7 @@ const LARGE: HeadLimits =
     HeadLimits { head: config::HEAD_BYTES, target: config::TARGET_BYTES, http09: true };
 const SMALL: HeadLimits = HeadLimits { head: 64, target: 16, http09: false };
 
-/// The outcome, and the version that was seen on the way.
+/// The outcome, and the version if it was parsed.
 fn scan<'b>(
     bytes: impl IntoIterator<Item = &'b [u8]>,
     limits: HeadLimits,
@@ -28,7 +28,7 @@ fn scan<'b>(
     (outcome, scanner.version())
 }
 
-/// The end of a head depends on its bytes alone, and what has an end the parser can judge.
+/// The end of a head depends only on its bytes, and a complete head can be parsed or refused.
 pub fn head(bytes: &[u8]) {
     let ways = ways_to_cut(bytes);
     for limits in [LARGE, SMALL, HeadLimits { http09: false, ..LARGE }] {
@@ -61,13 +61,13 @@ pub fn head(bytes: &[u8]) {
     }
 }
 
-/// The bytes that a whole head may have, and where it may have an empty line: at its end alone.
+/// Checks the bytes of a complete head, and that its only empty line is at the end.
 fn check_lines(head: &[u8], version: Version) {
     let lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').collect();
     let lines: Vec<&[u8]> =
         lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
     let empty = lines.iter().position(|line| line.is_empty());
-    // Behind the last line feed there is nothing, and before it the empty line.
+    // After the last line feed there is nothing, and before it the empty line.
     let expected = lines.len() - if version == Version::Http09 { 1 } else { 2 };
     assert_eq!(empty, Some(expected));
     for (number, line) in lines.iter().enumerate() {
@@ -76,7 +76,7 @@ fn check_lines(head: &[u8], version: Version) {
     }
 }
 
-/// Any bytes are a request that keeps to the rules, or a fault.
+/// Any bytes are a valid request or a fault.
 pub fn request(bytes: &[u8]) {
     let mut slots = FieldSlots::default();
     let request = match Request::parse(bytes, &mut slots) {
@@ -90,21 +90,21 @@ pub fn request(bytes: &[u8]) {
     assert!(hosts.iter().all(|host| is_authority(host)));
     let mut scanner = HeadScanner::default();
     let is_head = scanner.scan(bytes, LARGE) == Scan::Complete(bytes.len());
-    // Who reads and who parses must see the same message.
+    // The scanner and the parser must see the same message.
     if is_head
         && request.version != Version::Http09
         && let Ok(framing) = scanner.framing()
     {
         assert_eq!(framing, framing_of(&request));
     }
-    // It takes no target but in UTF-8; a name here may have any bytes.
+    // httparse accepts only targets in UTF-8; targets here may have any bytes.
     let is_text = std::str::from_utf8(request.target.raw).is_ok();
     if is_head && is_text && request.version != Version::Http09 {
         check_against_httparse(bytes, &request);
     }
 }
 
-/// The elements of all fields of that name, in lower case, by the letter of RFC 9110 (5.6.1).
+/// The elements of all fields with this name, in lower case, by the grammar of RFC 9110 (5.6.1).
 fn list(request: &Request<'_>, name: &str) -> Vec<Vec<u8>> {
     let lines: Vec<&[u8]> = request.fields_named(name).collect();
     let elements = lines.join(&b',').to_ascii_lowercase();
@@ -112,7 +112,7 @@ fn list(request: &Request<'_>, name: &str) -> Vec<Vec<u8>> {
     elements.filter(|element| !element.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
-/// What the fields say of the message, the slow way; it panics where they leave a doubt.
+/// The framing by a slow, independent implementation. Panics if it is ambiguous.
 fn framing_of(request: &Request<'_>) -> Framing {
     let codings = request.fields_named("Transfer-Encoding").count();
     let lengths: Vec<&[u8]> = request.fields_named("Content-Length").collect();
@@ -132,14 +132,13 @@ fn framing_of(request: &Request<'_>) -> Framing {
     Framing { body, expects_continue: is_1_1 && !expectations.is_empty() }
 }
 
-/// Who parses the same bytes by other means must see the same request: that is what makes
-/// smuggling impossible.
+/// Another parser must see the same request in the same bytes: differences allow request smuggling.
 fn check_against_httparse(bytes: &[u8], request: &Request<'_>) {
     let mut fields = [httparse::EMPTY_HEADER; config::HEADER_FIELDS];
     let mut other = httparse::Request::new(&mut fields);
     match other.parse(bytes) {
         Ok(status) => assert!(status.is_complete()),
-        // It knows no minor version but these two.
+        // httparse supports only these two minor versions.
         Err(httparse::Error::Version) => {
             let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
             assert!(!line.ends_with(b"HTTP/1.0\r") && !line.ends_with(b"HTTP/1.1\r"));
@@ -156,12 +155,12 @@ fn check_against_httparse(bytes: &[u8], request: &Request<'_>) {
     }
 }
 
-/// No target leads out of the root, whatever it is made of.
+/// No target leads outside the root.
 pub fn target(bytes: &[u8]) {
     assert_eq!(is_authority(bytes), authority(bytes).is_some(), "authority");
     let decoded = DecodedPath::decode(bytes).ok();
     let segments = decoded.as_ref().map(|path| path.segments().map(<[u8]>::to_vec).collect());
-    assert_eq!(segments, segments_of(bytes), "by the letter");
+    assert_eq!(segments, segments_of(bytes), "by the RFC");
     for method in [Method::Get, Method::Options, Method::Connect] {
         let name = format!("{method:?}").to_ascii_uppercase();
         for version in [Version::Http09, Version::Http10, Version::Http11] {
@@ -202,18 +201,18 @@ fn check_target(bytes: &[u8], target: &Target<'_>, method: Method, version: Vers
 fn check_path(path: &DecodedPath) {
     let joined = path.as_bytes();
     for segment in path.segments() {
-        assert!(!matches!(segment, b"" | b"." | b".."), "a segment that leads elsewhere");
+        assert!(!matches!(segment, b"" | b"." | b".."), "a segment that changes the path");
         assert!(!segment.contains(&b'/') && !segment.contains(&0));
     }
     assert_eq!(path.segments().collect::<Vec<_>>().join(&b'/'), joined);
-    // What was decoded once is decoded: encoded again, it leads to the same place.
+    // A decoded path stays the same if it is encoded and decoded again.
     let encode = |segment: &[u8]| segment.iter().map(|byte| format!("%{byte:02x}")).collect();
     let encoded: Vec<String> = path.segments().map(encode).collect();
     let again = DecodedPath::decode(encoded.join("/").as_bytes()).expect("well encoded");
     assert_eq!(again.as_bytes(), joined);
 }
 
-/// The segments that a path leads through, by the letter of RFC 3986, section 5.2.4.
+/// The segments of a path by RFC 3986, section 5.2.4.
 fn segments_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut stack = Vec::new();
     for segment in path.split(|&byte| byte == b'/') {
@@ -237,7 +236,7 @@ fn segments_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(stack)
 }
 
-/// The host and the port by the letter of RFC 3986, section 3.2, the slow way.
+/// Host and port by RFC 3986, section 3.2, by a slow, independent implementation.
 fn authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let behind_host = bytes.iter().rposition(|&byte| byte == b']').map_or(0, |end| end + 1);
     let colon = bytes[behind_host..].iter().position(|&byte| byte == b':');
@@ -281,7 +280,7 @@ fn is_later_address(bytes: &[u8]) -> bool {
     is_hex && !address.is_empty() && !plain.contains('%') && is_name(plain.as_bytes())
 }
 
-/// Eight groups, of which `::` stands for one or more, and an IPv4 address at the end for two.
+/// Eight groups; `::` stands for one or more, and an IPv4 address at the end for two.
 fn is_ipv6(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let (left, right) = match text.split_once("::") {
@@ -312,7 +311,7 @@ fn is_ipv6(bytes: &[u8]) -> bool {
 
 fn is_ipv4(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
-    // A number is written in one way alone: `01` and `+1` are no octets.
+    // Each number has one form: `01` and `+1` are not octets.
     let is_octet = |part: &&str| part.parse::<u8>().is_ok_and(|octet| octet.to_string() == *part);
     parts.len() == 4 && parts.iter().all(is_octet)
 }

@@ -6,7 +6,7 @@ use cws::http::range::{RANGES, Selection, select};
 use cws::http::request::{FieldSlots, Request};
 use std::time::{Duration, SystemTime};
 
-/// The list with an empty element before, between and behind its own; commas in quotes stay.
+/// The list with empty elements before, between and after its elements. Quoted commas stay.
 fn padded(list: &[u8]) -> Vec<u8> {
     let mut quoted = false;
     let mut padded = b", ,".to_vec();
@@ -23,7 +23,7 @@ fn padded(list: &[u8]) -> Vec<u8> {
     padded
 }
 
-/// The parts of a representation lie within it and apart, and say themselves again.
+/// The selected ranges lie within the representation, are disjoint, and select themselves again.
 pub fn range(bytes: &[u8]) {
     for length in [0, 1, 2, 100, 10_000, u64::MAX] {
         let selection = select(bytes, length);
@@ -48,7 +48,7 @@ pub fn range(bytes: &[u8]) {
     }
 }
 
-/// The fields that conditions are made of.
+/// The fields of conditional requests.
 const CONDITIONS: [&str; 5] =
     ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"];
 
@@ -56,7 +56,7 @@ fn changed() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)
 }
 
-/// What the conditions come to, and whether a range may be sent; none where it is no request.
+/// The result of the conditions, and whether a range may be sent. `None` for an invalid request.
 fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
     let line = format!("{method} / HTTP/1.1\r\nHost: a\r\n");
     let head = [line.as_bytes(), fields, b"\r\n\r\n"].concat();
@@ -67,7 +67,7 @@ fn judge(method: &str, fields: &[u8]) -> Option<(Precondition, bool)> {
     Some((validators.check(&request), validators.allow_range(&request, now)))
 }
 
-/// The values of the conditions among these field lines.
+/// The values of the conditions in these field lines.
 fn conditions(fields: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let head = [b"GET / HTTP/1.1\r\nHost: a\r\n", fields, b"\r\n\r\n"].concat();
     let mut slots = FieldSlots::default();
@@ -81,7 +81,7 @@ fn lines(conditions: &[(&str, Vec<u8>)]) -> Vec<u8> {
     conditions.iter().map(line).collect::<Vec<_>>().join(&b"\r\n"[..])
 }
 
-/// Conditions, given as field lines, are judged as RFC 9110, section 13.2.2, says.
+/// Conditions, given as field lines, are evaluated as RFC 9110, section 13.2.2, requires.
 pub fn conditional(bytes: &[u8]) {
     for method in ["GET", "PUT"] {
         let Some((outcome, allows_range)) = judge(method, bytes) else { return };
@@ -90,7 +90,7 @@ pub fn conditional(bytes: &[u8]) {
         assert!(outcome != Precondition::NotModified || method == "GET");
         assert!(!has("If-Range") || allows_range == allowed(&conditions));
         assert!(has("If-Range") || allows_range);
-        // The order of different fields says nothing, and neither do empty elements.
+        // The order of different fields does not matter, and neither do empty elements.
         let same = judge(method, &lines(&conditions));
         assert_eq!(same, Some((outcome, allows_range)), "in order");
         let mut with_empty = conditions.clone();
@@ -102,19 +102,19 @@ pub fn conditional(bytes: &[u8]) {
         let same = judge(method, &lines(&with_empty));
         assert_eq!(same, Some((outcome, allows_range)), "padded: {with_empty:?}");
         if !has("If-Modified-Since") && !has("If-Unmodified-Since") {
-            assert_eq!(outcome, by_tags(&conditions, method), "by the letter");
+            assert_eq!(outcome, by_tags(&conditions, method), "by the RFC");
         }
     }
 }
 
-/// The first `If-Range` counts: a strong tag that is ours, or a date that is.
+/// The first `If-Range` counts: it allows a range for the current strong tag or date.
 fn allowed(conditions: &[(&str, Vec<u8>)]) -> bool {
     let value = conditions.iter().find(|(name, _)| *name == "If-Range").map(|(_, value)| value);
     let value = String::from_utf8_lossy(value.expect("it is there"));
     value == "\"tag\"" || httpdate::parse_http_date(&value).is_ok_and(|date| date == changed())
 }
 
-/// The outcome where no date takes part.
+/// The result if the request has no dates.
 fn by_tags(conditions: &[(&str, Vec<u8>)], method: &str) -> Precondition {
     let lists = |wanted| conditions.iter().filter(move |(name, _)| *name == wanted);
     let strong = |list: &[u8]| list == b"*" || tags(list).contains(&(false, b"tag"));
@@ -129,10 +129,10 @@ fn by_tags(conditions: &[(&str, Vec<u8>)], method: &str) -> Precondition {
     }
 }
 
-/// The tags of a list, each with whether it is weak; none of a list that is malformed.
+/// The tags of a list, with whether each is weak. Empty for a malformed list.
 fn tags(list: &[u8]) -> Vec<(bool, &[u8])> {
     let mut found = Vec::new();
-    // Quotes have no escapes: every other stretch between them is a tag.
+    // Quotes have no escapes: every other part between them is a tag.
     let stretches: Vec<&[u8]> = list.split(|&byte| byte == b'"').collect();
     if stretches.len().is_multiple_of(2) {
         return Vec::new();
@@ -160,26 +160,26 @@ fn tags(list: &[u8]) -> Vec<(bool, &[u8])> {
     found
 }
 
-/// The codings of `Accept-Encoding`, given as the values of several fields, a line each.
+/// The codings of `Accept-Encoding`, given as the values of several fields, one per line.
 pub fn coding(bytes: &[u8]) {
     let fields: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     let found = accepted(fields.iter().copied());
     for (at, coding) in found.iter().enumerate() {
         assert!(!found[at + 1..].contains(coding), "each once");
     }
-    // Best first, and what is left out is excluded or was not asked for.
+    // Best first; missing codings are excluded or not mentioned.
     let of = |coding: &Coding| quality_of(*coding, &fields);
     assert!(found.iter().all(|coding| of(coding) > 0));
     assert!(found.windows(2).all(|pair| of(&pair[0]) >= of(&pair[1])));
     let left_out = ALL.iter().filter(|coding| !found.contains(coding));
     assert!(left_out.map(of).all(|quality| quality == 0));
-    // A list means the same with empty elements, on one line, and a line an element.
+    // A list means the same with empty elements, on one line, and with one line per element.
     let with_empty: Vec<Vec<u8>> = fields.iter().map(|field| padded(field)).collect();
     if !bytes.contains(&b'"') {
         assert_eq!(accepted(with_empty.iter().map(Vec::as_slice)), found, "padded");
     }
     assert_eq!(accepted([&fields.join(&b',')[..]].into_iter()), found, "on one line");
-    assert_eq!(accepted(bytes.split(|byte| b"\n,".contains(byte))), found, "a line an element");
+    assert_eq!(accepted(bytes.split(|byte| b"\n,".contains(byte))), found, "one line per element");
     for (name, quality) in fields.iter().flat_map(|field| elements(field)) {
         assert!(quality <= 1000 && name == name.to_ascii_lowercase());
     }
@@ -187,7 +187,7 @@ pub fn coding(bytes: &[u8]) {
 
 const ALL: [Coding; 4] = [Coding::Brotli, Coding::Zstandard, Coding::Gzip, Coding::Identity];
 
-/// What the fields say of a coding, in thousandths: by its name, or by `*`, the last of each.
+/// The quality of a coding in thousandths, by its name or by `*`; the last one of each counts.
 fn quality_of(coding: Coding, fields: &[&[u8]]) -> u16 {
     let by = |wanted: &[&[u8]]| {
         let elements = fields.iter().flat_map(|field| elements(field));

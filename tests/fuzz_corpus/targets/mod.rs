@@ -1,16 +1,17 @@
-//! What must hold for any bytes: one function a fuzz target, for the fuzzer and for ordinary tests.
+//! Properties that must hold for any bytes: one function per fuzz target, for the fuzzer and for
+//! ordinary tests.
 //!
-//! An input is what comes over the wire and nothing else, so that every file of a corpus can be
-//! read. What is chosen at random beside it (where to cut) follows from its bytes.
+//! An input consists only of bytes from the network, so that corpus files are readable. Random
+//! choices (where to split the input) are derived from its bytes.
 
 mod heads;
 mod lists;
 mod streams;
 
-/// One target: it panics where a promise is broken.
+/// A target: it panics if a property does not hold.
 pub type Target = fn(&[u8]);
 
-/// All targets by name; each has a corpus of that name.
+/// All targets with their names; each has a corpus with its name.
 pub const TARGETS: [(&str, Target); 9] = [
     ("head", heads::head),
     ("request", heads::request),
@@ -23,21 +24,21 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("dialogue", streams::dialogue),
 ];
 
-/// The target of that name, for the fuzzer's programs.
+/// Runs the target with this name, for the fuzzer's programs.
 #[allow(dead_code, reason = "the ordinary test goes through the table")]
 pub fn run(name: &str, bytes: &[u8]) {
     let (_, target) = TARGETS.iter().find(|(other, _)| *other == name).expect("a known target");
     target(bytes);
 }
 
-/// Random choices that are the same each time for the same bytes (seeded by FNV-1a of them).
+/// Random choices, seeded by the bytes (FNV-1a).
 fn choices(bytes: &[u8]) -> fastrand::Rng {
     let mix = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     fastrand::Rng::with_seed(bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix))
 }
 
-/// Some ways to cut the bytes: once, in several places, and, where they are few, everywhere. Each
-/// is a list of ends, in order, the last of which is the end of all.
+/// Some ways to split the bytes: once, in several places, and (if they are few) everywhere. Each is
+/// a list of ends in order; the last one is the end of all bytes.
 fn ways_to_cut(bytes: &[u8]) -> Vec<Vec<usize>> {
     let mut random = choices(bytes);
     let mut ways = Vec::new();

@@ -1,4 +1,4 @@
-//! What comes in pieces: bodies, responses, and requests behind one another.
+//! Input in pieces: bodies, responses, and pipelined requests.
 
 use super::{choices, pieces, ways_to_cut};
 use cws::client::{Fault as ClientFault, ResponseFraming};
@@ -21,7 +21,7 @@ fn skip(length: BodyLength, limit: u64, pieces: &[&[u8]]) -> Result<(usize, bool
     Ok((taken, decoder.is_done()))
 }
 
-/// A body ends where its framing says, in any split, and never costs more than the limit.
+/// A body ends where its framing says in any split, and never exceeds the limit.
 pub fn body(bytes: &[u8]) {
     let ways: Vec<_> = ways_to_cut(bytes).iter().map(|ends| pieces(bytes, ends)).collect();
     let length = bytes.len() as u64;
@@ -35,7 +35,7 @@ pub fn body(bytes: &[u8]) {
                 assert_eq!(skip(length, limit, pieces), whole, "{length:?}, {limit}: {pieces:?}");
             }
             if let Ok((taken, _)) = whole {
-                // As much framing as data, and a trailer section.
+                // At most as much framing as data, and a trailer section.
                 let most = 2 * limit + config::TRAILER_BYTES as u64;
                 assert!(taken as u64 <= most, "{taken} bytes taken, {limit} of data allowed");
             }
@@ -46,12 +46,12 @@ pub fn body(bytes: &[u8]) {
             Ok((taken, true)) => Some(taken),
             Ok((_, false)) | Err(_) => None,
         };
-        assert_eq!(end, end_of_chunks(bytes), "by the letter");
+        assert_eq!(end, end_of_chunks(bytes), "by the RFC");
     }
     round_trip(bytes);
 }
 
-/// The end of a whole chunked body by the letter of RFC 9112, section 7.1; none of any other.
+/// The end of a complete chunked body by RFC 9112, section 7.1. `None` for any other.
 fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     let line = |at: &mut usize| {
@@ -82,8 +82,8 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The bytes put into chunks are read to the end of the last one, and no further; and they are the
-/// bytes that come out.
+/// A chunked body is read to the end of its last chunk and no further, and gives the original
+/// bytes.
 fn round_trip(data: &[u8]) {
     let mut random = choices(data);
     let mut chunked = Vec::new();
@@ -115,7 +115,7 @@ fn round_trip(data: &[u8]) {
     }
 }
 
-/// How a response was followed: bytes taken, its end, its last head, and whether it persists.
+/// How a response was parsed: bytes taken, outcome, last head, persistence.
 type Followed = (usize, Result<Option<u16>, ClientFault>, Vec<u8>, bool);
 
 fn follow(framing: &mut ResponseFraming, pieces: &[&[u8]]) -> Followed {
@@ -125,13 +125,13 @@ fn follow(framing: &mut ResponseFraming, pieces: &[&[u8]]) -> Followed {
         taken += count;
         match framing.verdict() {
             Some(verdict) => assert_eq!(verdict.map(Some), framing.finish()),
-            None => assert_eq!(count, piece.len(), "what is not over takes all"),
+            None => assert_eq!(count, piece.len(), "an unfinished response takes all bytes"),
         }
     }
     (taken, framing.finish(), framing.head().to_vec(), framing.is_persistent())
 }
 
-/// A response ends in the same place however it comes, and nothing behind it belongs to it.
+/// A response ends at the same place in any split, and no following bytes belong to it.
 pub fn client(bytes: &[u8]) {
     let kinds = [
         || ResponseFraming::new(false),
@@ -150,25 +150,25 @@ pub fn client(bytes: &[u8]) {
         assert!(*taken == bytes.len() || is_over);
         assert_eq!(follow(&mut new(), &[&bytes[..*taken]]).0, *taken);
         let is_final = matches!(end, Ok(Some(status)) if !(100..200).contains(status));
-        assert!(!persistent || is_final, "only what is whole persists");
+        assert!(!persistent || is_final, "only a complete response persists");
         assert!(head.len() <= cws::client::MAX_HEAD);
         if is_over {
             assert_eq!(framing.feed(b"HTTP/1.1 200 OK\r\n\r\n"), 0);
-            assert_eq!(framing.finish(), *end, "nothing behind it changes it");
+            assert_eq!(framing.finish(), *end, "following bytes change nothing");
         }
         framing.restart();
-        assert_eq!(follow(&mut framing, &[bytes]), whole, "it starts again as new");
+        assert_eq!(follow(&mut framing, &[bytes]), whole, "it can be restarted");
     }
 }
 
-/// What a server makes of a connection's bytes.
+/// The results of parsing a connection's bytes as a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     Request { head: Vec<u8>, framing: Framing, body: usize },
     Refused(Fault),
 }
 
-/// A connection without a socket: it takes requests apart in the order that they come.
+/// A connection without a socket: parses its requests in order.
 #[derive(Default)]
 struct Dialogue {
     input: Vec<u8>,
@@ -206,7 +206,7 @@ impl Dialogue {
         false
     }
 
-    /// One step on what has come; false where more must come first.
+    /// Parses the next part. Returns false if more bytes are needed.
     fn step(&mut self) -> Result<bool, Fault> {
         let (head, target) = (config::HEAD_BYTES, config::TARGET_BYTES);
         let limits = HeadLimits { head, target, http09: false };
@@ -247,14 +247,13 @@ impl Dialogue {
         Ok(true)
     }
 
-    /// The bytes that wait for more, unless it is over.
+    /// The bytes that wait for more, unless the connection has ended.
     fn rest(&self) -> Option<&[u8]> {
         (!matches!(self.next, Next::Over)).then_some(&self.input)
     }
 }
 
-/// A connection's bytes are the same requests however they are cut, whether a client sends one
-/// after another or all at once.
+/// A connection's bytes are the same requests in any split, pipelined or not.
 pub fn dialogue(bytes: &[u8]) {
     let whole = Dialogue::of(&[bytes]);
     for ends in ways_to_cut(bytes) {
@@ -263,5 +262,5 @@ pub fn dialogue(bytes: &[u8]) {
         assert_eq!(in_pieces.rest(), whole.rest(), "cut at {ends:?}");
     }
     let refused = whole.seen.iter().filter(|seen| matches!(seen, Seen::Refused(_))).count();
-    assert!(refused <= 1 && (refused == 0 || whole.rest().is_none()), "a refusal is the last");
+    assert!(refused <= 1 && (refused == 0 || whole.rest().is_none()), "a refusal is the end");
 }

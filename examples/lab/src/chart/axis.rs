@@ -1,18 +1,18 @@
-//! An axis: its extent, its ticks, and where on it a value is.
+//! An axis: its range, its ticks, and the position of values on it.
 
 use super::ChartError;
 use crate::numbers::number;
 
-/// About how many ticks an axis has.
+/// The approximate number of ticks on an axis.
 const TICKS: f64 = 6.0;
 
-/// The decades of a logarithmic axis up to which it has ticks at 2 and 5 as well.
+/// A logarithmic axis with at most this many decades has ticks at 2 and 5, too.
 const DECADES_IN_DETAIL: f64 = 2.5;
 
-/// What is shown along one side of a chart.
+/// One axis of a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// What it measures, and in what unit.
+    /// The quantity and its unit.
     pub label: String,
     scale: Scale,
     from: Option<f64>,
@@ -23,35 +23,35 @@ pub struct Axis {
 enum Scale {
     Linear,
     Log,
-    /// Places 0, 1, 2, ... with a name each.
+    /// Positions 0, 1, 2, ... with a name each.
     Named(Vec<String>),
 }
 
 impl Axis {
-    /// An axis on which equal steps are equally long. It begins at zero unless data are below it.
+    /// A linear axis. It starts at zero unless there are negative values.
     pub fn linear(label: &str) -> Self {
         Self { label: label.to_owned(), scale: Scale::Linear, from: None, to: None }
     }
 
-    /// An axis on which equal factors are equally long; values of zero or less have no place on it.
+    /// A logarithmic axis. Values of zero or less cannot be drawn on it.
     pub fn log(label: &str) -> Self {
         Self { scale: Scale::Log, ..Self::linear(label) }
     }
 
-    /// An axis of places 0, 1, 2, ..., each with its name.
+    /// An axis with named positions 0, 1, 2, ...
     pub fn named<T: Into<String>>(label: &str, names: impl IntoIterator<Item = T>) -> Self {
         let names = names.into_iter().map(Into::into).collect();
         Self { scale: Scale::Named(names), ..Self::linear(label) }
     }
 
-    /// The axis with these ends, whatever the data.
+    /// Fixes the ends of the axis, independent of the data.
     #[must_use]
     pub fn between(mut self, from: f64, to: f64) -> Self {
         (self.from, self.to) = (Some(from), Some(to));
         self
     }
 
-    /// The axis with ends for these values, where it has none of its own.
+    /// The axis with ends that fit these values, unless its ends are fixed.
     pub(super) fn fitted(&self, values: &[f64]) -> Result<Self, ChartError> {
         let is_log = self.scale == Scale::Log;
         let shown = values.iter().copied().filter(|v| v.is_finite() && (!is_log || *v > 0.0));
@@ -60,7 +60,7 @@ impl Axis {
         let (from, to) = match &self.scale {
             Scale::Named(names) => (-0.5, names.len() as f64 - 0.5),
             Scale::Log => {
-                // To the next of 1, 2, 5 at either side.
+                // Round to the next 1, 2 or 5 on each side.
                 let step = |value: f64, up: bool| {
                     let decade = 10f64.powf(value.log10().floor());
                     let of = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * decade);
@@ -87,12 +87,12 @@ impl Axis {
         Ok(Self { from: Some(from), to: Some(to), ..self.clone() })
     }
 
-    /// The ends of an axis that was fitted.
+    /// The ends of a fitted axis.
     pub(super) fn ends(&self) -> (f64, f64) {
         (self.from.unwrap_or_default(), self.to.unwrap_or(1.0))
     }
 
-    /// Where a value is between the ends, from 0 to 1; beyond them, at the nearer one.
+    /// The position of a value between the ends, from 0 to 1. Values outside are clamped.
     pub(super) fn place(&self, value: f64) -> f64 {
         let (from, to) = self.ends();
         let share = match self.scale {
@@ -103,7 +103,7 @@ impl Axis {
         share.clamp(0.0, 1.0)
     }
 
-    /// The value at a place.
+    /// The value at a position.
     pub(super) fn at(&self, place: f64) -> f64 {
         let (from, to) = self.ends();
         match self.scale {
@@ -112,7 +112,7 @@ impl Axis {
         }
     }
 
-    /// The values that are marked and named.
+    /// The values that have a tick and a label.
     pub(super) fn ticks(&self) -> Vec<f64> {
         let (from, to) = self.ends();
         let within = |value: &f64| *value >= from - 1e-9 * (to - from) && *value <= to * 1.000_001;
@@ -137,7 +137,7 @@ impl Axis {
         }
     }
 
-    /// A value as it is named beside the axis.
+    /// The label of a value.
     pub(super) fn name(&self, value: f64) -> String {
         match &self.scale {
             Scale::Named(names) => {
@@ -151,7 +151,7 @@ impl Axis {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten that divides an extent into a few parts.
+/// A step of 1, 2 or 5 times a power of ten that divides a range into a few parts.
 fn nice_step(extent: f64) -> f64 {
     let rough = (extent / TICKS).abs();
     if !(rough.is_finite() && rough > 0.0) {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn places_lie_between_the_ends() {
+    fn positions_lie_between_the_ends() {
         let log = Axis::log("y").between(1.0, 100.0).fitted(&[]).expect("an extent");
         assert!((log.place(10.0) - 0.5).abs() < 1e-12);
         assert_eq!((log.place(0.0), log.place(1e9)), (0.0, 1.0));

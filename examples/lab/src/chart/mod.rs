@@ -1,4 +1,4 @@
-//! A chart as values: what is drawn, apart from how; as SVG, or small on a terminal.
+//! Charts as data, rendered as SVG or as text for a terminal.
 
 mod axis;
 mod palette;
@@ -10,33 +10,33 @@ pub use palette::Colour;
 
 use std::fmt;
 
-/// A picture of series over two axes.
+/// Series of data over two axes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
-    /// What it shows, in a few words.
+    /// A short title.
     pub title: String,
-    /// What is to be seen in it, for those who cannot see it.
+    /// A description for readers who cannot see the chart.
     pub description: String,
     /// The horizontal axis.
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// Drawn in this order; those without a name are not in the legend.
+    /// The series in drawing order. Series without a name are not in the legend.
     pub series: Vec<Series>,
 }
 
-/// Data that belong together.
+/// One series of data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// What they are; empty for what needs no name.
+    /// The name in the legend; empty for none.
     pub name: String,
-    /// Their colour, which differs in the light and the dark scheme.
+    /// The colour, with a value for the light and one for the dark scheme.
     pub colour: Colour,
-    /// The data, and what they are drawn as.
+    /// The data and how to draw them.
     pub shape: Shape,
 }
 
-/// Data and what they are drawn as. What is not finite is left out, and what is beyond an axis is
+/// Data and how to draw them. Values that are not finite are left out; values beyond an axis are
 /// drawn at its end.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
@@ -44,17 +44,17 @@ pub enum Shape {
     Line(Vec<(f64, f64)>),
     /// A dashed line through these points.
     Dashed(Vec<(f64, f64)>),
-    /// Marks at these points, which differ in form from one colour to the next.
+    /// Marks at these points. Each colour has its own form of mark.
     Points(Vec<(f64, f64)>),
-    /// Marks, and a line through them.
+    /// Marks connected by a line.
     Joined(Vec<(f64, f64)>),
-    /// The surface between two lines: x, lower y, upper y.
+    /// The area between two lines: x, lower y, upper y.
     Band(Vec<(f64, f64, f64)>),
-    /// Filled boxes: left, lower, right, upper. Bars, and the lanes of workers.
+    /// Filled rectangles (left, lower, right, upper), for bars and for the lanes of workers.
     Boxes(Vec<[f64; 4]>),
 }
 
-/// Why there is no picture.
+/// Why a chart cannot be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChartError(String);
 
@@ -80,28 +80,28 @@ impl Chart {
         self
     }
 
-    /// The chart as an SVG image, which stands alone or in a page, and follows the light or dark
-    /// scheme of who looks at it.
+    /// The chart as an SVG image, to be used alone or within a page. It follows the reader's light
+    /// or dark scheme.
     ///
     /// # Errors
     ///
-    /// If an axis has no extent that can be drawn.
+    /// If an axis has no data.
     pub fn svg(&self) -> Result<String, ChartError> {
         let (x, y) = self.fitted()?;
         svg::draw(self, &x, &y)
     }
 
-    /// The chart in characters, so many columns and rows for the drawing itself.
+    /// The chart as text with this many columns and rows, without the axes.
     ///
     /// # Errors
     ///
-    /// If an axis has no extent that can be drawn.
+    /// If an axis has no data.
     pub fn text(&self, columns: usize, rows: usize) -> Result<String, ChartError> {
         let (x, y) = self.fitted()?;
         Ok(terminal::draw(self, &x, &y, columns.max(10), rows.max(3)))
     }
 
-    /// The axes with the extent of the data, where they have no other.
+    /// The axes, fitted to the data.
     fn fitted(&self) -> Result<(Axis, Axis), ChartError> {
         let points = self.series.iter().flat_map(|series| series.shape.corners());
         let (xs, ys): (Vec<f64>, Vec<f64>) = points.unzip();
@@ -110,7 +110,7 @@ impl Chart {
 }
 
 impl Shape {
-    /// The points that the axes must have room for.
+    /// The points that must fit within the axes.
     fn corners(&self) -> Vec<(f64, f64)> {
         match self {
             Self::Line(points)
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_extent_is_an_error() {
+    fn an_axis_without_data_is_an_error() {
         let chart = Chart::new("t", "d", Axis::linear("x"), Axis::log("y"));
         assert!(chart.svg().expect_err("no extent").to_string().contains("no data"));
         let points = Shape::Points(vec![(1.0, 0.0), (2.0, -1.0)]);

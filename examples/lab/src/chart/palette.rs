@@ -3,27 +3,27 @@
 use plotters::style::RGBColor;
 use std::fmt::Write;
 
-/// A colour by its part. Those of series can be told apart with any colour vision, by their
-/// lightness; the form of a mark differs as well.
+/// Colours by purpose. The colours of series differ in lightness, so that they can be distinguished
+/// with any colour vision. The forms of marks differ, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// For what is measured.
+    /// Measured values.
     Blue,
-    /// For what is predicted.
+    /// Predicted values.
     Orange,
-    /// For what is good.
+    /// Good values.
     Green,
-    /// For another series.
+    /// Another series.
     Purple,
-    /// For what is bad, and for limits.
+    /// Bad values, and limits.
     Red,
-    /// For what is of no use.
+    /// Values of no use.
     Grey,
     /// Text.
     Ink,
     /// Axes and the grid.
     Line,
-    /// Behind everything.
+    /// The background.
     Paper,
 }
 
@@ -42,7 +42,7 @@ impl Colour {
         Self::Paper,
     ];
 
-    /// Its values in the light scheme, which no other colour has, and in the dark one.
+    /// Its values in the light scheme, unique among the colours, and in the dark scheme.
     fn values(self) -> (Rgb, Rgb) {
         match self {
             Self::Blue => ((0x1c, 0x64, 0xb0), (0x6c, 0xb2, 0xff)),
@@ -62,14 +62,14 @@ impl Colour {
         RGBColor(red, green, blue)
     }
 
-    /// A number for the form of its marks.
+    /// An index for the form of its marks.
     pub(super) fn form(self) -> usize {
         Self::ALL.iter().position(|colour| *colour == self).unwrap_or_default()
     }
 }
 
-/// The style sheet that puts the dark colours in the place of the light ones where these stand as
-/// attributes, so that a picture is right in any viewer, and dark where dark is preferred.
+/// A style sheet that replaces the light colours in attributes by the dark ones if the reader
+/// prefers a dark scheme. Viewers without style sheets show the light colours.
 pub(super) fn style_sheet(class: &str) -> String {
     let mut rules = String::new();
     for colour in Colour::ALL {
@@ -83,7 +83,7 @@ pub(super) fn style_sheet(class: &str) -> String {
     format!("<style>@media (prefers-color-scheme:dark){{{rules}}}</style>")
 }
 
-/// The way that `plotters` writes a colour.
+/// A colour in the format that `plotters` writes.
 fn hex((red, green, blue): Rgb) -> String {
     format!("#{red:02X}{green:02X}{blue:02X}")
 }
@@ -92,7 +92,7 @@ fn hex((red, green, blue): Rgb) -> String {
 mod tests {
     use super::*;
 
-    /// Relative luminance and contrast after WCAG 2.1.
+    /// Contrast ratio by relative luminance (WCAG 2.1).
     fn contrast(a: Rgb, b: Rgb) -> f64 {
         let luminance = |(r, g, b): Rgb| {
             let linear = |value: u8| {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_stand_out_in_both_schemes() {
+    fn colours_have_contrast_in_both_schemes() {
         let (paper_light, paper_dark) = Colour::Paper.values();
         for colour in Colour::ALL {
             let least = match colour {
@@ -119,7 +119,7 @@ mod tests {
             assert!(contrast(light, paper_light) >= least, "{colour:?} on light");
             assert!(contrast(dark, paper_dark) >= least, "{colour:?} on dark");
             let same = Colour::ALL.iter().filter(|other| other.values().0 == light).count();
-            assert_eq!(same, 1, "{colour:?} is told from the others by its light value");
+            assert_eq!(same, 1, "{colour:?} has a light value of its own");
         }
     }
 }

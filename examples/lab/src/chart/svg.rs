@@ -17,23 +17,23 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
-/// `plotters` places everything on whole pixels, so it draws at twice the size that is shown.
+/// `plotters` rounds to whole pixels, so the chart is drawn at twice its displayed size.
 const SCALE: u32 = 2;
 const WIDTH: u32 = 760 * SCALE;
 const HEIGHT: u32 = 400 * SCALE;
 const FAMILY: &str = "system-ui, sans-serif";
 const TITLE_SIZE: i32 = 38;
 const TEXT_SIZE: i32 = 30;
-/// Mean width of a character of that size, and of the mark before a name in the legend.
+/// Mean width of a character of that size, and of a mark in the legend.
 const CHARACTER: i32 = 13;
 const SWATCH: i32 = 44;
 const LINE_HEIGHT: i32 = 36;
 const MARGIN: i32 = 24;
-/// The class that the style sheet is for.
+/// The class that the style sheet applies to.
 const CLASS: &str = "lab-chart";
-/// Size of the cells of which each has one mark of a series at the most.
+/// The size of a cell that holds at most one mark of a series.
 const MARK_CELL: i32 = 4 * SCALE as i32;
-/// How much of a band's colour covers what is behind it.
+/// The opacity of a band.
 const BAND_ALPHA: f64 = 0.2;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -86,7 +86,7 @@ fn draw_on(canvas: &Canvas<'_>, chart: &Chart, x: &Axis, y: &Axis) -> Result<(),
         .axis_desc_style(label)
         .x_desc(x.label.clone())
         .y_desc(y.label.clone())
-        // As many as there are: the axis gives its own.
+        // Use all ticks that the axis defines.
         .x_labels(x.ticks().len())
         .y_labels(y.ticks().len())
         .draw()?;
@@ -101,8 +101,7 @@ fn text_style(h_pos: HPos) -> TextStyle<'static> {
     style.pos(Pos::new(h_pos, VPos::Center))
 }
 
-/// Draws the names beside a sample of each, in as many lines as they take; gives where the next
-/// line would be.
+/// Draws the legend in as many lines as needed. Returns the position of the next line.
 fn legend(canvas: &Canvas<'_>, chart: &Chart, top: i32) -> Result<i32, DrawError> {
     let (mut left, mut top) = (MARGIN, top);
     let style = text_style(HPos::Left);
@@ -155,7 +154,7 @@ fn line(colour: Colour) -> ShapeStyle {
     colour.rgb().stroke_width(2 * SCALE)
 }
 
-/// A mark whose form tells its colour.
+/// A mark in the form of this colour.
 fn mark<'a, C>(
     area: &DrawingArea<SVGBackend<'a>, C>,
     at: C::From,
@@ -187,7 +186,7 @@ fn draw_shape<'b>(
             plane.draw_series(DashedLineSeries::new(drawable(points), dash, gap, line(colour)))?;
         }
         Shape::Points(points) => {
-            // A mark upon a mark cannot be seen, and thousands of them make an image heavy.
+            // Overlapping marks cannot be distinguished, and thousands of them make a large file.
             let mut marked = HashSet::new();
             for at in drawable(points) {
                 let (x, y) = plane.backend_coord(&at);
@@ -221,7 +220,7 @@ fn draw_shape<'b>(
     Ok(())
 }
 
-/// An axis for `plotters`.
+/// Adapts an axis to `plotters`.
 struct Side(Axis);
 
 impl Ranged for Side {
@@ -233,7 +232,7 @@ impl Ranged for Side {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // The light lines are not drawn, so they need no places.
+        // Light lines are not drawn, so they need no key points.
         if hint.weight().allow_light_points() { Vec::new() } else { self.0.ticks() }
     }
 

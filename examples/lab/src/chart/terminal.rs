@@ -1,9 +1,9 @@
-//! Charts in characters.
+//! Renders charts as text.
 
 use super::{Axis, Chart, Shape, drawable};
 use std::fmt::Write;
 
-/// The marks of the series, in turn.
+/// The marks of the series, in order.
 const MARKS: [char; 6] = ['●', '×', '+', '○', '▲', '*'];
 const FILLS: [char; 4] = ['█', '▒', '░', '▓'];
 
@@ -13,7 +13,7 @@ pub(super) fn draw(chart: &Chart, x: &Axis, y: &Axis, columns: usize, rows: usiz
     let (mut marks, mut fills) = (MARKS.iter().cycle(), FILLS.iter().cycle());
     for series in &chart.series {
         let mark = match &series.shape {
-            // A surface would hide what is on it, and what has no name explains nothing.
+            // Bands would hide the other series, and series without a name need no explanation.
             Shape::Band(_) => continue,
             _ if series.name.is_empty() && chart.series.len() > 1 => continue,
             Shape::Boxes(_) => fills.next(),
@@ -34,7 +34,7 @@ pub(super) fn draw(chart: &Chart, x: &Axis, y: &Axis, columns: usize, rows: usiz
 }
 
 struct Canvas<'a> {
-    /// Rows from the top.
+    /// Rows, from the top.
     cells: Vec<Vec<char>>,
     x: &'a Axis,
     y: &'a Axis,
@@ -59,7 +59,7 @@ impl Canvas<'_> {
         }
     }
 
-    /// A mark in each column that the line crosses.
+    /// Sets a mark in each column that the line crosses.
     fn line(&mut self, points: &[(f64, f64)], mark: char) {
         let columns = self.cells[0].len();
         for column in 0..columns {
@@ -91,7 +91,7 @@ impl Canvas<'_> {
         self.cells[rows - 1 - row][column] = mark;
     }
 
-    /// The cells with both axes.
+    /// Writes the cells with both axes.
     fn frame(&self, text: &mut String) {
         let (columns, rows) = (self.cells[0].len(), self.cells.len());
         let mut labels = vec![String::new(); rows];

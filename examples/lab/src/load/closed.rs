@@ -1,4 +1,4 @@
-//! The closed loop: a population of clients, each of which waits for its answer before it goes on.
+//! The closed loop: a population of clients that each wait for the answer to their last request.
 
 use super::engine::Demand;
 use crate::arrivals::Stop;
@@ -9,9 +9,9 @@ use std::time::Duration;
 /// A population of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Population {
-    /// How many clients there are.
+    /// The number of clients.
     pub clients: usize,
-    /// What each does between an answer and its next request.
+    /// The time between an answer and the client's next request.
     pub think: Think,
 }
 
@@ -20,13 +20,13 @@ pub struct Population {
 pub enum Think {
     /// None.
     None,
-    /// Always the same.
+    /// A constant time.
     Fixed(Duration),
     /// Exponentially distributed.
     Exponential {
-        /// Its mean.
+        /// The mean.
         mean: Duration,
-        /// Decides what is drawn.
+        /// Seed of the random times.
         seed: u64,
     },
 }
@@ -41,24 +41,24 @@ impl Think {
     }
 }
 
-/// The time between the first requests of clients that do not think: connecting takes the
-/// generator some tens of microseconds for each, and all at once would make it late.
+/// The gap between the first requests of clients that do not think. A connect takes the generator
+/// some tens of microseconds; if all clients connect at once, the generator is late.
 const STAGGER: Duration = Duration::from_micros(100);
 
-/// Start times that depend on the answers.
+/// Start times that depend on earlier answers.
 #[derive(Debug)]
 pub struct Closed {
     think: Think,
     stop: Stop,
     random: fastrand::Rng,
-    /// When the clients that think will ask.
+    /// The times at which the thinking clients send their next requests.
     due: BinaryHeap<Reverse<Duration>>,
     taken: u64,
 }
 
 impl Closed {
-    /// Clients that begin with a think time, each with one of its own; those that do not think
-    /// begin one after the other.
+    /// Clients with a think time start with a think time of their own. Clients without one start
+    /// one after another.
     pub fn new(population: &Population, stop: Stop) -> Self {
         let seed = match population.think {
             Think::Exponential { seed, .. } => seed,

@@ -1,4 +1,4 @@
-//! How the generator itself did: whether what it measured is the server's doing or its own.
+//! How well the generator kept its schedule: whether a run measured the server or the generator.
 
 use super::{Answer, Failure};
 use crate::moments::Moments;
@@ -6,21 +6,21 @@ use cws::Distribution;
 use std::fmt;
 use std::time::Duration;
 
-/// The share of the service time by which one request in a hundred may start too late.
+/// The p99 of the lateness may be at most this share of the service time.
 const LATENESS_SHARE: f64 = 0.05;
 
-/// The relative error of the mean gap that is let pass.
+/// The tolerated relative error of the mean gap.
 const MEAN_ERROR: f64 = 0.01;
 
-/// The error of the gaps' squared coefficient of variation that is let pass. A wait is
-/// proportional to it: (Ca^2 + Cs^2) / 2 (A. O. Allen, Probability, Statistics, and Queueing
-/// Theory, 1990, section 5.3; the Allen-Cunneen approximation).
+/// The tolerated error of the squared coefficient of variation of the gaps. A wait is proportional
+/// to it: (Ca^2 + Cs^2) / 2 (A. O. Allen, Probability, Statistics, and Queueing Theory, 1990,
+/// section 5.3; the Allen-Cunneen approximation).
 const VARIATION_ERROR: f64 = 0.05;
 
-/// Gaps that there must be before their statistics are judged.
+/// With fewer gaps, their statistics are not checked.
 const GAPS_LEAST: u64 = 100;
 
-/// What the generator did, as against what it was told to do.
+/// The actual behaviour of the generator, compared with its schedule.
 #[derive(Debug, Clone)]
 pub struct Conduct {
     has_arrivals: bool,
@@ -33,38 +33,38 @@ pub struct Conduct {
     length: Duration,
 }
 
-/// A reason not to believe a run.
+/// A reason why a run is invalid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Spoilt {
-    /// Requests started later than they were meant to.
+    /// Requests started too late.
     Late {
         /// The 99th percentile of the lateness.
         p99: Duration,
-        /// What it may be.
+        /// The tolerated lateness.
         most: Duration,
     },
-    /// The mean gap between starts was not what it was meant to be.
+    /// The mean gap between starts was wrong.
     Mean {
         /// The mean gap between actual starts.
         actual: Duration,
-        /// The mean gap between intended ones.
+        /// The mean gap between intended starts.
         intended: Duration,
     },
-    /// The gaps varied more or less than they were meant to.
+    /// The gaps varied too much or too little.
     Variation {
         /// The squared coefficient of variation of the actual gaps.
         actual: f64,
-        /// That of the intended ones.
+        /// That of the intended gaps.
         intended: f64,
     },
-    /// This process had no descriptors left for connections.
+    /// The process ran out of descriptors for connections.
     Descriptors {
-        /// For so many tries.
+        /// The number of failed tries.
         tries: u64,
     },
-    /// This machine had no ports left for connections.
+    /// The machine ran out of ports for connections.
     Ports {
-        /// For so many tries.
+        /// The number of failed tries.
         tries: u64,
     },
 }
@@ -75,27 +75,27 @@ impl fmt::Display for Spoilt {
         match self {
             Self::Late { p99, most } => write!(
                 f,
-                "one request in a hundred started {p99:.2?} or more after it was meant to, and \
-                 {most:.2?} is what the service time allows (let nothing else run, or ask for less)"
+                "one request in a hundred started {p99:.2?} or more after its intended start; the \
+                 service time allows {most:.2?} (stop other programs, or reduce the load)"
             ),
             Self::Mean { actual, intended } => write!(
                 f,
-                "requests started {actual:.2?} apart on the average instead of {intended:.2?} \
-                 (let nothing else run, or ask for less)"
+                "the mean gap between starts was {actual:.2?} instead of {intended:.2?} \
+                 (stop other programs, or reduce the load)"
             ),
             Self::Variation { actual, intended } => write!(
                 f,
                 "the squared variation of the gaps between starts was {actual:.2} instead of \
-                 {intended:.2} (let nothing else run, or ask for less)"
+                 {intended:.2} (stop other programs, or reduce the load)"
             ),
             Self::Descriptors { tries } => write!(
                 f,
-                "{tries} tries found no descriptor left (raise the limit with ulimit -n, or use \
+                "{tries} tries found no free descriptor (raise the limit with ulimit -n, or use \
                  fewer connections)"
             ),
             Self::Ports { tries } => write!(
                 f,
-                "{tries} tries found no port left (keep connections, or ask for fewer in a minute)"
+                "{tries} tries found no free port (keep connections open, or open fewer per minute)"
             ),
         }
     }
@@ -137,27 +137,27 @@ impl Conduct {
         self.length = length;
     }
 
-    /// By how much requests started later than they were meant to.
+    /// How much later than intended the requests started.
     pub fn lateness(&self) -> &Distribution {
         &self.lateness
     }
 
-    /// Requests that were sent again, on a new connection, as the server had closed the one that
-    /// was kept. They are no tries of their own.
+    /// Requests that were sent again on a new connection because the server had closed the kept
+    /// one. They do not count as tries.
     pub fn reconnects(&self) -> u64 {
         self.reconnects
     }
 
-    /// From the start of the load to the end of its last request.
+    /// The time from the start of the load to the end of its last request.
     pub fn length(&self) -> Duration {
         self.length
     }
 
-    /// The reasons not to believe what the run says of a server that needs `service` for a
-    /// request; none for a run that is sound.
+    /// The reasons why the run is invalid for a server with this service time. Empty for a valid
+    /// run.
     ///
-    /// The variation of gaps is not judged where they are shorter than the lateness that is let
-    /// pass: what starts in bunches of so short a time meets the same queue.
+    /// The variation is not checked if the gaps are shorter than the tolerated lateness: requests
+    /// that start in bunches of such a short time meet the same queue.
     pub fn spoilt(&self, service: Duration) -> Vec<Spoilt> {
         let mut reasons = Vec::new();
         let p99 = self.lateness.quantile(0.99).unwrap_or_default();
@@ -210,7 +210,7 @@ mod tests {
 
     const SERVICE: Duration = Duration::from_millis(10);
 
-    /// The reasons after starts that are off by what `lateness` says of each.
+    /// The reasons for a run with this lateness of each request.
     fn reasons(has_arrivals: bool, lateness: impl Fn(u32) -> Duration) -> Vec<Spoilt> {
         let mut conduct = Conduct::new(has_arrivals);
         let starts = Arrivals::poisson(100.0, 1).starts(Stop::Count(1000));
@@ -221,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_run_has_no_reasons() {
+    fn a_valid_run_has_no_reasons() {
         assert_eq!(reasons(true, |_| Duration::from_micros(60)), []);
-        // A few late ones, less than one in a hundred, are let pass.
+        // Fewer than one late request in a hundred is tolerated.
         let few = |number| if number % 150 == 0 { SERVICE } else { Duration::ZERO };
         assert_eq!(reasons(true, few), []);
     }
@@ -236,13 +236,13 @@ mod tests {
         assert!(p99 >= SERVICE && most == SERVICE / 20);
         let said = found[0].to_string();
         let expected = format!(
-            "one request in a hundred started {p99:.2?} or more after it was meant to, and \
-             500.00µs is what"
+            "one request in a hundred started {p99:.2?} or more after its intended start; the \
+             service time allows 500.00µs"
         );
         assert!(said.starts_with(&expected), "{said}");
     }
 
-    /// A generator that falls ever further behind does not offer the load that was asked for.
+    /// A generator that falls behind does not offer the intended load.
     #[test]
     fn a_longer_mean_gap_is_a_reason() {
         let slowing = |number| Duration::from_micros(200) * number;
@@ -256,7 +256,7 @@ mod tests {
         );
     }
 
-    /// Starts in bunches are another process, whatever their mean.
+    /// Bunched starts are a different process, even if the mean is the same.
     #[test]
     fn another_variation_is_a_reason() {
         let mut conduct = Conduct::new(true);
@@ -265,15 +265,15 @@ mod tests {
         }
         let found = conduct.spoilt(20 * SERVICE);
         let [Spoilt::Variation { actual, intended }] = found[..] else { panic!("{found:?}") };
-        // A gap of 10 and nine of 0: the squared variation is 9.
+        // A gap of 10 and nine gaps of 0: the squared variation is 9.
         assert!((actual - 9.0).abs() < 0.2 && intended.abs() < 1e-9, "{actual} {intended}");
-        // With gaps of a tenth of a percent of the service time, nobody notices.
+        // With gaps of 0.1 % of the service time, the variation has no effect.
         assert_eq!(conduct.spoilt(1000 * SERVICE), []);
     }
 
-    /// What this side ran out of is no failure of the server's.
+    /// A shortage of descriptors or ports on this side is not a failure of the server.
     #[test]
-    fn want_of_descriptors_and_ports_is_a_reason() {
+    fn a_shortage_of_descriptors_or_ports_is_a_reason() {
         use rustix::io::Errno;
         let mut conduct = Conduct::new(false);
         for errno in [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::ADDRNOTAVAIL, Errno::CONNREFUSED] {
@@ -281,6 +281,6 @@ mod tests {
         }
         let found = conduct.spoilt(SERVICE);
         assert_eq!(found, [Spoilt::Descriptors { tries: 1 }, Spoilt::Ports { tries: 2 }]);
-        assert!(found[1].to_string().contains("no port left (keep connections"));
+        assert!(found[1].to_string().contains("no free port (keep connections"));
     }
 }

@@ -1,4 +1,4 @@
-//! One connection of a client: the request out, the response in, as far as goes without waiting.
+//! One connection of a client. Sends the request and reads the response without ever blocking.
 
 use super::watched::{Readiness, Watched};
 use super::{Answer, Failure};
@@ -11,42 +11,42 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A connection, and how far the exchange on it has come.
+/// A connection and the state of its exchange.
 #[derive(Debug)]
 pub struct Connection {
     socket: Watched,
     phase: Phase,
     framing: ResponseFraming,
-    /// The request that it serves; none while it is kept for the next.
+    /// The request that uses it. `None` while it is kept for the next one.
     pub errand: Option<usize>,
-    /// When it was there: right before bytes of a request were sent on it for the first time.
+    /// When it was established: right before the first bytes of a request were sent.
     pub connected: Option<Instant>,
-    /// It has brought a response before.
+    /// It has delivered a response before.
     pub used: bool,
     /// Bytes of the response so far.
     pub bytes: u64,
-    /// The exchange has ended, and another one may follow.
+    /// The exchange has ended, and the connection can be used again.
     pub persistent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// So many bytes of the request are sent. With none, it may still be connecting.
+    /// This many bytes of the request are sent. With zero, it may still be connecting.
     Sending(usize),
     Receiving,
 }
 
-/// How far a step went.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The peer must act next.
+    /// Waits for the peer.
     Waiting,
     /// The exchange has ended.
     Ended(Answer),
 }
 
 impl Connection {
-    /// Begins to connect, and sends the request if that can be done at once.
+    /// Starts to connect, and sends the request if that is possible at once.
     pub fn open(
         target: SocketAddr,
         request: &[u8],
@@ -78,7 +78,7 @@ impl Connection {
         })
     }
 
-    /// Begins another exchange on a connection that was kept.
+    /// Starts another exchange on a kept connection.
     pub fn reuse(&mut self, request: &[u8]) -> Step {
         self.phase = Phase::Sending(0);
         self.framing.restart();
@@ -86,7 +86,7 @@ impl Connection {
         self.send(request)
     }
 
-    /// Goes on as far as possible without waiting.
+    /// Continues as far as possible without blocking.
     pub fn step(&mut self, request: &[u8], buffer: &mut [u8]) -> Step {
         match self.phase {
             Phase::Sending(_) => match self.send(request) {
@@ -102,12 +102,12 @@ impl Connection {
         }
     }
 
-    /// The head of the response, as far as it has come.
+    /// The bytes of the response head so far.
     pub fn head(&self) -> &[u8] {
         self.framing.head()
     }
 
-    /// For a kept connection of which there is an event: true when it is of no more use.
+    /// For an event on a kept connection: whether the connection can no longer be used.
     pub fn has_ended(&self, buffer: &mut [u8]) -> bool {
         let read = self.socket.stream().read(buffer);
         !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
@@ -126,7 +126,7 @@ impl Connection {
                 }
             }
             Err(error) if is_connecting(&error) => {}
-            // An answer that was sent before the server hung up counts; reading will tell.
+            // The server may have answered before it closed: read the answer.
             Err(error) if is_hang_up(&error) && self.has_been_connected() => {
                 self.connected.get_or_insert(now);
                 self.phase = Phase::Receiving;
@@ -157,20 +157,20 @@ impl Connection {
             let taken = self.framing.feed(&buffer[..count]);
             match self.framing.verdict() {
                 Some(Ok(status)) => {
-                    // What nobody asked for makes the connection useless.
+                    // Unexpected bytes make the connection unusable.
                     self.bytes -= (count - taken) as u64;
                     self.persistent = taken == count && self.framing.is_persistent();
                     return Step::Ended(Answer::Status(status));
                 }
                 Some(Err(_)) => return Step::Ended(Answer::Failed(Failure::Malformed)),
-                // The poller reports again what is left.
+                // The poller reports the rest again.
                 None if count < buffer.len() => return Step::Waiting,
                 None => {}
             }
         }
     }
 
-    /// The peer has closed.
+    /// The outcome if the peer has closed.
     fn at_end(&self) -> Answer {
         match self.framing.finish() {
             Ok(Some(status)) => Answer::Status(status),
@@ -196,7 +196,7 @@ fn phase_after(sent: usize, request: &[u8]) -> Phase {
     if sent < request.len() { Phase::Sending(sent) } else { Phase::Receiving }
 }
 
-/// The connection is not there yet, or has no room.
+/// The connection is not established yet, or its buffer is full.
 fn is_connecting(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted)
 }

@@ -1,4 +1,4 @@
-//! The event loop that brings every request through its tries, on one thread.
+//! The event loop that runs all tries of all requests on one thread.
 
 use super::conduct::Conduct;
 use super::connection::{Connection, Step};
@@ -11,30 +11,30 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for events: nothing is due then, and a clock must be able to count to its end.
+/// The longest wait for events when nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How long it may take to be woken: for so long before something is due, this looks instead of
+/// A sleep may end this late. So for this long before an event is due, the loop polls instead of
 /// sleeping.
 const WAKING: Duration = Duration::from_micros(150);
 
-/// Bytes read at once.
+/// Size of a read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Says when requests are meant to start.
+/// Decides when requests start.
 pub trait Demand: Send {
-    /// When the next request is meant to start; none where that depends on an answer, or where
-    /// there will be no more.
+    /// The intended start of the next request. `None` if it depends on an answer, or if there are
+    /// no more requests.
     fn next(&self) -> Option<Duration>;
-    /// Takes it.
+    /// Removes this request from the demand.
     fn take(&mut self);
-    /// A request has ended at this time.
+    /// A request ended at this time.
     fn ended(&mut self, at: Duration);
-    /// True where starts follow an arrival process, whose statistics must be kept.
+    /// Whether the starts follow an arrival process, whose statistics must be recorded.
     fn has_arrivals(&self) -> bool;
 }
 
-/// Runs until the demand and all that it has brought about have ended, on a thread of its own.
+/// Runs until the demand and all its requests have ended, on a separate thread.
 pub fn run(
     client: &Client,
     demand: impl Demand,
@@ -51,7 +51,7 @@ pub fn run(
     })
 }
 
-/// Asks for waits that end when they should, where the poller's own are not precise.
+/// Requests precise timers, in case the poller's own are not.
 fn wake_precisely() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
@@ -59,7 +59,7 @@ fn wake_precisely() {
     }
 }
 
-/// A request on its way through its tries.
+/// A request and the state of its tries.
 struct Errand {
     intended: Duration,
     lateness: Duration,
@@ -70,18 +70,18 @@ struct Errand {
     bytes: u64,
     server: ServerTiming,
     place: Place,
-    /// When its timer fires: the end of its pause, or of its patience.
+    /// When its timer fires: at the end of a pause or of its patience.
     timer: Duration,
 }
 
-/// Where a request is.
+/// The state of a request.
 #[derive(Clone, Copy)]
 enum Place {
     /// Between two tries.
     Paused,
-    /// Waiting for a connection, in this position.
+    /// Waiting for a connection, at this position in the queue.
     Waiting(u64),
-    /// On the connection of this key.
+    /// On the connection with this key.
     On(usize),
 }
 
@@ -92,13 +92,13 @@ struct Engine<'a, D> {
     poller: Arc<Poller>,
     clock: Instant,
     errands: Slab<Errand>,
-    /// The timer of each errand, and its key.
+    /// The timer of each request, and its key.
     timers: BTreeSet<(Duration, usize)>,
-    /// Errands that wait for a connection, first come first served.
+    /// Requests that wait for a connection, in order of arrival.
     waiting: BTreeMap<u64, usize>,
     next_position: u64,
     connections: Slab<Connection>,
-    /// Connections that are kept for the next request.
+    /// Connections kept for the next request.
     idle: BTreeSet<usize>,
     conduct: Conduct,
     random: fastrand::Rng,
@@ -148,14 +148,14 @@ impl<'a, D: Demand> Engine<'a, D> {
             let early = due.saturating_sub(self.now()).saturating_sub(WAKING);
             self.wait(&mut ready, early.min(LONGEST_WAIT))?;
             for event in ready.iter() {
-                // What is due does not wait for a long batch to end.
+                // Start due requests even during a long batch of events.
                 self.begin_due();
                 self.advance(event.key);
             }
         }
     }
 
-    /// Waits for events, at most so long.
+    /// Waits for events, for at most this time.
     fn wait(&self, ready: &mut Events, timeout: Duration) -> io::Result<()> {
         ready.clear();
         match self.poller.wait(ready, Some(timeout)) {
@@ -169,7 +169,8 @@ impl<'a, D: Demand> Engine<'a, D> {
     }
 
     fn begin_due(&mut self) {
-        // What these bring about at once, as refused clients that do not think, must wait its turn.
+        // Requests that become due during this loop, for example from refused clients without a
+        // think time, must wait for the next round.
         let until = self.now();
         while let Some(intended) = self.demand.next().filter(|intended| *intended <= until) {
             let now = self.now();
@@ -214,7 +215,7 @@ impl<'a, D: Demand> Engine<'a, D> {
                 }
             }
         }
-        // Not before all have hung up whose patience has ended with it.
+        // Only after all requests whose patience has ended have hung up.
         self.serve_waiting();
     }
 
@@ -238,7 +239,7 @@ impl<'a, D: Demand> Engine<'a, D> {
         }
     }
 
-    /// A new connection for a request.
+    /// Opens a new connection for a request.
     fn open(&mut self, key: usize) {
         let now = self.now();
         let entry = self.connections.vacant_entry();
@@ -256,7 +257,7 @@ impl<'a, D: Demand> Engine<'a, D> {
         }
     }
 
-    /// A kept connection for a request.
+    /// Uses a kept connection for a request.
     fn reuse(&mut self, at: usize, key: usize) {
         let now = self.now();
         let errand = &mut self.errands[key];
@@ -269,7 +270,7 @@ impl<'a, D: Demand> Engine<'a, D> {
     }
 
     fn advance(&mut self, at: usize) {
-        // An event may be older than the end of its connection, or meant for one before it.
+        // The event may belong to an earlier connection with this key.
         let Some(connection) = self.connections.get_mut(at) else { return };
         if connection.errand.is_none() {
             if connection.has_ended(&mut self.buffer) {
@@ -284,13 +285,13 @@ impl<'a, D: Demand> Engine<'a, D> {
         self.settle(at, step);
     }
 
-    /// Notes what a step on a connection has brought.
+    /// Records what a step on a connection has received.
     fn note(&mut self, at: usize) {
         let now = self.now();
         let connection = &self.connections[at];
         let Some(key) = connection.errand else { return };
         let errand = &mut self.errands[key];
-        // For one that was kept, it is noted already when it was taken.
+        // For a kept connection, the time was recorded when it was taken.
         if let (None, Some(connected)) = (errand.connected, connection.connected) {
             errand.connected = Some(connected.saturating_duration_since(self.clock));
         }
@@ -306,8 +307,8 @@ impl<'a, D: Demand> Engine<'a, D> {
         let Some(key) = connection.errand.take() else { return };
         let is_stale = connection.used && connection.bytes == 0;
         if is_stale && matches!(answer, Answer::Failed(Failure::Closed | Failure::Reset)) {
-            // The server had closed what was kept, as it may; a request of which nothing was
-            // answered can be sent again (RFC 9112, section 9.3.1).
+            // The server has closed the kept connection, as it may. A request without any response
+            // bytes can be sent again (RFC 9112, section 9.3.1).
             self.conduct.reconnected();
             self.close(at);
             self.errands[key].connected = None;
@@ -331,7 +332,7 @@ impl<'a, D: Demand> Engine<'a, D> {
         drop(self.connections.remove(at));
     }
 
-    /// Gives what connections have become free to those that wait for one.
+    /// Gives free connections to the requests that wait for one.
     fn serve_waiting(&mut self) {
         let Connections::Kept(most) = self.client.connections else { return };
         while !self.waiting.is_empty() {
@@ -347,7 +348,7 @@ impl<'a, D: Demand> Engine<'a, D> {
         }
     }
 
-    /// Ends a try: with another one to come, or with its request.
+    /// Ends a try: schedules the next one, or ends the request.
     fn end_try(&mut self, key: usize, answer: Answer, advice: Option<Duration>) {
         let now = self.now();
         self.conduct.answered(answer);

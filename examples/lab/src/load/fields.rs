@@ -1,22 +1,22 @@
-//! What a client reads in the head of a response: the server's own times, and advice to come back.
+//! Reads a response head: the server's own times, and its advice to retry.
 
 use super::ServerTiming;
 use std::time::Duration;
 
-/// The largest part of a list or a head that is looked at; a real one has a dozen.
+/// The number of list members or lines that are examined. Real heads have a dozen.
 const MEMBERS_MOST: usize = 100;
 
-/// The metrics `queue`, `delay` and `send` of the `Server-Timing` fields, in milliseconds
-/// (<https://www.w3.org/TR/server-timing/>, section 3); the first of each counts.
+/// The metrics `queue_wait`, `handle` and `response_head` of the `Server-Timing` fields, in
+/// milliseconds (<https://www.w3.org/TR/server-timing/>, section 3). The first of each name counts.
 pub fn server_timing(head: &[u8]) -> ServerTiming {
     let mut timing = ServerTiming::default();
     let metrics = values(head, "server-timing").flat_map(|value| value.split(','));
     for metric in metrics.take(MEMBERS_MOST) {
         let mut parts = metric.split(';').map(str::trim);
         let slot = match parts.next() {
-            Some("queue") => &mut timing.queue,
-            Some("delay") => &mut timing.delay,
-            Some("send") => &mut timing.send,
+            Some("queue_wait") => &mut timing.queue_wait,
+            Some("handle") => &mut timing.handle,
+            Some("response_head") => &mut timing.response_head,
             _ => continue,
         };
         if slot.is_none() {
@@ -33,8 +33,8 @@ fn duration(parameter: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(millis / 1000.0).ok()
 }
 
-/// How long a `Retry-After` asks to wait: seconds, or the time until a date (RFC 9110, section
-/// 10.2.3). That is counted from the date of the response: the server's clock, not this one's.
+/// The delay requested by `Retry-After`: seconds, or the time until a date (RFC 9110, section
+/// 10.2.3). A date is compared with the date of the response: the server's clock, not this one's.
 pub fn retry_after(head: &[u8]) -> Option<Duration> {
     let value = values(head, "retry-after").next()?;
     if let Ok(seconds) = value.parse() {
@@ -45,7 +45,7 @@ pub fn retry_after(head: &[u8]) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// The values of the fields of this name, as far as they are text.
+/// The values of the fields with this name, if they are text.
 fn values<'a>(head: &'a [u8], name: &'static str) -> impl Iterator<Item = &'a str> {
     let lines = head.split(|&byte| byte == b'\n').skip(1).take(MEMBERS_MOST);
     lines.filter_map(move |line| {
@@ -65,27 +65,39 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_times_are_read() {
+    fn the_times_of_the_server_are_read() {
         let micros = |micros| Some(Duration::from_micros(micros));
-        let whole = ServerTiming { queue: micros(1234), delay: micros(5012), send: micros(20) };
+        let whole = ServerTiming {
+            queue_wait: micros(1234),
+            handle: micros(5012),
+            response_head: micros(20),
+        };
         let rows = [
-            ("Server-Timing: queue;dur=1.234, delay;dur=5.012, send;dur=0.020", whole),
             (
-                "server-timing:queue; dur = 1.234 ,delay;desc=\"x\";DUR=5.012,send;dur=\"0.02\"",
+                "Server-Timing: queue_wait;dur=1.234, handle;dur=5.012, response_head;dur=0.020",
                 whole,
             ),
             (
-                "Server-Timing: send;dur=.02\r\nServer-Timing: delay;dur=5.012, queue;dur=1.234",
+                "server-timing:queue_wait; dur = 1.234 ,handle;desc=\"x\";DUR=5.012,\
+                 response_head;dur=\"0.02\"",
                 whole,
             ),
             (
-                "Server-Timing: cache;dur=3, queue;dur=0",
-                ServerTiming { queue: micros(0), ..ServerTiming::default() },
+                "Server-Timing: response_head;dur=.02\r\n\
+                 Server-Timing: handle;dur=5.012, queue_wait;dur=1.234",
+                whole,
             ),
-            ("X-Server-Timing: queue;dur=1", ServerTiming::default()),
-            ("Server-Timing: queue", ServerTiming::default()),
-            ("Server-Timing: queue;dur=-1, delay;dur=NaN, send;dur=1e300", ServerTiming::default()),
-            ("Server-Timing: queue;desc=1", ServerTiming::default()),
+            (
+                "Server-Timing: cache;dur=3, queue_wait;dur=0",
+                ServerTiming { queue_wait: micros(0), ..ServerTiming::default() },
+            ),
+            ("X-Server-Timing: queue_wait;dur=1", ServerTiming::default()),
+            ("Server-Timing: queue_wait", ServerTiming::default()),
+            (
+                "Server-Timing: queue_wait;dur=-1, handle;dur=NaN, response_head;dur=1e300",
+                ServerTiming::default(),
+            ),
+            ("Server-Timing: queue_wait;desc=1", ServerTiming::default()),
         ];
         for (fields, expected) in rows {
             assert_eq!(timing(fields), expected, "{fields}");

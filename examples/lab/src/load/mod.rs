@@ -1,8 +1,9 @@
-//! Load on an HTTP server, open loop and closed loop, and what became of each request.
+//! Generates open-loop and closed-loop load on an HTTP server, and records the outcome of each
+//! request.
 //!
 //! What a client does, when requests start and when the load ends are separate values. One thread
-//! and one poller drive all exchanges, connecting included, so that no answer that is late or lost
-//! delays another request.
+//! with one poller drives all exchanges, including connecting, so that a late or lost answer does
+//! not delay another request.
 
 mod closed;
 mod conduct;
@@ -27,144 +28,145 @@ pub use target::{Target, TargetError};
 
 use crate::arrivals::Stop;
 
-/// What each client does, whenever it is its turn.
+/// The behaviour of each client.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// The server.
+    /// The server's address.
     pub target: SocketAddr,
-    /// The bytes of a GET of version 1.1; see [`Target::request`].
+    /// The bytes of a GET in HTTP/1.1; see [`Target::request`].
     pub request: Vec<u8>,
-    /// The use of connections.
+    /// How connections are used.
     pub connections: Connections,
-    /// How long it waits for an answer before it hangs up: from the intended start at the first
-    /// try, from its begin at each other.
+    /// How long it waits for an answer before it hangs up. It counts from the intended start for
+    /// the first try, and from the start of the try for later ones.
     pub patience: Duration,
-    /// What it does about a try that failed.
+    /// What it does after a failed try.
     pub retries: Retries,
 }
 
-/// How requests share connections.
+/// How requests use connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
-    /// One for each try.
+    /// A new connection for each try.
     NewEach,
-    /// Kept open between requests, so many at the most; a request for which none is free waits.
+    /// Connections are kept open between requests, at most this many. A request waits if none is
+    /// free.
     Kept(usize),
 }
 
-/// When a request is tried again: after a 429, 502, 503 or 504, and when no answer came.
+/// When a request is tried again: after a 429, 502, 503 or 504, and after a try without an answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retries {
-    /// Tries after the first one.
+    /// The largest number of tries after the first one.
     pub most: u32,
-    /// The pause before each.
+    /// The pause before each try.
     pub pause: Pause,
-    /// What a `Retry-After` is to the client.
+    /// How the client treats `Retry-After`.
     pub advice: Advice,
 }
 
 /// The pause before another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pause {
-    /// None.
+    /// No pause.
     AtOnce,
-    /// Drawn evenly from zero to a bound that doubles with each try (M. Brooker, Exponential
-    /// Backoff and Jitter, 2015: "full jitter").
+    /// Uniformly distributed from zero to a bound that doubles with each try (M. Brooker,
+    /// Exponential Backoff and Jitter, 2015: "full jitter").
     Backoff {
         /// The bound before the second try.
         first: Duration,
         /// The largest bound.
         most: Duration,
-        /// Decides what is drawn.
+        /// Seed of the random pauses.
         seed: u64,
     },
 }
 
-/// What a client makes of a `Retry-After`.
+/// How a client treats `Retry-After`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
-    /// It does not read it.
+    /// It ignores it.
     Ignored,
-    /// It pauses for at least as long.
+    /// It pauses for at least this long.
     Honoured,
 }
 
 impl Retries {
-    /// None.
+    /// No retries.
     pub const NONE: Self = Self { most: 0, pause: Pause::AtOnce, advice: Advice::Ignored };
 
-    /// Up to `most` more tries, each at once.
+    /// Up to `most` more tries, without a pause.
     pub const fn at_once(most: u32) -> Self {
         Self { most, ..Self::NONE }
     }
 }
 
-/// What became of one request. Times are counted from the start of the load.
+/// The outcome of one request. Times count from the start of the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// When it was meant to start.
+    /// The intended start.
     pub intended: Duration,
-    /// How much later the generator took it up: its own lateness, which is nobody else's fault.
+    /// How much later the generator started it: the generator's own lateness.
     pub lateness: Duration,
-    /// When its last try got, or began to get, a connection; none if it waited for one in vain.
+    /// When its last try began to connect or took a connection. `None` if it never got one.
     pub begun: Option<Duration>,
-    /// When the last try's connection was there; for one that was kept, when it was taken.
+    /// When the last try's connection was established; for a kept one, when it was taken.
     pub connected: Option<Duration>,
-    /// When the first byte of the last answer came.
+    /// When the first byte of the last answer arrived.
     pub first_byte: Option<Duration>,
     /// When it ended.
     pub ended: Duration,
-    /// How its last try ended.
+    /// The result of its last try.
     pub answer: Answer,
-    /// How often it was tried.
+    /// The number of tries.
     pub tries: u32,
-    /// Bytes of the last answer, its head included.
+    /// Bytes of the last answer, including its head.
     pub bytes: u64,
-    /// What the server said of its own times.
+    /// The server's own times.
     pub server: ServerTiming,
 }
 
-/// The metrics of a `Server-Timing` field, where there is one
+/// The metrics of the `Server-Timing` field, if the response has one
 /// (<https://www.w3.org/TR/server-timing/>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ServerTiming {
     /// The wait for a worker.
-    pub queue: Option<Duration>,
-    /// The back-end delay.
-    pub delay: Option<Duration>,
-    /// The time it took to send.
-    pub send: Option<Duration>,
+    pub queue_wait: Option<Duration>,
+    /// The time in the handler, including the back-end delay.
+    pub handle: Option<Duration>,
+    /// The time to make the response head.
+    pub response_head: Option<Duration>,
 }
 
-/// How a try ended.
+/// The result of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
-    /// A whole response with this status.
+    /// A complete response with this status.
     Status(u16),
-    /// The client hung up.
+    /// The client's patience ended, and it hung up.
     TimedOut,
-    /// No whole response came.
+    /// There was no complete response.
     Failed(Failure),
 }
 
-/// Why no whole response came.
+/// Why there was no complete response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failure {
-    /// The connection was refused: nobody listens.
+    /// The connection was refused: nothing listens there.
     Refused,
     /// The connection was reset.
     Reset,
-    /// The connection was closed before a byte had come.
+    /// The connection was closed before the first byte.
     Closed,
     /// The connection was closed within the response.
     Cut,
-    /// What came is no HTTP.
+    /// The response is not valid HTTP.
     Malformed,
-    /// This process may have no more descriptors (EMFILE, ENFILE).
+    /// This process has no free descriptors (EMFILE, ENFILE).
     NoDescriptors,
-    /// This machine has no more ports for this target (EADDRNOTAVAIL).
+    /// This machine has no free ports for this target (EADDRNOTAVAIL).
     NoPorts,
-    /// The system failed in another way.
+    /// Another system error.
     System(io::ErrorKind),
 }
 
@@ -203,20 +205,20 @@ impl fmt::Display for Failure {
             Self::Closed => f.write_str("closed without an answer"),
             Self::Cut => f.write_str("closed within the response"),
             Self::Malformed => f.write_str("not an HTTP response"),
-            Self::NoDescriptors => f.write_str("no descriptors left"),
-            Self::NoPorts => f.write_str("no ports left"),
+            Self::NoDescriptors => f.write_str("no free descriptors"),
+            Self::NoPorts => f.write_str("no free ports"),
             Self::System(kind) => kind.fmt(f),
         }
     }
 }
 
 impl Outcome {
-    /// True for a whole response with a status below 400.
+    /// Whether it is a complete response with a status below 400.
     pub fn is_success(&self) -> bool {
         matches!(self.answer, Answer::Status(200..=399))
     }
 
-    /// True for a whole 200 within `patience` of the intended start.
+    /// Whether it is a complete 200 within `patience` of the intended start.
     pub fn is_good(&self, patience: Duration) -> bool {
         self.answer == Answer::Status(200) && self.ended <= self.intended.saturating_add(patience)
     }
@@ -226,24 +228,24 @@ impl Outcome {
         self.ended.saturating_sub(self.intended)
     }
 
-    /// The time that a clock shows which is started when the last try begins: what a closed-loop
-    /// generator takes for the latency. None if there was no begin.
+    /// The time from the start of the last try to the end: what a closed-loop generator measures as
+    /// latency. `None` if no try began.
     pub fn service_clock(&self) -> Option<Duration> {
         self.begun.map(|begun| self.ended.saturating_sub(begun))
     }
 }
 
-/// A load that has ended.
+/// A finished load.
 #[derive(Debug)]
 pub struct Run {
-    /// What became of each request, in the order in which they ended.
+    /// The outcomes in the order in which the requests ended.
     pub outcomes: Vec<Outcome>,
-    /// How the generator itself did.
+    /// How well the generator kept its schedule.
     pub conduct: Conduct,
 }
 
 impl Run {
-    /// The figures of all its outcomes.
+    /// The figures of all outcomes.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
         self.outcomes.iter().for_each(|outcome| summary.add(outcome));
@@ -252,17 +254,18 @@ impl Run {
 }
 
 impl Client {
-    /// Runs one request for each of `starts`, which are in order, whatever became of the others;
-    /// returns when all have ended.
+    /// Starts one request at each of `starts`, which are in order, independent of the other
+    /// requests. Returns when all have ended.
     ///
     /// # Errors
     ///
-    /// If the system has no poller or no thread for it; what befalls a request is in its outcome.
+    /// If the system cannot create a poller or a thread. Failures of requests are in their
+    /// outcomes.
     pub fn open_loop(&self, starts: &[Duration]) -> io::Result<Run> {
         collect(starts.len(), |each| self.open_loop_into(starts, each))
     }
 
-    /// The same for those who keep no outcomes: `each` is given them as the requests end.
+    /// The same without keeping the outcomes: `each` gets them as the requests end.
     ///
     /// # Errors
     ///
@@ -275,8 +278,8 @@ impl Client {
         engine::run(self, open::Open::new(starts), each)
     }
 
-    /// Runs clients that ask, wait for the answer, think, and ask again; `stop` counts requests, or
-    /// says when the last one may start.
+    /// Runs clients that send a request, wait for the answer, think, and send the next one. `stop`
+    /// limits the number of requests or the time of the last start.
     ///
     /// # Errors
     ///
@@ -285,7 +288,7 @@ impl Client {
         collect(0, |each| self.closed_loop_into(population, stop, each))
     }
 
-    /// The same for those who keep no outcomes.
+    /// The same without keeping the outcomes.
     ///
     /// # Errors
     ///

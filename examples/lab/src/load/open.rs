@@ -1,9 +1,9 @@
-//! The open loop: requests start when they are meant to, whatever becomes of the others.
+//! The open loop: requests start at their intended times, independent of the other requests.
 
 use super::engine::Demand;
 use std::time::Duration;
 
-/// Start times that are known beforehand.
+/// Start times that are known in advance.
 #[derive(Debug)]
 pub struct Open<'a> {
     starts: &'a [Duration],

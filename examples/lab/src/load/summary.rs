@@ -1,11 +1,11 @@
-//! Figures of many outcomes: counts, rates, and percentiles of which failures are part.
+//! Figures of many outcomes: counts, rates, and percentiles that include failures.
 
 use super::{Answer, Outcome};
 use cws::Distribution;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What became of many requests.
+/// The figures of many requests.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     answers: BTreeMap<Answer, u64>,
@@ -38,37 +38,37 @@ impl Summary {
         self.bytes += other.bytes;
     }
 
-    /// The number of requests, whatever became of them.
+    /// The number of requests, including failed ones.
     pub fn count(&self) -> u64 {
         self.answers.values().sum()
     }
 
-    /// How often each answer came.
+    /// The number of requests for each answer.
     pub fn answers(&self) -> &BTreeMap<Answer, u64> {
         &self.answers
     }
 
-    /// The requests that got a whole response with a status below 400.
+    /// The number of complete responses with a status below 400.
     pub fn success_count(&self) -> u64 {
         self.successes.count()
     }
 
-    /// The latencies of those, from the intended start.
+    /// The latencies of the successful requests, from the intended start.
     pub fn successes(&self) -> &Distribution {
         &self.successes
     }
 
-    /// The same, as a clock shows them that is started when the request is sent.
+    /// The same, measured from the start of the last try.
     pub fn service_clock(&self) -> &Distribution {
         &self.service_clock
     }
 
-    /// The latency within which this fraction of *all* requests was answered; none where so many
-    /// have not been, as those that failed count as the slowest.
+    /// The latency within which this fraction of *all* requests was answered. Failed requests count
+    /// as the slowest; `None` if the fraction includes failures.
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         let (all, answered) = (self.count() as f64, self.successes.count() as f64);
-        // The rank, from 1, in the sample of all requests; half a rank less finds the same one,
-        // whatever is rounded.
+        // The rank, from 1, in the sample of all requests. Half a rank less finds the same one in
+        // spite of rounding errors.
         let rank = (all * quantile).ceil().max(1.0);
         if rank > answered {
             return None;
@@ -76,7 +76,7 @@ impl Summary {
         self.successes.quantile((rank - 0.5) / answered)
     }
 
-    /// Tries, the first ones included.
+    /// The number of tries, including the first ones.
     pub fn tries(&self) -> u64 {
         self.tries
     }
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// Percentiles of 1 to 100 ms, where those after the first `successes` are failures.
+    /// Percentiles of 1 to 100 ms; all after the first `successes` are failures.
     fn summary(successes: u32) -> Summary {
         let mut summary = Summary::default();
         for millis in 1..=100 {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_the_slowest_whenever_they_came() {
+    fn failures_count_as_the_slowest_requests() {
         let all = summary(100);
         let most = summary(95);
         for (quantile, millis) in [(0.0, 1), (0.01, 1), (0.5, 50), (0.945, 95), (0.95, 95)] {
@@ -145,11 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn merging_is_as_if_all_had_been_added_to_one() {
+    fn merging_gives_the_same_as_adding_all_to_one() {
         let [mut merged, mut one] = [Summary::default(), Summary::default()];
         let mut parts = [Summary::default(), Summary::default(), Summary::default()];
         for number in 0..3000u32 {
-            // Parts that differ as much as can be.
+            // Make the parts as different as possible.
             let latency = Duration::from_micros(u64::from(number).pow(2) + 1);
             let part = (number / 1000) as usize;
             parts[part].add(&outcome(Answer::Status(200), latency));

@@ -1,4 +1,4 @@
-//! Whom a load goes to: an `http://` URL, its address, and the request for it.
+//! The target of a load: an `http://` URL, its address, and the request for it.
 
 use super::{Client, Connections, Retries};
 use cws::http::target::is_authority;
@@ -7,31 +7,31 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// How long a server may take to accept the connection that shows that it is there.
+/// The timeout of the connection that checks whether the server is there.
 const REACH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The longest URL.
+/// The longest URL in bytes.
 const URL_BYTES: usize = 8 * 1024;
 
-/// A server and a resource of it.
+/// A server and a resource on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The server's address.
     pub address: SocketAddr,
-    /// What the `Host` field says.
+    /// The value of the `Host` field.
     pub host: String,
     /// The path and the query.
     pub path: String,
 }
 
-/// Why there is no load on a URL.
+/// Why a URL cannot be used.
 #[derive(Debug)]
 pub enum TargetError {
-    /// It is not a URL that can be asked.
+    /// It is not a valid `http` URL.
     Url(String, &'static str),
     /// Its name has no address.
     Name(String, io::Error),
-    /// Nobody answers there.
+    /// No server accepts connections there.
     Unreachable(String, io::Error),
 }
 
@@ -40,10 +40,10 @@ impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url, wrong) => {
-                write!(f, "cannot put load on {url:?}: {wrong} (write http://HOST:PORT/PATH)")
+                write!(f, "cannot send load to {url:?}: {wrong} (write http://HOST:PORT/PATH)")
             }
             Self::Name(host, error) => {
-                write!(f, "cannot find {host}: {error} (is the name right?)")
+                write!(f, "cannot find {host}: {error} (check the name)")
             }
             Self::Unreachable(host, error) => {
                 write!(f, "cannot reach {host}: {error} (is a server running there?)")
@@ -55,16 +55,17 @@ impl fmt::Display for TargetError {
 impl std::error::Error for TargetError {}
 
 impl Target {
-    /// A path of a server whose address is known.
+    /// A path on a server with a known address.
     pub fn new(address: SocketAddr, path: &str) -> Self {
         Self { address, host: address.to_string(), path: path.to_owned() }
     }
 
-    /// Takes a URL apart, looks its name up, and connects once to see that somebody is there.
+    /// Parses a URL, resolves its name, and connects once to check that a server is there.
     ///
     /// # Errors
     ///
-    /// For anything but an `http` URL; without an address; where no address accepts.
+    /// If it is not an `http` URL, if the name has no address, or if no address accepts a
+    /// connection.
     pub fn find(url: &str) -> Result<Self, TargetError> {
         let (authority, path) = split(url).map_err(|wrong| {
             let shown = url.chars().take(100).collect();
@@ -90,13 +91,13 @@ impl Target {
         Err(TargetError::Unreachable(authority.to_owned(), last))
     }
 
-    /// A client that asks for it on such connections, waits for so long, and does not try again.
+    /// A client with this use of connections and this patience, without retries.
     pub fn client(&self, connections: Connections, patience: Duration) -> Client {
         let request = self.request(connections);
         Client { target: self.address, request, connections, patience, retries: Retries::NONE }
     }
 
-    /// A GET for it, of version 1.1.
+    /// A GET for it, in HTTP/1.1.
     pub fn request(&self, connections: Connections) -> Vec<u8> {
         let connection = match connections {
             Connections::NewEach => "Connection: close\r\n",
@@ -107,28 +108,28 @@ impl Target {
     }
 }
 
-/// An IPv6 address has colons of its own, within brackets.
+/// An IPv6 address contains colons, and is in brackets.
 fn is_whole_host(host: &str) -> bool {
     !host.contains(':') || (host.starts_with('[') && host.ends_with(']'))
 }
 
-/// The authority, and the path with its query.
+/// Splits a URL into the authority, and the path with its query.
 fn split(url: &str) -> Result<(&str, String), &'static str> {
     if url.len() > URL_BYTES {
         return Err("it is too long");
     }
     let rest = match url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-        Some(_) => return Err("only http is spoken here"),
+        Some(_) => return Err("only http is supported"),
         None => return Err("it does not begin with http://"),
     };
     let rest = rest.split('#').next().unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if authority.is_empty() || authority.starts_with(':') || !is_authority(authority.as_bytes()) {
-        return Err("its host is not a name or an address");
+        return Err("its host is not a valid name or address");
     }
     if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-        return Err("its path has a space or a control character");
+        return Err("its path contains a space or a control character");
     }
     let slash = if path.starts_with('/') { "" } else { "/" };
     Ok((authority, format!("{slash}{path}")))
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_are_parsed() {
         let rows = [
             ("http://localhost:8080/testfile", "localhost:8080", "/testfile"),
             ("HTTP://127.0.0.1", "127.0.0.1", "/"),
@@ -155,11 +156,11 @@ mod tests {
             assert!(split(url).is_err(), "{url}");
         }
         assert!(split("http://a/b c").is_err());
-        assert!(split("http://u@a/").is_err(), "no passwords");
+        assert!(split("http://u@a/").is_err(), "user information is refused");
     }
 
     #[test]
-    fn a_request_says_what_becomes_of_its_connection() {
+    fn a_request_says_whether_its_connection_is_kept() {
         let target = Target::new(SocketAddr::from(([127, 0, 0, 1], 80)), "/x");
         let kept = target.request(Connections::Kept(1));
         assert_eq!(kept, b"GET /x HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n");

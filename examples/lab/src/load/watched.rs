@@ -1,11 +1,11 @@
-//! A socket that the `polling` crate reports for as long as it is ready.
+//! A socket registered with the `polling` crate in level-triggered mode.
 
 use polling::{Event, PollMode, Poller};
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-/// A socket that is watched, until this is dropped.
+/// A registered socket. Dropping it removes the registration.
 #[derive(Debug)]
 pub struct Watched {
     stream: TcpStream,
@@ -13,17 +13,17 @@ pub struct Watched {
     poller: Arc<Poller>,
 }
 
-/// What a socket is watched for. Errors and hang-ups are reported with either.
+/// The event to wait for. Errors and hang-ups are reported with either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// Bytes or an end have come.
+    /// Bytes or an end have arrived.
     Readable,
     /// There is room for bytes.
     Writable,
 }
 
 impl Watched {
-    /// Reports it under this key from now on.
+    /// Registers the socket with this key.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Watched {
         &self.stream
     }
 
-    /// Reports this from now on.
+    /// Changes the event to wait for.
     ///
     /// # Errors
     ///

@@ -1,27 +1,9 @@
 //! The redirect from a directory's name to the same with a slash behind it.
 
-use crate::handler::Response;
+use super::response::Response;
 use crate::http::status::Status;
-use crate::http::target::Target;
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode};
-
-/// What need not be escaped in a path segment (RFC 3986, section 3.3), quotes and colons aside.
-pub(crate) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
+use crate::http::target::{SEGMENT, Target};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 /// A query passes as it is, but for bytes that cannot stand in a field.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
