@@ -42,6 +42,7 @@
 //! beside others that are mounted under a prefix:
 //!
 //! ```
+//! # #[cfg(all(feature = "admin", feature = "files", feature = "routes"))] {
 //! use cws::{AdminPages, Config, Request, Routes, Server, StaticFiles};
 //!
 //! let admin = AdminPages::new();
@@ -57,6 +58,7 @@
 //! let server = Server::start(Config::default(), routes)?;
 //! admin.observe(server.observer())?;
 //! # server.shutdown();
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

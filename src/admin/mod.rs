@@ -7,9 +7,9 @@ mod history;
 mod hosts;
 mod metrics_text;
 mod page;
-mod pages;
-mod sampler;
 mod stats;
+mod sampler;
+mod pages;
 
 pub use pages::AdminPages;
 

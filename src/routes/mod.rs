@@ -155,6 +155,7 @@ impl<S: 'static> Routes<S> {
     /// `/static`. Under `/` it answers all that no route and no other mount fits.
     ///
     /// ```
+    /// # #[cfg(feature = "files")] {
     /// # use cws::{Routes, Request, StaticFiles};
     /// let users = Routes::new().get("/{id}", |_: &Request<'_>| "a user\n").build()?;
     /// let routes = Routes::new()
@@ -162,6 +163,7 @@ impl<S: 'static> Routes<S> {
     ///     .mount("/static", StaticFiles::new("src".as_ref())?)
     ///     .mount("/users", users)
     ///     .build()?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
