@@ -1,4 +1,5 @@
 //! The example of a service, run as a program and asked for all that it serves.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! The example before a database, run as a program: what it serves, stores and leaves behind.
+#![cfg(feature = "cli")]
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 

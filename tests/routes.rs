@@ -1,4 +1,5 @@
 //! Routes over a socket: handlers of others mounted, bodies bounded, figures in the same port.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
