@@ -2,7 +2,7 @@
 
 use crate::admission::Stage;
 use crate::config;
-use crate::connection::{Connection, Context, Errand, Next};
+use crate::connection::{Connection, Context, Errand, Next, Unsent};
 use crate::handler::Handler;
 use crate::metrics::CloseReason;
 use crossbeam_channel::{RecvTimeoutError, Sender};
@@ -50,6 +50,7 @@ impl<H: Handler> Fetcher<H> {
             };
             match errand {
                 Ok(Errand::Fetch { connection, since }) => self.fetch(connection, since),
+                Ok(Errand::Discard(unsent)) => discard(unsent),
                 Ok(Errand::GiveWay) => self.ask("gave way", Handler::give_way),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -74,5 +75,12 @@ impl<H: Handler> Fetcher<H> {
             _ => connection.advance_response(since, &mut self.context),
         };
         self.context.settle(connection, next);
+    }
+}
+
+/// Drops what a handler made, whose destructors may panic.
+fn discard(unsent: Unsent) {
+    if panic::catch_unwind(AssertUnwindSafe(|| drop(unsent))).is_err() {
+        log::error!("a stream panicked when it was dropped");
     }
 }

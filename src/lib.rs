@@ -38,8 +38,8 @@
 //! # Ok::<(), cws::StartError>(())
 //! ```
 //!
-//! `Routes` (feature `routes`) has handlers by method and path, with parameters, bodies and a state of each worker,
-//! beside others that are mounted under a prefix:
+//! `Routes` (feature `routes`) has handlers by method and path, with parameters, bodies and a state
+//! for each worker, beside other handlers that are mounted under a prefix:
 //!
 //! ```
 //! # #[cfg(all(feature = "admin", feature = "files", feature = "routes"))] {

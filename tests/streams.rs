@@ -167,6 +167,52 @@ fn pieces_that_wait_stay_within_the_memory_bound() {
     });
 }
 
+/// Notes on which thread it is dropped.
+struct Dropped(Arc<Mutex<BTreeSet<String>>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        self.0.lock().unwrap().insert(name);
+    }
+}
+
+/// A client that goes away in the middle of a stream does not make the acceptor run the stream's
+/// destructor; nor does one that reads all of it.
+#[test]
+fn the_acceptor_drops_no_stream() {
+    let dropped = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&dropped);
+    let handler = move |request: &Request<'_>| {
+        let guard = Dropped(Arc::clone(&seen));
+        let pieces = if request.target.raw == b"/short" { 3 } else { 64 };
+        streamed((0..pieces).map(move |_| {
+            let _held = &guard;
+            Bytes::from(vec![b'~'; PIECE])
+        }))
+    };
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
+    let ask = |path: &str| {
+        let mut stream = connect(server.addresses()[0]);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    for _ in 0..4 {
+        let mut gone = ask("/long");
+        gone.read_exact(&mut [0; 1000]).unwrap();
+        // Unread bytes make the close a reset.
+        drop(gone);
+        let mut all = Vec::new();
+        ask("/short").read_to_end(&mut all).unwrap();
+        assert!(all.len() > 3 * PIECE);
+    }
+    wait_for("all to be closed", || (server.open_connections() == 0).then_some(()));
+    drop(server);
+    let dropped = dropped.lock().unwrap();
+    assert!(!dropped.contains("acceptor") && !dropped.is_empty(), "{dropped:?}");
+}
+
 /// A stream without end ends with its server.
 #[test]
 fn an_endless_stream_ends_with_its_server() {

@@ -147,8 +147,7 @@ fn with_the_next_request_behind_it() {
         let both = [case.request, NEXT].concat();
         // Who was served last and sends more all the same may be cut off: the server has ended by
         // the time the byte comes (RFC 9112, section 9.6). A refusal waits for what still comes.
-        // So may a client that sends more behind CONNECT.
-        if case.keeps || (case.status >= 400 && !case.request.starts_with(b"CONNECT")) {
+        if case.keeps || case.status >= 400 {
             let bytes = both.iter().map(|byte| vec![*byte]);
             check(case, &replies_to(server.addresses()[0], bytes), case.keeps);
         }

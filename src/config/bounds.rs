@@ -70,9 +70,8 @@ pub const METHOD_BYTES: usize = 32;
 /// Header fields of one request. Browsers send some 20.
 pub const HEADER_FIELDS: usize = 100;
 
-/// Bytes of a request body, its chunks' framing included, that are read and dropped to keep a
-/// connection usable. No resource
-/// here wants a body; a longer one is answered by 413 and the end of the connection.
+/// Longest request body that is read and dropped, to keep the connection usable, where the handler
+/// takes none. A longer one gets a 413, and the connection closes.
 pub const BODY_BYTES: u64 = 1024 * 1024;
 
 /// Bytes of a chunk-size line with its extensions.

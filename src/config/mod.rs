@@ -158,9 +158,9 @@ impl Config {
     /// each of `workers` needs `delay` for a request: max(W, W (T/2D - 1)) jobs, and T/2.
     ///
     /// Half the patience, because a bound at the whole of it fills the queue with requests that are
-    /// answered just too late: in simulation (W = 4, T = 10 D, Poisson arrivals) goodput at ten times
-    /// the capacity is .001 of it with the whole, .97 with the half. The bound holds as long as the
-    /// delay is what it was said to be; the timeout holds when it is not.
+    /// answered just too late: in simulation (W = 4, T = 10 D, Poisson arrivals) goodput at ten
+    /// times the capacity is .001 of it with the whole, and .97 with the half. The bound holds as
+    /// long as `delay` is right; the timeout also holds if it is not.
     pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usize, Duration) {
         let services = patience.as_secs_f64() / (2.0 * delay.as_secs_f64());
         // A division by no delay at all gives infinity, which becomes the largest bound.

@@ -1,6 +1,6 @@
 //! What each thread has that steps connections, and what such threads hand to one another.
 
-use super::outgoing::Means;
+use super::outgoing::{Means, Unsent};
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
@@ -44,6 +44,8 @@ pub enum Errand {
         /// When it was handed over.
         since: Instant,
     },
+    /// Drop the rest of a response that nobody reads any more.
+    Discard(Unsent),
     /// Have the handler close files that it holds open for speed: descriptors are short.
     GiveWay,
 }
@@ -162,26 +164,35 @@ impl Context {
                     self.recorder.closed(CloseReason::Cut);
                 }
             }
-            Next::Close(reason) => {
-                // Count first: the client may read the counters as soon as it sees the end.
-                self.recorder.closed(reason);
-                connection.end(reason);
-            }
+            Next::Close(reason) => self.close(connection, reason),
         }
+    }
+
+    fn close(&self, mut connection: Box<Connection>, reason: CloseReason) {
+        // Count first: the client may read the counters as soon as it sees the end.
+        self.recorder.closed(reason);
+        // A stream's destructor is code of a handler.
+        if self.thread == Thread::Acceptor
+            && let Some(unsent) = connection.take_unsent()
+        {
+            // If the fetchers have ended, so has the server.
+            let _ = self.send_errand(Errand::Discard(unsent));
+        }
+        connection.end(reason);
     }
 
     fn park(&self, connection: Box<Connection>, interest: Interest) {
         let key = connection.key();
-        if let Err((_closed, error)) = self.parking.park(connection, interest) {
+        if let Err((connection, error)) = self.parking.park(connection, interest) {
             note!(Error, "cannot watch a connection: {error}; it is closed");
-            self.recorder.closed(CloseReason::Unwatchable);
+            self.close(connection, CloseReason::Unwatchable);
         }
         // At the last stage nobody looks at the table any more. Checking after parking closes the
         // race: whichever side looks last sees the other's write.
         if self.admission.stage() == Stage::Cut
-            && let Some(_cut) = self.parking.take(key)
+            && let Some(connection) = self.parking.take(key)
         {
-            self.recorder.closed(CloseReason::Cut);
+            self.close(connection, CloseReason::Cut);
         }
     }
 

@@ -221,9 +221,9 @@ fn ask<H: Handler>(
 
 /// What follows the response to a request.
 fn after(request: &Request<'_>, message: Message, context: &Context) -> After {
-    if message.holds_body_back {
-        // The client may or may not send the body now, so the end of this message is unknown (RFC
-        // 9110, section 10.1.1).
+    if message.holds_body_back || request.method == Method::Connect {
+        // The end of this message is unknown: the client may or may not send the body now (RFC
+        // 9110, section 10.1.1), or takes the connection for a tunnel (section 9.3.6).
         After::Linger(CloseReason::Completed)
     } else if !request.persistent || context.is_draining() {
         After::Close(CloseReason::Completed)

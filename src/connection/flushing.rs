@@ -2,7 +2,7 @@
 //! for.
 
 use super::eviction::Taken;
-use super::outgoing::{Failure, Outgoing, Progress};
+use super::outgoing::{Failure, Outgoing, Progress, Unsent};
 use super::{Connection, Context, Next, Phase};
 use crate::access_log::{self, Record};
 use crate::config::{self, AccessLog, Config};
@@ -53,6 +53,11 @@ impl Flushing {
     /// How much of it the client has read.
     pub(super) fn taken(&self) -> &Taken {
         &self.taken
+    }
+
+    /// Takes out what is not sent, if dropping it would run code of a handler.
+    fn take_unsent(&mut self) -> Option<Unsent> {
+        self.outgoing.take_unsent()
     }
 
     /// True if it holds memory that it has claimed.
@@ -185,6 +190,14 @@ impl Connection {
         flushing.sent_before = sent;
         self.deadline = Instant::now() + write_timeout;
         Next::Park(interest)
+    }
+
+    /// Takes out the rest of a response, if dropping it would run code of a handler.
+    pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
+        match &mut self.phase {
+            Phase::Flushing(flushing) => flushing.take_unsent(),
+            _ => None,
+        }
     }
 
     /// Closes it for this reason, which is already counted. The FIN goes out first: a reset, caused

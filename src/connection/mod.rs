@@ -32,6 +32,7 @@ use std::time::Instant;
 pub use context::{Context, Errand, Job, Shared, Work};
 pub use eviction::Standing;
 pub use exchange::Exchange;
+pub use outgoing::Unsent;
 
 /// A client's connection.
 #[derive(Debug)]

@@ -36,6 +36,12 @@ enum Part {
     End,
 }
 
+/// Parts that are not sent, with streams among them: dropping it runs code of a handler.
+#[derive(Debug)]
+pub struct Unsent {
+    _parts: VecDeque<Part>,
+}
+
 /// How far a call of `write` came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -100,16 +106,17 @@ impl Outgoing {
                         self.behind.push_front(Part::Content(part));
                     }
                 }
-                Part::Content(Body::Stream(stream)) if !means.streams && !stream.is_over() => {
+                Part::Content(Body::Stream(stream)) if !means.streams => {
                     self.behind.push_front(Part::Content(Body::Stream(stream)));
                     return Ok(Reached::AtHandler);
                 }
                 Part::Content(Body::Stream(mut stream)) => {
                     let piece = stream.next_piece().map_err(Failure::Content)?;
-                    if let Some(piece) = piece {
+                    // A stream that is over is dropped here, by a worker.
+                    if !stream.is_over() && piece.is_some() {
                         self.behind.push_front(Part::Content(Body::Stream(stream)));
-                        self.begin(Body::Bytes(piece));
                     }
+                    self.begin(piece.map_or(Body::Empty, Body::Bytes));
                 }
                 Part::Content(body) => self.begin(body),
             }
@@ -150,6 +157,13 @@ impl Outgoing {
         (self.head.capacity() + self.behind.capacity() * size_of::<Part>()) as u64
             + self.body.held()
             + parts
+    }
+
+    /// Takes out what is not sent, if dropping it would run code of a handler.
+    pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
+        let has_stream = |part: &Part| matches!(part, Part::Content(body) if body.has_stream());
+        let parts = self.behind.iter().any(has_stream).then(|| std::mem::take(&mut self.behind));
+        parts.map(|parts| Unsent { _parts: parts })
     }
 
     /// The bytes of content given to the kernel so far.

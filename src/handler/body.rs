@@ -118,6 +118,15 @@ impl Body {
         }
     }
 
+    /// True if part of it is made by a stream.
+    pub(crate) fn has_stream(&self) -> bool {
+        match self {
+            Self::Stream(_) => true,
+            Self::Sequence(parts) => parts.iter().any(Self::has_stream),
+            Self::Empty | Self::Bytes(_) | Self::File(_) => false,
+        }
+    }
+
     /// The length in bytes; none if it is unknown until the end.
     pub fn length(&self) -> Option<u64> {
         match self {

@@ -2,6 +2,7 @@
 
 use super::primitives::{Shutdown, TcpStream};
 use super::slot::Notes;
+use crate::notes::note;
 use crate::poller::{Poller, Readiness, Trigger};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -75,7 +76,7 @@ impl Socket {
     pub fn acknowledge(&self) {
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::net::sockopt::set_tcp_quickack(&self.stream, true) {
-            log::debug!("cannot set TCP_QUICKACK: {error} (the peer may send late)");
+            note!(Debug, "cannot set TCP_QUICKACK: {error} (the peer may send late)");
         }
     }
 
@@ -131,7 +132,7 @@ impl Drop for Socket {
         if let Some(poller) = &self.poller
             && let Err(error) = poller.delete(&self.stream)
         {
-            log::debug!("cannot remove a connection from the poller: {error}");
+            note!(Debug, "cannot remove a connection from the poller: {error}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::primitives::{AtomicUsize, CHUNK, OnceLock, TcpListener};
 use super::slot::Slot;
 use super::socket::{Interest, Socket};
+use crate::notes::note;
 use crate::poller::{Poller, Readiness, ReadyKeys, Watched};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -24,7 +25,7 @@ impl Waker {
     /// Ends the current wait, or the next one.
     pub fn wake(&self) {
         if let Err(error) = self.0.wake() {
-            log::error!("cannot wake the acceptor: {error}");
+            note!(Error, "cannot wake the acceptor: {error}");
         }
     }
 }
@@ -92,7 +93,8 @@ impl<T: Parked> Parking<T> {
         let watch =
             |connection: &mut T| connection.socket().watch(&self.poller, Some(Readiness::Either));
         if let Err(error) = slot.nudge(watch) {
-            log::error!(
+            note!(
+                Error,
                 "cannot wake the connection of descriptor {key}: {error} (it waits until its \
                  deadline)"
             );

@@ -78,7 +78,7 @@ impl<S: AsFd + AsRawFd> Watched<S> {
 impl<S: AsFd + AsRawFd> Drop for Watched<S> {
     fn drop(&mut self) {
         if let Err(error) = self.poller.delete(&self.source) {
-            log::debug!("cannot remove a listener from the poller: {error}");
+            note!(Debug, "cannot remove a listener from the poller: {error}");
         }
     }
 }
@@ -89,6 +89,7 @@ mod tests {
     macro_rules! poller_tests {
         ($implementation:ident) => {
             mod $implementation {
+                use crate::notes::note;
                 use crate::poller::$implementation::{Poller, ReadyKeys};
                 use crate::poller::{Readiness, Trigger};
                 use std::io::{Read, Write};

@@ -15,6 +15,7 @@
 #[cfg(target_os = "linux")]
 mod fidelity;
 mod kernel;
+mod notes;
 mod plan;
 mod planted;
 mod poller;
