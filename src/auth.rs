@@ -27,6 +27,8 @@ const PASSWORD_BYTES: usize = 72;
 
 /// A handler that demands a name and a password, and passes authorized requests to another handler.
 ///
+/// It needs the feature `auth`.
+///
 /// Passwords are stored as bcrypt hashes. A check of one takes about 100 ms of processor time, by
 /// design. So results are remembered, under keyed digests of the credentials. Unknown credentials
 /// are checked one at a time by a thread of its own, while their requests wait without a worker. An
@@ -61,6 +63,8 @@ struct Check {
 }
 
 /// A user name and the bcrypt hash of the password.
+///
+/// It needs the feature `auth`.
 #[derive(Clone)]
 pub struct User {
     name: String,

@@ -1,6 +1,8 @@
 //! The client: sends one HTTP/1.0 request, from a chosen port if asked, and passes the response on
 //! byte for byte.
 //!
+//! It needs the feature `client`.
+//!
 //! [`ResponseFraming`] decides where a response ends and does no I/O. `connection` opens and closes
 //! sockets. [`fetch`] joins the two. The client changes neither head nor body, and never holds a
 //! whole body in memory.

@@ -170,6 +170,8 @@ fn call<R: IntoResponse>(
 /// A handler from a function of a request of the `http` crate, that takes bodies of up to `most`
 /// bytes.
 ///
+/// It needs the feature `http`.
+///
 /// ```
 /// use bytes::Bytes;
 /// use cws::{Config, Server, from_http};
@@ -192,6 +194,8 @@ where
 }
 
 /// See [`from_http`].
+///
+/// It needs the feature `http`.
 #[derive(Clone)]
 pub struct FromHttp<F> {
     most: u64,

@@ -2,6 +2,7 @@
 
 use super::cases::Case;
 use super::peers::{CEILING, OURS};
+use lab::markup::escape;
 use std::fmt::Write;
 
 /// The result of one server in one turn.
@@ -211,8 +212,4 @@ pub fn html(lines: &[String], cases: &[Case], turns: &[Turn]) -> String {
         page.push_str("</table>\n");
     }
     page + "</body></html>\n"
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -37,6 +37,8 @@ cannot read its data through a browser (DNS rebinding). Use its IP address, loca
 machine's host name; to allow another name, start the server with --admin-host NAME.";
 
 /// The running admin server of a server. Dropping it stops it.
+///
+/// It needs the feature `admin`.
 #[derive(Debug)]
 #[must_use = "dropping it stops the admin server"]
 pub struct Admin {

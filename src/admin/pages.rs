@@ -12,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 /// What [`Admin`](super::Admin) serves, as a handler to be mounted in the server that it tells of.
 ///
+/// It needs the feature `admin`.
+///
 /// A server can be observed once it runs, so this takes two steps: mount clones of it, start the
 /// server, then tell it what to [`observe`](Self::observe). Until then, all but `/healthz` is
 /// answered by 503.

@@ -19,6 +19,8 @@ use std::fmt;
 
 /// Methods and paths, and what answers at each; [`build`](Self::build) makes a [`Handler`] of them.
 ///
+/// It needs the feature `routes`.
+///
 /// ```
 /// use cws::{Config, Request, Response, Routes, Server};
 ///

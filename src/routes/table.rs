@@ -18,6 +18,8 @@ use std::fmt;
 const REST: &str = "\0";
 
 /// The handler that [`Routes::build`] makes.
+///
+/// It needs the feature `routes`.
 pub struct RouteTable<S = ()> {
     make: Box<dyn Fn(usize) -> S + Send + Sync>,
     /// The place of each pattern.

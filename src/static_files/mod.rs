@@ -28,6 +28,8 @@ use std::sync::Arc;
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// Serves the files beneath one directory.
+///
+/// It needs the feature `files`.
 #[derive(Debug)]
 #[must_use]
 pub struct StaticFiles {

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 /// How [`super::StaticFiles`] serves files.
+///
+/// It needs the feature `files`.
 #[derive(Debug, Clone)]
 pub struct SiteOptions {
     /// Serve names that begin with a dot.

@@ -32,6 +32,8 @@ pub struct Files {
 }
 
 /// The bounds of a cache.
+///
+/// It needs the feature `files`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheLimits {
     /// Bytes of content, names and metadata.
