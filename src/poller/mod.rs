@@ -10,6 +10,7 @@ mod epoll;
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
 
+use crate::notes::note;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
