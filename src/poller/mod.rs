@@ -90,7 +90,6 @@ mod tests {
     macro_rules! poller_tests {
         ($implementation:ident) => {
             mod $implementation {
-                use crate::notes::note;
                 use crate::poller::$implementation::{Poller, ReadyKeys};
                 use crate::poller::{Readiness, Trigger};
                 use std::io::{Read, Write};
