@@ -203,14 +203,17 @@ fn check_wait(program: &mut Program, open: &Open, tolerance: &Tolerance) {
 
 /// Serves a folder until it is told to end.
 fn serve(folder: &Path, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    // Removed in the end, where no other file is named.
-    let temporary = tempfile::Builder::new().prefix("cws-database-").tempdir()?;
+    // Removed in the end.
+    let mut temporary = None;
     let path = match &args.archive {
         Some(path) if path.exists() => {
             return Err(format!("{} exists already (name a new file)", path.display()).into());
         }
         Some(path) => path.clone(),
-        None => temporary.path().join("archive.db"),
+        None => {
+            let folder = tempfile::Builder::new().prefix("cws-database-").tempdir()?;
+            temporary.insert(folder).path().join("archive.db")
+        }
     };
     let mut archive = Archive::open(&path)?;
     let load = archive.load(folder);
