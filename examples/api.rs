@@ -19,9 +19,8 @@ struct Note {
     text: String,
 }
 
-fn json(status: Status, value: &impl Serialize) -> Result<Response, Error> {
-    let response = Response::new(status).with_field("Content-Type", "application/json")?;
-    Ok(response.with_body(Body::Bytes(serde_json::to_vec(value)?.into())))
+fn json(value: &impl Serialize) -> Result<Response, Error> {
+    Ok(Response::json(serde_json::to_vec(value)?))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,13 +37,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let wanted = request.query("q").unwrap_or_default();
             let notes = all.lock().unwrap_or_else(PoisonError::into_inner);
             let found: Vec<_> = notes.iter().filter(|note| note.title.contains(&*wanted)).collect();
-            json(Status::OK, &found)
+            json(&found)
         })
         .get("/notes/{number}", move |request: &Request<'_>| -> Result<Response, Error> {
             let number: Option<usize> = request.param("number").and_then(|text| text.parse().ok());
             let notes = one.lock().unwrap_or_else(PoisonError::into_inner);
             let note = number.and_then(|number| notes.get(number));
-            json(Status::OK, note.ok_or(Error::new(Status::NOT_FOUND, "There is no such note."))?)
+            json(note.ok_or(Error::new(Status::NOT_FOUND, "There is no such note."))?)
         })
         .post("/notes", 64 << 10, move |request: &Request<'_>| -> Result<Response, Error> {
             let note: Note = serde_json::from_slice(request.body())
@@ -52,7 +51,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut notes = new.lock().unwrap_or_else(PoisonError::into_inner);
             notes.push(note.clone());
             let place = format!("/notes/{}", notes.len() - 1);
-            Ok(json(Status::CREATED, &note)?.with_field("Location", &place)?)
+            let created = json(&note)?.with_status(Status::CREATED);
+            Ok(created.with_field("Location", &place)?)
         })
         .get("/count/{to}", |request: &Request<'_>| -> Result<Response, Error> {
             let to = request.param("to").unwrap_or_default().parse::<u64>();
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .get("/worker", |request: &Request<'_>, served: &mut u64| {
             *served += 1;
-            json(Status::OK, &serde_json::json!({ "worker": request.worker(), "served": served }))
+            json(&serde_json::json!({ "worker": request.worker(), "served": served }))
         })
         .mount("/static", StaticFiles::new(folder.as_ref())?)
         .mount("/healthz", admin.health())

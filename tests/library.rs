@@ -60,6 +60,7 @@ fn a_field_that_cannot_be_added_is_an_error() {
                 Response::text("x").with_field("Location", "/\r\nSet-Cookie: stolen")?
             }
             b"/own" => Response::text("x").with_field("content-length", "5")?,
+            b"/status" => cws::IntoResponse::into_response((Status::CREATED, "made")),
             _ => return Err(Error::new(Status::NOT_FOUND, "no <such> thing")),
         })
     });
@@ -68,6 +69,8 @@ fn a_field_that_cannot_be_added_is_an_error() {
         let reply = get(address, path);
         assert_eq!((reply.status, reply.field("Set-Cookie")), (500, None), "{path}");
     }
+    let reply = get(address, "/status");
+    assert_eq!((reply.status, &reply.body[..]), (201, &b"made"[..]));
     let reply = get(address, "/");
     assert_eq!(reply.status, 404);
     assert!(String::from_utf8(reply.body).unwrap().contains("no &lt;such&gt; thing"));

@@ -192,6 +192,12 @@ impl Response {
         self.is_of_unknown_length
     }
 
+    /// Sets the status.
+    #[must_use]
+    pub fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
+    }
+
     /// Sets the content.
     pub fn with_body(mut self, body: Body) -> Self {
         self.body = body;
