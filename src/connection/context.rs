@@ -1,6 +1,6 @@
 //! What each thread has that steps connections, and what such threads hand to one another.
 
-use super::outgoing::{Means, Unsent};
+use super::outgoing::{Thread, Unsent};
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
@@ -75,7 +75,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Context {
     shared: Shared,
-    thread: Thread,
+    pub(super) thread: Thread,
     /// Where this thread counts.
     pub recorder: Recorder,
     /// Work for fetchers goes here. Fetchers have no sender themselves: they end when the other
@@ -86,17 +86,6 @@ pub struct Context {
     /// The buffer for response heads, unless a response has it.
     pub(super) head: Vec<u8>,
     pub(super) date: DateCache,
-}
-
-/// The kinds of threads that step connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Thread {
-    /// It waits for events only, and sends one piece at a time.
-    Acceptor,
-    /// It waits for jobs only, and sends while no other job waits.
-    Worker(usize),
-    /// It may wait for disks.
-    Fetcher,
 }
 
 impl Deref for Context {
@@ -211,15 +200,6 @@ impl Context {
     /// True if this thread reads from sockets.
     pub(super) fn reads(&self) -> bool {
         self.thread == Thread::Acceptor
-    }
-
-    /// What this thread may do for the next piece of a response.
-    pub(super) fn means(&self) -> Means {
-        match self.thread {
-            Thread::Acceptor => Means { disk: false, streams: false },
-            Thread::Worker(_) => Means { disk: false, streams: true },
-            Thread::Fetcher => Means { disk: true, streams: false },
-        }
     }
 
     /// True if this thread may continue with its connection, because no other waits.

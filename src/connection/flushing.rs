@@ -120,7 +120,7 @@ impl Connection {
     pub(super) fn flush(&mut self, context: &mut Context) -> Option<Next> {
         let Phase::Flushing(flushing) = &mut self.phase else { return None };
         let outgoing = &mut flushing.outgoing;
-        let failure = match outgoing.write(&self.socket, context.means(), || context.may_continue())
+        let failure = match outgoing.write(&self.socket, context.thread, || context.may_continue())
         {
             Ok(Progress::Done) => {
                 let (after, now) = (flushing.after, Instant::now());

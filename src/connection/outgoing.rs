@@ -57,13 +57,27 @@ pub(super) enum Progress {
     AtHandler,
 }
 
-/// What a thread may do for the next piece of a response.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Means {
-    /// Wait for a disk.
-    pub(super) disk: bool,
-    /// Run a handler's stream.
-    pub(super) streams: bool,
+/// The kinds of threads that step connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thread {
+    /// It waits for events only, and sends one piece at a time.
+    Acceptor,
+    /// It waits for jobs only, and sends while no other job waits.
+    Worker(usize),
+    /// It may wait for disks.
+    Fetcher,
+}
+
+impl Thread {
+    /// True if it may wait for a disk.
+    fn reads_disks(self) -> bool {
+        self == Self::Fetcher
+    }
+
+    /// True if it may run code of a handler.
+    fn runs_handlers(self) -> bool {
+        matches!(self, Self::Worker(_))
+    }
 }
 
 /// Why a response cannot be finished.
@@ -94,10 +108,10 @@ impl Outgoing {
         Self { head, head_sent: 0, body, behind, is_chunked, is_last, sent: 0 }
     }
 
-    /// Moves on to the next part with content, if this thread may read or make it.
-    fn next_part(&mut self, means: Means) -> Result<Reached, Failure> {
+    /// Moves on to the next part with content. Returns why not, if there is none for this thread.
+    fn next_part(&mut self, thread: Thread) -> Result<Option<Progress>, Failure> {
         while self.body.length() == Some(0) {
-            let Some(part) = self.behind.pop_front() else { return Ok(Reached::End) };
+            let Some(part) = self.behind.pop_front() else { return Ok(Some(Progress::Done)) };
             match part {
                 Part::Raw(body) => self.body = body,
                 Part::End => self.body = Body::Bytes(Bytes::from_static(b"0\r\n\r\n")),
@@ -106,9 +120,9 @@ impl Outgoing {
                         self.behind.push_front(Part::Content(part));
                     }
                 }
-                Part::Content(Body::Stream(stream)) if !means.streams => {
+                Part::Content(Body::Stream(stream)) if !thread.runs_handlers() => {
                     self.behind.push_front(Part::Content(Body::Stream(stream)));
-                    return Ok(Reached::AtHandler);
+                    return Ok(Some(Progress::AtHandler));
                 }
                 Part::Content(Body::Stream(mut stream)) => {
                     let piece = stream.next_piece().map_err(Failure::Content)?;
@@ -121,7 +135,7 @@ impl Outgoing {
                 Part::Content(body) => self.begin(body),
             }
         }
-        Ok(Reached::Content)
+        Ok(None)
     }
 
     /// Sends a part next, within a chunk if the content is chunked.
@@ -186,23 +200,20 @@ impl Outgoing {
     pub(super) fn write(
         &mut self,
         socket: &Socket,
-        means: Means,
+        thread: Thread,
         mut may_continue: impl FnMut() -> bool,
     ) -> Result<Progress, Failure> {
         let mut had_turn = false;
         loop {
-            match self.next_part(means)? {
-                Reached::End if self.head_sent == self.head.len() => return Ok(Progress::Done),
-                Reached::AtHandler if self.head_sent == self.head.len() => {
-                    return Ok(Progress::AtHandler);
-                }
-                _ => {}
+            let at_end = self.next_part(thread)?;
+            let is_content = self.head_sent == self.head.len();
+            if let (Some(progress), true) = (at_end, is_content) {
+                return Ok(progress);
             }
             if had_turn && !may_continue() {
                 return Ok(Progress::Yielded);
             }
-            let is_content = self.head_sent == self.head.len();
-            if let (Body::File(slice), true, false) = (&self.body, is_content, means.disk)
+            if let (Body::File(slice), true, false) = (&self.body, is_content, thread.reads_disks())
                 && !is_in_memory(
                     &slice.file,
                     slice.offset,
@@ -212,9 +223,9 @@ impl Outgoing {
                 return Ok(Progress::OnDisk);
             }
             match self.write_piece(socket) {
-                Ok(Piece::Whole) => had_turn = is_content,
+                Ok(true) => had_turn = is_content,
                 // After a short write the socket is full; another call would only say so.
-                Ok(Piece::Short) => return Ok(Progress::Blocked),
+                Ok(false) => return Ok(Progress::Blocked),
                 Err(Failure::Peer(error)) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok(Progress::Blocked);
                 }
@@ -224,8 +235,8 @@ impl Outgoing {
         }
     }
 
-    /// One system call for the next bytes.
-    fn write_piece(&mut self, socket: &Socket) -> Result<Piece, Failure> {
+    /// One system call for the next bytes; true if the kernel took all of them.
+    fn write_piece(&mut self, socket: &Socket) -> Result<bool, Failure> {
         let head = &self.head[self.head_sent..];
         let (wanted, sent) = match &mut self.body {
             Body::File(slice) if head.is_empty() => send_file(socket, slice)?,
@@ -256,23 +267,8 @@ impl Outgoing {
             }
         };
         self.sent += sent as u64;
-        Ok(if sent == wanted { Piece::Whole } else { Piece::Short })
+        Ok(sent == wanted)
     }
-}
-
-/// What is next to send.
-enum Reached {
-    Content,
-    /// Nothing more.
-    End,
-    /// A stream's next piece.
-    AtHandler,
-}
-
-#[derive(PartialEq, Eq)]
-enum Piece {
-    Whole,
-    Short,
 }
 
 /// Writes bytes that content or the FIN follows at once, so that both share a segment.
@@ -379,7 +375,7 @@ mod tests {
         (Arc::new(file), content)
     }
 
-    const ALL: Means = Means { disk: true, streams: true };
+    const WORKER: Thread = Thread::Worker(1);
 
     type Sender = fn(&Socket, &mut FileSlice) -> Result<(usize, usize), Failure>;
 
@@ -431,7 +427,7 @@ mod tests {
         let length = content.len() as u64;
         let slice = FileSlice { file, offset: 0, length };
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false, false);
-        let progress = outgoing.write(&socket, ALL, || false).expect("room for a head");
+        let progress = outgoing.write(&socket, WORKER, || false).expect("room for a head");
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < Some(length), "the head takes no turn of its own");
         assert!(outgoing.body.length() >= Some(length - config::SEND_PIECE as u64), "one piece");
@@ -450,11 +446,11 @@ mod tests {
         let (socket, mut reader) = pair();
         let stream = Stream::new(999_999, pieces(&made));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream), false, false);
-        assert_eq!(outgoing.write(&socket, ALL, || false).expect("room"), Progress::Yielded);
+        assert_eq!(outgoing.write(&socket, WORKER, || false).expect("room"), Progress::Yielded);
         assert!(made.load(Relaxed) <= 3, "one with the head, one for the turn, and the next");
         let mut received = Vec::new();
         loop {
-            let progress = outgoing.write(&socket, ALL, || true).expect("a reader");
+            let progress = outgoing.write(&socket, WORKER, || true).expect("a reader");
             if progress == Progress::Done {
                 break;
             }
@@ -470,7 +466,7 @@ mod tests {
         let (socket, _reader) = pair();
         let short = Stream::new(5000, pieces(&made).take(2));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short), false, false);
-        assert!(matches!(outgoing.write(&socket, ALL, || true), Err(Failure::Content(_))));
+        assert!(matches!(outgoing.write(&socket, WORKER, || true), Err(Failure::Content(_))));
         assert_eq!(outgoing.content_sent(), 2000);
     }
 
@@ -485,7 +481,7 @@ mod tests {
         let body = Body::Sequence([slice(10, 5), bytes(""), inner, bytes("end")].into());
         let length = body.length().expect("known");
         let mut outgoing = Outgoing::new(b"head".to_vec(), body, false, false);
-        assert_eq!(outgoing.write(&socket, ALL, || true).expect("room"), Progress::Done);
+        assert_eq!(outgoing.write(&socket, WORKER, || true).expect("room"), Progress::Done);
         assert_eq!(outgoing.sent(), 4 + length);
         drop(socket);
         let mut received = Vec::new();

@@ -46,10 +46,11 @@ impl Connection {
     pub(super) fn read_head(&mut self, context: &mut Context) -> Option<Next> {
         let (mut more, mut again) = (true, false);
         loop {
-            match self.scan(context) {
-                Scanned::Partial => {}
-                Scanned::PhaseChanged => return None,
-                Scanned::Whole(message) => return Some(Next::Serve(message)),
+            if let Some(message) = self.scan(context) {
+                return Some(Next::Serve(message));
+            }
+            if !matches!(self.phase, Phase::Idle | Phase::Head(_)) {
+                return None;
             }
             if !context.reads() {
                 return Some(Next::Park(self.interest_in_more()));
@@ -95,20 +96,21 @@ impl Connection {
         }
     }
 
-    /// Looks for the end of a head in the buffer.
-    fn scan(&mut self, context: &mut Context) -> Scanned {
+    /// Looks for the end of a head in the buffer. Returns the message if it is whole. Otherwise the
+    /// phase says what is missing.
+    fn scan(&mut self, context: &mut Context) -> Option<Message> {
         let mut begins_now = false;
         if let Phase::Idle = self.phase {
             self.input.consume(empty_lines(self.input.as_slice()));
             if matches!(self.input.as_slice(), b"" | b"\r") {
-                return Scanned::Partial;
+                return None;
             }
             self.phase = Phase::Head(HeadScanner::default());
             self.has_asked = true;
             begins_now = true;
         }
         let Phase::Head(scanner) = &mut self.phase else {
-            return Scanned::PhaseChanged;
+            return None;
         };
         let Config { head_bytes: head, target_bytes: target, http09, .. } = *context.config;
         match scanner.scan(self.input.as_slice(), HeadLimits { head, target, http09 }) {
@@ -117,7 +119,7 @@ impl Connection {
                 if begins_now {
                     self.deadline = Instant::now() + context.config.header_timeout;
                 }
-                Scanned::Partial
+                None
             }
             Scan::Complete(head) => {
                 let (version, framing) = (scanner.version(), scanner.framing());
@@ -141,9 +143,9 @@ impl Connection {
         context.config.header_timeout.saturating_sub(left)
     }
 
-    fn refuse_reading(&mut self, fault: Fault, context: &mut Context) -> Scanned {
+    fn refuse_reading(&mut self, fault: Fault, context: &mut Context) -> Option<Message> {
         self.answer_fault(fault, Instant::now(), context);
-        Scanned::PhaseChanged
+        None
     }
 
     /// The head is complete. The message is whole, unless more of its body has to arrive.
@@ -153,11 +155,11 @@ impl Connection {
         version: Version,
         framing: Framing,
         context: &mut Context,
-    ) -> Result<Scanned, Fault> {
+    ) -> Result<Option<Message>, Fault> {
         let message = Message { head, body: 0, version, holds_body_back: false, queued: None };
         if framing.body == BodyLength::Known(0) {
             self.phase = Phase::Idle;
-            return Ok(Scanned::Whole(message));
+            return Ok(Some(message));
         }
         let wanted = self.body_limit(head, context);
         let is_kept = wanted > 0;
@@ -167,18 +169,16 @@ impl Connection {
             if !is_kept {
                 // The final response replaces the interim one (RFC 9110, section 10.1.1).
                 self.phase = Phase::Idle;
-                return Ok(Scanned::Whole(Message { holds_body_back: true, ..message }));
+                return Ok(Some(Message { holds_body_back: true, ..message }));
             }
             self.send_continue();
         }
         self.phase = Phase::Body(Body { message, decoder, is_kept, came: 0 });
-        match self.decode()? {
-            Some(message) => Ok(Scanned::Whole(message)),
-            None => {
-                self.deadline = Instant::now() + context.config.body_timeout;
-                Ok(Scanned::PhaseChanged)
-            }
+        let message = self.decode()?;
+        if message.is_none() {
+            self.deadline = Instant::now() + context.config.body_timeout;
         }
+        Ok(message)
     }
 
     /// The bytes of a body that the handler takes for the head in the buffer. It is 0 for a
@@ -301,15 +301,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// The result of a look at the buffer.
-enum Scanned {
-    /// More bytes have to arrive.
-    Partial,
-    Whole(Message),
-    /// A body has to arrive, or an error response is being sent.
-    PhaseChanged,
 }
 
 fn read_failed(error: &io::Error) -> Next {

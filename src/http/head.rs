@@ -90,9 +90,9 @@ impl HeadScanner {
             self.at += 1;
             self.line_start = self.at;
             match self.end_line(line, limits) {
-                Line::Next => {}
-                Line::Last => return Scan::Complete(self.at),
-                Line::Refused(fault) => return Scan::Refused(fault),
+                Ok(false) => {}
+                Ok(true) => return Scan::Complete(self.at),
+                Err(fault) => return Scan::Refused(fault),
             }
         }
     }
@@ -107,22 +107,23 @@ impl HeadScanner {
         self.fields.framing(self.version.unwrap_or(Version::Http11))
     }
 
-    fn end_line(&mut self, line: &[u8], limits: HeadLimits) -> Line {
+    /// Takes a line in; true if it is the last one.
+    fn end_line(&mut self, line: &[u8], limits: HeadLimits) -> Result<bool, Fault> {
         if self.version.is_some() {
             if line.is_empty() {
-                return Line::Last;
+                return Ok(true);
             }
             self.fields.add_line(line);
-            return Line::Next;
+            return Ok(false);
         }
         self.version = line_version(line);
         match self.version {
-            Some(_) => Line::Next,
+            Some(_) => Ok(false),
             None if limits.http09 && is_simple(line) => {
                 self.version = Some(Version::Http09);
-                Line::Last
+                Ok(true)
             }
-            None => Line::Refused(Fault::RequestLine),
+            None => Err(Fault::RequestLine),
         }
     }
 
@@ -152,14 +153,6 @@ impl HeadLimits {
     fn first_line(&self) -> usize {
         self.target.saturating_add(config::METHOD_BYTES + "  HTTP/1.1\r\n".len())
     }
-}
-
-/// What follows a line of a head.
-enum Line {
-    Next,
-    /// Nothing: it is the last line of the head.
-    Last,
-    Refused(Fault),
 }
 
 /// The number of leading bytes that satisfy `wanted`. Whole blocks are tested without a branch for
