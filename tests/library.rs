@@ -3,7 +3,9 @@
 
 mod support;
 
-use cws::{Body, CloseReason, Config, Counter, Delay, Error, Handler, Method, Request, Response};
+use cws::{
+    Accepts, Body, CloseReason, Config, Counter, Delay, Error, Handler, Method, Request, Response,
+};
 use cws::{Server, StartError, Status, with_state};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -342,4 +344,34 @@ fn server_timing_is_sent_only_if_configured() {
     assert!(millis("handle") >= 20.0, "{field}");
     let silent = Server::start(config(1), handler).unwrap();
     assert_eq!(get(silent.addresses()[0], "/").field("Server-Timing"), None);
+}
+
+/// Takes every method, and answers with its name.
+struct AnyMethod;
+
+impl Handler for AnyMethod {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn accepts(&self) -> Accepts {
+        Accepts::nothing().with_unknown_methods()
+    }
+
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(Response::text(format!("{:?} {}", request.method, request.method_name())))
+    }
+}
+
+#[test]
+fn a_handler_gets_unknown_methods_if_it_wants_them() {
+    let ask = |server: &Server| {
+        let mut stream = connect(server.addresses()[0]);
+        stream.write_all(b"brew /pot HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        Reply::read(&mut stream)
+    };
+    let wanted = Server::start(config(1), AnyMethod).unwrap();
+    assert_eq!(ask(&wanted).body, b"Other brew");
+    let unwanted = Server::start(config(1), |_: &Request<'_>| "not called").unwrap();
+    assert_eq!(ask(&unwanted).status, 501);
 }
