@@ -193,7 +193,6 @@ impl Response {
     }
 
     /// Sets the status.
-    #[must_use]
     pub fn with_status(self, status: Status) -> Self {
         Self { status, ..self }
     }
