@@ -1,6 +1,6 @@
 //! Basic authentication (RFC 7617) in front of another handler.
 
-use crate::handler::{Error, Handler, Response};
+use crate::handler::{Accepts, Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lane::{Lane, NoPermit, Permit, Wait};
@@ -265,6 +265,10 @@ impl<H: Handler> Handler for BasicAuth<H> {
                 ),
             };
         Ok(response.with_prepared(&self.inner.common_fields()))
+    }
+
+    fn accepts(&self) -> Accepts {
+        self.inner.accepts()
     }
 
     fn give_way(&self) {

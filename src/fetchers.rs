@@ -2,9 +2,10 @@
 
 use crate::admission::Stage;
 use crate::config;
-use crate::connection::{Connection, Context, Errand, Next, Unsent};
+use crate::connection::{Connection, Context, Errand, Next};
 use crate::handler::Handler;
 use crate::metrics::CloseReason;
+use crate::notes::note;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::convert::Infallible;
 use std::io;
@@ -35,7 +36,7 @@ impl<H: Handler> Fetcher<H> {
     fn run(mut self) {
         while panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
             self.context.recorder.closed(CloseReason::Panicked);
-            log::error!("a fetcher panicked while it read a file: its connection is closed");
+            note!(Error, "a fetcher panicked while it read a file: its connection is closed");
         }
         drop(self.alive);
     }
@@ -50,7 +51,7 @@ impl<H: Handler> Fetcher<H> {
             };
             match errand {
                 Ok(Errand::Fetch { connection, since }) => self.fetch(connection, since),
-                Ok(Errand::Discard(unsent)) => discard(unsent),
+                Ok(Errand::Discard(unsent)) => drop(unsent),
                 Ok(Errand::GiveWay) => self.ask("gave way", Handler::give_way),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -65,7 +66,7 @@ impl<H: Handler> Fetcher<H> {
     /// Calls the handler for something other than a request.
     fn ask(&self, what: &str, duty: fn(&H)) {
         if panic::catch_unwind(AssertUnwindSafe(|| duty(&self.handler))).is_err() {
-            log::error!("the handler panicked while it {what}");
+            note!(Error, "the handler panicked while it {what}");
         }
     }
 
@@ -75,12 +76,5 @@ impl<H: Handler> Fetcher<H> {
             _ => connection.advance_response(since, &mut self.context),
         };
         self.context.settle(connection, next);
-    }
-}
-
-/// Drops what a handler made, whose destructors may panic.
-fn discard(unsent: Unsent) {
-    if panic::catch_unwind(AssertUnwindSafe(|| drop(unsent))).is_err() {
-        log::error!("a stream panicked when it was dropped");
     }
 }

@@ -4,10 +4,11 @@
 //! may wait. All other threads call the logger directly.
 
 use crate::memory::{Claim, Memory, MemoryUse};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, Record};
 use std::cell::RefCell;
 use std::fmt::Arguments;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -61,7 +62,7 @@ impl Outbox {
             Some(claim) => self.lines.try_send(Line { level, target, text, _claim: claim }),
             None => return self.lose(),
         };
-        if let Err(TrySendError::Full(_)) = sent {
+        if sent.is_err() {
             self.lose();
         }
     }
@@ -103,9 +104,12 @@ pub fn log(level: Level, target: &'static str, text: Arguments<'_>) {
     }
 }
 
+/// Calls the logger. One that panics loses its line, and ends no thread of the server.
 fn emit(level: Level, target: &'static str, text: Arguments<'_>) {
-    let record = Record::builder().level(level).target(target).args(text).build();
-    log::logger().log(&record);
+    let call =
+        || log::logger().log(&Record::builder().level(level).target(target).args(text).build());
+    // There is no logger to tell of it.
+    let _ = catch_unwind(AssertUnwindSafe(call));
 }
 
 /// Like `log::log!`, for code that the acceptor runs too: `note!(Warn, "text {}", value)`.

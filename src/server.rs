@@ -19,6 +19,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -78,7 +79,8 @@ impl Observer {
         connections[ConnectionPhase::InService as usize] = busy.count();
         connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
         self.shared.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
-        connections[ConnectionPhase::Flushing as usize] += self.shared.errands.len();
+        let flushing = self.shared.errands.len() + self.shared.produce_jobs.load(Relaxed);
+        connections[ConnectionPhase::Flushing as usize] += flushing;
         snapshot.connections = connections;
         snapshot.memory = self.shared.config.memory.state();
         snapshot

@@ -4,6 +4,7 @@ use crate::admission::Stage;
 use crate::connection::{Connection, Context, Job, Next, Work};
 use crate::handler::{Handler, WorkerHandler};
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
+use crate::notes::note;
 use crossbeam_channel::Sender;
 use std::convert::Infallible;
 use std::io;
@@ -43,7 +44,7 @@ impl<H: Handler> Worker<H> {
             }
             self.context.recorder.count(Counter::WorkersReplaced);
             self.context.recorder.closed(CloseReason::Panicked);
-            log::error!("a worker panicked outside of the handler: its connection is closed");
+            note!(Error, "a worker panicked outside of the handler: its connection is closed");
         }
         drop(self.alive);
     }
@@ -62,7 +63,10 @@ impl<H: Handler> Worker<H> {
                 }
                 Work::Produce(mut connection) => {
                     self.context.produce_jobs.fetch_sub(1, Relaxed);
-                    let next = connection.advance_response(since, &mut self.context);
+                    let next = match self.context.admission.stage() {
+                        Stage::Cut => Next::Close(CloseReason::Cut),
+                        _ => connection.advance_response(since, &mut self.context),
+                    };
                     (connection, next)
                 }
             };
@@ -97,6 +101,6 @@ impl<H: Handler> Worker<H> {
 fn sleep_precisely() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
-        log::debug!("cannot set the timer slack: {error}");
+        note!(Debug, "cannot set the timer slack: {error}");
     }
 }

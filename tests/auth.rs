@@ -6,7 +6,7 @@ mod support;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cws::{BasicAuth, Config, Request, Response, Server, User};
+use cws::{Accepts, BasicAuth, Config, Error, Handler, Request, Response, Server, User};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use support::{Reply, connect};
@@ -139,4 +139,35 @@ fn passwords_that_bcrypt_would_truncate_are_refused() {
     assert_eq!(status(&mut stream, format!("ann:{long}y")), 401);
     assert_eq!(status(&mut stream, format!("ann:{long}")), 200);
     assert_eq!(status(&mut stream, format!("ann:{}", &long[1..])), 401);
+}
+
+/// A handler that takes bodies gets them behind a password, too.
+#[test]
+fn bodies_pass_the_password() {
+    struct Length;
+
+    impl Handler for Length {
+        type State = ();
+
+        fn state(&self, _: usize) {}
+
+        fn accepts(&self) -> Accepts {
+            Accepts::nothing().with_bodies("/", 100)
+        }
+
+        fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+            Ok(Response::text(request.body().len().to_string()))
+        }
+    }
+
+    let user = User::parse(&format!("ann:{}", bcrypt::hash("good", FAST).unwrap())).unwrap();
+    let handler = BasicAuth::new(vec![user], Length);
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
+    let mut stream = connect(server.addresses()[0]);
+    for credentials in ["ann:good", "ann:good"] {
+        let token = STANDARD.encode(credentials);
+        let fields = format!("Host: a\r\nContent-Length: 5\r\nAuthorization: Basic {token}");
+        write!(stream, "POST / HTTP/1.1\r\n{fields}\r\n\r\nhello").unwrap();
+        assert_eq!(Reply::read(&mut stream).body, b"5");
+    }
 }

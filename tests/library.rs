@@ -6,7 +6,7 @@ mod support;
 use cws::{
     Accepts, Body, CloseReason, Config, Counter, Delay, Error, Handler, Method, Request, Response,
 };
-use cws::{Server, StartError, Status, with_state};
+use cws::{Lane, NoPermit, Server, StartError, Status, with_state};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -374,4 +374,37 @@ fn a_handler_gets_unknown_methods_if_it_wants_them() {
     assert_eq!(ask(&wanted).body, b"Other brew");
     let unwanted = Server::start(config(1), |_: &Request<'_>| "not called").unwrap();
     assert_eq!(ask(&unwanted).status, 501);
+}
+
+/// With many workers, requests for different keys of a lane take their permits one after another.
+/// None of them is asked again and again in the meantime.
+#[test]
+fn a_lane_serves_all_keys_in_order() {
+    const CLIENTS: usize = 20;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (lane, counted) = (Lane::new(1, CLIENTS), Arc::clone(&calls));
+    let handler = move |request: &Request<'_>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let key = request.query("key").unwrap().parse().unwrap();
+        match lane.enter(key) {
+            Ok(_permit) => {
+                std::thread::sleep(Duration::from_millis(5));
+                Response::text("done")
+            }
+            Err(NoPermit::Wait(wait)) => Response::deferred(wait),
+            Err(NoPermit::Full) => Response::error(Status::SERVICE_UNAVAILABLE, "full"),
+        }
+    };
+    let server = Server::start(config(4).queue_timeout(support::PATIENCE), handler).unwrap();
+    let address = server.addresses()[0];
+    std::thread::scope(|scope| {
+        for key in 0..CLIENTS {
+            scope.spawn(move || {
+                assert_eq!(get(address, &format!("/?key={key}")).body, b"done");
+            });
+        }
+    });
+    // Once to be deferred, and once with the permit.
+    let calls = calls.load(Ordering::SeqCst);
+    assert!(calls <= 2 * CLIENTS + 8, "{calls} calls for {CLIENTS} requests");
 }

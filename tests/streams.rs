@@ -7,9 +7,10 @@ use bytes::Bytes;
 use cws::{Body, CloseReason, Config, Counter, Memory, Request, Response, Server, Status, Stream};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Reply, connect, get, wait_for};
 
 /// So large that no socket holds two of them.
@@ -211,6 +212,138 @@ fn the_acceptor_drops_no_stream() {
     drop(server);
     let dropped = dropped.lock().unwrap();
     assert!(!dropped.contains("acceptor") && !dropped.is_empty(), "{dropped:?}");
+}
+
+/// A stream that has nothing yet holds no worker, and goes on when it has something.
+#[test]
+fn a_stream_that_has_nothing_yet_holds_no_worker() {
+    let (tell, next) = channel();
+    let next = Mutex::new(Some(next));
+    let handler = move |request: &Request<'_>| match request.target.raw {
+        b"/events" => {
+            let next: Receiver<&'static str> = next.lock().unwrap().take().unwrap();
+            let poll = move || match next.try_recv() {
+                Ok(event) => Some(Bytes::from(event)),
+                Err(TryRecvError::Empty) => Some(Bytes::new()),
+                Err(TryRecvError::Disconnected) => None,
+            };
+            streamed(std::iter::from_fn(poll))
+        }
+        b"/never" => streamed(std::iter::repeat(Bytes::new())),
+        _ => Response::text("small"),
+    };
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
+    let ask = |path: &str| {
+        let mut stream = connect(server.addresses()[0]);
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+        stream
+    };
+    let (mut events, never) = (ask("/events"), ask("/never"));
+    let mut seen = Vec::new();
+    for event in ["one", "two"] {
+        assert_eq!(get(server.addresses()[0], "/").body, b"small", "beside two silent streams");
+        tell.send(event).unwrap();
+        while !seen.ends_with(event.as_bytes()) {
+            let mut byte = [0];
+            events.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+    }
+    drop((tell, never));
+    events.read_to_end(&mut seen).unwrap();
+    assert!(seen.ends_with(b"\r\n\r\nonetwo"));
+    wait_for("both to be closed", || (server.open_connections() == 0).then_some(()));
+}
+
+/// A client that asks for the end of the connection gets each piece when it is made, too.
+#[test]
+fn the_last_response_of_a_connection_is_not_held_back() {
+    let (tell, next) = channel();
+    let next = Mutex::new(Some(next));
+    let handler =
+        move |_: &Request<'_>| streamed(told_pieces(next.lock().unwrap().take().unwrap()));
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
+    let mut stream = connect(server.addresses()[0]);
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    let mut quick = 0;
+    for piece in ["a", "b", "c", "d", "e"] {
+        tell.send(piece).unwrap();
+        let sent = Instant::now();
+        while !seen.ends_with(piece.as_bytes())
+            || !String::from_utf8_lossy(&seen).contains("\r\n\r\n")
+        {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        // The kernel holds back what is marked as incomplete for 200 ms.
+        quick += u32::from(sent.elapsed() < Duration::from_millis(150));
+    }
+    assert!(quick > 0, "all of five pieces were held back");
+}
+
+/// No piece is made after the end of the server.
+#[test]
+fn streams_end_with_the_drain_timeout() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&made);
+    let handler = move |_: &Request<'_>| {
+        let counted = Arc::clone(&counted);
+        streamed(std::iter::repeat_with(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Bytes::from_static(b"piece")
+        }))
+    };
+    let config = Config::default().workers(1).drain_timeout(Duration::from_millis(100));
+    let server = Server::start(config, handler).unwrap();
+    let mut clients: Vec<_> = (0..30).map(|_| connect(server.addresses()[0])).collect();
+    for stream in &mut clients {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    wait_for("pieces", || (made.load(Ordering::SeqCst) > 1000).then_some(()));
+    let summary = server.shutdown();
+    let at_the_end = made.load(Ordering::SeqCst);
+    assert_eq!(summary.snapshot.closed_in_all(), 30, "{:?}", summary.cut);
+    drop(clients);
+    std::thread::yield_now();
+    assert_eq!(made.load(Ordering::SeqCst), at_the_end);
+}
+
+/// An iterator whose destructor panics.
+struct Bomb;
+
+impl Iterator for Bomb {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+/// A panicking destructor costs neither the response nor a worker, and each connection is counted
+/// once.
+#[test]
+fn a_stream_that_panics_when_it_is_dropped_costs_nothing() {
+    let handler = |_: &Request<'_>| {
+        let bombs = [Body::Stream(Stream::chunked(Bomb)), Body::Stream(Stream::chunked(Bomb))];
+        Response::text("").with_body(Body::Sequence(bombs.into()))
+    };
+    let server = Server::start(Config::default().workers(1), handler).unwrap();
+    for method in ["GET", "HEAD", "GET"] {
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let all = String::from_utf8(ask(&server, &request)).unwrap();
+        assert!(all.starts_with("HTTP/1.1 200"), "{method}: {all}");
+    }
+    wait_for("all to be closed", || (server.open_connections() == 0).then_some(()));
+    let snapshot = server.snapshot();
+    assert_eq!((snapshot.closed_in_all(), snapshot.get(Counter::WorkersReplaced)), (3, 0));
 }
 
 /// A stream without end ends with its server.

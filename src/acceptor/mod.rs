@@ -11,7 +11,7 @@ use crate::http::fault::Fault;
 use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
 use crate::notes::{Outbox, note};
-use crate::parking::{Interest, Parking};
+use crate::parking::Parking;
 use crate::poller::{Readiness, ReadyKeys, Watched};
 use crossbeam_channel::Sender;
 use room::Candidates;
@@ -243,8 +243,8 @@ impl Acceptor {
             // The response was admitted with its request, so it is not refused. It tries again at
             // the next sweep.
             Err((Work::Produce(mut connection), _)) => {
-                connection.try_again_at(self.next_sweep);
-                (connection, Next::Park(Interest::Nudge))
+                let next = connection.retry_at(self.next_sweep);
+                (connection, next)
             }
         };
         self.context.settle(connection, next);
@@ -258,7 +258,7 @@ impl Acceptor {
                 return Err((work, Fault::TooManyConnections));
             }
             // A request is admitted once: a deferred one that returns is not refused.
-            Work::Serve(exchange) if self.is_full(waiting) && !exchange.was_admitted() => {
+            Work::Serve(exchange) if self.is_full(waiting) && !exchange.is_returning() => {
                 return Err((work, Fault::QueueFull));
             }
             // Record first: a worker may finish it before we do.

@@ -34,7 +34,7 @@ impl Acceptor {
             self.look_for_candidates(now);
         }
         while let Some((_, key)) = self.candidates.found.pop() {
-            if self.displace(key, now) {
+            if self.displace(key, false, now) {
                 return true;
             }
         }
@@ -42,14 +42,14 @@ impl Acceptor {
     }
 
     /// Closes the connection of a key, if it has a standing; true if it is closed.
-    fn displace(&mut self, key: usize, now: Instant) -> bool {
+    fn displace(&mut self, key: usize, lacks_memory: bool, now: Instant) -> bool {
         let config = Arc::clone(&self.context.config);
         let candidate = self.parking.take_if(key, |of| of.standing(now, &config).is_some());
         let Some(mut connection) = candidate else { return false };
         // Read what has arrived before judging.
         let mut next = connection.advance(&mut self.context);
         if matches!(next, Next::Park(_)) && connection.standing(now, &config).is_some() {
-            next = connection.give_up_place(&mut self.context);
+            next = connection.give_up_place(lacks_memory, &mut self.context);
         }
         let is_gone = matches!(next, Next::Close(_));
         self.carry_out(connection, next);
@@ -81,7 +81,7 @@ impl Acceptor {
             if memory.has_room(2 * spare) {
                 return;
             }
-            self.displace(key, now);
+            self.displace(key, true, now);
         }
     }
 

@@ -4,6 +4,7 @@ use super::{Connection, Context, Next, Phase};
 use crate::http::fault::Fault;
 use crate::metrics::CloseReason;
 use crate::parking::Interest;
+use std::time::Instant;
 
 impl Connection {
     /// Handles a passed deadline. It first reads what has arrived and sends what fits, because this
@@ -12,7 +13,9 @@ impl Connection {
     pub fn expire(&mut self, context: &mut Context) -> Next {
         let deadline = self.deadline;
         match self.advance(context) {
-            Next::Park(interest) if self.deadline <= deadline => self.judge(interest, context),
+            Next::Park(interest) if self.deadline <= deadline && deadline <= Instant::now() => {
+                self.judge(interest, context)
+            }
             next => next,
         }
     }

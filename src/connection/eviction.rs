@@ -76,7 +76,7 @@ impl Connection {
                 (Standing::Body(rate, since), since, config::PARTIAL_GRACE)
             }
             // It has a whole request and waits for other work to end.
-            Phase::Whole(whole) if whole.waiting.is_some() => return None,
+            Phase::Whole(message) if message.waiting.is_some() => return None,
             // It is parked until its client has read the previous response.
             Phase::Whole(_) => untaken(begun(config.write_timeout), config),
             Phase::Flushing(flushing) => untaken(flushing.taken().since, config),
@@ -101,16 +101,20 @@ impl Connection {
         self.is_dispensable() && is_idle()
     }
 
-    /// Closes it to make room. A client that has sent part of a request gets a 408, if the socket
-    /// has room for it.
-    pub fn give_up_place(&mut self, context: &mut Context) -> Next {
+    /// Closes it to make room. A client that has sent part of a request gets a 408, or a 503 if
+    /// memory is short, as far as its socket has room for the response.
+    pub fn give_up_place(&mut self, lacks_memory: bool, context: &mut Context) -> Next {
         let reason = match self.phase {
             Phase::Idle => CloseReason::Evicted,
             Phase::Lingering { reason, .. } => reason,
             _ => CloseReason::Displaced,
         };
         if self.is_partial() {
-            match self.refuse_partial(context) {
+            let next = match lacks_memory {
+                true => self.refuse(Fault::NoMemory, context),
+                false => self.refuse_partial(context),
+            };
+            match next {
                 Next::Park(_) => {}
                 next => return next,
             }

@@ -2,8 +2,7 @@
 
 use super::answer::{Answer, Timing, record};
 use super::flushing::After;
-use super::{Connection, Context, Message, Next};
-#[cfg(feature = "auth")]
+use super::{Connection, Context, Message, Next, Phase};
 use crate::auth::user_name;
 use crate::config;
 use crate::handler::{Handler, Response, WorkerHandler};
@@ -12,6 +11,8 @@ use crate::http::request::{Arrival, FieldSlots, Method, Request};
 use crate::lane::Wait;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
+#[cfg(feature = "auth")]
+use crate::notes::note;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,14 +31,14 @@ impl Exchange {
     }
 
     /// True if a worker has taken it before and its handler deferred it.
-    pub fn was_admitted(&self) -> bool {
+    pub fn is_returning(&self) -> bool {
         self.message.queued.is_some()
     }
 
     /// Starts the error response for `fault`, after which the connection closes. Never blocks.
     pub fn refuse(self, fault: Fault, context: &mut Context) -> (Box<Connection>, Next) {
         let Self { mut connection, message } = self;
-        connection.keep(message, None);
+        connection.phase = Phase::Whole(message);
         let next = connection.refuse(fault, context);
         (connection, next)
     }
@@ -67,7 +68,7 @@ impl Connection {
         let queued = message.queued.unwrap_or(turn.since);
         let waited = turn.taken.saturating_duration_since(queued);
         if waited > context.config.queue_timeout {
-            self.keep(message, None);
+            self.phase = Phase::Whole(message);
             self.answer_fault(Fault::Expired, queued, context);
             return self.advance(context);
         }
@@ -115,7 +116,7 @@ impl Connection {
             Ok(request) => request.with_body(&behind[..message.body], arrival),
             Err(fault) => {
                 context.recorder.count(Counter::Unhandled);
-                self.keep(message, None);
+                self.phase = Phase::Whole(message);
                 return self.answer_fault(fault, queued, context);
             }
         };
@@ -127,7 +128,7 @@ impl Connection {
             }
         };
         if answer.after == After::Keep {
-            answer.after = after(&request, message, context);
+            answer.after = after(&request, &message, context);
         }
         let may_fail = answer.response.body().may_fail();
         answer.record = record(head, queued, may_fail, context);
@@ -159,7 +160,8 @@ impl Connection {
         });
         let queued = message.queued.unwrap_or_else(Instant::now);
         self.deadline = queued + context.config.queue_timeout;
-        self.keep(message, Some(waiting));
+        // Drops the reservation, if any, after the new wait has begun.
+        self.phase = Phase::Whole(Message { waiting: Some(waiting), ..message });
     }
 }
 
@@ -207,7 +209,7 @@ fn ask<H: Handler>(
         Err(panic) => {
             context.recorder.count(Counter::Panics);
             let shown = request.target.raw.escape_ascii();
-            log::error!("a handler panicked on {shown}: {panic}");
+            note!(Error, "a handler panicked on {shown}: {panic}");
             let response = Response::fault(Fault::Panic).with_prepared(&context.common_fields);
             (response, After::Linger(CloseReason::Refused))
         }
@@ -220,7 +222,7 @@ fn ask<H: Handler>(
 }
 
 /// What follows the response to a request.
-fn after(request: &Request<'_>, message: Message, context: &Context) -> After {
+fn after(request: &Request<'_>, message: &Message, context: &Context) -> After {
     if message.holds_body_back || request.method == Method::Connect {
         // The end of this message is unknown: the client may or may not send the body now (RFC
         // 9110, section 10.1.1), or takes the connection for a tunnel (section 9.3.6).

@@ -25,6 +25,8 @@ pub(super) struct Flushing {
     /// For the memory that it holds while the client is slow.
     claim: Option<Claim>,
     taken: Taken,
+    /// Its handler is not asked for the next piece before this time.
+    retry_at: Option<Instant>,
 }
 
 /// What follows a response.
@@ -46,8 +48,9 @@ impl Flushing {
         record: Option<Box<Record>>,
         begun: Instant,
     ) -> Self {
-        let (taken, sent_before, claim) = (Taken::nothing(begun), 0, None);
-        Self { outgoing, after, record, begun, sent_before, claim, taken }
+        let (taken, sent_before) = (Taken::nothing(begun), 0);
+        let (claim, retry_at) = (None, None);
+        Self { outgoing, after, record, begun, sent_before, claim, taken, retry_at }
     }
 
     /// How much of it the client has read.
@@ -105,20 +108,46 @@ impl Connection {
         if context.worker().is_some() {
             context.recorder.enter(Activity::Respond, Instant::now());
         }
-        let next = self.flush(context);
+        let next = self.advance(context);
         if let Phase::Flushing(_) = self.phase {
             self.deadline += since.elapsed();
         }
-        match next {
-            Some(next) if self.claim_response(context) => next,
-            Some(_) => Next::Close(CloseReason::NoMemory),
-            None => self.advance(context),
+        next
+    }
+
+    /// True if it is time to ask the handler for the next piece again.
+    pub(super) fn wants_retry(&self, now: Instant) -> bool {
+        matches!(&self.phase, Phase::Flushing(flushing)
+            if flushing.retry_at.is_some_and(|retry_at| retry_at <= now))
+    }
+
+    /// Has the handler asked for the next piece again at `then`.
+    pub fn retry_at(&mut self, then: Instant) -> Next {
+        if let Phase::Flushing(flushing) = &mut self.phase {
+            flushing.retry_at = Some(then);
         }
+        Next::Park(Interest::Nudge)
+    }
+
+    /// Waits until the handler can be asked again. A client that has gone is reported again and
+    /// again, so the connection closes then.
+    fn wait_for_retry(&self, context: &Context) -> Option<Next> {
+        let Phase::Flushing(flushing) = &self.phase else { return None };
+        flushing.retry_at.filter(|retry_at| Instant::now() < *retry_at)?;
+        if !self.is_broken() {
+            return Some(Next::Park(Interest::Nudge));
+        }
+        flushing.account(self.peer, "the client has gone", context);
+        Some(Next::Close(CloseReason::PeerGone))
     }
 
     /// Sends as much as the socket has room for.
     pub(super) fn flush(&mut self, context: &mut Context) -> Option<Next> {
+        if let Some(next) = self.wait_for_retry(context) {
+            return Some(next);
+        }
         let Phase::Flushing(flushing) = &mut self.phase else { return None };
+        flushing.retry_at = None;
         let outgoing = &mut flushing.outgoing;
         let failure = match outgoing.write(&self.socket, context.thread, || context.may_continue())
         {
@@ -134,6 +163,13 @@ impl Connection {
             }
             Ok(Progress::OnDisk) => return Some(Next::Fetch),
             Ok(Progress::AtHandler) => return Some(Next::Produce),
+            Ok(Progress::NothingYet) => {
+                // A new window begins: it is not the client that is waited for.
+                flushing.sent_before = flushing.outgoing.sent();
+                let now = Instant::now();
+                self.deadline = now + context.config.write_timeout;
+                return Some(self.retry_at(now + config::SWEEP_INTERVAL));
+            }
             Err(failure) => failure,
         };
         let (reason, error) = match &failure {

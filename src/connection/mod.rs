@@ -32,7 +32,6 @@ use std::time::Instant;
 pub use context::{Context, Errand, Job, Shared, Work};
 pub use eviction::Standing;
 pub use exchange::Exchange;
-pub use outgoing::Unsent;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -64,8 +63,8 @@ enum Phase {
     Head(HeadScanner),
     /// The rest of a request body.
     Body(Body),
-    /// A worker: the message is whole.
-    Whole(Whole),
+    /// A worker, or the end of other work: the message is whole.
+    Whole(Message),
     /// Room in the socket for the rest of a response.
     Flushing(Flushing),
     /// The peer to close. This side is closed. Up to `left` more bytes are read and dropped.
@@ -73,7 +72,7 @@ enum Phase {
 }
 
 /// A whole message at the start of the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Message {
     /// The length of its head, in bytes.
     head: usize,
@@ -85,12 +84,8 @@ pub struct Message {
     holds_body_back: bool,
     /// When it was first queued, if a worker has already taken it and its handler deferred it.
     queued: Option<Instant>,
-}
-
-/// A whole message that waits for a worker, or for other work to end.
-#[derive(Debug)]
-struct Whole {
-    message: Message,
+    /// What it waits for. After the wait this is a reservation: it holds the permit until the
+    /// handler has asked for it, so it lives as long as the message.
     waiting: Option<Waiting>,
 }
 
@@ -177,33 +172,23 @@ impl Connection {
     /// Keeps a message for the acceptor to queue. The socket has room, so the poller reports it at
     /// once.
     pub(super) fn requeue(&mut self, message: Message, context: &Context) -> Next {
-        self.keep(message, None);
+        self.phase = Phase::Whole(message);
         self.deadline = Instant::now() + context.config.write_timeout;
         Next::Park(Interest::Writable)
-    }
-
-    /// Keeps a message that is not in service.
-    fn keep(&mut self, message: Message, waiting: Option<Waiting>) {
-        self.phase = Phase::Whole(Whole { message, waiting });
-    }
-
-    /// Moves the deadline forward to `then`, when the connection continues.
-    pub fn try_again_at(&mut self, then: Instant) {
-        self.deadline = self.deadline.min(then);
     }
 
     /// Gives a whole message to a worker, unless it waits for other work to end.
     fn wait_for_turn(&mut self) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Whole(whole) if whole.waiting.as_ref().is_some_and(|of| !of.is_over()) => {
-                self.phase = Phase::Whole(whole);
+            Phase::Whole(message) if message.waiting.as_ref().is_some_and(|of| !of.is_over()) => {
+                self.phase = Phase::Whole(message);
                 // The poller reports a peer that has gone again and again.
                 match self.is_broken() {
                     true => Next::Close(CloseReason::PeerGone),
                     false => Next::Park(Interest::Nudge),
                 }
             }
-            Phase::Whole(whole) => Next::Serve(whole.message),
+            Phase::Whole(message) => Next::Serve(message),
             phase => {
                 self.phase = phase;
                 Next::Park(Interest::Readable)
@@ -256,9 +241,9 @@ impl Connection {
         matches!(self.phase, Phase::Idle | Phase::Lingering { .. })
     }
 
-    /// True if its deadline has passed.
+    /// True if its deadline has passed, or if it is time to ask its handler again.
     pub fn is_due(&self, now: Instant) -> bool {
-        self.deadline <= now
+        self.deadline <= now || self.wants_retry(now)
     }
 
     /// True if it has been idle for a while and may have closed unnoticed: the peer's FIN can
@@ -290,7 +275,7 @@ impl Connection {
         match &self.phase {
             Phase::Head(scanner) => scanner.version().unwrap_or(Version::Http11),
             Phase::Body(body) => body.version(),
-            Phase::Whole(whole) => whole.message.version,
+            Phase::Whole(message) => message.version,
             _ => Version::Http11,
         }
     }

@@ -55,6 +55,8 @@ pub(super) enum Progress {
     OnDisk,
     /// The handler has to make the next piece, and this thread runs no code of a handler.
     AtHandler,
+    /// The handler has no next piece yet.
+    NothingYet,
 }
 
 /// The kinds of threads that step connections.
@@ -125,17 +127,29 @@ impl Outgoing {
                     return Ok(Some(Progress::AtHandler));
                 }
                 Part::Content(Body::Stream(mut stream)) => {
-                    let piece = stream.next_piece().map_err(Failure::Content)?;
+                    let Some(piece) = stream.next_piece().map_err(Failure::Content)? else {
+                        continue;
+                    };
+                    let is_empty = piece.is_empty();
                     // A stream that is over is dropped here, by a worker.
-                    if !stream.is_over() && piece.is_some() {
+                    if !stream.is_over() {
                         self.behind.push_front(Part::Content(Body::Stream(stream)));
                     }
-                    self.begin(piece.map_or(Body::Empty, Body::Bytes));
+                    if is_empty {
+                        return Ok(Some(Progress::NothingYet));
+                    }
+                    self.begin(Body::Bytes(piece));
                 }
                 Part::Content(body) => self.begin(body),
             }
         }
         Ok(None)
+    }
+
+    /// True if the next bytes are for a handler to make.
+    fn needs_handler(&self) -> bool {
+        self.body.length() == Some(0)
+            && matches!(self.behind.front(), Some(Part::Content(Body::Stream(_))))
     }
 
     /// Sends a part next, within a chunk if the content is chunked.
@@ -205,6 +219,10 @@ impl Outgoing {
     ) -> Result<Progress, Failure> {
         let mut had_turn = false;
         loop {
+            // Not one piece more than this turn can send.
+            if had_turn && self.needs_handler() && !may_continue() {
+                return Ok(Progress::Yielded);
+            }
             let at_end = self.next_part(thread)?;
             let is_content = self.head_sent == self.head.len();
             if let (Some(progress), true) = (at_end, is_content) {
@@ -253,7 +271,7 @@ impl Outgoing {
                 };
                 let slices = [IoSlice::new(head), IoSlice::new(content)];
                 let wanted = head.len() + content.len();
-                let sent = match self.is_last {
+                let sent = match self.is_last && self.behind.is_empty() {
                     true => send_more(socket, &slices),
                     false => socket.write(&slices),
                 };

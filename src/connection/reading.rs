@@ -156,7 +156,8 @@ impl Connection {
         framing: Framing,
         context: &mut Context,
     ) -> Result<Option<Message>, Fault> {
-        let message = Message { head, body: 0, version, holds_body_back: false, queued: None };
+        let (holds_body_back, queued, waiting) = (false, None, None);
+        let message = Message { head, body: 0, version, holds_body_back, queued, waiting };
         if framing.body == BodyLength::Known(0) {
             self.phase = Phase::Idle;
             return Ok(Some(message));
@@ -220,9 +221,10 @@ impl Connection {
         if !decoder.is_done() {
             return Ok(None);
         }
-        let message = *message;
-        self.phase = Phase::Idle;
-        Ok(Some(message))
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Body(body) => Ok(Some(body.message)),
+            _ => Ok(None),
+        }
     }
 
     /// Reads more of a body until the message is whole or the socket is empty.

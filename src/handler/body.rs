@@ -1,6 +1,7 @@
 //! The content of a response: bytes, files and streams.
 
 use crate::config::SMALL_FILE;
+use crate::notes::note;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,52 +30,70 @@ pub enum Body {
 /// Content that an iterator produces piece by piece, each one after the last has been sent. Only
 /// workers advance the iterator, and each piece is a job of its own: a slow one occupies a worker
 /// and delays only its own response.
+///
+/// An empty piece means that there is nothing yet. The server asks again after about a quarter of a
+/// second, without a worker in the meantime.
 pub struct Stream {
-    /// The bytes still to come; none if the length is unknown.
+    /// None if it is unknown.
     left: Option<u64>,
-    pieces: Box<dyn Iterator<Item = Bytes> + Send>,
+    /// Always there until it is dropped.
+    pieces: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
+    /// The bytes of memory that the iterator holds.
+    holds: u64,
 }
 
 impl Stream {
-    /// Content with a length of `length` bytes. If the pieces are longer, the excess is cut off. If
-    /// they are shorter, the connection is closed early, so that the client detects the error.
+    /// Content of `length` bytes in all. What exceeds the length is cut off. If there is less, the
+    /// connection closes early, by which the client knows.
     pub fn new(length: u64, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self { left: Some(length), pieces: Box::new(pieces) }
+        Self { left: Some(length), pieces: Some(Box::new(pieces)), holds: 0 }
     }
 
-    /// Content of unknown length. It is chunked in HTTP/1.1 (RFC 9112, section 7.1). In HTTP/1.0
-    /// the end of the connection marks its end.
+    /// Content of unknown length: chunked in HTTP/1.1 (RFC 9112, section 7.1), and delimited by the
+    /// end of the connection in HTTP/1.0.
     pub fn chunked(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self { left: None, pieces: Box::new(pieces) }
+        Self { left: None, pieces: Some(Box::new(pieces)), holds: 0 }
     }
 
-    /// True once the announced length has been produced.
+    /// States the bytes of memory that the iterator holds, which the server cannot know. They are
+    /// claimed from `Config::memory` while the response waits for its client.
+    #[must_use]
+    pub fn holding(mut self, bytes: u64) -> Self {
+        self.holds = bytes;
+        self
+    }
+
+    /// True if all content of a known length has been produced.
     pub(crate) fn is_over(&self) -> bool {
         self.left == Some(0)
     }
 
-    /// The next piece that is not empty; none at the end.
-    ///
-    /// # Errors
-    ///
-    /// If the content is shorter than announced, or the iterator panics.
+    /// The next piece, which is empty if there is nothing yet; none at the end. The error is that
+    /// there is less than was announced, or that the iterator panicked.
     pub(crate) fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
         if self.is_over() {
             return Ok(None);
         }
-        let pieces = &mut self.pieces;
-        let next = AssertUnwindSafe(|| pieces.find(|piece| !piece.is_empty()));
-        let piece = catch_unwind(next).map_err(|_| io::Error::other("the stream panicked"))?;
+        let Some(pieces) = &mut self.pieces else { return Ok(None) };
+        let piece = catch_unwind(AssertUnwindSafe(|| pieces.next()))
+            .map_err(|_| io::Error::other("the stream panicked"))?;
         let Some(left) = &mut self.left else { return Ok(piece) };
         let Some(mut piece) = piece else {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the stream ended before its announced length",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended early"));
         };
         piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
         *left -= piece.len() as u64;
         Ok(Some(piece))
+    }
+}
+
+impl Drop for Stream {
+    /// A destructor of the iterator that panics costs nobody anything else.
+    fn drop(&mut self) {
+        let pieces = self.pieces.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(pieces))).is_err() {
+            note!(Error, "a stream panicked when it was dropped");
+        }
     }
 }
 
@@ -113,7 +132,7 @@ impl Body {
                 bytes.len() as u64
             }
             Self::Empty | Self::File(_) | Self::Bytes(_) => 0,
-            Self::Stream(_) => size_of::<Stream>() as u64,
+            Self::Stream(stream) => size_of::<Stream>() as u64 + stream.holds,
             Self::Sequence(parts) => parts.iter().map(Self::held).sum(),
         }
     }

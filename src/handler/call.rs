@@ -2,6 +2,7 @@
 
 use super::{Handler, IntoResponse, Response};
 use crate::http::request::Request;
+use crate::notes::note;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -34,7 +35,8 @@ impl<H: Handler> WorkerHandler<H> {
         catch_unwind(AssertUnwindSafe(answer)).map_err(|panic| {
             // A panic may leave the state inconsistent, so it is dropped. The drop may panic, too.
             if catch_unwind(AssertUnwindSafe(|| drop(self.state.take()))).is_err() {
-                log::error!(
+                note!(
+                    Error,
                     "the handler's state panicked while it was dropped; the worker continues"
                 );
             }

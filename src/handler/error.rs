@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::response::Response;
 use crate::http::status::Status;
+use crate::notes::note;
 use std::fmt;
 
 /// Converts the return value of a handler to a response.
@@ -107,7 +108,11 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         if let Some(cause) = &self.cause {
-            log::error!("a handler failed, the client gets status {}: {cause}", self.status.code());
+            note!(
+                Error,
+                "a handler failed, the client gets status {}: {cause}",
+                self.status.code()
+            );
         }
         Response::error(self.status, &self.explanation)
     }

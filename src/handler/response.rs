@@ -6,6 +6,7 @@ use crate::http::fault::Fault;
 use crate::http::response::is_valid_field;
 use crate::http::status::Status;
 use crate::lane::Wait;
+use crate::notes::note;
 use bytes::Bytes;
 use std::fmt;
 
@@ -163,7 +164,7 @@ impl Response {
     /// error: it is logged and left out.
     pub(crate) fn with_known_field(mut self, name: &str, value: &str) -> Self {
         if let Err(error) = self.add_field(name, value) {
-            log::error!("{error}");
+            note!(Error, "{error}");
         }
         self
     }
