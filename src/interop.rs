@@ -13,10 +13,11 @@ use bytes::Bytes;
 use percent_encoding::percent_encode;
 use std::fmt;
 
-/// The request with its body, which is not copied. The peer's address is an extension, of the type
-/// [`SocketAddr`](std::net::SocketAddr). In a mounted handler, the path is that beneath the prefix.
+/// The request with its borrowed body. The client's address is an extension of the type
+/// [`SocketAddr`](std::net::SocketAddr). In a mounted handler, the path is the part below the
+/// prefix.
 impl<'b> TryFrom<&Request<'b>> for ::http::Request<&'b [u8]> {
-    /// If a part of the request is none to the `http` crate, such as a path with a bare `<`.
+    /// If the `http` crate does not accept a part of the request, such as a path with a bare `<`.
     type Error = ::http::Error;
 
     fn try_from(request: &Request<'b>) -> Result<Self, ::http::Error> {
@@ -34,9 +35,9 @@ impl<'b> TryFrom<&Request<'b>> for ::http::Request<&'b [u8]> {
     }
 }
 
-/// The request with a copy of its body; otherwise as the one that borrows it.
+/// The request with a copy of its body. The rest is as in the borrowed form.
 impl TryFrom<&Request<'_>> for ::http::Request<Bytes> {
-    /// If a part of the request is none to the `http` crate, such as a path with a bare `<`.
+    /// If the `http` crate does not accept a part of the request, such as a path with a bare `<`.
     type Error = ::http::Error;
 
     fn try_from(request: &Request<'_>) -> Result<Self, ::http::Error> {
@@ -45,9 +46,9 @@ impl TryFrom<&Request<'_>> for ::http::Request<Bytes> {
     }
 }
 
-/// All header fields, in the order they came.
+/// All header fields, in their original order.
 impl TryFrom<&Request<'_>> for HeaderMap {
-    /// If a field is none to the `http` crate.
+    /// If the `http` crate does not accept a field.
     type Error = ::http::Error;
 
     fn try_from(request: &Request<'_>) -> Result<Self, ::http::Error> {
@@ -86,8 +87,8 @@ fn uri(request: &Request<'_>) -> Result<Uri, ::http::Error> {
     }
 }
 
-/// The response, but for the fields that the server sets itself ([`OWN_FIELDS`]). What cannot be
-/// sent, such as a status of 1xx, is logged and becomes a 500.
+/// The response without the fields that the server sets itself ([`OWN_FIELDS`]). If it cannot be
+/// sent, for example because its status is 1xx, this is logged and the client gets a 500.
 impl<B: Into<Bytes>> IntoResponse for ::http::Response<B> {
     fn into_response(self) -> Response {
         let (parts, body) = self.into_parts();
@@ -109,7 +110,7 @@ fn respond(status: StatusCode, fields: &HeaderMap, body: Bytes) -> Result<Respon
     Ok(response.with_body(Body::Bytes(body)))
 }
 
-/// A status that is none of a final response: below 200 or above 599.
+/// A status that no final response can have: below 200 or above 599.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotFinal(u16);
 
@@ -131,19 +132,19 @@ impl TryFrom<StatusCode> for Status {
 
 impl From<Status> for StatusCode {
     fn from(status: Status) -> Self {
-        // Each status is one of three digits.
+        // Every status has three digits, so this cannot fail.
         Self::from_u16(status.code()).unwrap_or(Self::INTERNAL_SERVER_ERROR)
     }
 }
 
-/// As a [`Status`].
+/// The same as for a [`Status`].
 impl IntoResponse for StatusCode {
     fn into_response(self) -> Response {
         Status::try_from(self).map_err(Error::from).into_response()
     }
 }
 
-/// A third form of an endpoint: a function of a request of the `http` crate.
+/// A third form of an endpoint: a function that takes a request of the `http` crate.
 impl<S, F, R> Endpoint<S, fn(::http::Request<Bytes>)> for F
 where
     F: Fn(::http::Request<Bytes>) -> R + Send + Sync + 'static,
@@ -162,13 +163,13 @@ fn call<R: IntoResponse>(
         Ok(request) => function(request).into_response(),
         Err(error) => {
             let error: ::http::Error = error;
-            Response::error(Status::BAD_REQUEST, &format!("This request is not taken: {error}."))
+            Response::error(Status::BAD_REQUEST, &format!("This request is not accepted: {error}."))
         }
     }
 }
 
-/// A handler from a function of a request of the `http` crate, that takes bodies of up to `most`
-/// bytes.
+/// A handler from a function that takes a request of the `http` crate. Bodies may have up to `most`
+/// bytes; longer ones get 413.
 ///
 /// It needs the feature `http`.
 ///

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! A job is a whole message, so the queue holds requests and nothing else, and its length is the
-//! real demand. A silent, trickling or deaf client costs a slot in the table. It costs neither a
+//! real demand. A silent, slow or unreading client costs a slot in the table. It costs neither a
 //! worker nor a place in the queue.
 //!
 //! # Use

@@ -1,4 +1,5 @@
-//! The host names that the admin server answers to: none that others can point at its address.
+//! The host names that the admin server accepts: only those that nobody else can point at its
+//! address.
 
 use crate::http::request::Request;
 use crate::http::target::Form;

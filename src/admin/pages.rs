@@ -10,17 +10,18 @@ use crate::http::status::Status;
 use crate::server::{Observer, StartError};
 use std::sync::{Arc, OnceLock};
 
-/// What [`Admin`](super::Admin) serves, as a handler to be mounted in the server that it tells of.
+/// The endpoints of [`Admin`](super::Admin) as a handler, which can be mounted in the observed
+/// server itself.
 ///
 /// It needs the feature `admin`.
 ///
-/// A server can be observed once it runs, so this takes two steps: mount clones of it, start the
-/// server, then tell it what to [`observe`](Self::observe). Until then, all but `/healthz` is
-/// answered by 503.
+/// A server can only be observed once it runs, so this takes two steps: mount clones of this
+/// handler, start the server, then call [`observe`](Self::observe). Until then, all endpoints
+/// except `/healthz` answer 503.
 ///
-/// Whoever can reach the server can read what is mounted. And what the pool serves waits in its
-/// queue: an [`Admin`](super::Admin) has a port and a worker of its own, and answers while the pool
-/// is saturated.
+/// Every client of the server can read the mounted endpoints, and their requests wait in the
+/// server's queue. In contrast, an [`Admin`](super::Admin) server has its own port and worker, and
+/// answers even if the pool is saturated.
 ///
 /// ```
 /// use cws::{AdminPages, Config, Request, Routes, Server};
@@ -40,7 +41,8 @@ use std::sync::{Arc, OnceLock};
 pub struct AdminPages {
     seen: Arc<OnceLock<Seen>>,
     hosts: Arc<Hosts>,
-    /// The one endpoint that is served at the prefix itself, instead of all beneath it.
+    /// The only endpoint, which is served at the prefix itself. `None` serves all endpoints below
+    /// the prefix.
     only: Option<&'static [u8]>,
 }
 
@@ -58,22 +60,23 @@ impl AdminPages {
         Self::named(&[])
     }
 
-    /// The same, also to requests for one of `names`: host names without a port.
+    /// Like [`new`](Self::new), but the endpoints with figures also accept the host names in
+    /// `names`, which have no port.
     pub fn named(names: &[String]) -> Self {
         Self { seen: Arc::default(), hosts: Arc::new(Hosts::new(names)), only: None }
     }
 
-    /// Whether the process is alive, alone: to be mounted under `/healthz`, say.
+    /// Only the health check: 200 while the process runs. Mount it at `/healthz`, for example.
     pub fn health(&self) -> Self {
         self.only(b"healthz")
     }
 
-    /// Whether the server should be sent requests, alone.
+    /// Only the readiness check: 503 while the server should get no requests.
     pub fn readiness(&self) -> Self {
         self.only(b"readyz")
     }
 
-    /// The figures in Prometheus' text format, alone.
+    /// Only the figures in Prometheus' text format.
     pub fn metrics(&self) -> Self {
         self.only(b"metrics")
     }
@@ -82,11 +85,11 @@ impl AdminPages {
         Self { only: Some(endpoint), ..self.clone() }
     }
 
-    /// Tells of this server from now on, for all clones; the first one counts.
+    /// Sets the server to observe, for all clones. Only the first call has an effect.
     ///
     /// # Errors
     ///
-    /// If there is no thread for the samples.
+    /// If the system refuses a thread for the sampler.
     pub fn observe(&self, observed: Observer) -> Result<(), StartError> {
         let watch = Watch::new(observed);
         let sampler = Sampler::start(Arc::clone(&watch))?;
@@ -117,7 +120,7 @@ impl Handler for AdminPages {
         }
         let endpoint = match self.only {
             Some(endpoint) if is_top => endpoint,
-            Some(_) => return Err(Error::new(Status::NOT_FOUND, "Nothing is at this path.")),
+            Some(_) => return Err(Error::new(Status::NOT_FOUND, "There is nothing at this path.")),
             None => path.as_bytes(),
         };
         Ok(match self.seen.get() {

@@ -1,4 +1,4 @@
-//! What a server can be told before it starts, the bounds of it, and the defaults.
+//! The configuration of a server: its settings, their limits and their defaults.
 
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "some belong to features that are off"))]
 mod bounds;
@@ -9,29 +9,31 @@ use crate::memory::Memory;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The form of the access log's lines.
+/// The format of the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AccessLog {
     /// None.
     #[default]
     Off,
-    /// For people at a terminal: who, what, status, content length, time since it was queued.
+    /// For people at a terminal: client, request line, status, content length, and time since the
+    /// request was queued.
     Brief,
     /// The Common Log Format of NCSA httpd.
     Common,
-    /// The same with `Referer` and `User-Agent`: what log tools read.
+    /// The Combined Log Format: the same with `Referer` and `User-Agent`, which log tools expect.
     Combined,
-    /// An object a line, with the times of an exchange in microseconds (feature `json-log`).
+    /// One JSON object per line, with the times of the exchange in microseconds (feature
+    /// `json-log`).
     #[cfg(feature = "json-log")]
     Json,
 }
 
-/// The settings, each as a field that is read and as a method of its name that sets it.
+/// Defines each setting as a public field and as a method of the same name that sets it.
 macro_rules! settings {
     ($($(#[$docs:meta])* $name:ident: $type:ty,)*) => {
-        /// What a server is told before it starts. [`Config::default`] is a working one; each
-        /// method sets what its name says.
+        /// The settings of a server. [`Config::default`] is a working configuration, on a free port
+        /// of the loopback address; each method sets the field of its name.
         ///
         /// ```
         /// use cws::Config;
@@ -59,61 +61,66 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Addresses to listen on. Port 0 takes a free port, the same one for all addresses.
+    /// The addresses to listen on. Port 0 chooses a free port, the same one for all addresses.
     listen: Vec<SocketAddr>,
-    /// Worker threads, at least 1.
+    /// The number of worker threads, at least 1.
     workers: usize,
-    /// Jobs that may wait for a worker; 0 lets none wait.
+    /// The most requests that wait for a worker. With 0, a request is refused unless a worker is
+    /// idle.
     queue: usize,
-    /// Longest wait in the queue before a request is refused instead of begun.
+    /// The longest wait in the queue. A request that has waited longer is refused with 503.
     queue_timeout: Duration,
-    /// How long clients wait for their responses, where that is known: handlers are told what is
-    /// left of it.
+    /// How long clients wait for their responses, if known. Handlers can read how much of this time
+    /// is left (`Request::time_left`).
     patience: Option<Duration>,
-    /// Open connections, at least 1.
+    /// The most open connections, at least 1.
     max_connections: usize,
-    /// Open connections from one IPv4 address or one IPv6 /64; none for no bound.
+    /// The most open connections from one IPv4 address or one IPv6 /64. `None` means no limit.
     per_client: Option<usize>,
-    /// Connections are accepted when their first bytes have come, and silent ones after about a
-    /// second, where the system knows how to (Linux, `TCP_DEFER_ACCEPT`). It takes a quarter off
-    /// what a connection costs. Without it, each connection is seen, counted and timed at once.
+    /// Accept a connection only when its first bytes have arrived, or after about a second (Linux,
+    /// `TCP_DEFER_ACCEPT`; no effect elsewhere). This saves a quarter of the cost of a connection.
+    /// Without it, each connection is accepted, counted and timed at once. It is off by default;
+    /// the `server` command turns it on.
     defer_accept: bool,
-    /// Absolute deadline for a request head, from its first byte.
+    /// The longest time for a request head, from its first byte.
     header_timeout: Duration,
-    /// Window in which a request body must come at `min_rate` on the average, or end.
+    /// The time window in which a request body must arrive at `min_rate` on average, or end.
     body_timeout: Duration,
-    /// Absolute deadline for the next request on a connection.
+    /// The longest wait for the next request on a connection.
     idle_timeout: Duration,
-    /// Window in which a client must take its response at `min_rate` on the average.
+    /// The time window in which a client must read its response at `min_rate` on average.
     write_timeout: Duration,
-    /// Bytes a second at which clients must take responses and send bodies.
+    /// The minimum rate, in bytes per second, at which clients must read responses and send bodies.
     min_rate: u64,
-    /// Time between the call to stop, when the server says that it is not ready, and the end of
-    /// accepting.
+    /// How long the server keeps accepting connections after a stop was requested, while it already
+    /// reports that it is not ready.
     drain_delay: Duration,
-    /// Longest wait for running requests at shutdown.
+    /// The longest wait for queued and running requests at shutdown.
     drain_timeout: Duration,
-    /// The form of the access log, which goes through `log`, to the target `access`.
+    /// The format of the access log, whose lines go to `log` with the target `access`.
     access_log: AccessLog,
-    /// Responses of handlers say in `Server-Timing` how long the request waited and was served.
+    /// Add a `Server-Timing` field to handlers' responses: how long the request waited, and how
+    /// long the handler took.
     server_timing: bool,
-    /// Requests of HTTP/0.9 are answered.
+    /// Answer HTTP/0.9 requests.
     http09: bool,
-    /// Responses say what server they come from.
+    /// Send a `Server` field.
     server_field: bool,
-    /// Bytes of a request head.
+    /// The most bytes of a request head.
     head_bytes: usize,
-    /// Bytes of a request target.
+    /// The most bytes of a request target.
     target_bytes: usize,
-    /// Bytes of a request body that are dropped to keep the connection.
+    /// The most bytes of a request body that are read and dropped, if the handler accepts none, to
+    /// keep the connection.
     body_bytes: u64,
-    /// What clients can make the server hold, in bytes. Who holds something else for them can claim
-    /// a part of it; clones share it.
+    /// The memory budget for everything that clients can make the server hold. Clones share it, so
+    /// an embedder that holds more for clients can claim a part of it.
     memory: Memory,
 }
 
 impl Default for Config {
-    /// Loopback, a free port, one worker a processor, and a default for each of the others.
+    /// The loopback address, a free port, one worker per processor, and a default for each of the
+    /// others.
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
@@ -143,19 +150,19 @@ impl Default for Config {
     }
 }
 
-/// What helps to choose settings.
+/// Helpers to choose settings.
 impl Config {
-    /// Most workers that can be asked for.
+    /// The largest number of workers.
     pub const WORKERS_MOST: usize = WORKERS_MOST;
-    /// Longest queue that can be asked for.
+    /// The longest queue.
     pub const QUEUE_MOST: usize = QUEUE_MOST;
-    /// Least bytes of memory that a server can be given.
+    /// The smallest memory budget in bytes.
     pub const MEMORY_LEAST: u64 = MEMORY_LEAST;
-    /// Longest wait that can be asked for.
+    /// The longest timeout.
     pub const LONGEST_WAIT: Duration = LONGEST_WAIT;
 
-    /// The queue's bound and the queue timeout for clients that wait for at most `patience`, where
-    /// each of `workers` needs `delay` for a request: max(W, W (T/2D - 1)) jobs, and T/2.
+    /// The queue limit and the queue timeout for clients that wait for at most `patience`, if each
+    /// of `workers` needs `delay` for a request: max(W, W (T/2D - 1)) jobs, and T/2.
     ///
     /// Half the patience, because a bound at the whole of it fills the queue with requests that are
     /// answered just too late: in simulation (W = 4, T = 10 D, Poisson arrivals) goodput at ten
@@ -168,13 +175,13 @@ impl Config {
         (jobs.max(workers).min(QUEUE_MOST), patience / 2)
     }
 
-    /// The memory for clients on a machine, or in a container, with so much of it.
+    /// The default memory budget on a machine, or in a container, with this much memory.
     pub fn memory_within(limit: Option<u64>) -> u64 {
         let share = limit.map_or(MEMORY, |limit| limit / MEMORY_PARTS);
         share.clamp(MEMORY_LEAST, MEMORY)
     }
 
-    /// The connections that a limit of open descriptors has room for, at least one.
+    /// The number of connections that a descriptor limit has room for, at least one.
     pub fn connections_within(descriptors: usize) -> usize {
         // Where descriptors are few, the reserve must not take them all.
         let reserve = DESCRIPTOR_RESERVE.min(descriptors / 2);

@@ -1,21 +1,21 @@
-//! What answers at a route: a closure or a function, of one of several forms.
+//! Endpoints of routes: closures and functions of several forms.
 
 use crate::handler::{IntoResponse, Response};
 use crate::http::request::Request;
 
-/// What answers at a route; `S` is the state that each worker has of its own.
+/// A closure or function that answers the requests of a route. `S` is the state of each worker.
 ///
-/// There are two forms:
+/// There are two forms, and with the feature `http` a third, `|request: http::Request<Bytes>| ..`:
 ///
 /// - `|request: &Request<'_>| ..` for who needs no state,
 /// - `|request: &Request<'_>, state: &mut S| ..` for who does.
 ///
-/// Either returns anything that turns into a response ([`IntoResponse`]). The types of the
-/// arguments have to be written out, as here. `Form` tells the two apart; nobody has to name it.
+/// Each returns a type that implements [`IntoResponse`]. Write the types of the arguments, as shown
+/// here. The compiler infers `Form`, which distinguishes the forms.
 #[diagnostic::on_unimplemented(
-    message = "this cannot answer at a route whose workers have the state `{S}`",
+    message = "this is not an endpoint for routes with the worker state `{S}`",
     label = "write |request: &Request<'_>| .. or |request: &Request<'_>, state: &mut {S}| ..",
-    note = "it must return what turns into a response, and be Send, Sync and 'static"
+    note = "its return type must implement `IntoResponse` (an error in a `Result` too: use `cws::Error`), and it must be Send, Sync and 'static"
 )]
 pub trait Endpoint<S, Form>: Send + Sync + 'static {
     /// The response to a request.
@@ -42,10 +42,10 @@ where
     }
 }
 
-/// An endpoint of any form.
+/// An endpoint of any form, as a boxed closure.
 pub(super) type Answer<S> = Box<dyn Fn(&Request<'_>, &mut S) -> Response + Send + Sync>;
 
-/// Makes an endpoint one of any form.
+/// Boxes an endpoint of any form.
 pub(super) fn erase<S: 'static, Form>(endpoint: impl Endpoint<S, Form>) -> Answer<S> {
     Box::new(move |request, state| endpoint.call(request, state))
 }

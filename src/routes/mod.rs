@@ -17,7 +17,7 @@ use endpoint::{Answer, erase};
 use mounted::AnyHandler;
 use std::fmt;
 
-/// Methods and paths, and what answers at each; [`build`](Self::build) makes a [`Handler`] of them.
+/// A set of endpoints by method and path, from which [`build`](Self::build) makes a [`Handler`].
 ///
 /// It needs the feature `routes`.
 ///
@@ -37,28 +37,30 @@ use std::fmt;
 ///
 /// # Patterns
 ///
-/// `/items/{id}` has a parameter: any one segment. `/img/{id}.png` has one with something around
-/// it. `/files/{*rest}` takes one or more segments. `{{` and `}}` stand for braces. A handler reads
-/// what a parameter stands for by `Request::param`.
+/// `/items/{id}` has a parameter, which matches any one segment. In `/img/{id}.png` it matches a
+/// part of a segment. `/files/{*rest}` matches one or more segments. Write `{{` and `}}` for
+/// literal braces. A handler reads the value of a parameter with `Request::param`.
 ///
-/// Patterns are compared with the *decoded* path of a request, so they are written decoded:
-/// `/a b` fits `/a%20b`. An encoded slash (`%2F`) never is a slash of a pattern: the server refuses
-/// it by 400 before any route is tried, as it refuses `%00`. Dot segments, encoded or not, are
-/// resolved before, and doubled slashes are one. A slash at the end counts: `/items` and `/items/`
-/// are two paths. No pattern fits a path that is not UTF-8, but a mounted handler gets it.
+/// Patterns match the *decoded* path of a request, so write them decoded: `/a b` matches `/a%20b`.
+/// The server refuses an encoded slash (`%2F`) and `%00` with 400 before any route is tried. Dot
+/// segments, encoded or not, are resolved, and repeated slashes count as one. A trailing slash
+/// counts: `/items` and `/items/` are different paths. No pattern matches a path that is not UTF-8,
+/// but a mounted handler may get one.
 ///
-/// Where several fit, literal segments come before parameters, and these before `{*rest}`.
+/// If several patterns match, literal segments take precedence over parameters, and parameters over
+/// `{*rest}`.
 ///
 /// # Methods
 ///
-/// HEAD is answered by the endpoint of GET, and OPTIONS by a list of methods, unless there are
-/// endpoints of their own. Another method at a known path is refused by 405, an unknown path by
-/// 404, or by the [fallback](Self::fallback).
+/// The endpoint of GET also answers HEAD, and OPTIONS is answered with a list of methods, unless
+/// they have endpoints of their own. Another method at a known path gets 405. An unknown path gets
+/// 404, or the [fallback](Self::fallback).
 ///
 /// # State
 ///
-/// Each worker has a state of its own, such as a database connection, which
-/// [`with_state`](Self::with_state) makes and endpoints may take.
+/// Each worker has a state of its own, such as a database connection.
+/// [`with_state`](Self::with_state) sets how it is created, and endpoints may take it as their
+/// second argument.
 ///
 /// ```
 /// # use cws::{Request, Routes};
@@ -78,11 +80,11 @@ pub struct Routes<S = ()> {
     fallback: Option<Answer<S>>,
 }
 
-/// What answers one method at the paths of one pattern.
+/// The endpoint for one method and pattern.
 struct Route<S> {
     pattern: String,
     method: String,
-    /// The bytes of a body that it takes.
+    /// The most bytes of a request body; 0 drops the body.
     most: u64,
     answer: Answer<S>,
 }
@@ -101,30 +103,30 @@ impl Default for Routes {
 }
 
 impl<S: 'static> Routes<S> {
-    /// No routes; `make` makes the state of a worker, from its number (see [`Handler::state`]).
+    /// No routes. `make` creates the state of a worker from its number (see [`Handler::state`]).
     pub fn with_state(make: impl Fn(usize) -> S + Send + Sync + 'static) -> Self {
         Self { make: Box::new(make), routes: Vec::new(), mounts: Vec::new(), fallback: None }
     }
 
-    /// Answers GET, and HEAD with the same but its content.
+    /// Answers GET, and HEAD with the same response without its content.
     #[must_use]
     pub fn get<F>(self, pattern: &str, endpoint: impl Endpoint<S, F>) -> Self {
         self.on("GET", pattern, 0, endpoint)
     }
 
-    /// Answers POST; a body of more than `most` bytes is refused by 413.
+    /// Answers POST. A body of more than `most` bytes gets 413.
     #[must_use]
     pub fn post<F>(self, pattern: &str, most: u64, endpoint: impl Endpoint<S, F>) -> Self {
         self.on("POST", pattern, most, endpoint)
     }
 
-    /// Answers PUT; a body of more than `most` bytes is refused by 413.
+    /// Answers PUT. A body of more than `most` bytes gets 413.
     #[must_use]
     pub fn put<F>(self, pattern: &str, most: u64, endpoint: impl Endpoint<S, F>) -> Self {
         self.on("PUT", pattern, most, endpoint)
     }
 
-    /// Answers PATCH; a body of more than `most` bytes is refused by 413.
+    /// Answers PATCH. A body of more than `most` bytes gets 413.
     #[must_use]
     pub fn patch<F>(self, pattern: &str, most: u64, endpoint: impl Endpoint<S, F>) -> Self {
         self.on("PATCH", pattern, most, endpoint)
@@ -136,8 +138,8 @@ impl<S: 'static> Routes<S> {
         self.on("DELETE", pattern, 0, endpoint)
     }
 
-    /// Answers any method, by its name, whose case matters; those that are not registered, too.
-    /// Where `most` is 0, a body is dropped; a longer one than `most` is refused by 413.
+    /// Answers the method of this name, which is case-sensitive and need not be registered. If
+    /// `most` is 0, a body is dropped; otherwise a body of more than `most` bytes gets 413.
     #[must_use]
     pub fn on<F>(
         mut self,
@@ -151,10 +153,11 @@ impl<S: 'static> Routes<S> {
         self
     }
 
-    /// Has another handler answer, whatever the method, at `prefix` and all beneath it. It sees the
-    /// path without the prefix, has a state of its own in each worker, and gets the parameters that
-    /// the prefix may have. Routes that are more specific come first: `/static/version` before
-    /// `/static`. Under `/` it answers all that no route and no other mount fits.
+    /// Passes all requests for `prefix` and the paths below it to another handler, whatever the
+    /// method. The handler sees the path without the prefix, has its own state in each worker, and
+    /// gets the parameters of the prefix. More specific routes take precedence: `/static/version`
+    /// before `/static`. A handler mounted at `/` gets all requests that match no route and no
+    /// other mount; then the [fallback](Self::fallback) is not used.
     ///
     /// ```
     /// # #[cfg(feature = "files")] {
@@ -174,19 +177,19 @@ impl<S: 'static> Routes<S> {
         self
     }
 
-    /// Answers where nothing else fits the path, instead of a 404.
+    /// Answers requests whose path matches nothing else, instead of a 404.
     #[must_use]
     pub fn fallback<F>(mut self, endpoint: impl Endpoint<S, F>) -> Self {
         self.fallback = Some(erase(endpoint));
         self
     }
 
-    /// The handler of all these.
+    /// Makes a handler of these routes.
     ///
     /// # Errors
     ///
-    /// If a pattern is malformed, or two fit the same paths and neither is more specific; the error
-    /// names both.
+    /// If a pattern or a method is malformed, or if two patterns match the same paths and neither
+    /// is more specific. The error names them.
     pub fn build(self) -> Result<RouteTable<S>, RouteError> {
         RouteTable::new(self)
     }

@@ -43,8 +43,8 @@ impl<H: Handler> AnyHandler for H {
     }
 }
 
-/// The fields of several handlers for what the server answers itself. Where two name the same
-/// field, the first handler's count.
+/// Merges the fields that several handlers want in the server's own responses. If two handlers set
+/// the same field, the first one's values are used.
 pub(super) fn merge_fields<'a>(all: impl Iterator<Item = &'a [u8]>) -> Bytes {
     let mut merged: Vec<u8> = Vec::new();
     for fields in all {

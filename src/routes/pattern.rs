@@ -1,31 +1,37 @@
-//! Patterns of paths: which there are, and what is wrong with the others.
+//! Path patterns: validation and errors.
 
 use crate::handler::Piece;
 use matchit::InsertError;
 use std::fmt;
 
-/// Why there is no table of some routes.
+/// Why [`Routes::build`](super::Routes::build) failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// The pattern is malformed: the pattern, and what is wrong with it.
+    /// The pattern is malformed. Contains the pattern and the reason.
     Pattern(String, &'static str),
-    /// Both fit the same paths, and neither is more specific.
+    /// Both patterns match the same paths, and neither is more specific.
     Conflict(String, String),
-    /// The name of the method is no token (RFC 9110, section 9.1).
+    /// The method is not a token (RFC 9110, section 9.1).
     Method(String),
 }
 
 impl fmt::Display for RouteError {
-    /// One line: what is wrong with what, and in parentheses what to do.
+    /// One line: the error, and in parentheses what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pattern(pattern, wrong) => write!(f, "cannot route {pattern:?}: {wrong}"),
             Self::Conflict(one, other) => {
-                write!(f, "cannot route {one} beside {other}: the same paths fit both (drop one)")
+                write!(
+                    f,
+                    "cannot route {one} beside {other}: both match the same paths (remove one)"
+                )
             }
             Self::Method(name) => {
-                write!(f, "cannot route the method {name:?}: it is no token (such as GET)")
+                write!(
+                    f,
+                    "cannot route the method {name:?}: it is not a token (write GET, for example)"
+                )
             }
         }
     }
@@ -34,7 +40,8 @@ impl fmt::Display for RouteError {
 impl std::error::Error for RouteError {}
 
 impl RouteError {
-    /// Why a pattern did not go into the table; `known` tells the name of one that is there.
+    /// The error for a pattern that could not be inserted; `known` returns the name of a pattern
+    /// that is in the table.
     pub(super) fn of(error: InsertError, pattern: &str, known: impl Fn(&str) -> String) -> Self {
         let wrong = match error {
             InsertError::Conflict { with } => return Self::Conflict(pattern.into(), known(&with)),
@@ -42,46 +49,48 @@ impl RouteError {
                 "a segment has two parameters (put a slash between them)"
             }
             InsertError::InvalidCatchAll => {
-                "something stands before or behind {*..} in the last segment (leave it out)"
+                "the segment of {*..} contains something else (remove it)"
             }
-            _ => "a parameter has no name or a brace no match (write {id} or {*rest}, or {{ for {)",
+            _ => {
+                "a parameter has no name, or a brace has no counterpart (write {id}, {*rest}, or {{ for {)"
+            }
         };
         Self::Pattern(pattern.to_owned(), wrong)
     }
 }
 
-/// Refuses patterns that would fit no path that a request can have.
+/// Refuses patterns that could never match a path.
 pub(super) fn check(pattern: &str) -> Result<(), RouteError> {
     let wrong = |reason| Err(RouteError::Pattern(pattern.to_owned(), reason));
     let Some(rest) = pattern.strip_prefix('/') else {
-        return wrong("it does not begin with a slash (write /items)");
+        return wrong("it does not start with a slash (write /items, for example)");
     };
     let inner = rest.strip_suffix('/').unwrap_or(rest);
     if rest == "/" || !inner.is_empty() && inner.split('/').any(str::is_empty) {
-        return wrong("it has an empty segment, which no path has (drop a slash)");
+        return wrong("it has an empty segment and never matches (remove a slash)");
     }
     if inner.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return wrong("it has a dot segment, which no path has (name the path itself)");
+        return wrong("it has a dot segment and never matches (write the resolved path)");
     }
     if pattern.contains('\0') {
-        return wrong("it has a NUL, which no path has (drop it)");
+        return wrong("it has a NUL and never matches (remove it)");
     }
     let mut names: Vec<&str> = inner.split('/').filter_map(parameter).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return wrong("two parameters have one name (rename one)");
+        return wrong("two parameters have the same name (rename one)");
     }
     Ok(())
 }
 
-/// The name of the parameter of a segment that is nothing else.
+/// The name of the parameter, if the segment consists of one parameter only.
 fn parameter(segment: &str) -> Option<&str> {
     let inner = segment.strip_prefix('{')?.strip_suffix('}')?;
     let name = inner.strip_prefix('*').unwrap_or(inner);
     (!name.contains(['{', '}'])).then_some(name)
 }
 
-/// The pattern as a rule for bodies has it.
+/// The pattern in the form that the rules for bodies use.
 pub(super) fn pieces(pattern: &str) -> Vec<Piece> {
     let segments = pattern.split('/').filter(|segment| !segment.is_empty());
     let mut pieces: Vec<Piece> = segments.map(piece).collect();

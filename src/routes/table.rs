@@ -13,8 +13,8 @@ use bytes::Bytes;
 use std::any::Any;
 use std::fmt;
 
-/// The parameter that stands for what is beneath a mount. No other pattern can have this name, as
-/// none may have a NUL, and no handler sees it.
+/// The parameter for the path below a mount. Handlers do not see it. No other pattern can contain
+/// this name, because a NUL is not allowed.
 const REST: &str = "\0";
 
 /// The handler that [`Routes::build`] makes.
@@ -22,18 +22,18 @@ const REST: &str = "\0";
 /// It needs the feature `routes`.
 pub struct RouteTable<S = ()> {
     make: Box<dyn Fn(usize) -> S + Send + Sync>,
-    /// The place of each pattern.
+    /// For each pattern, its index in `places`.
     patterns: matchit::Router<usize>,
     places: Vec<Place<S>>,
     mounts: Vec<Mount>,
     /// The mount under `/`.
     root: Option<usize>,
     fallback: Option<Answer<S>>,
-    /// The methods of all routes, as `Allow` has them.
+    /// The methods of all routes, in the format of `Allow`.
     allow: String,
 }
 
-/// What is at the paths of one pattern.
+/// The endpoints, or the mounted handler, for one pattern.
 enum Place<S> {
     Routes { routes: Vec<Route<S>>, allow: String },
     Mount(usize),
@@ -46,7 +46,7 @@ struct Mount {
     handler: Box<dyn AnyHandler>,
 }
 
-/// What one worker has for a [`RouteTable`]: its own state, and those of the mounted handlers.
+/// The state of one worker for a [`RouteTable`]: its own, and those of the mounted handlers.
 pub struct WorkerStates<S> {
     own: S,
     mounted: Vec<Box<dyn Any>>,
@@ -140,7 +140,7 @@ impl<S: 'static> RouteTable<S> {
         let number = self.mounts.len();
         let top = prefix.strip_suffix('/').unwrap_or(&prefix).to_owned();
         if pattern::pieces(&top).contains(&Piece::Rest) {
-            let wrong = "a prefix takes what is beneath it anyhow (leave {*..} out)";
+            let wrong = "a prefix includes the paths below it (remove {*..})";
             return Err(RouteError::Pattern(prefix, wrong));
         }
         let depth = top.split('/').skip(1).count();
@@ -163,9 +163,9 @@ impl<S: 'static> RouteTable<S> {
         Ok(())
     }
 
-    /// Takes a pattern up for the place that is added next; `name` is what errors call it.
+    /// Inserts a pattern for the next place. `name` is the pattern's name in errors.
     fn insert(&mut self, pattern: &str, name: &str) -> Result<(), RouteError> {
-        // What is inserted for a mount goes by the name of its prefix.
+        // In errors, the patterns of a mount have the name of its prefix.
         let known = |with: &str| {
             let top = with.strip_suffix(&format!("/{{*{REST}}}"));
             let top = top.unwrap_or(with).trim_end_matches('/');
@@ -178,7 +178,7 @@ impl<S: 'static> RouteTable<S> {
         inserted.map_err(|error| RouteError::of(error, name, known))
     }
 
-    /// Has a mounted handler answer.
+    /// Passes a request to a mounted handler.
     fn pass_on(
         &self,
         number: usize,
@@ -190,7 +190,7 @@ impl<S: 'static> RouteTable<S> {
         handler.handle(&request.routed(*depth, params), &mut *states.mounted[number])
     }
 
-    /// Answers what no pattern fits.
+    /// Answers a request that matches no pattern.
     fn fall_back(
         &self,
         request: &Request<'_>,
@@ -199,12 +199,12 @@ impl<S: 'static> RouteTable<S> {
         match (self.root, &self.fallback) {
             (Some(root), _) => self.pass_on(root, request, request.params(), states),
             (None, Some(answer)) => Ok(answer(request, &mut states.own)),
-            (None, None) => Err(Error::new(Status::NOT_FOUND, "Nothing is at this path.")),
+            (None, None) => Err(Error::new(Status::NOT_FOUND, "There is nothing at this path.")),
         }
     }
 }
 
-/// What `Allow` says of a place that has endpoints of these methods.
+/// The value of `Allow` for a place with endpoints for these methods.
 fn allow(methods: &[&str]) -> String {
     let mut all: Vec<&str> = Vec::new();
     for &method in methods {
@@ -219,7 +219,7 @@ fn allow(methods: &[&str]) -> String {
     all.join(", ")
 }
 
-/// Answers at a place that has these routes.
+/// Answers a request for a place with these routes.
 fn answer<S>(routes: &[Route<S>], allow: &str, request: Request<'_>, state: &mut S) -> Response {
     let of = |name: &str| routes.iter().find(|route| route.method == name);
     let method = request.method_name();
@@ -245,14 +245,14 @@ fn options(allow: &str) -> Response {
     Response::new(Status::NO_CONTENT).with_known_field("Allow", allow)
 }
 
-/// The path as patterns have it. What is not UTF-8 in it is replaced.
+/// The path in the format of patterns. Bytes that are not UTF-8 are replaced.
 fn text_of(path: &DecodedPath) -> String {
     let text = String::from_utf8_lossy(path.as_bytes());
     let slash = if path.is_directory() && !text.is_empty() { "/" } else { "" };
     format!("/{text}{slash}")
 }
 
-/// True where these segments, from the first one, are text.
+/// True if the first `segments` segments are UTF-8.
 fn is_text(path: &DecodedPath, segments: usize) -> bool {
     path.segments().take(segments).all(|segment| std::str::from_utf8(segment).is_ok())
 }
@@ -271,7 +271,7 @@ impl<S: 'static> Handler for RouteTable<S> {
         states: &mut WorkerStates<S>,
     ) -> Result<Response, Error> {
         if request.target.form == Form::Asterisk {
-            // Of the server as a whole (RFC 9110, section 9.3.7).
+            // It applies to the server as a whole (RFC 9110, section 9.3.7).
             return self.root.map_or_else(
                 || Ok(options(&self.allow)),
                 |root| self.pass_on(root, request, request.params(), states),
@@ -291,7 +291,7 @@ impl<S: 'static> Handler for RouteTable<S> {
             Place::Routes { routes, allow } if is_text(path, usize::MAX) => {
                 Ok(answer(routes, allow, request.routed(0, &params), &mut states.own))
             }
-            // It was found by what stands for bytes that are no text.
+            // It matched only because bytes that are not UTF-8 were replaced.
             Place::Mount(_) | Place::Routes { .. } => self.fall_back(request, states),
         }
     }
@@ -300,7 +300,7 @@ impl<S: 'static> Handler for RouteTable<S> {
         let mut accepts = Accepts::nothing();
         for Mount { prefix, handler, .. } in &self.mounts {
             let mut under = pattern::pieces(prefix);
-            // The end is where the mounted handler's own rules go on.
+            // The mounted handler's own rules continue where the prefix ends.
             under.pop_if(|piece| *piece == Piece::End);
             accepts = accepts.with_mounted(&under, &handler.accepts());
         }

@@ -21,7 +21,7 @@ use store::{CacheKey, CacheKeyRef, Store};
 /// The kernel resolves each name beneath the root again when the last check is older than
 /// [`config::CACHE_FRESH`], so that replaced files, links and permissions are noticed. If the file
 /// is unchanged, its cached content stays. Names that do not exist are remembered in a small cache
-/// of their own, so that requests for them evict no file. No lock is loaded during a system call.
+/// of their own, so that requests for them evict no file. No lock is held during a system call.
 #[derive(Debug)]
 pub struct Files {
     root: Root,
@@ -43,12 +43,12 @@ pub struct CacheLimits {
 }
 
 impl CacheLimits {
-    /// Bytes of files to hold where there is so much memory for clients: a quarter of it.
+    /// The cache size for this memory budget: a quarter of it, at most 64 MiB.
     pub fn bytes_within(memory: u64) -> u64 {
         (memory / 4).min(config::CACHE_BYTES)
     }
 
-    /// Files to hold open where so many descriptors may be: a sixteenth.
+    /// The number of cached open files for this descriptor limit: a sixteenth of it, at most 1024.
     pub fn descriptors_within(descriptors: usize) -> usize {
         (descriptors / 16).min(config::CACHE_DESCRIPTORS_MOST)
     }
