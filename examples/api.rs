@@ -8,9 +8,10 @@
 
 #![allow(clippy::print_stdout)]
 
-use cws::{AdminPages, Body, Config, Error, Request, Response, Routes, Server, StaticFiles};
+use cws::{AdminPages, Config, Error, Request, Response, Routes, Server, StaticFiles};
 use cws::{Status, Stream};
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ fn json(value: &impl Serialize) -> Result<Response, Error> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().unwrap_or_else(|| ".".to_owned());
+    if folder.starts_with('-') {
+        return Err("usage: api [FOLDER] [PORT]".into());
+    }
     let port: u16 = args.next().map_or(Ok(8082), |text| text.parse())?;
 
     // All workers share the notes; each has a count of its own.
@@ -58,14 +62,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let to = request.param("to").unwrap_or_default().parse::<u64>();
             let to = to.map_err(|error| Error::new(Status::BAD_REQUEST, error.to_string()))?;
             let lines = (1..=to).map(|number| format!("{number}\n").into());
-            Ok(Response::text("").with_body(Body::Stream(Stream::chunked(lines))))
+            Ok(Response::stream("text/plain", Stream::chunked(lines)))
         })
         .get("/worker", |request: &Request<'_>, served: &mut u64| {
             *served += 1;
             json(&serde_json::json!({ "worker": request.worker(), "served": served }))
         })
-        .mount("/static", StaticFiles::new(folder.as_ref())?)
+        .mount("/static", StaticFiles::new(&folder)?)
         .mount("/healthz", admin.health())
+        .mount("/readyz", admin.readiness())
         .mount("/metrics", admin.metrics())
         .build()?;
 
@@ -73,6 +78,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::start(Config::default().listen(listen), routes)?;
     admin.observe(server.observer())?;
     println!("listening on http://{}/", server.addresses()[0]);
+    // Ctrl-C, or a service manager: what is queued and running is finished.
+    let stopper = server.stopper();
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || signals.forever().next().map(|_| stopper.stop()));
     server.join();
     Ok(())
 }

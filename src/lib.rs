@@ -18,8 +18,8 @@
 //!                                                 FETCHERS, which wait for disks
 //! ```
 //!
-//! A job is a whole message, so the queue holds requests and nothing else, and its length is the
-//! real demand. A silent, slow or unreading client costs a slot in the table. It costs neither a
+//! A job is a whole message, or the next piece of a response that a worker makes. Only messages count
+//! against the bound of the queue, so its length is the real demand. A silent, slow or unreading client costs a slot in the table. It costs neither a
 //! worker nor a place in the queue.
 //!
 //! # Use
@@ -52,7 +52,7 @@
 //!         format!("hello, {}\n", request.param("name").unwrap_or_default())
 //!     })
 //!     .post("/echo", 64 << 10, |request: &Request<'_>| request.body().to_vec())
-//!     .mount("/static", StaticFiles::new("src".as_ref())?)
+//!     .mount("/static", StaticFiles::new("src")?)
 //!     .mount("/healthz", admin.health())
 //!     .build()?;
 //! let server = Server::start(Config::default(), routes)?;
@@ -106,19 +106,20 @@
 //! `Next`, says who continues with it:
 //!
 //! ```text
-//!  CONNECTION (the acceptor, the table)                        EXCHANGE (a worker)
+//!  CONNECTION (the acceptor, the table)                    EXCHANGE (a worker)
 //!
-//!    Idle --> Head --> Body --+--- Serve: message is whole ---> parse --> handler --> response
-//!     ^ ^                     |                                   |          |           |
-//!     | |                     |    malformed: its error response  |          |           |
-//!     | |                     |  <--------------------------------+          |           |
-//!     | |                   Whole <-- Deferred: waits for other work --------+           |
-//!     | |                                                                                |
-//!     | +--- Flushing <--------------- the socket is full, or it is sent ----------------+
-//!     |        |   ^
-//!     |        |   +--- Produce: a worker makes the next piece; Fetch: a fetcher reads it
-//!     |        v
-//!     +-- next request, or Lingering --> closed
+//!  +-> Idle --> Head --> Body --+-- Serve ---------------> parse --> handler --> response
+//!  |     |        |        |    |                            |          |            |
+//!  |     |        +--------+----+-- 4xx, 5xx --+         malformed   deferred        |
+//!  |     |                      |              |             |          |            |
+//!  |     |                      |              |             |          v            |
+//!  |     |                      +-- Serve -----|-------------|------- Whole          |
+//!  |     |                                     v             v                       |
+//!  +-----|-- next request ------------------ Flushing <------+-----------------------+
+//!        |                                    |  ^ |
+//!        |                                    |  | +-- Produce: a worker makes the next piece
+//!        v                                    |  +---- Fetch: a fetcher reads the next piece
+//!      closed <-- Lingering <-- last response +
 //! ```
 //!
 //! # Floors
@@ -134,8 +135,10 @@
 //! - Workers never send on the channel of jobs, so a full queue cannot deadlock. The acceptor has
 //!   the only sender and never blocks on it. Workers end when that sender is dropped.
 //! - The protocol (`http`) knows neither sockets nor files nor clocks.
-//! - A message is framed once, by the acceptor, and parsed once, by a worker. The acceptor refuses
-//!   a message whose end is in doubt. A worker refuses everything else that is malformed.
+//! - A message is framed once, by the thread that reads it: the acceptor, or the worker that goes on
+//!   with a pipelined one. It is parsed once, by a worker; only the request line of a message with a
+//!   body is read before, if the handler takes bodies. Who frames refuses a message whose end is in
+//!   doubt. A worker refuses everything else that is malformed.
 //! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger, and
 //!   it runs no code of a handler.
 //! - Measurements share nothing: each thread writes its own shard of `metrics`, and readers add the

@@ -4,9 +4,16 @@ use super::body::Body;
 use super::response::Response;
 use crate::http::status::Status;
 use crate::notes::note;
+use bytes::Bytes;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Converts the return value of a handler to a response.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not turn into a response",
+    note = "these do: `Response`, `Status`, `(Status, _)`, text, bytes, `cws::Error`, and a `Result` \
+            of two of them; `?` turns any error into `cws::Error`"
+)]
 pub trait IntoResponse {
     /// The response.
     fn into_response(self) -> Response;
@@ -48,6 +55,27 @@ impl IntoResponse for Vec<u8> {
         Response::new(Status::OK)
             .with_known_field("Content-Type", "application/octet-stream")
             .with_body(Body::Bytes(self.into()))
+    }
+}
+
+/// A 200 of bytes (`application/octet-stream`).
+impl IntoResponse for Bytes {
+    fn into_response(self) -> Response {
+        Response::ok("application/octet-stream", self)
+    }
+}
+
+/// A 200 of plain text.
+impl IntoResponse for Cow<'static, str> {
+    fn into_response(self) -> Response {
+        Response::text(self.into_owned())
+    }
+}
+
+/// A 204.
+impl IntoResponse for () {
+    fn into_response(self) -> Response {
+        Response::new(Status::NO_CONTENT)
     }
 }
 

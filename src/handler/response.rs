@@ -1,6 +1,6 @@
 //! The response of a handler.
 
-use super::body::Body;
+use super::body::{Body, Stream};
 use crate::html;
 use crate::http::fault::Fault;
 use crate::http::response::is_valid_field;
@@ -101,7 +101,12 @@ impl Response {
         Self::ok("text/html; charset=utf-8", content)
     }
 
-    /// 200 with JSON.
+    /// A 200 of the given media type, made while it is sent.
+    pub fn stream(media_type: &str, content: Stream) -> Self {
+        Self::ok(media_type, "").with_body(content)
+    }
+
+    /// A 200 of JSON that is already serialised.
     pub fn json(content: impl Into<Bytes>) -> Self {
         Self::ok("application/json", content)
     }
@@ -199,8 +204,8 @@ impl Response {
     }
 
     /// Sets the content.
-    pub fn with_body(mut self, body: Body) -> Self {
-        self.body = body;
+    pub fn with_body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
         self
     }
 

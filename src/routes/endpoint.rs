@@ -15,7 +15,9 @@ use crate::http::request::Request;
 #[diagnostic::on_unimplemented(
     message = "this is not an endpoint for routes with the worker state `{S}`",
     label = "write |request: &Request<'_>| .. or |request: &Request<'_>, state: &mut {S}| ..",
-    note = "its return type must implement `IntoResponse` (an error in a `Result` too: use `cws::Error`), and it must be Send, Sync and 'static"
+    note = "its return type must implement `IntoResponse`; so must the error of a `Result`: use \
+            `cws::Error`",
+    note = "it must be Send, Sync and 'static"
 )]
 pub trait Endpoint<S, Form>: Send + Sync + 'static {
     /// The response to a request.

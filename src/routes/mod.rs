@@ -165,7 +165,7 @@ impl<S: 'static> Routes<S> {
     /// let users = Routes::new().get("/{id}", |_: &Request<'_>| "a user\n").build()?;
     /// let routes = Routes::new()
     ///     .get("/static/version", |_: &Request<'_>| "1\n")
-    ///     .mount("/static", StaticFiles::new("src".as_ref())?)
+    ///     .mount("/static", StaticFiles::new("src")?)
     ///     .mount("/users", users)
     ///     .build()?;
     /// # }

@@ -52,7 +52,8 @@ impl RouteError {
                 "the segment of {*..} contains something else (remove it)"
             }
             _ => {
-                "a parameter has no name, or a brace has no counterpart (write {id}, {*rest}, or {{ for {)"
+                "a parameter has no name, or a brace has no counterpart (write {id}, {*rest}, or \
+                 {{ for {)"
             }
         };
         Self::Pattern(pattern.to_owned(), wrong)

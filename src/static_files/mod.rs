@@ -64,8 +64,8 @@ impl Prepared {
 impl StaticFiles {
     /// Serves the files beneath `root` with the default [`SiteOptions`], and caches some of them
     /// within the default [`CacheLimits`].
-    pub fn new(root: &Path) -> io::Result<Self> {
-        let files = Files::new(Root::open(root)?, Some(CacheLimits::default()));
+    pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
+        let files = Files::new(Root::open(root.as_ref())?, Some(CacheLimits::default()));
         let listings = Listings::new(Memory::new(config::LISTING_BYTES), num_cpus::get());
         let options = SiteOptions::default();
         let (common, of_listings) =
