@@ -43,7 +43,7 @@ fn hostile_site() -> Site {
 }
 
 fn start(site: &Site, hidden: bool) -> Server {
-    let files = StaticFiles::new(&site.path().join("root")).unwrap().with_hidden(hidden);
+    let files = StaticFiles::new(site.path().join("root")).unwrap().with_hidden(hidden);
     Server::start(Config::default().workers(1), files).unwrap()
 }
 

@@ -33,13 +33,13 @@ const CLIENTS: usize = 64;
 /// The part of a run that is not counted: the queue comes to be.
 const COUNTED_FROM: f64 = 0.2;
 
-/// The load of the run with arrivals by chance, times what one worker carries.
+/// The load of the run with Poisson arrivals, times what one worker carries.
 pub const OPEN_LOAD: f64 = 0.7;
 
 /// The share of the texts that has the word which is searched for: so many are ranked.
 const SEARCHED_SHARE: f64 = 0.6;
 
-/// Connections of the run with arrivals by chance, more than ever are in use.
+/// Connections of the run with Poisson arrivals, more than ever are in use.
 const CONNECTIONS: usize = 2000;
 
 /// Bytes of a file that is stored.
@@ -152,7 +152,7 @@ pub struct Point {
     pub all: Vec<Each>,
 }
 
-/// The run with arrivals by chance on one worker.
+/// The run with Poisson arrivals on one worker.
 pub struct Open {
     pub offered: f64,
     pub service: Duration,
@@ -370,7 +370,7 @@ impl<'a> Bench<'a> {
         // A coin for each arrival makes two processes of one, both Poisson.
         let mut coin = fastrand::Rng::with_seed(seed);
         let (files, searches): (Vec<_>, Vec<_>) = starts.into_iter().partition(|_| coin.bool());
-        let progress = Progress::start("arrivals by chance", length);
+        let progress = Progress::start("Poisson arrivals", length);
         let before = server.snapshot();
         let (all, conducts) = self.drive(Load::Reading, address, |client, kind, _| {
             client.open_loop(if kind == Kind::File { &files } else { &searches })

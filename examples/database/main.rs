@@ -76,13 +76,13 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         let mut trace = Trace::create(path)?;
         let name = |point: &Point| format!("{} {}", point.load.name(), point.workers);
         let runs = points.iter().map(|point| (name(point), &point.all));
-        for (name, all) in runs.chain([("by chance".to_owned(), &open.all)]) {
+        for (name, all) in runs.chain([("Poisson".to_owned(), &open.all)]) {
             trace.add(&name, all.iter().map(|each| &each.outcome))?;
         }
         trace.finish()?;
     }
     if let Some(why) = &spoilt {
-        program.spoilt(format!("the run with arrivals by chance: {why}"));
+        program.spoilt(format!("the run with Poisson arrivals: {why}"));
     }
     let tolerance = match args.common.quick {
         true => Tolerance { law: 0.12, bound: 0.3, twin: 0.3, floor: 0.2 },
@@ -108,7 +108,7 @@ fn check(program: &mut Program, points: &[Point], tolerance: &Tolerance) {
         seen == found && seen > 0,
     );
     let broken = points.iter().filter(|point| point.integrity != "ok").count();
-    program.check(format!("{broken} databases are not sound afterwards"), broken == 0);
+    program.check(format!("{broken} databases fail the integrity check of SQLite"), broken == 0);
     if let Some((one, most)) = show::ends(points, Load::Reading) {
         let processors = num_cpus::get();
         let times = most.carried / one.carried;
@@ -151,7 +151,7 @@ fn law(points: &[Point], load: Load, tolerance: &Tolerance) -> (String, bool) {
     let Some(worst) = worst else { return ("there are no runs".to_owned(), false) };
     let said = format!(
         "{}: clients count W/D of the D that the server's clock measures, off by {} with {} \
-         workers, and {} is let pass",
+         workers, and {} is allowed",
         load.name(),
         percent(off(worst)),
         worst.workers,
@@ -180,7 +180,7 @@ fn check_writers(program: &mut Program, points: &[Point]) {
         program.check(
             format!(
                 "writing: {} workers carry {times:.2} times what one carries, and half of W/D(1), \
-                 {bound}, is let pass",
+                 {bound}, is allowed",
                 most.workers
             ),
             times <= bound,
@@ -193,8 +193,8 @@ fn check_wait(program: &mut Program, open: &Open, tolerance: &Tolerance) {
     let most = open.twin.mul_f64(tolerance.twin).max(open.service.mul_f64(tolerance.floor));
     program.check(
         format!(
-            "arrivals by chance: clients wait {:.2?}, an ideal worker's {:.2?}, off by {off:.2?}, \
-             and {most:.2?} is let pass",
+            "Poisson arrivals: clients wait {:.2?}, an ideal worker's {:.2?}, off by {off:.2?}, \
+             and {most:.2?} is allowed",
             open.wait, open.twin
         ),
         off <= most,

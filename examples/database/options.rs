@@ -44,7 +44,7 @@ impl Args {
         Duration::from_millis(if self.common.quick { 800 } else { 1500 })
     }
 
-    /// The length of the run with arrivals by chance.
+    /// The length of the run with Poisson arrivals.
     pub fn open_length(&self) -> Duration {
         Duration::from_millis(if self.common.quick { 1500 } else { 5000 })
     }
