@@ -141,12 +141,12 @@ fn check(program: &mut Program, points: &[Point], tolerance: &Tolerance) {
 fn law(points: &[Point], load: Load, tolerance: &Tolerance) -> (String, bool) {
     // A request that is under way when the counting begins or ends counts as a whole or not at
     // all, by which each worker is off by such a request at the most.
-    let let_pass =
+    let allowed =
         |point: &Point| tolerance.law + point.longest.as_secs_f64() / point.length.as_secs_f64();
     let off = |point: &Point| {
         (point.carried * point.service.as_secs_f64() / point.workers as f64 - 1.0).abs()
     };
-    let excess = |point: &&Point| off(point) - let_pass(point);
+    let excess = |point: &&Point| off(point) - allowed(point);
     let worst = show::of(points, load).max_by(|one, other| excess(one).total_cmp(&excess(other)));
     let Some(worst) = worst else { return ("there are no runs".to_owned(), false) };
     let said = format!(
@@ -155,7 +155,7 @@ fn law(points: &[Point], load: Load, tolerance: &Tolerance) -> (String, bool) {
         load.name(),
         percent(off(worst)),
         worst.workers,
-        percent(let_pass(worst))
+        percent(allowed(worst))
     );
     (said, excess(&worst) <= 0.0)
 }

@@ -71,7 +71,7 @@ pub fn all(
             program.text(&format!("\n{}", why(one, most)));
         }
     }
-    program.heading("Arrivals by chance, one worker");
+    program.heading("Poisson arrivals, one worker");
     program.table(&waits(open));
     let note = if spoilt { " The machine spoilt this run." } else { "" };
     program.text(&format!(
