@@ -19,8 +19,8 @@
 //! ```
 //!
 //! A job is a whole message, or the next piece of a response that a worker makes. Only messages
-//! count against the bound of the queue, so its length is the real demand. A silent, slow or unreading client costs a slot in the table. It costs neither a
-//! worker nor a place in the queue.
+//! count against the bound of the queue, so its length is the real demand. A silent, slow or
+//! unreading client costs a slot in the table. It costs neither a worker nor a place in the queue.
 //!
 //! # Use
 //!
