@@ -135,10 +135,10 @@
 //! - Workers never send on the channel of jobs, so a full queue cannot deadlock. The acceptor has
 //!   the only sender and never blocks on it. Workers end when that sender is dropped.
 //! - The protocol (`http`) knows neither sockets nor files nor clocks.
-//! - A message is framed once, by the thread that reads it: the acceptor, or the worker that goes on
-//!   with a pipelined one. It is parsed once, by a worker; only the request line of a message with a
-//!   body is read before, if the handler takes bodies. Who frames refuses a message whose end is in
-//!   doubt. A worker refuses everything else that is malformed.
+//! - A message is framed once: by the acceptor, or by a worker that continues with a pipelined one.
+//!   Framing refuses a message whose end is in doubt. A worker parses the message once, and refuses
+//!   everything else that is malformed. Only the request line of a message with a body is read
+//!   earlier, if the handler takes bodies.
 //! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger, and
 //!   it runs no code of a handler.
 //! - Measurements share nothing: each thread writes its own shard of `metrics`, and readers add the
