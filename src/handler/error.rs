@@ -11,8 +11,8 @@ use std::fmt;
 /// Converts the return value of a handler to a response.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not turn into a response",
-    note = "these do: `Response`, `Status`, `(Status, _)`, text, bytes, `cws::Error`, and a `Result` \
-            of two of them; `?` turns any error into `cws::Error`"
+    note = "these do: `Response`, `Status`, `(Status, _)`, text, bytes, `cws::Error`",
+    note = "so does a `Result` of two of them; `?` turns any error into `cws::Error`"
 )]
 pub trait IntoResponse {
     /// The response.

@@ -31,9 +31,9 @@ use std::fmt;
 /// panic: the client gets a 500, and the worker creates a new state and continues.
 ///
 /// A closure that takes a request is a handler without state. [`with_state`] makes a handler with
-/// state from two closures. The type of a closure's argument has to be written:
-/// `|request: &Request<'_>| ..`. Without it the compiler says that an "implementation of `FnOnce` is
-/// not general enough".
+/// state from two closures. The type of a closure's argument has to be written: `|request:
+/// &Request<'_>| ..`. Without it the compiler says that an "implementation of `FnOnce` is not
+/// general enough".
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "write |request: &Request<'_>| .., or implement `Handler`",
