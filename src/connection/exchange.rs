@@ -3,6 +3,7 @@
 use super::answer::{Answer, Timing, record};
 use super::flushing::After;
 use super::{Connection, Context, Message, Next, Phase};
+#[cfg(feature = "auth")]
 use crate::auth::user_name;
 use crate::config;
 use crate::handler::{Handler, Response, WorkerHandler};
@@ -11,7 +12,6 @@ use crate::http::request::{Arrival, FieldSlots, Method, Request};
 use crate::lane::Wait;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
-#[cfg(feature = "auth")]
 use crate::notes::note;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
