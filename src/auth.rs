@@ -1,13 +1,12 @@
 //! Basic authentication (RFC 7617) in front of another handler.
 
-use crate::handler::{Accepts, Error, Handler, Response};
+use crate::handler::{Error, Handler, Response, forward_to_inner};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lane::{Lane, NoPermit, Permit, Wait};
 use crate::lock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use crossbeam_channel::{Sender, bounded};
 use std::collections::HashMap;
 use std::fmt;
@@ -240,11 +239,7 @@ fn decode(field: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl<H: Handler> Handler for BasicAuth<H> {
-    type State = H::State;
-
-    fn state(&self, worker: usize) -> H::State {
-        self.inner.state(worker)
-    }
+    forward_to_inner!();
 
     fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
         // OPTIONS reveals nothing about files, and browsers send it without credentials.
@@ -265,22 +260,6 @@ impl<H: Handler> Handler for BasicAuth<H> {
                 ),
             };
         Ok(response.with_prepared(&self.inner.common_fields()))
-    }
-
-    fn accepts(&self) -> Accepts {
-        self.inner.accepts()
-    }
-
-    fn give_way(&self) {
-        self.inner.give_way();
-    }
-
-    fn tend(&self) {
-        self.inner.tend();
-    }
-
-    fn common_fields(&self) -> Bytes {
-        self.inner.common_fields()
     }
 }
 

@@ -4,7 +4,8 @@ use crate::archive::Archive;
 use crate::corpus::Corpus;
 use crate::options::Args;
 use crate::service::{self, Writes};
-use cws::{AccessLog, Config, Figures, Server, Snapshot};
+use crate::settled::settled;
+use cws::{AccessLog, Config, Figures, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{
     Answer, Client, Conduct, Connections, Outcome, Population, Retries, Run, Target, Think,
@@ -436,18 +437,4 @@ fn shifted(mut outcome: Outcome, by: Duration) -> Outcome {
         *time = time.map(|time| time + by);
     }
     outcome
-}
-
-/// The figures once the last worker has let go of its request, which is after its client has the
-/// answer.
-fn settled(server: &Server) -> Snapshot {
-    let begun = Instant::now();
-    loop {
-        let snapshot = server.snapshot();
-        let is_settled = snapshot.arrivals() == snapshot.departures();
-        if is_settled || begun.elapsed() > Duration::from_secs(1) {
-            return snapshot;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
 }

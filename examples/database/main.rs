@@ -14,6 +14,9 @@ mod options;
 mod service;
 mod show;
 
+#[path = "../shared/settled.rs"]
+mod settled;
+
 use archive::Archive;
 use bench::{Bench, Load, Open, Point};
 use cws::{Config, Server};

@@ -14,6 +14,9 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
+#[path = "../shared/settled.rs"]
+mod settled;
+
 use lab::numbers::percent;
 use lab::program::{self, Program};
 use lab::trace::Trace;

@@ -3,7 +3,8 @@
 
 use crate::options::{Args, Load, Pattern};
 use crate::pool;
-use cws::{Config, Figures, Server, Snapshot};
+use crate::settled::settled;
+use cws::{Config, Figures, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Connections, Outcome, Target};
 use lab::program::Program;
@@ -11,7 +12,7 @@ use lab::progress::Progress;
 use lab::sample::Sample;
 use lab::twin::{Fate, Twin};
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longer than any wait: all carried requests are counted, however late.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -259,19 +260,5 @@ impl<'a> Bench<'a> {
             law: utilisation / by_law - 1.0,
             little: figures.little.map_or(f64::INFINITY, |little| little.residual()),
         }
-    }
-}
-
-/// The figures after the last worker has released its request, which happens after the client has
-/// its response.
-fn settled(server: &Server) -> Snapshot {
-    let begun = Instant::now();
-    loop {
-        let snapshot = server.snapshot();
-        let is_settled = snapshot.arrivals() == snapshot.departures();
-        if is_settled || begun.elapsed() > Duration::from_secs(1) {
-            return snapshot;
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,12 +1,10 @@
 //! A handler that simulates a slow back-end.
 
-use super::Handler;
-use super::accepts::Accepts;
 use super::error::Error;
 use super::response::Response;
+use super::{Handler, forward_to_inner};
 use crate::http::request::Request;
 use crate::http::status::Status;
-use bytes::Bytes;
 use std::thread;
 use std::time::Duration;
 
@@ -29,11 +27,7 @@ impl<H: Handler> Delay<H> {
 }
 
 impl<H: Handler> Handler for Delay<H> {
-    type State = H::State;
-
-    fn state(&self, worker: usize) -> H::State {
-        self.inner.state(worker)
-    }
+    forward_to_inner!();
 
     fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
         let response = self.inner.handle(request, state)?;
@@ -43,21 +37,5 @@ impl<H: Handler> Handler for Delay<H> {
             thread::sleep(self.delay);
         }
         Ok(response)
-    }
-
-    fn accepts(&self) -> Accepts {
-        self.inner.accepts()
-    }
-
-    fn give_way(&self) {
-        self.inner.give_way();
-    }
-
-    fn tend(&self) {
-        self.inner.tend();
-    }
-
-    fn common_fields(&self) -> Bytes {
-        self.inner.common_fields()
     }
 }

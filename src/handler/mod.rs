@@ -73,6 +73,35 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
+/// All of a handler in front of `self.inner: H` but its `handle`. A wrapper that leaves out one of
+/// these silently takes it from the handler behind it.
+macro_rules! forward_to_inner {
+    () => {
+        type State = H::State;
+
+        fn state(&self, worker: usize) -> H::State {
+            self.inner.state(worker)
+        }
+
+        fn accepts(&self) -> $crate::handler::Accepts {
+            self.inner.accepts()
+        }
+
+        fn give_way(&self) {
+            self.inner.give_way();
+        }
+
+        fn tend(&self) {
+            self.inner.tend();
+        }
+
+        fn common_fields(&self) -> bytes::Bytes {
+            self.inner.common_fields()
+        }
+    };
+}
+pub(crate) use forward_to_inner;
+
 impl<F, R> Handler for F
 where
     F: Fn(&Request<'_>) -> R + Send + Sync + 'static,
