@@ -15,9 +15,13 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub struct FieldSlots<'b>([Header<'b>; config::HEADER_FIELDS]);
 
+/// Copied for each request, which takes fewer instructions than a loop that fills it.
+static EMPTY_SLOTS: [Header<'static>; config::HEADER_FIELDS] =
+    [httparse::EMPTY_HEADER; config::HEADER_FIELDS];
+
 impl Default for FieldSlots<'_> {
     fn default() -> Self {
-        Self([httparse::EMPTY_HEADER; config::HEADER_FIELDS])
+        Self(EMPTY_SLOTS)
     }
 }
 
