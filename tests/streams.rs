@@ -281,6 +281,8 @@ fn the_last_response_of_a_connection_is_not_held_back() {
         quick += u32::from(sent.elapsed() < Duration::from_millis(150));
     }
     assert!(quick > 0, "all of five pieces were held back");
+    // The stream ends, and with it the server.
+    drop(tell);
 }
 
 /// No piece is made after the end of the server.

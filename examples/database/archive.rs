@@ -184,6 +184,16 @@ impl Archive {
         Ok(Stored { name, is_new, wrote_for: begun.elapsed() })
     }
 
+    /// What `meanwhile` gives, done in the middle of a read by this connection, which then goes on.
+    pub fn while_reading<T>(&self, meanwhile: impl FnOnce() -> T) -> rusqlite::Result<T> {
+        let mut names = self.connection.prepare("SELECT name FROM sqlar")?;
+        let mut rows = names.query([])?;
+        rows.next()?;
+        let done = meanwhile();
+        while rows.next()?.is_some() {}
+        Ok(done)
+    }
+
     /// The number of files whose name begins with `prefix`.
     pub fn count(&self, prefix: &str) -> rusqlite::Result<i64> {
         let count = "SELECT count(*) FROM sqlar WHERE substr(name, 1, length(?1)) = ?1";

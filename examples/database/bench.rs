@@ -271,6 +271,16 @@ impl<'a> Bench<'a> {
         Ok(self.point(load, workers, all, service, (exclusive, writer_busy), found))
     }
 
+    /// How many files one connection finds, and another stores, while a third is in the middle of
+    /// a read.
+    pub fn beside_a_reader(&self) -> Result<(usize, usize), Box<dyn Error>> {
+        let (_server, path, _) = self.start(1)?;
+        let (reading, mut beside) = (Archive::open(&path)?, Archive::open(&path)?);
+        let (found, stored) = reading
+            .while_reading(|| (beside.search(&self.word), beside.store(None, b"a new file")))?;
+        Ok((found?.len(), usize::from(stored.map_err(|error| error.to_string())?.is_new)))
+    }
+
     fn point(
         &self,
         load: Load,

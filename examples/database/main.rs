@@ -48,9 +48,6 @@ struct Tolerance {
     floor: f64,
 }
 
-/// Two readers, of two processors, read at least so many times what one reads.
-const SECOND_READER: f64 = 1.2;
-
 /// The part of W/D(1) that a pool stays below which waits for one writer.
 const HALF: f64 = 0.5;
 
@@ -92,6 +89,12 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         false => Tolerance { law: 0.06, bound: 0.25, twin: 0.15, floor: 0.1 },
     };
     check(&mut program, &points, &tolerance);
+    // By turns and not by speed: how much faster two are depends on the machine.
+    let (read, wrote) = bench.beside_a_reader()?;
+    program.check(
+        format!("in the middle of a read another finds {read} files, and a writer stores {wrote}"),
+        read > 0 && wrote == 1,
+    );
     check_wait(&mut program, &open, &tolerance);
     program.finish()
 }
@@ -125,17 +128,6 @@ fn check(program: &mut Program, points: &[Point], tolerance: &Tolerance) {
             ),
             times <= bound,
         );
-        let best = show::of(points, Load::Reading).map(|point| point.carried).fold(0.0, f64::max);
-        if processors > 1 {
-            let times = best / one.carried;
-            program.check(
-                format!(
-                    "readers read beside one another: the best pool carries {times:.2} times what \
-                     one worker carries, and {SECOND_READER} is the least"
-                ),
-                times >= SECOND_READER,
-            );
-        }
     }
     check_writers(program, points);
 }
