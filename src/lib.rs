@@ -215,7 +215,7 @@ pub mod client;
 pub use admin::{Admin, AdminPages};
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
-pub use config::{AccessLog, Config};
+pub use config::{AccessLog, Config, Schedule, WhenFull};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 #[cfg(feature = "files")]

@@ -29,6 +29,41 @@ pub enum AccessLog {
     Json,
 }
 
+/// The order in which requests that wait are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Schedule {
+    /// Clients take turns, each by the service time that it has had: start-time fair queueing
+    /// (Goyal, Vin and Cheng, SIGCOMM 1996). A client is an IPv4 address or an IPv6 /64. What one
+    /// does not use, the others get. One client alone gets everything, in order of arrival.
+    #[default]
+    Fair,
+    /// In order of arrival: first in, first out.
+    Fifo,
+    /// The newest first: last in, first out.
+    Lifo,
+    /// The smallest response first, with ageing, so that a large one is overtaken for a limited
+    /// time. The size is that of the last response for the same target; one that is not known yet
+    /// counts as empty.
+    SmallestFirst,
+}
+
+/// What gives way when the queue is full and another request arrives. With [`Schedule::Fair`] it is
+/// a request of the client that has the most of them waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The newest request is refused.
+    #[default]
+    Refuse,
+    /// The oldest request is refused.
+    DropHead,
+    /// A request at random is refused.
+    DropRandom,
+    /// None: the server stops reading from the connection of the new request until there is room.
+    Block,
+}
+
 /// Defines each setting as a public field and as a method of the same name that sets it.
 macro_rules! settings {
     ($($(#[$docs:meta])* $name:ident: $type:ty,)*) => {
@@ -73,6 +108,17 @@ settings! {
     /// How long clients wait for their responses, if known. Handlers can read how much of this time
     /// is left (`Request::time_left`).
     patience: Option<Duration>,
+    /// The order in which waiting requests are served.
+    schedule: Schedule,
+    /// What gives way when the queue is full.
+    when_full: WhenFull,
+    /// The name of a request header field with the time, in seconds, that the client waits for its
+    /// response. It can shorten the wait of its request, and never lengthens it. `None` means that
+    /// no field is read.
+    patience_field: Option<String>,
+    /// A path that is answered with 200 without a worker, however many requests wait: that the
+    /// process lives. It begins with `/`. `None` means no such path.
+    health: Option<String>,
     /// The most open connections, at least 1.
     max_connections: usize,
     /// The most open connections from one IPv4 address or one IPv6 /64. `None` means no limit.
@@ -128,6 +174,10 @@ impl Default for Config {
             queue: QUEUE,
             queue_timeout: QUEUE_TIMEOUT,
             patience: None,
+            schedule: Schedule::default(),
+            when_full: WhenFull::default(),
+            patience_field: None,
+            health: None,
             max_connections: CONNECTIONS,
             per_client: None,
             defer_accept: false,
