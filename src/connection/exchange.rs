@@ -35,11 +35,12 @@ impl Exchange {
         self.message.queued.is_some()
     }
 
-    /// Starts the error response for `fault`, after which the connection closes. Never blocks.
+    /// Starts the error response for `fault`. If the queue is the cause, the connection can stay
+    /// open. Never blocks.
     pub fn refuse(self, fault: Fault, context: &mut Context) -> (Box<Connection>, Next) {
         let Self { mut connection, message } = self;
-        connection.phase = Phase::Whole(message);
-        let next = connection.refuse(fault, context);
+        connection.refuse_whole(message, fault, Instant::now(), context);
+        let next = connection.advance(context);
         (connection, next)
     }
 
@@ -68,8 +69,8 @@ impl Connection {
         let queued = message.queued.unwrap_or(turn.since);
         let waited = turn.taken.saturating_duration_since(queued);
         if waited > context.config.queue_timeout {
-            self.phase = Phase::Whole(message);
-            self.answer_fault(Fault::Expired, queued, context);
+            self.refuse_whole(message, Fault::Expired, queued, context);
+            // A request that follows is queued: it is one refusal a turn.
             return self.advance(context);
         }
         if waited > config::GONE_CHECK_AFTER && self.is_broken() {
@@ -166,7 +167,7 @@ impl Connection {
 }
 
 /// The request, if this server and its handler take it.
-fn parse<'b>(
+pub(super) fn parse<'b>(
     head: &'b [u8],
     slots: &'b mut FieldSlots<'b>,
     context: &Context,
@@ -222,7 +223,7 @@ fn ask<H: Handler>(
 }
 
 /// What follows the response to a request.
-fn after(request: &Request<'_>, message: &Message, context: &Context) -> After {
+pub(super) fn after(request: &Request<'_>, message: &Message, context: &Context) -> After {
     if message.holds_body_back || request.method == Method::Connect {
         // The end of this message is unknown: the client may or may not send the body now (RFC
         // 9110, section 10.1.1), or takes the connection for a tunnel (section 9.3.6).

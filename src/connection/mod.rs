@@ -14,6 +14,7 @@ mod answer;
 mod reading;
 mod deadlines;
 mod exchange;
+mod own;
 
 use crate::admission::{Place, Share};
 use crate::config::{self, Config};

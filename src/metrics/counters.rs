@@ -30,8 +30,9 @@ counted! {
         PeerClosed "peer_closed"
         /// The client closed the connection, or it broke, during an exchange.
         PeerGone "peer_gone"
-        /// The response to a refused request, or to one whose handler panicked, was written; or
-        /// the client had more than twice the connections that it may have.
+        /// The response to a refused request that ends its connection, or to one whose handler
+        /// panicked, was written; or the client had more than twice the connections that it may
+        /// have.
         Refused "refused"
         /// No request came in time.
         IdleTimeout "idle_timeout"
