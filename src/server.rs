@@ -7,6 +7,7 @@ use crate::connection::{Context, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
 use crate::handler::Handler;
+use crate::http::target::DecodedPath;
 use crate::listening;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
 use crate::notes::{self, Inbox};
@@ -353,10 +354,23 @@ fn check(config: &Config) -> Result<(), StartError> {
     if longest > Some(config::LONGEST_WAIT) {
         return wrong("with a wait of more than a year (choose a shorter timeout)".to_owned());
     }
+    if let Some(path) = &config.health
+        && (path.contains('?') || !is_plain_path(path))
+    {
+        return wrong(format!(
+            "with the health path {path:?} (begin it with a slash; leave out a query, \
+             percent-encoding, and empty or dot segments)"
+        ));
+    }
     if config.listen.is_empty() {
         return wrong("without an address (name one to listen on)".to_owned());
     }
     Ok(())
+}
+
+/// True if a request can have this decoded path.
+fn is_plain_path(path: &str) -> bool {
+    DecodedPath::decode(path.as_bytes()).is_ok_and(|decoded| decoded.is(path))
 }
 
 /// Listens on all addresses; with port 0, on one free port for all of them.

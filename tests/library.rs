@@ -267,6 +267,12 @@ fn an_invalid_configuration_is_an_error() {
         Config::default().queue(usize::MAX),
         Config::default().max_connections(0),
         Config::default().listen(vec![]),
+        Config::default().health(Some(String::new())),
+        Config::default().health(Some("healthz".to_owned())),
+        Config::default().health(Some("/healthz?".to_owned())),
+        Config::default().health(Some("/a//b".to_owned())),
+        Config::default().health(Some("/a/../b".to_owned())),
+        Config::default().health(Some("/%41".to_owned())),
     ] {
         let error = Server::start(config, handler).unwrap_err();
         assert!(matches!(error, StartError::Config(_)), "{error}");

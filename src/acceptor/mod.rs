@@ -233,7 +233,13 @@ impl Acceptor {
     /// Hands a connection to whoever continues with it, or queues it for a worker.
     fn carry_out(&mut self, connection: Box<Connection>, next: Next) {
         let work = match next {
-            Next::Serve(message) => Work::Serve(Exchange::new(connection, message)),
+            Next::Serve(message) => {
+                let exchange = Exchange::new(connection, message);
+                match exchange.answer_health(&mut self.context) {
+                    Ok((connection, next)) => return self.context.settle(connection, next),
+                    Err(exchange) => Work::Serve(exchange),
+                }
+            }
             Next::Produce => Work::Produce(connection),
             next => return self.context.settle(connection, next),
         };

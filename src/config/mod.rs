@@ -116,8 +116,10 @@ settings! {
     /// response. It can shorten the wait of its request, and never lengthens it. `None` means that
     /// no field is read.
     patience_field: Option<String>,
-    /// A path that is answered with 200 without a worker, however many requests wait: that the
-    /// process lives. It begins with `/`. `None` means no such path.
+    /// A path that says that the process lives: GET and HEAD get 200 without a worker, however many
+    /// requests wait. It begins with `/`, and is compared with the decoded path of a request. The
+    /// handler gets other methods. A client needs a place for its connection: see
+    /// `max_connections`. `None` means no such path.
     health: Option<String>,
     /// The most open connections, at least 1.
     max_connections: usize,

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Timing, record};
 use super::flushing::After;
 use super::{Connection, Context, Message, Next, Phase};
+use crate::access_log::Record;
 #[cfg(feature = "auth")]
 use crate::auth::user_name;
 use crate::config;
@@ -44,6 +45,16 @@ impl Exchange {
         (connection, next)
     }
 
+    /// Answers a message for the health path, however many requests wait. The error returns any
+    /// other message.
+    pub fn answer_health(mut self, context: &mut Context) -> Result<(Box<Connection>, Next), Self> {
+        if !self.connection.answer_health(&self.message, Instant::now(), context) {
+            return Err(self);
+        }
+        let next = self.connection.advance(context);
+        Ok((self.connection, next))
+    }
+
     /// Serves the message, and the requests pipelined behind it while no other job waits. `turn`
     /// then describes the last of them; the caller ends it when the connection is settled.
     pub fn serve<H: Handler>(
@@ -78,7 +89,9 @@ impl Connection {
             return Next::Close(CloseReason::PeerGone);
         }
         for in_a_row in 1.. {
-            self.answer(message, turn, handler, context);
+            if !self.answer_health(&message, turn.since, context) {
+                self.answer(message, turn, handler, context);
+            }
             message = match self.advance(context) {
                 Next::Serve(message) => message,
                 next => return next,
@@ -132,15 +145,8 @@ impl Connection {
             answer.after = after(&request, &message, context);
         }
         let may_fail = answer.response.body().may_fail();
-        answer.record = record(head, queued, may_fail, context);
+        answer.record = record_of(&request, head, queued, may_fail, context);
         if let Some(record) = &mut answer.record {
-            let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
-            #[cfg(feature = "auth")]
-            {
-                record.user = request.field("Authorization").and_then(user_name);
-            }
-            record.referer = owned(request.field("Referer"));
-            record.user_agent = owned(request.field("User-Agent"));
             record.queue_wait = arrival.waited;
             record.handle = handle;
         }
@@ -220,6 +226,26 @@ fn ask<H: Handler>(
     let timing = context.config.server_timing.then_some(Timing { queue_wait, handle });
     let record = None;
     Ok((Answer { response, version, head_only, after, made, timing, record }, handle))
+}
+
+/// The log record of a request; none if nothing is logged, unless `in_any_case` an error may need
+/// it.
+pub(super) fn record_of(
+    request: &Request<'_>,
+    head: &[u8],
+    since: Instant,
+    in_any_case: bool,
+    context: &Context,
+) -> Option<Box<Record>> {
+    let mut record = record(head, since, in_any_case, context)?;
+    let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
+    #[cfg(feature = "auth")]
+    {
+        record.user = request.field("Authorization").and_then(user_name);
+    }
+    record.referer = owned(request.field("Referer"));
+    record.user_agent = owned(request.field("User-Agent"));
+    Some(record)
 }
 
 /// What follows the response to a request.

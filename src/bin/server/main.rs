@@ -6,6 +6,7 @@ mod cli;
 mod log_writer;
 mod logger;
 mod memory;
+mod overload;
 mod signals;
 mod site;
 mod whole_lines;
@@ -17,6 +18,7 @@ use cws::{
 use log::{LevelFilter, info, warn};
 use logger::Logging;
 use memory::Shares;
+use overload::OverloadArgs;
 use site::SiteArgs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -75,6 +77,8 @@ struct Args {
     /// --queue
     #[arg(long, env = "CWS_DEADLINE", value_name = "DURATION", value_parser = timeout)]
     deadline: Option<Duration>,
+    #[command(flatten)]
+    overload: OverloadArgs,
     /// Maximum number of open connections [default: half of the descriptor limit]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one)]
     max_connections: Option<usize>,
@@ -303,7 +307,9 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
         Some(fitted) => fitted,
         None => (default.queue, default.queue_timeout),
     };
-    Ok(default
+    Ok(args
+        .overload
+        .configure(default)
         .listen(resolve(&args.bind, args.port)?)
         .workers(workers)
         .queue(args.queue.unwrap_or(queue))
