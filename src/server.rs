@@ -7,6 +7,7 @@ use crate::connection::{Context, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
 use crate::handler::Handler;
+use crate::http::response::is_valid_field;
 use crate::http::target::DecodedPath;
 use crate::listening;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
@@ -360,6 +361,14 @@ fn check(config: &Config) -> Result<(), StartError> {
         return wrong(format!(
             "with the health path {path:?} (begin it with a slash; leave out a query, \
              percent-encoding, and empty or dot segments)"
+        ));
+    }
+    if let Some(name) = &config.patience_field
+        && !is_valid_field(name, b"")
+    {
+        return wrong(format!(
+            "with the patience field {name:?} (write the name of a header field, such as \
+             X-Request-Timeout)"
         ));
     }
     if config.listen.is_empty() {

@@ -267,6 +267,8 @@ fn an_invalid_configuration_is_an_error() {
         Config::default().queue(usize::MAX),
         Config::default().max_connections(0),
         Config::default().listen(vec![]),
+        Config::default().patience_field(Some(String::new())),
+        Config::default().patience_field(Some("no token".to_owned())),
         Config::default().health(Some(String::new())),
         Config::default().health(Some("healthz".to_owned())),
         Config::default().health(Some("/healthz?".to_owned())),

@@ -167,6 +167,8 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["--index", "a/b"], "--index"),
         (&["--admin-host", "stats.example:80"], "--admin-host"),
         (&["--health", "healthz"], "must begin with a slash"),
+        (&["--patience-field", "no token"], "the name of a header field"),
+        (&["--patience-field", ""], "the name of a header field"),
         (&["65536"], "65536"),
         (&["80", "81"], "81"),
     ] {

@@ -113,8 +113,10 @@ settings! {
     /// What gives way when the queue is full.
     when_full: WhenFull,
     /// The name of a request header field with the time, in seconds, that the client waits for its
-    /// response. It can shorten the wait of its request, and never lengthens it. `None` means that
-    /// no field is read.
+    /// response: digits with an optional fraction, such as `0.25`. Anything else is ignored. It can
+    /// shorten `patience` and the wait in the queue for its request, and never lengthens them: a
+    /// request that has waited for half of it is refused with 503. `None` means that no field is
+    /// read.
     patience_field: Option<String>,
     /// A path that says that the process lives: GET and HEAD get 200 without a worker, however many
     /// requests wait. It begins with `/`, and is compared with the decoded path of a request. The

@@ -6,7 +6,7 @@ use super::{Connection, Context, Message, Next, Phase};
 use crate::access_log::Record;
 #[cfg(feature = "auth")]
 use crate::auth::user_name;
-use crate::config;
+use crate::config::{self, Config};
 use crate::handler::{Handler, Response, WorkerHandler};
 use crate::http::fault::Fault;
 use crate::http::request::{Arrival, FieldSlots, Method, Request};
@@ -29,6 +29,12 @@ impl Exchange {
     /// The exchange that [`Next::Serve`] asks for.
     pub fn new(connection: Box<Connection>, message: Message) -> Self {
         Self { connection, message }
+    }
+
+    /// How long its client waits for the response, if the request says so and this is shorter than
+    /// the configured patience.
+    pub fn patience(&self) -> Option<Duration> {
+        self.message.patience
     }
 
     /// True if a worker has taken it before and its handler deferred it.
@@ -63,8 +69,9 @@ impl Exchange {
         handler: &mut WorkerHandler<H>,
         context: &mut Context,
     ) -> (Box<Connection>, Next) {
+        let most = longest_wait(self.patience(), &context.config);
         let Self { mut connection, message } = self;
-        let next = connection.serve(message, turn, handler, context);
+        let next = connection.serve(message, most, turn, handler, context);
         (connection, next)
     }
 }
@@ -73,13 +80,14 @@ impl Connection {
     fn serve<H: Handler>(
         &mut self,
         mut message: Message,
+        longest_wait: Duration,
         turn: &mut Turn,
         handler: &mut WorkerHandler<H>,
         context: &mut Context,
     ) -> Next {
         let queued = message.queued.unwrap_or(turn.since);
         let waited = turn.taken.saturating_duration_since(queued);
-        if waited > context.config.queue_timeout {
+        if waited > longest_wait {
             self.refuse_whole(message, Fault::Expired, queued, context);
             // A request that follows is queued: it is one refusal a turn.
             return self.advance(context);
@@ -119,11 +127,12 @@ impl Connection {
     ) {
         let queued = message.queued.unwrap_or(turn.since);
         let (head, behind) = self.input.as_slice().split_at(message.head);
+        let patience = message.patience.or(context.config.patience);
         let arrival = Arrival {
             peer: self.peer,
             worker: context.worker().unwrap_or_default(),
             waited: turn.taken.saturating_duration_since(queued),
-            time_left: context.config.patience.map(|most| most.saturating_sub(queued.elapsed())),
+            time_left: patience.map(|most| most.saturating_sub(queued.elapsed())),
         };
         let mut slots = FieldSlots::default();
         let request = match parse(head, &mut slots, context) {
@@ -155,8 +164,8 @@ impl Connection {
         self.start_response(answer, context);
     }
 
-    /// Parks the connection until `wait` is over, or until the request has waited for the queue
-    /// timeout in all.
+    /// Parks the connection until `wait` is over, or until the request has waited for too long in
+    /// all.
     fn defer(&mut self, message: Message, wait: Wait, context: &Context) {
         let (key, parking) = (self.socket.key(), Arc::downgrade(&context.parking));
         // Weak: the table owns the connection, so a strong pointer would be a cycle.
@@ -166,10 +175,17 @@ impl Connection {
             }
         });
         let queued = message.queued.unwrap_or_else(Instant::now);
-        self.deadline = queued + context.config.queue_timeout;
+        self.deadline = queued + longest_wait(message.patience, &context.config);
         // Drops the reservation, if any, after the new wait has begun.
         self.phase = Phase::Whole(Message { waiting: Some(waiting), ..message });
     }
+}
+
+/// The longest time that a request waits before it is served. Of its own patience it is half: see
+/// [`Config::for_patience`].
+fn longest_wait(patience: Option<Duration>, config: &Config) -> Duration {
+    let own = patience.map(|patience| patience / 2);
+    own.map_or(config.queue_timeout, |own| own.min(config.queue_timeout))
 }
 
 /// The request, if this server and its handler take it.

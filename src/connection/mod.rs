@@ -28,7 +28,7 @@ use flushing::Flushing;
 use input::Input;
 use reading::Body;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use context::{Context, Errand, Job, Shared, Work};
 pub use eviction::Standing;
@@ -83,6 +83,9 @@ pub struct Message {
     version: Version,
     /// The client holds its body back until it is asked for it (`Expect: 100-continue`).
     holds_body_back: bool,
+    /// How long its client waits for the response, if the request says so and this is shorter than
+    /// the configured patience.
+    patience: Option<Duration>,
     /// When it was first queued, if a worker has already taken it and its handler deferred it.
     queued: Option<Instant>,
     /// What it waits for. After the wait this is a reservation: it holds the permit until the
