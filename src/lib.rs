@@ -151,6 +151,10 @@
 //!   least closes first. Whole requests, and responses that are being read, keep their places.
 //! - Long work that many clients ask for has a lane: a limited number of workers do it at a time. A
 //!   request that waits for a permit, or for another request's result, is parked without a worker.
+//! - The health path is answered by the acceptor, before the queue. Only a worker that goes on with
+//!   a pipelined request for it answers it, too.
+//! - A refusal because of the queue keeps its connection. One connection is refused at most once in
+//!   a turn of the acceptor.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!

@@ -7,6 +7,8 @@ use crate::connection::{Context, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
 use crate::handler::Handler;
+use crate::http::response::is_valid_field;
+use crate::http::target::DecodedPath;
 use crate::listening;
 use crate::metrics::{CloseReason, Metrics, Snapshot};
 use crate::notes::{self, Inbox};
@@ -127,7 +129,7 @@ impl std::error::Error for StartError {}
 impl Server {
     /// Listens, starts the threads, and serves until it is stopped.
     pub fn start(config: Config, handler: impl Handler) -> Result<Self, StartError> {
-        config.check().map_err(StartError::Config)?;
+        config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
         let listeners = listen(&config.listen)?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::System);
         let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
@@ -282,6 +284,32 @@ fn slots(config: &Config) -> usize {
     let [waiting, returning] =
         [queue, config::QUEUE_RETURNS].map(|most| most.min(config.max_connections));
     waiting + config.workers + returning + config::CHANNEL_READY
+}
+
+/// Checks the names that clients see.
+fn check_names(config: &Config) -> Result<(), String> {
+    if let Some(path) = &config.health
+        && (path.contains('?') || !is_plain_path(path))
+    {
+        return Err(format!(
+            "with the health path {path:?} (begin it with a slash; leave out a query, \
+             percent-encoding, and empty or dot segments)"
+        ));
+    }
+    if let Some(name) = &config.patience_field
+        && !is_valid_field(name, b"")
+    {
+        return Err(format!(
+            "with the patience field {name:?} (write the name of a header field, such as \
+             X-Request-Timeout)"
+        ));
+    }
+    Ok(())
+}
+
+/// True if a request can have this decoded path.
+fn is_plain_path(path: &str) -> bool {
+    DecodedPath::decode(path.as_bytes()).is_ok_and(|decoded| decoded.is(path))
 }
 
 /// Listens on all addresses; with port 0, on one free port for all of them.

@@ -53,17 +53,16 @@ fn hold_the_worker(address: SocketAddr, entered: &AtomicUsize) -> TcpStream {
     stream
 }
 
-/// Reads the rest of the stream, which must be one complete 503 response without a reset.
-fn refusal(stream: &mut TcpStream) -> Reply {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).expect("a clean end, no reset");
-    let replies = Reply::all(&bytes, false);
-    assert_eq!(replies.len(), 1);
-    assert_eq!(replies[0].status, 503);
-    assert_eq!(replies[0].field("Connection"), Some("close"));
-    let seconds: u64 = replies[0].field("Retry-After").unwrap().parse().unwrap();
+/// Reads one complete 503 response. Where the connection does not persist, it ends without a reset.
+fn refusal(stream: &mut TcpStream, persists: bool) {
+    let reply = Reply::read(stream);
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.field("Connection"), (!persists).then_some("close"));
+    let seconds: u64 = reply.field("Retry-After").unwrap().parse().unwrap();
     assert!((1..=cws::internals::config::RETRY_AFTER_MOST).contains(&seconds), "{seconds}");
-    replies[0].clone()
+    if !persists {
+        assert_eq!(stream.read(&mut [0]).expect("a clean end, no reset"), 0);
+    }
 }
 
 #[test]
@@ -84,7 +83,7 @@ fn a_kept_connection_is_refused_like_a_new_one() {
         matches!(probe.read(&mut [0; 1]), Ok(1)).then_some(())
     });
     kept.write_all(GET).unwrap();
-    refusal(&mut kept);
+    refusal(&mut kept, true);
     drop(release);
     assert_eq!(Reply::read(&mut held).body, b"released");
     assert_eq!(Reply::read(&mut queued).body, b"released");
@@ -102,7 +101,7 @@ fn a_request_past_its_queue_timeout_is_refused_without_calling_the_handler() {
     wait_for("the queue timeout to pass", || (start.elapsed() > 4 * queue_timeout).then_some(()));
     release.send(()).unwrap();
     assert_eq!(Reply::read(&mut held).body, b"released");
-    refusal(&mut late);
+    refusal(&mut late, true);
     assert_eq!(entered.load(Ordering::SeqCst), 1, "the handler was not called for it");
     assert_eq!(server.snapshot().get(Counter::Expired), 1);
 }
@@ -143,7 +142,7 @@ fn connections_over_the_limit_per_client_are_refused() {
     let mut third = connect(address);
     third.write_all(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     third.shutdown(Shutdown::Write).unwrap();
-    refusal(&mut third);
+    refusal(&mut third, false);
     drop((first, third));
     wait_for("their places to be free", || (server.open_connections() == 1).then_some(()));
     assert_eq!(get(address, "/quick").body, b"released");

@@ -238,12 +238,17 @@ fn a_full_queue_is_answered_by_a_complete_503_at_once() {
         }
     });
     refused.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    // The first bytes are read already.
     let mut rest = b"HTTP/".to_vec();
-    refused.read_to_end(&mut rest).expect("a clean end, no reset");
-    let reply = Reply::all(&rest, false).remove(0);
+    let reply = wait_for("the rest", || {
+        let mut some = [0; 1024];
+        let count = refused.read(&mut some).unwrap();
+        rest.extend_from_slice(&some[..count]);
+        Reply::first(&rest, false).map(|(reply, _)| reply)
+    });
     assert_eq!(reply.status, 503);
     assert!(reply.field("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
-    assert_eq!(reply.field("Connection"), Some("close"));
+    assert_eq!(reply.field("Connection"), None, "the connection persists");
     // The queued requests were not lost.
     drop(release);
     send_request(&mut served[1]);
@@ -262,6 +267,14 @@ fn an_invalid_configuration_is_an_error() {
         Config::default().queue(usize::MAX),
         Config::default().max_connections(0),
         Config::default().listen(vec![]),
+        Config::default().patience_field(Some(String::new())),
+        Config::default().patience_field(Some("no token".to_owned())),
+        Config::default().health(Some(String::new())),
+        Config::default().health(Some("healthz".to_owned())),
+        Config::default().health(Some("/healthz?".to_owned())),
+        Config::default().health(Some("/a//b".to_owned())),
+        Config::default().health(Some("/a/../b".to_owned())),
+        Config::default().health(Some("/%41".to_owned())),
     ] {
         let error = Server::start(config, handler).unwrap_err();
         assert!(matches!(error, StartError::Config(_)), "{error}");

@@ -165,7 +165,14 @@ fn a_deferred_request_waits_without_a_worker() {
     drop(waiting);
     // The queue timeout applies to it too.
     let permit = lane.enter(7).unwrap();
-    assert_eq!(get(address, "/wait").status, 503, "it exceeded the queue timeout");
+    let mut kept = connect(address);
+    for _ in 0..2 {
+        write!(kept, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        assert_eq!(Reply::read(&mut kept).status, 503, "it exceeded the queue timeout");
+        assert_eq!(Reply::read(&mut kept).body, b"at once", "the connection is kept");
+    }
+    assert_eq!(get(address, "/wait").status, 503);
     // A client that disconnects while it waits is dropped and delays no other.
     let before = asked.load(SeqCst);
     let gone = connect(address);

@@ -166,6 +166,9 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["--auth", "ann:secret"], "htpasswd"),
         (&["--index", "a/b"], "--index"),
         (&["--admin-host", "stats.example:80"], "--admin-host"),
+        (&["--health", "healthz"], "must begin with a slash"),
+        (&["--patience-field", "no token"], "the name of a header field"),
+        (&["--patience-field", ""], "the name of a header field"),
         (&["65536"], "65536"),
         (&["80", "81"], "81"),
     ] {
@@ -236,6 +239,7 @@ fn a_failed_start_is_one_line_and_code_1() {
         (&["--error-page", "200=ok.html", "0"], "--error-page 200=ok.html"),
         (&["--error-page", "404=no/such.html", "0"], "no/such.html"),
         (&["--idle-timeout", "100000years", "0"], "more than a year"),
+        (&["--health", "/a//b", "0"], "the health path \"/a//b\""),
     ] {
         let output = run(arguments);
         let line = one_line(&output);

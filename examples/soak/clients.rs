@@ -99,6 +99,9 @@ fn run_clients(address: SocketAddr, count: u64, seed: u64, done: &AtomicU64) -> 
     Ok(())
 }
 
+/// The field of a response that ends its connection.
+const CLOSE: &[u8] = b"\r\nConnection: close\r\n";
+
 type Client = fn(TcpStream, &mut fastrand::Rng) -> io::Result<()>;
 
 const KINDS: &[(&str, Client)] = &[
@@ -129,7 +132,8 @@ fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::other(what.into())
 }
 
-/// Reads to the end. Expects these statuses in order; each may be replaced by a complete 503.
+/// Reads to the end. Expects these statuses in order; each may be replaced by a complete 503, which
+/// can be the last.
 fn expect(mut stream: TcpStream, statuses: &[&str]) -> io::Result<()> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
@@ -138,11 +142,10 @@ fn expect(mut stream: TcpStream, statuses: &[&str]) -> io::Result<()> {
         .match_indices("HTTP/1.1 ")
         .filter_map(|(at, mark)| text.get(at + mark.len()..at + mark.len() + 3))
         .collect();
-    let refused = found.iter().position(|&status| status == "503");
-    let whole = refused.map_or(statuses.len(), |at| at.min(statuses.len()));
-    if found[..whole.min(found.len())] == statuses[..whole]
-        && (refused.is_some() || found.len() == whole)
-    {
+    let fits = |(found, wanted): (&&str, &&str)| found == wanted || *found == "503";
+    let is_whole = found.len() == statuses.len()
+        || (found.len() < statuses.len() && found.last() == Some(&"503"));
+    if is_whole && found.iter().zip(statuses).all(fits) {
         return Ok(());
     }
     Err(wrong(format!("got {found:?} instead of {statuses:?}")))
@@ -157,14 +160,19 @@ fn keep_alive(mut stream: TcpStream, random: &mut fastrand::Rng) -> io::Result<(
     for _ in 0..random.u32(1..8) {
         stream.write_all(GET.as_bytes())?;
         let mut bytes = Vec::new();
-        while !bytes.ends_with(b"small") {
+        while !bytes.ends_with(b"small") && !bytes.ends_with(b"</html>\n") {
             let mut some = [0; 512];
             let count = stream.read(&mut some)?;
             bytes.extend_from_slice(&some[..count]);
             if count == 0 {
-                let honest = bytes.starts_with(b"HTTP/1.1 503");
-                return if honest { Ok(()) } else { Err(wrong("closed without a response")) };
+                return Err(wrong("closed without a response"));
             }
+        }
+        if bytes.ends_with(b"</html>\n") && !bytes.starts_with(b"HTTP/1.1 503") {
+            return Err(wrong("another error than a refusal"));
+        }
+        if bytes.windows(CLOSE.len()).any(|window| window == CLOSE) {
+            return Ok(());
         }
     }
     stream.write_all(LAST.as_bytes())?;

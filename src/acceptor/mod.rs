@@ -240,7 +240,10 @@ impl Acceptor {
             Next::Serve(message) => {
                 let sizes = self.context.sizes.as_deref();
                 let exchange = Exchange::new(connection, message, sizes);
-                self.enqueue(exchange);
+                match exchange.answer_health(&mut self.context) {
+                    Ok((connection, next)) => self.context.settle(connection, next),
+                    Err(exchange) => self.enqueue(exchange),
+                }
             }
             Next::Produce => {
                 self.context.produce_jobs.fetch_add(1, Relaxed);

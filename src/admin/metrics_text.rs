@@ -94,6 +94,8 @@ impl Scrape {
         let refused = REASONS.map(|counter| (counter.label(), of(counter)));
         let help = "Requests that the server refused, by reason";
         out.counters("requests_refused", help, "reason", refused)?;
+        let help = "Requests for the health path, answered without a handler";
+        out.counter("requests_health", help, of(Counter::Health))?;
         let help = "Requests still queued at the drain timeout, dropped without a response";
         out.counter("requests_abandoned", help, of(Counter::Abandoned))?;
         let classes = [("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)];

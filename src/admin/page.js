@@ -23,6 +23,7 @@ const COUNTERS = {
   no_memory: "refused: there was no memory for the request or its response",
   too_slow: "refused: part of the request did not arrive in time",
   malformed: "refused: what arrived is not a request that this server accepts",
+  health: "requests for the health path, answered without a worker",
   abandoned: "requests still queued at the drain timeout, dropped without a response",
   gone: "requests dropped because their client had closed its connection",
   panics: "handlers that panicked",

@@ -175,11 +175,14 @@ settings! {
         /// of this time is left (`Request::time_left`).
         patience: Duration,
         /// The name of a request header field with the time, in seconds, that the client waits for
-        /// its response. It can shorten the wait of its request, and never lengthens it. `None`
-        /// means that no field is read.
+        /// its response: digits with an optional fraction, such as `0.25`. Anything else is
+        /// ignored. It can shorten `patience` and the wait in the queue for its request, and never
+        /// lengthens them. `None` means that no field is read.
         patience_field: String,
-        /// A path that is answered with 200 without a worker, however many requests wait: that the
-        /// process lives. It begins with `/`. `None` means no such path.
+        /// A path that says that the process lives: GET and HEAD get 200 without a worker, however
+        /// many requests wait. It begins with `/`, and is compared with the decoded path of a
+        /// request. The handler gets other methods. A client needs a place for its connection: see
+        /// `max_connections`. `None` means no such path.
         health: String,
         /// The most open connections from one IPv4 address or one IPv6 /64. `None` means no limit.
         per_client: usize,

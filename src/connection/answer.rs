@@ -71,10 +71,15 @@ pub(super) fn record(
 }
 
 impl Connection {
-    /// Starts the error response for `fault` to a request that has waited since `since`.
+    /// Starts the error response for `fault` to a request that has waited since `since`. Then the
+    /// connection closes.
     pub(super) fn answer_fault(&mut self, fault: Fault, since: Instant, context: &mut Context) {
-        let (version, input) = (self.version(), self.input.as_slice());
-        let answer = refusal(fault, version, input, since, context);
+        let answer = refusal(fault, self.version(), self.input.as_slice(), since, context);
+        self.start_own(answer, context);
+    }
+
+    /// Starts a response of the server itself.
+    pub(super) fn start_own(&mut self, answer: Answer, context: &mut Context) {
         if context.worker().is_some() {
             context.recorder.enter(Activity::Respond, Instant::now());
         }
@@ -122,8 +127,9 @@ impl Connection {
     }
 }
 
-/// The error response to bytes that may not be a request; `input` is their start.
-fn refusal(
+/// The error response to bytes that may not be a request; `input` is their start. After it the
+/// connection closes.
+pub(super) fn refusal(
     fault: Fault,
     version: Version,
     input: &[u8],

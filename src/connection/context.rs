@@ -31,7 +31,10 @@ pub enum Work {
 impl Work {
     /// The patience that its request brings, if it does.
     pub fn patience(&self) -> Option<Duration> {
-        None
+        match self {
+            Self::Serve(exchange) => exchange.patience(),
+            Self::Produce(_) => None,
+        }
     }
 }
 

@@ -27,8 +27,17 @@ impl Connection {
             Phase::Head(_) => self.refuse(Fault::HeadTimeout, context),
             Phase::Body(_) => self.end_body_window(context),
             Phase::Flushing(_) => self.end_write_window(interest, context),
-            Phase::Whole(_) => self.refuse(Fault::Expired, context),
+            Phase::Whole(_) => self.refuse_deferred(context),
             Phase::Lingering { reason, .. } => Next::Close(*reason),
         }
+    }
+
+    /// Refuses a message that has waited for other work for too long.
+    fn refuse_deferred(&mut self, context: &mut Context) -> Next {
+        if let Phase::Whole(message) = std::mem::replace(&mut self.phase, Phase::Idle) {
+            let queued = message.queued.unwrap_or_else(Instant::now);
+            self.refuse_whole(message, Fault::Expired, queued, context);
+        }
+        self.advance(context)
     }
 }

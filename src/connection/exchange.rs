@@ -3,6 +3,7 @@
 use super::answer::{Answer, Timing, record};
 use super::flushing::After;
 use super::{Connection, Context, Message, Next, Phase};
+use crate::access_log::Record;
 #[cfg(feature = "auth")]
 use crate::auth::user_name;
 use crate::config;
@@ -50,9 +51,15 @@ impl Exchange {
     /// Keeps it until the queue has room.
     pub fn block(self, since: Instant, context: &Context) -> (Box<Connection>, Next) {
         let Self { mut connection, message, .. } = self;
-        connection.deadline = since + context.age(None);
+        connection.deadline = since + context.age(message.patience);
         connection.phase = Phase::Whole(Message { blocked: Some(since), ..message });
         (connection, Next::Park(Interest::Nudge))
+    }
+
+    /// How long its client waits for the response, if the request says so and this is shorter than
+    /// the configured patience.
+    pub fn patience(&self) -> Option<Duration> {
+        self.message.patience
     }
 
     /// True if a worker has taken it before and its handler deferred it.
@@ -60,12 +67,23 @@ impl Exchange {
         self.message.queued.is_some()
     }
 
-    /// Starts the error response for `fault`, after which the connection closes. Never blocks.
+    /// Starts the error response for `fault`. If the queue is the cause, the connection can stay
+    /// open. Never blocks.
     pub fn refuse(self, fault: Fault, context: &mut Context) -> (Box<Connection>, Next) {
         let Self { mut connection, message, .. } = self;
-        connection.phase = Phase::Whole(message);
-        let next = connection.refuse(fault, context);
+        connection.refuse_whole(message, fault, Instant::now(), context);
+        let next = connection.advance(context);
         (connection, next)
+    }
+
+    /// Answers a message for the health path, however many requests wait. The error returns any
+    /// other message.
+    pub fn answer_health(mut self, context: &mut Context) -> Result<(Box<Connection>, Next), Self> {
+        if !self.connection.answer_health(&self.message, Instant::now(), context) {
+            return Err(self);
+        }
+        let next = self.connection.advance(context);
+        Ok((self.connection, next))
     }
 
     /// Serves the message, and the requests pipelined behind it while no other job waits. `turn`
@@ -92,9 +110,9 @@ impl Connection {
     ) -> Next {
         let queued = message.queued.unwrap_or(turn.since);
         let waited = turn.taken.saturating_duration_since(queued);
-        if context.is_too_old(waited, None) {
-            self.phase = Phase::Whole(message);
-            self.answer_fault(Fault::Expired, queued, context);
+        if context.is_too_old(waited, message.patience) {
+            self.refuse_whole(message, Fault::Expired, queued, context);
+            // A request that follows is queued: it is one refusal a turn.
             return self.advance(context);
         }
         if waited > config::GONE_CHECK_AFTER && self.is_broken() {
@@ -102,7 +120,9 @@ impl Connection {
             return Next::Close(CloseReason::PeerGone);
         }
         for in_a_row in 1.. {
-            self.answer(message, turn, handler, context);
+            if !self.answer_health(&message, turn.since, context) {
+                self.answer(message, turn, handler, context);
+            }
             message = match self.advance(context) {
                 Next::Serve(message) => message,
                 next => return next,
@@ -130,11 +150,12 @@ impl Connection {
     ) {
         let queued = message.queued.unwrap_or(turn.since);
         let (head, behind) = self.input.as_slice().split_at(message.head);
+        let patience = message.patience.or(context.config.patience);
         let arrival = Arrival {
             peer: self.peer,
             worker: context.worker().unwrap_or_default(),
             waited: turn.taken.saturating_duration_since(queued),
-            time_left: context.config.patience.map(|most| most.saturating_sub(queued.elapsed())),
+            time_left: patience.map(|most| most.saturating_sub(queued.elapsed())),
         };
         let mut slots = FieldSlots::default();
         let request = match parse(head, &mut slots, context) {
@@ -156,15 +177,8 @@ impl Connection {
             answer.after = after(&request, &message, context);
         }
         let may_fail = answer.response.body().may_fail();
-        answer.record = record(head, queued, may_fail, context);
+        answer.record = record_of(&request, head, queued, may_fail, context);
         if let Some(record) = &mut answer.record {
-            let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
-            #[cfg(feature = "auth")]
-            {
-                record.user = request.field("Authorization").and_then(user_name);
-            }
-            record.referer = owned(request.field("Referer"));
-            record.user_agent = owned(request.field("User-Agent"));
             record.queue_wait = arrival.waited;
             record.handle = handle;
         }
@@ -176,8 +190,8 @@ impl Connection {
         self.start_response(answer, context);
     }
 
-    /// Parks the connection until `wait` is over, or until the request has waited for the queue
-    /// timeout in all.
+    /// Parks the connection until `wait` is over, or until the request has waited for too long in
+    /// all.
     fn defer(&mut self, message: Message, wait: Wait, context: &Context) {
         let (key, parking) = (self.socket.key(), Arc::downgrade(&context.parking));
         // Weak: the table owns the connection, so a strong pointer would be a cycle.
@@ -187,14 +201,14 @@ impl Connection {
             }
         });
         let queued = message.queued.unwrap_or_else(Instant::now);
-        self.deadline = queued + context.age(None);
+        self.deadline = queued + context.age(message.patience);
         // Drops the reservation, if any, after the new wait has begun.
         self.phase = Phase::Whole(Message { waiting: Some(waiting), ..message });
     }
 }
 
 /// The request, if this server and its handler take it.
-fn parse<'b>(
+pub(super) fn parse<'b>(
     head: &'b [u8],
     slots: &'b mut FieldSlots<'b>,
     context: &Context,
@@ -248,8 +262,28 @@ fn ask<H: Handler>(
     Ok((Answer { response, version, head_only, after, made, timing, record }, handle))
 }
 
+/// The log record of a request; none if nothing is logged, unless `in_any_case` an error may need
+/// it.
+pub(super) fn record_of(
+    request: &Request<'_>,
+    head: &[u8],
+    since: Instant,
+    in_any_case: bool,
+    context: &Context,
+) -> Option<Box<Record>> {
+    let mut record = record(head, since, in_any_case, context)?;
+    let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
+    #[cfg(feature = "auth")]
+    {
+        record.user = request.field("Authorization").and_then(user_name);
+    }
+    record.referer = owned(request.field("Referer"));
+    record.user_agent = owned(request.field("User-Agent"));
+    Some(record)
+}
+
 /// What follows the response to a request.
-fn after(request: &Request<'_>, message: &Message, context: &Context) -> After {
+pub(super) fn after(request: &Request<'_>, message: &Message, context: &Context) -> After {
     if message.holds_body_back || request.method == Method::Connect {
         // The end of this message is unknown: the client may or may not send the body now (RFC
         // 9110, section 10.1.1), or takes the connection for a tunnel (section 9.3.6).

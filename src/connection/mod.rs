@@ -14,6 +14,7 @@ mod answer;
 mod reading;
 mod deadlines;
 mod exchange;
+mod own;
 
 use crate::admission::{Place, Share, client_key};
 use crate::config::{self, Config};
@@ -27,7 +28,7 @@ use flushing::Flushing;
 use input::Input;
 use reading::Body;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use context::{Context, Errand, Shared, Work};
 pub use eviction::Standing;
@@ -82,6 +83,9 @@ pub struct Message {
     version: Version,
     /// The client holds its body back until it is asked for it (`Expect: 100-continue`).
     holds_body_back: bool,
+    /// How long its client waits for the response, if the request says so and this is shorter than
+    /// the configured patience.
+    patience: Option<Duration>,
     /// When it was first queued, if a worker has already taken it and its handler deferred it.
     queued: Option<Instant>,
     /// Since when it waits for room in the queue.

@@ -10,6 +10,7 @@ use crate::http::body::BodyDecoder;
 use crate::http::fault::Fault;
 use crate::http::framing::{BodyLength, Framing};
 use crate::http::head::{HeadLimits, HeadScanner, Scan, empty_lines};
+use crate::http::patience::patience;
 use crate::http::request::{RequestLine, split_request_line};
 use crate::metrics::{CloseReason, Counter};
 use crate::notes::note;
@@ -158,7 +159,9 @@ impl Connection {
     ) -> Result<Option<Message>, Fault> {
         let (queued, blocked, waiting) = (None, None, None);
         let (body, holds_body_back) = (0, false);
-        let message = Message { head, body, version, holds_body_back, queued, blocked, waiting };
+        let patience = self.patience(head, context);
+        let message =
+            Message { head, body, version, holds_body_back, patience, queued, blocked, waiting };
         if framing.body == BodyLength::Known(0) {
             self.phase = Phase::Idle;
             return Ok(Some(message));
@@ -191,6 +194,13 @@ impl Connection {
         }
         let (line, _) = split_request_line(&self.input.as_slice()[..head]);
         RequestLine::parse(line).map_or(0, |line| context.accepts.body_limit(&line.target.path))
+    }
+
+    /// The patience in the head in the buffer, if it is shorter than the configured one.
+    fn patience(&self, head: usize, context: &Context) -> Option<Duration> {
+        let Config { patience: most, patience_field, .. } = &*context.config;
+        let own = patience(&self.input.as_slice()[..head], patience_field.as_deref()?)?;
+        most.is_none_or(|most| own < most).then_some(own)
     }
 
     /// Asks for the body (RFC 9110, section 15.2.1). If the socket has no room, the client sends it

@@ -57,6 +57,12 @@ impl Fault {
         self.status() == Status::SERVICE_UNAVAILABLE
     }
 
+    /// True if the queue is the cause. The request was read whole then, so its connection can stay
+    /// open.
+    pub fn is_of_queue(self) -> bool {
+        matches!(self, Self::QueueFull | Self::Expired)
+    }
+
     /// The status of the response.
     pub fn status(self) -> Status {
         match self {

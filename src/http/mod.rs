@@ -7,6 +7,7 @@ pub mod framing;
 pub mod head;
 pub mod body;
 pub mod request;
+pub mod patience;
 #[cfg(any(feature = "files", feature = "internals"))]
 pub mod conditional;
 #[cfg(any(feature = "files", feature = "internals"))]

@@ -106,6 +106,16 @@ impl DecodedPath {
         Self { joined, start: self.start, directory: false }
     }
 
+    /// True if it is the path `wanted`, which is not percent-encoded and begins with a slash.
+    #[doc(hidden)]
+    pub fn is(&self, wanted: &str) -> bool {
+        wanted.strip_prefix('/').is_some_and(|wanted| {
+            let joined = wanted.strip_suffix('/').unwrap_or(wanted);
+            let is_directory = wanted.is_empty() || wanted.len() > joined.len();
+            self.as_bytes() == joined.as_bytes() && self.directory == is_directory
+        })
+    }
+
     /// The segments from the root down.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
         self.as_bytes().split(|&byte| byte == b'/').filter(|segment| !segment.is_empty())
@@ -313,6 +323,31 @@ mod tests {
     fn decoded(raw: &str) -> Result<(String, bool), Fault> {
         DecodedPath::decode(raw.as_bytes())
             .map(|path| (String::from_utf8_lossy(&path.joined).into_owned(), path.directory))
+    }
+
+    #[test]
+    fn a_path_is_compared_as_it_is_decoded() {
+        let rows = [
+            ("/healthz", "/healthz", true),
+            ("/%68ealth%7a", "/healthz", true),
+            ("/./a/../healthz", "/healthz", true),
+            ("/healthz/", "/healthz", false),
+            ("/healthz", "/healthz/", false),
+            ("/healthz/", "/healthz/", true),
+            ("/healthz/a", "/healthz", false),
+            ("/health", "/healthz", false),
+            ("/Healthz", "/healthz", false),
+            ("/a%20b/c", "/a b/c", true),
+            ("/a%20b/c", "/a%20b/c", false),
+            ("/", "/", true),
+            ("/", "", false),
+            ("/a", "/", false),
+            ("/healthz", "healthz", false),
+        ];
+        for (raw, wanted, expected) in rows {
+            let path = DecodedPath::decode(raw.as_bytes()).expect("a good path");
+            assert_eq!(path.is(wanted), expected, "{raw} and {wanted}");
+        }
     }
 
     #[test]

@@ -30,8 +30,9 @@ counted! {
         PeerClosed "peer_closed"
         /// The client closed the connection, or it broke, during an exchange.
         PeerGone "peer_gone"
-        /// The response to a refused request, or to one whose handler panicked, was written; or
-        /// the client had more than twice the connections that it may have.
+        /// The response to a refused request that ends its connection, or to one whose handler
+        /// panicked, was written; or the client had more than twice the connections that it may
+        /// have.
         Refused "refused"
         /// No request came in time.
         IdleTimeout "idle_timeout"
@@ -65,7 +66,7 @@ counted! {
         /// Requests that a handler answered, panics included.
         Handled "handled"
         /// Requests that the server refused itself, for one of the six reasons below. Every
-        /// response answers a request that was handled or refused.
+        /// response answers a request that was handled or refused, or one for the health path.
         Refused "refused"
         /// Refused: the queue was full.
         QueueFull "queue_full"
@@ -79,8 +80,10 @@ counted! {
         TooSlow "too_slow"
         /// Refused: what arrived is not a request that this server accepts.
         Malformed "malformed"
-        /// Turns of a worker in which no handler answered: the request was malformed, or it waits
-        /// for another request's work and comes again.
+        /// Requests for the health path, which no handler answers.
+        Health "health"
+        /// Turns of a worker in which no handler answered: the request was malformed or for the
+        /// health path, or it waits for another request's work and comes again.
         Unhandled "unhandled"
         /// Requests still queued at the drain timeout, dropped without a response.
         Abandoned "abandoned"

@@ -43,13 +43,10 @@ impl Limits {
 
     /// The longest wait of a request that brings a patience of its `own`, or of one that does not.
     pub fn age(&self, own: Option<Duration>, service: Option<Duration>) -> Duration {
-        let patience = own.into_iter().chain(self.patience).min();
-        let of_patience = patience.map(|patience| age(patience, service));
-        match self.queue_timeout {
-            Some(timeout) if own.is_none() => timeout,
-            Some(timeout) => of_patience.map_or(timeout, |age| age.min(timeout)),
-            None => of_patience.unwrap_or(config::QUEUE_TIMEOUT),
-        }
+        let age = |patience| age(patience, service);
+        let configured = self.queue_timeout.or_else(|| self.patience.map(age));
+        let configured = configured.unwrap_or(config::QUEUE_TIMEOUT);
+        own.map(age).map_or(configured, |own| own.min(configured))
     }
 
     /// A wait that is never too long, whatever the service time is.

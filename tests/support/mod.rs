@@ -7,6 +7,7 @@
 )]
 
 pub mod browser;
+pub mod gate;
 pub mod machine;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 pub mod limits;

@@ -6,6 +6,7 @@ mod cli;
 mod log_writer;
 mod logger;
 mod memory;
+mod overload;
 mod signals;
 mod values;
 mod site;
@@ -19,6 +20,7 @@ use cws::{
 use log::{LevelFilter, info, warn};
 use logger::Logging;
 use memory::Shares;
+use overload::OverloadArgs;
 use site::SiteArgs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -89,6 +91,8 @@ struct Args {
     #[arg(long, env = "CWS_WHEN_FULL", value_name = "NAME", default_value = "refuse",
           value_parser = values::when_full)]
     when_full: WhenFull,
+    #[command(flatten)]
+    overload: OverloadArgs,
     /// Maximum number of open connections [default: half of the descriptor limit]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = values::at_least_one)]
     max_connections: Option<usize>,
@@ -310,7 +314,9 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
-    Ok(default
+    Ok(args
+        .overload
+        .configure(default)
         .listen(resolve(&args.bind, args.port)?)
         .workers(workers)
         .queue(args.queue)
