@@ -247,7 +247,8 @@ impl Acceptor {
             }
             Next::Produce => {
                 self.context.produce_jobs.fetch_add(1, Relaxed);
-                self.entrance.put(Work::Produce(connection), Instant::now());
+                let now = Instant::now();
+                self.entrance.put(Work::Produce(connection), now, now);
             }
             next => self.context.settle(connection, next),
         }

@@ -43,7 +43,7 @@ impl Acceptor {
         }
         // Record first: a worker may finish it before we do.
         self.context.recorder.queued(since, waiting);
-        self.entrance.put(Work::Serve(exchange), since);
+        self.entrance.put(Work::Serve(exchange), since, now);
     }
 
     fn enqueue_when_full(&mut self, exchange: Exchange, since: Instant, waiting: usize) {

@@ -76,6 +76,12 @@ pub trait Discipline<T>: Debug + Send {
     /// clients are charged.
     fn next(&mut self) -> Option<(Entry<T>, Option<Charge>)>;
 
+    /// Takes an entry back that [`next`](Self::next) has taken out and that nobody has served. Its
+    /// client is not charged, and it gets its place back.
+    fn take_back(&mut self, entry: Entry<T>, _charge: Option<Charge>) {
+        self.admit(entry);
+    }
+
     /// The service that was charged so has ended, and took this time.
     fn ended(&mut self, _charge: Charge, _took: Duration) {}
 
@@ -106,6 +112,12 @@ pub(super) fn position(len: usize, victim: Victim, stays: impl Fn(usize) -> bool
             (first..len).chain(0..first).find(|&at| !stays(at))
         }
     }
+}
+
+/// Puts an entry back into a line that is in order of arrival.
+pub(super) fn put_back<T>(line: &mut VecDeque<Entry<T>>, entry: Entry<T>) {
+    let at = line.partition_point(|other| other.number < entry.number);
+    line.insert(at, entry);
 }
 
 /// Takes out of a line what is over and does not stay.

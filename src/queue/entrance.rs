@@ -36,10 +36,10 @@ impl<T: Queued> Entrance<T> {
         Self { queue, channel, quick, pace: None }
     }
 
-    /// Queues an item.
-    pub fn put(&mut self, item: T, since: Instant) {
-        let item = match self.is_direct(since) {
-            true => match self.channel.try_send(Slot { item, since, charge: None }) {
+    /// Queues an item, which has waited since `since`.
+    pub fn put(&mut self, item: T, since: Instant, now: Instant) {
+        let item = match self.is_direct(now) {
+            true => match self.channel.try_send(Slot { item, since, charge: None, number: None }) {
                 Ok(()) => {
                     if let Some(pace) = &mut self.pace {
                         pace.sent += 1;
@@ -92,7 +92,11 @@ impl<T: Queued> Entrance<T> {
         }
         let length = self.queue.in_channel();
         let pace = self.pace.get_or_insert(Pace { sent: length, mark: length, since: now });
-        if length <= config::CHANNEL_READY || pace.sent.saturating_sub(length) >= pace.mark {
+        if length <= config::CHANNEL_READY {
+            *pace = Pace { sent: length, mark: length, since: now };
+            return true;
+        }
+        if pace.sent.saturating_sub(length) >= pace.mark {
             (pace.mark, pace.since) = (pace.sent, now);
             return true;
         }

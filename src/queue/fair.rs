@@ -10,7 +10,8 @@
 //! past. A client that has had more than its turn keeps its debt until the others have had as much,
 //! or until nobody waits.
 
-use super::discipline::{Charge, ClientLoad, Discipline, Entry, Victim, position, take_expired};
+use super::discipline::{Charge, ClientLoad, Discipline, Entry, Victim};
+use super::discipline::{position, put_back, take_expired};
 use crate::config;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt::Debug;
@@ -137,6 +138,17 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
             client.entries.pop_front()
         })?;
         Some((entry, Some(Charge { client: address, guess: Duration::from_nanos(guess) })))
+    }
+
+    fn take_back(&mut self, entry: Entry<T>, charge: Option<Charge>) {
+        self.change(entry.client, |client| {
+            if let Some(charge) = charge {
+                client.in_service = client.in_service.saturating_sub(1);
+                let guess = charge.guess.as_nanos() as u64;
+                client.start = client.start.saturating_sub(guess);
+            }
+            put_back(&mut client.entries, entry);
+        });
     }
 
     fn ended(&mut self, charge: Charge, took: Duration) {

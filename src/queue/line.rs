@@ -1,6 +1,6 @@
 //! One line for all: first in, first out, or last in, first out.
 
-use super::discipline::{Charge, Discipline, Entry, Victim, position, take_expired};
+use super::discipline::{Charge, Discipline, Entry, Victim, position, put_back, take_expired};
 use std::collections::VecDeque;
 use std::fmt::Debug;
 
@@ -32,6 +32,10 @@ impl<T: Debug + Send> Discipline<T> for Line<T> {
         let next =
             if self.newest_first { self.entries.pop_back() } else { self.entries.pop_front() };
         next.map(|entry| (entry, None))
+    }
+
+    fn take_back(&mut self, entry: Entry<T>, _charge: Option<Charge>) {
+        put_back(&mut self.entries, entry);
     }
 
     fn replace(&mut self, newcomer: Entry<T>, victim: Victim) -> Option<Entry<T>> {

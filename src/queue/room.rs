@@ -33,6 +33,8 @@ pub struct Slot<T> {
     pub since: Instant,
     /// What its client was charged for it, if it was in the room and clients are charged.
     pub charge: Option<Charge>,
+    /// Its number in the room, if it was there.
+    pub(super) number: Option<u64>,
 }
 
 /// The queue, as workers and observers use it.
@@ -65,8 +67,8 @@ impl<T: Queued> Queue<T> {
 
     /// The number of items that wait.
     pub fn len(&self) -> usize {
-        // An item can move to the channel between the two reads, and is counted once then.
-        self.in_room() + self.channel.len()
+        // An item that moves to the channel between the two reads is not counted.
+        self.channel.len() + self.in_room()
     }
 
     /// True if nothing waits.
@@ -147,12 +149,8 @@ impl<T: Queued> Queue<T> {
         let mut room = self.room();
         // No more than are there now: workers feed the channel meanwhile.
         for _ in 0..self.channel.len() {
-            let Ok(Slot { item, since, charge }) = self.channel.try_recv() else { break };
-            if let Some(charge) = charge {
-                room.discipline.ended(charge, Duration::ZERO);
-            }
-            let entry = room.entry(item, since);
-            room.discipline.admit(entry);
+            let Ok(slot) = self.channel.try_recv() else { break };
+            room.take_back(slot);
         }
         self.changed(&room);
         drop(room);
@@ -181,41 +179,35 @@ impl<T: Queued> Queue<T> {
     }
 
     /// Moves the next entry to the channel, unless that has one ready; true if it did.
-    fn feed(&self, ended: Option<(Charge, Duration)>) -> bool {
-        if ended.is_none() && self.in_room() == 0 {
-            return false;
-        }
-        let mut room = self.room();
-        if let Some((charge, took)) = ended {
-            room.discipline.ended(charge, took);
-        }
-        if self.channel.len() >= config::CHANNEL_READY {
-            return false;
-        }
-        let Some((entry, charge)) = room.discipline.next() else { return false };
-        self.changed(&room);
-        let is_last = room.is_closed && room.discipline.len() == 0;
-        let sender = if is_last { room.sender.take() } else { room.sender.clone() };
-        drop(room);
-        // Sending can wake a thread, which is a system call: not under the lock.
-        let slot = Slot { item: entry.item, since: entry.since, charge };
-        let Some(sender) = sender else { return false };
-        match sender.try_send(slot) {
-            Ok(()) => true,
-            Err(error) => {
-                // The acceptor has filled the channel meanwhile. Whoever takes from it comes here.
-                let Slot { item, since, charge } = error.into_inner();
-                let mut room = self.room();
-                if let Some(charge) = charge {
-                    room.discipline.ended(charge, Duration::ZERO);
-                }
-                let entry = room.entry(item, since);
-                room.discipline.admit(entry);
-                room.sender.get_or_insert(sender);
-                self.changed(&room);
-                false
+    fn feed(&self, mut ended: Option<(Charge, Duration)>) -> bool {
+        while ended.is_some() || self.in_room() > 0 {
+            let mut room = self.room();
+            if let Some((charge, took)) = ended.take() {
+                room.discipline.ended(charge, took);
             }
+            if self.channel.len() >= config::CHANNEL_READY {
+                return false;
+            }
+            // Without a sender, nothing is left to move.
+            let Some(sender) = room.sender.clone() else { return false };
+            let Some((entry, charge)) = room.discipline.next() else { return false };
+            self.changed(&room);
+            if room.is_closed && room.discipline.len() == 0 {
+                room.sender = None;
+            }
+            drop(room);
+            let Entry { item, since, number, .. } = entry;
+            // Sending can wake a thread, which is a system call: not under the lock.
+            let sent = sender.try_send(Slot { item, since, charge, number: Some(number) });
+            let Err(error) = sent else { return true };
+            // The acceptor has filled the channel meanwhile. Workers may have emptied it by the
+            // time that this one is back in the room, and have found nothing there: look again.
+            let mut room = self.room();
+            room.take_back(error.into_inner());
+            room.sender.get_or_insert(sender);
+            self.changed(&room);
         }
+        false
     }
 
     fn changed(&self, room: &Room<T>) {
@@ -230,7 +222,23 @@ impl<T: Queued> Queue<T> {
 impl<T: Queued> Room<T> {
     fn entry(&mut self, item: T, since: Instant) -> Entry<T> {
         self.arrivals += 1;
-        let (client, size, stays) = (item.client(), item.size(), item.stays());
-        Entry { item, number: self.arrivals, client, since, size, stays }
+        entry(item, since, self.arrivals)
     }
+
+    /// Takes in what nobody has taken from the channel.
+    fn take_back(&mut self, slot: Slot<T>) {
+        let Slot { item, since, charge, number } = slot;
+        match number {
+            Some(number) => self.discipline.take_back(entry(item, since, number), charge),
+            None => {
+                let entry = self.entry(item, since);
+                self.discipline.admit(entry);
+            }
+        }
+    }
+}
+
+fn entry<T: Queued>(item: T, since: Instant, number: u64) -> Entry<T> {
+    let (client, size, stays) = (item.client(), item.size(), item.stays());
+    Entry { item, number, client, since, size, stays }
 }

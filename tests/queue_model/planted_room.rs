@@ -1,0 +1,305 @@
+//! A copy of `src/queue/room.rs` with bugs that a test can switch on.
+
+use super::discipline::{Charge, ClientLoad, Discipline, Entry, Victim};
+use super::primitives::{AtomicUsize, Mutex, Receiver, Sender, bounded};
+use crate::config;
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+/// The bug that is switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    None,
+    /// Whoever puts an entry into the room does not look at the channel.
+    AdmitsWithoutFeeding,
+    /// Whoever replaces an entry does not look at the channel.
+    ReplacesWithoutFeeding,
+    /// Whoever moves entries back to the room does not look at the channel.
+    RecallsWithoutFeeding,
+    /// Whoever has waited for an entry does not look at the room.
+    TakesWithoutFeeding,
+    /// Whoever finds an entry in the channel does not look at the room.
+    TriesWithoutFeeding,
+    /// The number of entries is stored only after the channel was looked at.
+    FeedsBeforeCounting,
+    /// Nobody looks again after an entry that did not fit into the channel is back in the room.
+    ForgetsWhatComesBack,
+    /// An entry that does not fit into the channel is dropped.
+    DropsWhatComesBack,
+    /// The channel ends although entries are in the room.
+    ClosesTooEarly,
+    /// The channel never ends.
+    KeepsTheSender,
+    SendsUnderTheLock,
+    /// The end of a service is not accounted for.
+    ChargesForEver,
+}
+
+thread_local! {
+    /// A thread-local is enough: all threads of a model run on one thread of the system.
+    pub static BUG: Cell<Bug> = const { Cell::new(Bug::None) };
+}
+
+fn has(bug: Bug) -> bool {
+    BUG.get() == bug
+}
+
+/// What the queue has to know of its items.
+pub trait Queued: Debug + Send {
+    /// The client: see [`Entry::client`].
+    fn client(&self) -> IpAddr;
+    /// See [`Entry::size`].
+    fn size(&self) -> u64;
+    /// See [`Entry::stays`].
+    fn stays(&self) -> bool;
+}
+
+/// An item in the channel.
+#[derive(Debug)]
+pub struct Slot<T> {
+    /// The item.
+    pub item: T,
+    /// When it was queued.
+    pub since: Instant,
+    /// What its client was charged for it, if it was in the room and clients are charged.
+    pub charge: Option<Charge>,
+    /// Its number in the room, if it was there.
+    pub(super) number: Option<u64>,
+}
+
+/// The queue, as workers and observers use it.
+#[derive(Debug)]
+pub struct Queue<T> {
+    channel: Receiver<Slot<T>>,
+    room: Mutex<Room<T>>,
+    /// The number of entries in the room.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Room<T> {
+    discipline: Box<dyn Discipline<T>>,
+    /// For those that move entries to the channel. None when there is nothing more to move, so that
+    /// the channel ends.
+    sender: Option<Sender<Slot<T>>>,
+    is_closed: bool,
+    /// The number of entries that have been in the room.
+    arrivals: u64,
+}
+
+impl<T: Queued> Queue<T> {
+    /// A queue whose channel has `slots`, and the sender for whoever fills it.
+    pub fn new(discipline: Box<dyn Discipline<T>>, slots: usize) -> (Self, Sender<Slot<T>>) {
+        let (sender, channel) = bounded(slots);
+        let room = Room { discipline, sender: Some(sender.clone()), is_closed: false, arrivals: 0 };
+        (Self { channel, room: Mutex::new(room), waiting: AtomicUsize::new(0) }, sender)
+    }
+
+    /// The number of items that wait.
+    pub fn len(&self) -> usize {
+        // An item that moves to the channel between the two reads is not counted.
+        self.channel.len() + self.in_room()
+    }
+
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.channel.is_empty() && self.in_room() == 0
+    }
+
+    /// The number of items in the room.
+    pub(super) fn in_room(&self) -> usize {
+        self.waiting.load(SeqCst)
+    }
+
+    /// The number of items in the channel.
+    pub(super) fn in_channel(&self) -> usize {
+        self.channel.len()
+    }
+
+    /// The next item, if there is one. `ended` is the service that this thread has just ended, and
+    /// how long it took.
+    pub fn try_take(&self, mut ended: Option<(Charge, Duration)>) -> Option<Slot<T>> {
+        loop {
+            if let Ok(slot) = self.channel.try_recv() {
+                if !has(Bug::TriesWithoutFeeding) {
+                    self.feed(ended);
+                } else if let Some((charge, took)) = ended {
+                    self.room().discipline.ended(charge, took);
+                }
+                return Some(slot);
+            }
+            // Another thread may take what this one moves in.
+            if !self.feed(ended.take()) {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for the next item. None once there will be no more.
+    pub fn take(&self) -> Option<Slot<T>> {
+        let slot = self.channel.recv().ok()?;
+        if !has(Bug::TakesWithoutFeeding) {
+            self.feed(None);
+        }
+        Some(slot)
+    }
+
+    /// The clients with the most items in the room, at most this many.
+    pub fn busiest(&self, most: usize) -> Vec<ClientLoad> {
+        self.room().discipline.busiest(most)
+    }
+
+    /// Puts an item into the room.
+    pub(super) fn admit(&self, item: T, since: Instant) {
+        let mut room = self.room();
+        let entry = room.entry(item, since);
+        room.discipline.admit(entry);
+        if has(Bug::FeedsBeforeCounting) {
+            drop(room);
+            self.feed(None);
+            self.changed(&self.room());
+            return;
+        }
+        self.changed(&room);
+        drop(room);
+        if !has(Bug::AdmitsWithoutFeeding) {
+            self.feed(None);
+        }
+    }
+
+    /// Puts an item into the room, and takes out the one that gives way. True beside it says that
+    /// they are the same.
+    pub(super) fn replace(
+        &self,
+        item: T,
+        since: Instant,
+        victim: Victim,
+    ) -> Option<(Entry<T>, bool)> {
+        let mut room = self.room();
+        let entry = room.entry(item, since);
+        let number = entry.number;
+        let gone = room.discipline.replace(entry, victim);
+        self.changed(&room);
+        drop(room);
+        if !has(Bug::ReplacesWithoutFeeding) {
+            self.feed(None);
+        }
+        gone.map(|entry| {
+            let is_newcomer = entry.number == number;
+            (entry, is_newcomer)
+        })
+    }
+
+    /// Moves what is in the channel back to the room.
+    pub(super) fn recall(&self) {
+        let mut room = self.room();
+        // No more than are there now: workers feed the channel meanwhile.
+        for _ in 0..self.channel.len() {
+            let Ok(slot) = self.channel.try_recv() else { break };
+            room.take_back(slot);
+        }
+        self.changed(&room);
+        drop(room);
+        if !has(Bug::RecallsWithoutFeeding) {
+            self.feed(None);
+        }
+    }
+
+    /// Takes out of the room what has waited too long.
+    pub(super) fn expire(&self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
+        if self.in_room() == 0 {
+            return Vec::new();
+        }
+        let mut room = self.room();
+        let expired = room.discipline.expire(is_over);
+        self.changed(&room);
+        expired
+    }
+
+    /// Nothing more will be put in. The channel ends when the last item has been moved there.
+    pub(super) fn close(&self) {
+        let mut room = self.room();
+        room.is_closed = true;
+        self.changed(&room);
+        if room.discipline.len() == 0 && !has(Bug::KeepsTheSender) || has(Bug::ClosesTooEarly) {
+            room.sender = None;
+        }
+    }
+
+    /// Moves the next entry to the channel, unless that has one ready; true if it did.
+    fn feed(&self, mut ended: Option<(Charge, Duration)>) -> bool {
+        while ended.is_some() || self.in_room() > 0 {
+            let mut room = self.room();
+            if let Some((charge, took)) = ended.take() {
+                if !has(Bug::ChargesForEver) {
+                    room.discipline.ended(charge, took);
+                }
+            }
+            if self.channel.len() >= config::CHANNEL_READY {
+                return false;
+            }
+            // Without a sender, nothing is left to move.
+            let Some(sender) = room.sender.clone() else { return false };
+            let Some((entry, charge)) = room.discipline.next() else { return false };
+            self.changed(&room);
+            if room.is_closed && room.discipline.len() == 0 && !has(Bug::KeepsTheSender) {
+                room.sender = None;
+            }
+            let held = has(Bug::SendsUnderTheLock).then_some(room);
+            let Entry { item, since, number, .. } = entry;
+            // Sending can wake a thread, which is a system call: not under the lock.
+            let sent = sender.try_send(Slot { item, since, charge, number: Some(number) });
+            drop(held);
+            let Err(error) = sent else { return true };
+            if has(Bug::DropsWhatComesBack) {
+                return false;
+            }
+            // The acceptor has filled the channel meanwhile. Workers may have emptied it by the
+            // time that this one is back in the room, and have found nothing there: look again.
+            let mut room = self.room();
+            room.take_back(error.into_inner());
+            room.sender.get_or_insert(sender);
+            self.changed(&room);
+            if has(Bug::ForgetsWhatComesBack) {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn changed(&self, room: &Room<T>) {
+        self.waiting.store(room.discipline.len(), SeqCst);
+    }
+
+    fn room(&self) -> impl std::ops::DerefMut<Target = Room<T>> + '_ {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Queued> Room<T> {
+    fn entry(&mut self, item: T, since: Instant) -> Entry<T> {
+        self.arrivals += 1;
+        entry(item, since, self.arrivals)
+    }
+
+    /// Takes in what nobody has taken from the channel.
+    fn take_back(&mut self, slot: Slot<T>) {
+        let Slot { item, since, charge, number } = slot;
+        match number {
+            Some(number) => self.discipline.take_back(entry(item, since, number), charge),
+            None => {
+                let entry = self.entry(item, since);
+                self.discipline.admit(entry);
+            }
+        }
+    }
+}
+
+fn entry<T: Queued>(item: T, since: Instant, number: u64) -> Entry<T> {
+    let (client, size, stays) = (item.client(), item.size(), item.stays());
+    Entry { item, number, client, since, size, stays }
+}

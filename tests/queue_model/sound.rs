@@ -1,0 +1,18 @@
+//! The model with the real code.
+
+use crate::primitives;
+
+#[path = "../../src/queue/discipline.rs"]
+mod discipline;
+#[path = "../../src/queue/entrance.rs"]
+mod entrance;
+#[path = "../../src/queue/fair.rs"]
+mod fair;
+#[path = "../../src/queue/line.rs"]
+mod line;
+#[path = "../../src/queue/room.rs"]
+mod room;
+#[path = "scenario.rs"]
+pub mod scenario;
+#[path = "../../src/queue/smallest.rs"]
+mod smallest;
