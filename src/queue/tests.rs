@@ -576,3 +576,39 @@ fn what_goes_back_into_the_queue_costs_its_client_nothing_and_is_no_service() {
     let (_, charge) = next(&mut queue);
     assert_eq!(charge.guess, Duration::from_millis(20));
 }
+
+#[test]
+fn who_comes_back_has_no_claim_to_the_time_before() {
+    let mut queue = Fair::default();
+    let mut number = 0;
+    let mut admit = |queue: &mut Fair<()>, client, count: usize| {
+        for _ in 0..count {
+            number += 1;
+            let (client, since) = (address(client), Instant::now());
+            queue.admit(Entry { item: (), number, client, since, size: 0, stays: false });
+        }
+    };
+    let next = |queue: &mut Fair<()>| queue.next().and_then(|of| of.1).expect("it waits");
+    admit(&mut queue, 1, 200);
+    let first = next(&mut queue);
+    queue.ended(first, Duration::from_millis(20));
+    // Five short services last while the other client has a hundred.
+    admit(&mut queue, 2, 5);
+    let mut short = Vec::new();
+    for _ in 0..100 {
+        let charge = next(&mut queue);
+        if charge.client == address(2) {
+            short.push(charge);
+        } else {
+            queue.ended(charge, Duration::from_millis(20));
+        }
+    }
+    assert_eq!(short.len(), 5);
+    admit(&mut queue, 2, 50);
+    let turns = |queue: &mut _| (0..20).filter(|_| next(queue).client == address(2)).count();
+    assert!((9..=11).contains(&turns(&mut queue)));
+    for charge in short {
+        queue.ended(charge, Duration::from_micros(1));
+    }
+    assert!((9..=11).contains(&turns(&mut queue)));
+}
