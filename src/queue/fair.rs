@@ -45,8 +45,10 @@ struct Client<T> {
     in_service: usize,
     /// Its virtual time: the start of its next service.
     start: Virtual,
-    /// The server's virtual time when it last came, or came back.
-    came: Virtual,
+    /// The number of times that it has come back while it was being served.
+    visit: u64,
+    /// The time that it had lost when it last came back.
+    lost: Virtual,
 }
 
 impl<T> Default for Fair<T> {
@@ -68,7 +70,8 @@ impl<T> Fair<T> {
     /// forgotten, unless it is in debt.
     fn change<R>(&mut self, address: IpAddr, change: impl FnOnce(&mut Client<T>) -> R) -> R {
         let now = self.now;
-        let fresh = || Client { entries: VecDeque::new(), in_service: 0, start: now, came: now };
+        let entries = VecDeque::new();
+        let fresh = || Client { entries, in_service: 0, start: now, visit: 0, lost: 0 };
         let client = self.clients.entry(address).or_insert_with(fresh);
         let before = (client.entries.len(), client.in_service);
         if let Some(first) = client.entries.front() {
@@ -140,9 +143,10 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
     fn admit(&mut self, entry: Entry<T>) {
         let now = self.now;
         self.change(entry.client, |client| {
-            if client.entries.is_empty() {
-                client.start = client.start.max(now);
-                client.came = now;
+            if client.entries.is_empty() && client.start < now {
+                client.visit += 1;
+                client.lost = now - client.start;
+                client.start = now;
             }
             client.entries.push_back(entry);
         });
@@ -152,12 +156,13 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
         let &(start, _, address) = self.ready.first()?;
         self.now = self.now.max(start);
         let guess = self.guess;
-        let entry = self.change(address, |client| {
+        let (entry, visit) = self.change(address, |client| {
             client.in_service += 1;
             client.start = client.start.saturating_add(guess);
-            client.entries.pop_front()
-        })?;
-        Some((entry, Some(Charge { client: address, guess: Duration::from_nanos(guess) })))
+            (client.entries.pop_front(), client.visit)
+        });
+        let charge = Charge { client: address, guess: Duration::from_nanos(guess), visit };
+        Some((entry?, Some(charge)))
     }
 
     fn ended(&mut self, charge: Charge, took: Duration) {
@@ -172,9 +177,15 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
         let guess = charge.guess.as_nanos() as u64;
         self.change(charge.client, |client| {
             client.in_service = client.in_service.saturating_sub(1);
-            let corrected = client.start.saturating_sub(guess).saturating_add(took);
-            // Services that began before it came back give it no claim to the time before.
-            client.start = corrected.max(client.came);
+            if charge.visit == client.visit {
+                client.start = client.start.saturating_sub(guess).saturating_add(took);
+                return;
+            }
+            // It has come back meanwhile. Had this been known before, it would have lost more time
+            // then, or less.
+            let known = client.lost.saturating_add(guess);
+            client.lost = known.saturating_sub(took);
+            client.start = client.start.saturating_add(took.saturating_sub(known));
         });
     }
 

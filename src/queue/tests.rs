@@ -579,6 +579,16 @@ fn what_goes_back_into_the_queue_costs_its_client_nothing_and_is_no_service() {
 
 #[test]
 fn who_comes_back_has_no_claim_to_the_time_before() {
+    come_back_after(Duration::from_micros(1));
+}
+
+#[test]
+fn who_comes_back_owes_nothing_for_a_service_within_its_share_of_the_time_before() {
+    come_back_after(Duration::from_millis(200));
+}
+
+/// A client comes back, and has had five services of that time meanwhile.
+fn come_back_after(took: Duration) {
     let mut queue = Fair::default();
     let mut number = 0;
     let mut admit = |queue: &mut Fair<()>, client, count: usize| {
@@ -592,23 +602,23 @@ fn who_comes_back_has_no_claim_to_the_time_before() {
     admit(&mut queue, 1, 200);
     let first = next(&mut queue);
     queue.ended(first, Duration::from_millis(20));
-    // Five short services last while the other client has a hundred.
+    // They last while the other client has a hundred of 20 ms.
     admit(&mut queue, 2, 5);
-    let mut short = Vec::new();
+    let mut long = Vec::new();
     for _ in 0..100 {
         let charge = next(&mut queue);
         if charge.client == address(2) {
-            short.push(charge);
+            long.push(charge);
         } else {
             queue.ended(charge, Duration::from_millis(20));
         }
     }
-    assert_eq!(short.len(), 5);
+    assert_eq!(long.len(), 5);
     admit(&mut queue, 2, 50);
     let turns = |queue: &mut _| (0..20).filter(|_| next(queue).client == address(2)).count();
     assert!((9..=11).contains(&turns(&mut queue)));
-    for charge in short {
-        queue.ended(charge, Duration::from_micros(1));
+    for charge in long {
+        queue.ended(charge, took);
     }
     assert!((9..=11).contains(&turns(&mut queue)));
 }
