@@ -268,6 +268,11 @@ pub mod internals {
         pub use crate::http::*;
     }
 
+    /// The disciplines, ages and bounds of the queue.
+    pub mod queue {
+        pub use crate::queue::{Charge, Discipline, Entry, Victim, ages, discipline};
+    }
+
     #[cfg(feature = "client")]
     pub use crate::client::framing::{MAX_HEAD, ResponseFraming};
 }

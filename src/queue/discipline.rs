@@ -30,6 +30,8 @@ pub struct Charge {
     pub client: IpAddr,
     /// The guess.
     pub guess: Duration,
+    /// The visit of the client in which the service began: see [`super::fair`].
+    pub(super) visit: u64,
 }
 
 /// What a client has in the queue.

@@ -46,6 +46,10 @@ struct Client<T> {
     in_service: usize,
     /// Its virtual time: the start of its next service.
     start: Virtual,
+    /// The number of times that it has come back while it was being served.
+    visit: u64,
+    /// The time that it had lost when it last came back.
+    lost: Virtual,
 }
 
 impl<T> Default for Fair<T> {
@@ -67,7 +71,8 @@ impl<T> Fair<T> {
     /// forgotten, unless it is in debt.
     fn change<R>(&mut self, address: IpAddr, change: impl FnOnce(&mut Client<T>) -> R) -> R {
         let now = self.now;
-        let fresh = || Client { entries: VecDeque::new(), in_service: 0, start: now };
+        let entries = VecDeque::new();
+        let fresh = || Client { entries, in_service: 0, start: now, visit: 0, lost: 0 };
         let client = self.clients.entry(address).or_insert_with(fresh);
         let before = (client.entries.len(), client.in_service);
         if let Some(first) = client.entries.front() {
@@ -88,6 +93,7 @@ impl<T> Fair<T> {
             self.clients.clear();
             self.now = 0;
         }
+        self.forget_debts();
         done
     }
 
@@ -106,6 +112,24 @@ impl<T> Fair<T> {
         }
     }
 
+    /// True if the indices and counts are those of the clients, and these are bounded.
+    #[cfg(test)]
+    pub(super) fn is_sound(&self) -> bool {
+        let waiting = self.clients.iter().filter(|(_, client)| !client.entries.is_empty());
+        let ready = waiting.clone().map(|(&address, client)| {
+            (client.start, client.entries.front().map_or(0, |first| first.number), address)
+        });
+        let lengths = waiting.map(|(&address, client)| (client.entries.len(), address));
+        let count = |of: fn(&Client<T>) -> usize| self.clients.values().map(of).sum::<usize>();
+        let active = self.waiting + self.in_service;
+        ready.collect::<BTreeSet<_>>() == self.ready
+            && lengths.collect::<BTreeSet<_>>() == self.lengths
+            && count(|client| client.entries.len()) == self.waiting
+            && count(|client| client.in_service) == self.in_service
+            && self.clients.len() <= 2 * active + config::DEBTORS + 1
+            && (active > 0 || self.clients.is_empty())
+    }
+
     /// The entry of this client that gives way.
     fn take_victim(&mut self, address: IpAddr, victim: Victim) -> Option<Entry<T>> {
         self.change(address, |client| {
@@ -120,24 +144,26 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
     fn admit(&mut self, entry: Entry<T>) {
         let now = self.now;
         self.change(entry.client, |client| {
-            if client.entries.is_empty() {
-                client.start = client.start.max(now);
+            if client.entries.is_empty() && client.start < now {
+                client.visit += 1;
+                client.lost = now - client.start;
+                client.start = now;
             }
             client.entries.push_back(entry);
         });
-        self.forget_debts();
     }
 
     fn next(&mut self) -> Option<(Entry<T>, Option<Charge>)> {
         let &(start, _, address) = self.ready.first()?;
         self.now = self.now.max(start);
         let guess = self.guess;
-        let entry = self.change(address, |client| {
+        let (entry, visit) = self.change(address, |client| {
             client.in_service += 1;
             client.start = client.start.saturating_add(guess);
-            client.entries.pop_front()
-        })?;
-        Some((entry, Some(Charge { client: address, guess: Duration::from_nanos(guess) })))
+            (client.entries.pop_front(), client.visit)
+        });
+        let charge = Charge { client: address, guess: Duration::from_nanos(guess), visit };
+        Some((entry?, Some(charge)))
     }
 
     fn take_back(&mut self, entry: Entry<T>, charge: Option<Charge>) {
@@ -152,29 +178,40 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
     }
 
     fn ended(&mut self, charge: Charge, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // A longer debt than that would outlive all who wait.
+        let took = took.min(config::DEBT_MOST).as_nanos() as u64;
         self.guess = match self.guess {
+            // It went back into the queue: that says nothing about services.
+            guess if took == 0 => guess,
             0 => took,
             guess => guess - guess / SMOOTHING + took / SMOOTHING,
         };
-        // A longer debt than that would outlive all who wait.
-        let took = took.min(config::DEBT_MOST.as_nanos() as u64);
         let guess = charge.guess.as_nanos() as u64;
         self.change(charge.client, |client| {
             client.in_service = client.in_service.saturating_sub(1);
-            client.start = client.start.saturating_sub(guess).saturating_add(took);
+            if charge.visit == client.visit {
+                client.start = client.start.saturating_sub(guess).saturating_add(took);
+                return;
+            }
+            // It has come back meanwhile. Had this been known before, it would have lost more time
+            // then, or less.
+            let known = client.lost.saturating_add(guess);
+            client.lost = known.saturating_sub(took);
+            client.start = client.start.saturating_add(took.saturating_sub(known));
         });
     }
 
     fn replace(&mut self, newcomer: Entry<T>, victim: Victim) -> Option<Entry<T>> {
-        let address = newcomer.client;
+        let own = newcomer.client;
         self.admit(newcomer);
+        let may_go = |address: &IpAddr| {
+            let client = self.clients.get(address);
+            client.is_some_and(|client| client.entries.iter().any(|entry| !entry.stays))
+        };
+        let &(most, longest) = self.lengths.iter().rev().find(|(_, address)| may_go(address))?;
         // Of several lines that are equally long, the newcomer's.
-        let own = self.clients.get(&address).map_or(0, |client| client.entries.len());
-        let longest = *self.lengths.last()?;
-        let longest = if longest.0 == own { address } else { longest.1 };
-        // All entries of the longest line may be ones that stay.
-        self.take_victim(longest, victim).or_else(|| self.take_victim(address, Victim::Newest))
+        let is_as_long = self.lengths.contains(&(most, own)) && may_go(&own);
+        self.take_victim(if is_as_long { own } else { longest }, victim)
     }
 
     fn expire(&mut self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {

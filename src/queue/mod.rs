@@ -26,6 +26,8 @@ mod sizes;
 mod primitives;
 mod room;
 mod entrance;
+#[cfg(test)]
+mod tests;
 
 pub use discipline::{Charge, ClientLoad, Discipline, Entry, Victim};
 pub use entrance::Entrance;
