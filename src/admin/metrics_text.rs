@@ -145,6 +145,12 @@ impl Scrape {
         let oldest = queue.oldest.unwrap_or_default().as_secs_f64();
         let help = "Time that the oldest waiting request has waited";
         out.gauge_of("queue_oldest", help, &Unit::Seconds, oldest)?;
+        let help = "Longest wait: requests that have waited longer are refused";
+        out.gauge_of("queue_age", help, &Unit::Seconds, queue.age.as_secs_f64())?;
+        if let Some(service) = queue.service {
+            let help = "Moving average of the service time, from which bound and age can follow";
+            out.gauge_of("queue_service", help, &Unit::Seconds, service.as_secs_f64())?;
+        }
         let Some(accept) = self.snapshot.accept_queue else { return Ok(()) };
         let help = "Connections in the kernel that wait to be accepted";
         out.gauge("accept_queue_waiting_connections", help, accept.waiting as f64)?;

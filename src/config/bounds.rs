@@ -44,6 +44,21 @@ pub const DEBTORS: usize = 1024;
 /// The most that one service adds to a client's debt.
 pub const DEBT_MOST: Duration = Duration::from_secs(60);
 
+/// What a client is charged for a refused request, if others wait as well: about what the acceptor
+/// takes to read it and to answer 503 on a connection that stays open. It is little beside a
+/// service, and a client that sends as many requests as the acceptor can read is charged for all of
+/// the acceptor's time.
+pub const REFUSAL_COST: Duration = Duration::from_micros(20);
+
+/// The clients that are told apart by what they had lately: refused requests, service time.
+pub const RECENT_CLIENTS: usize = 64;
+
+/// What clients had lately is forgotten after one to two of these periods.
+pub const RECENT: Duration = Duration::from_secs(30);
+
+/// The most clients on the admin page.
+pub const BUSIEST_CLIENTS: usize = 10;
+
 /// Bytes per second at which a waiting request ages in the order of sizes: one of 16 MiB is
 /// overtaken by empty ones for a second.
 pub const AGEING_RATE: u64 = 16 * 1024 * 1024;

@@ -5,7 +5,8 @@
 //! room afterwards, and does the same. Both orders are sequentially consistent, so one of the two
 //! sees what the other did.
 
-use super::discipline::{Charge, ClientLoad, Discipline, Entry, Victim};
+use super::clients::{ClientLoad, Clients};
+use super::discipline::{Charge, Discipline, Entry, Victim};
 use super::primitives::{AtomicUsize, Mutex, Receiver, Sender, bounded};
 use crate::config;
 use std::fmt::Debug;
@@ -42,6 +43,8 @@ pub struct Queue<T> {
     room: Mutex<Room<T>>,
     /// The number of entries in the room.
     waiting: AtomicUsize,
+    /// What clients had lately. Its lock is never held together with the room's.
+    clients: Mutex<Clients>,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,8 @@ impl<T: Queued> Queue<T> {
     pub fn new(discipline: Box<dyn Discipline<T>>, slots: usize) -> (Self, Sender<Slot<T>>) {
         let (sender, channel) = bounded(slots);
         let room = Room { discipline, sender: Some(sender.clone()), is_closed: false, arrivals: 0 };
-        (Self { channel, room: Mutex::new(room), waiting: AtomicUsize::new(0) }, sender)
+        let (room, clients) = (Mutex::new(room), Mutex::new(Clients::default()));
+        (Self { channel, room, waiting: AtomicUsize::new(0), clients }, sender)
     }
 
     /// The number of items that wait.
@@ -106,9 +110,20 @@ impl<T: Queued> Queue<T> {
         Some(slot)
     }
 
-    /// The clients with the most items in the room, at most this many.
+    /// A request of this client was refused.
+    pub fn refused(&self, client: IpAddr, now: Instant) {
+        self.clients().refused(client, now);
+        if self.in_room() > 0 {
+            self.room().discipline.refused(client);
+        }
+    }
+
+    /// The clients with the most items in the room, and those that were refused most or served
+    /// longest lately, at most this many.
     pub fn busiest(&self, most: usize) -> Vec<ClientLoad> {
-        self.room().discipline.busiest(most)
+        let notable = self.clients().notable(most, Instant::now());
+        let waiting = self.room().discipline.busiest(most, &notable);
+        self.clients().busiest(most, notable, waiting)
     }
 
     /// Puts an item into the room.
@@ -185,6 +200,9 @@ impl<T: Queued> Queue<T> {
         if ended.is_none() && self.in_room() == 0 {
             return false;
         }
+        if let Some((charge, took)) = ended {
+            self.clients().served(charge.client, took, Instant::now());
+        }
         let mut room = self.room();
         if let Some((charge, took)) = ended {
             room.discipline.ended(charge, took);
@@ -220,6 +238,10 @@ impl<T: Queued> Queue<T> {
 
     fn changed(&self, room: &Room<T>) {
         self.waiting.store(room.discipline.len(), SeqCst);
+    }
+
+    fn clients(&self) -> impl std::ops::DerefMut<Target = Clients> + '_ {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn room(&self) -> impl std::ops::DerefMut<Target = Room<T>> + '_ {
