@@ -39,16 +39,6 @@ const BUCKETS: [Duration; 16] = [
     Duration::from_secs(10),
 ];
 
-/// The reasons for which requests are refused; together they are all of `Counter::Refused`.
-const REASONS: [Counter; 6] = [
-    Counter::QueueFull,
-    Counter::Expired,
-    Counter::TooManyConnections,
-    Counter::NoMemory,
-    Counter::TooSlow,
-    Counter::Malformed,
-];
-
 /// The response to `/metrics`.
 pub(super) fn response(watch: &Watch) -> Response {
     let snapshot = watch.observed.snapshot();
@@ -91,7 +81,7 @@ impl Scrape {
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let of = |counter| self.snapshot.get(counter);
         out.counter("requests_handled", "Requests that a handler answered", of(Counter::Handled))?;
-        let refused = REASONS.map(|counter| (counter.label(), of(counter)));
+        let refused = Counter::REASONS.iter().map(|&reason| (reason.label(), of(reason)));
         let help = "Requests that the server refused, by reason";
         out.counters("requests_refused", help, "reason", refused)?;
         let help = "Requests still queued at the drain timeout, dropped without a response";

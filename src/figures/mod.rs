@@ -25,9 +25,7 @@ pub struct Figures {
     /// Requests per second that were shed because of overload: the queue was full, they expired in
     /// it, or they were abandoned at the drain timeout.
     pub shed: f64,
-    /// The part of `shed` that was refused because the queue was full. With
-    /// [`WhenFull::DropHead`](crate::WhenFull::DropHead) and its like, and with turns for clients,
-    /// others than the newcomer can be refused for that reason.
+    /// The part of `shed` that was refused because the queue was full, whichever request gave way.
     pub queue_full: f64,
     /// The part of `shed` that was refused because it had waited for longer than `age`.
     pub expired: f64,

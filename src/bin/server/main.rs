@@ -13,8 +13,8 @@ mod whole_lines;
 
 use clap::Parser;
 use cws::{
-    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Schedule, Server, StaticFiles, Summary,
-    User, WhenFull,
+    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Schedule, Server, Snapshot, StaticFiles,
+    Summary, User, WhenFull,
 };
 use log::{LevelFilter, info, warn};
 use logger::Logging;
@@ -287,13 +287,19 @@ fn queue(config: &Config) -> String {
 /// Logs the totals.
 fn tell_end(summary: &Summary) {
     let Summary { snapshot, cut, uptime, .. } = summary;
-    let [handled, refused, expired] =
-        [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
+    let handled = snapshot.get(Counter::Handled);
     let uptime = show(Duration::from_secs(uptime.as_secs()));
-    info!(
-        "stopped after {uptime}: {handled} handled, {refused} refused ({expired} expired), \
-         {cut} cut"
-    );
+    info!("stopped after {uptime}: {handled} handled, {}, {cut} cut", refusals(snapshot));
+}
+
+/// The number of refused requests, with the reasons that occurred.
+fn refusals(snapshot: &Snapshot) -> String {
+    let reasons = Counter::REASONS.iter().map(|&reason| (snapshot.get(reason), reason.label()));
+    let occurred = reasons.filter(|(count, _)| *count > 0);
+    let texts: Vec<String> =
+        occurred.map(|(count, label)| format!("{count} {}", label.replace('_', " "))).collect();
+    let reasons = if texts.is_empty() { String::new() } else { format!(" ({})", texts.join(", ")) };
+    format!("{} refused{reasons}", snapshot.get(Counter::Refused))
 }
 
 /// Prints a line for a program that started this one and waits for the line.
