@@ -119,7 +119,8 @@ fn the_page_shows_the_pool_at_work() {
         let said = said.as_str().unwrap();
         assert!(said.contains(" requests/s offered; capacity is "), "{said}");
         assert!(said.contains(" requests/s (2 workers, "), "{said}");
-        let rest = " % shed, the others wait at most 10 s; add workers or reduce the service time";
+        let rest =
+            " % shed: at most 4 wait, for at most 10 s; add workers or reduce the service time";
         assert!(said.contains(rest), "{said}");
         check_tiles(&mut page);
         page.wait_until("parseFloat(document.getElementById('load').textContent) > 100");

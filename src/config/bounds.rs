@@ -11,7 +11,7 @@ pub const BACKLOG: i32 = 4096;
 /// The most connections accepted in a row. Then the open connections get their turn.
 pub const ACCEPT_BATCH: usize = 64;
 
-/// The default limit of jobs that wait for a worker.
+/// The limit of requests that wait for a worker, unless one is set or follows.
 pub const QUEUE: usize = 1024;
 
 /// Additional slots in the queue for requests that were admitted before and return after a wait.
@@ -133,8 +133,8 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for the next request on a connection.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The longest wait in the queue. A request that has waited longer is refused when its turn comes,
-/// because its client has probably left or retried.
+/// The longest wait in the queue, unless one is set or follows. A request that has waited longer is
+/// refused, because its client has probably left or retried.
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time window in which a client must read its response at [`MIN_RATE`] on average.

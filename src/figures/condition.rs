@@ -29,6 +29,7 @@ pub struct Condition {
     load: f64,
     service: Duration,
     waiting: usize,
+    bound: usize,
     age: Duration,
 }
 
@@ -89,6 +90,7 @@ impl Figures {
             load,
             service: self.service.mean.unwrap_or_default(),
             waiting: self.waiting,
+            bound: self.bound,
             age: self.age,
         }
     }
@@ -137,7 +139,10 @@ impl fmt::Display for Condition {
                 write!(f, "{word}: {offered} requests/s offered; {capacity}; ")?;
                 match self.shed {
                     0.0 => write!(f, "{waiting} waiting")?,
-                    _ => write!(f, "{shed} shed, the others wait at most {}", time(self.age))?,
+                    _ => {
+                        let (bound, age) = (self.bound, time(self.age));
+                        write!(f, "{shed} shed: at most {bound} wait, for at most {age}")?;
+                    }
                 }
                 write!(f, "; add workers or reduce the service time")
             }
@@ -199,7 +204,7 @@ mod tests {
             (
                 figures(2, 102.6, 62.6, 8),
                 "saturated: 103 requests/s offered; capacity is 40 requests/s (2 workers, 50 ms \
-                 each); 61 % shed, the others wait at most 100 ms; add workers or reduce the \
+                 each); 61 % shed: at most 20 wait, for at most 100 ms; add workers or reduce the \
                  service time",
             ),
             (
