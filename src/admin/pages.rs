@@ -21,8 +21,8 @@ use std::sync::{Arc, OnceLock};
 /// except `/healthz` answer 503.
 ///
 /// Every client of the server can read the mounted endpoints, so they do not name the busiest
-/// clients. Their requests wait in the server's queue. In contrast, an [`Admin`](super::Admin) server has its own port and worker, and
-/// answers even if the pool is saturated.
+/// clients. Their requests wait in the server's queue. In contrast, an [`Admin`](super::Admin)
+/// server has its own port and worker, and answers even if the pool is saturated.
 ///
 /// ```
 /// use cws::{AdminPages, Config, Request, Routes, Server};

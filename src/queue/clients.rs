@@ -14,8 +14,8 @@ pub struct ClientLoad {
     /// How many of its requests wait, once the queue has become slow: those that workers take at
     /// once are not told apart. None if the schedule does not tell clients apart.
     pub waiting: Option<usize>,
-    /// How many of its requests that have waited are served now or next. None if the schedule does not
-    /// tell clients apart.
+    /// How many of its requests that have waited are served now or next. None if the schedule does
+    /// not tell clients apart.
     pub in_service: Option<usize>,
     /// How many of its requests the server refused with 503 lately, at least: in a time that ends
     /// now and is half a minute to a minute long.
