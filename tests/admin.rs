@@ -212,7 +212,9 @@ fn the_busiest_clients_are_named_on_the_admin_address_alone() {
     assert_eq!(stats(public.addresses()[0])["clients"], json!([]));
 
     // In an order that is not that of arrival.
-    clients.iter().for_each(|_| drop(gate.wait()));
+    for _ in &clients {
+        gate.wait();
+    }
     clients.iter_mut().for_each(|client| assert_eq!(Reply::read(client).body, b"done"));
     // Each of both has had one service after a wait, and the greedy client has nothing here.
     let seen = wait_for("the services to be counted", || {
@@ -260,7 +262,9 @@ fn a_request_that_gives_way_was_refused_by_the_full_queue() {
         }
         clients.push(ask());
         wait_for(&case, || (server.snapshot().get(Counter::QueueFull) == refused).then_some(()));
-        (0..4 - refused).for_each(|_| drop(gate.wait()));
+        for _ in 0..4 - refused {
+            gate.wait();
+        }
         let mut statuses: Vec<u16> =
             clients.iter_mut().map(|client| Reply::read(client).status).collect();
         statuses.sort_unstable();
