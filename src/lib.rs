@@ -7,11 +7,12 @@
 //! ```text
 //!  kernel backlog                             bounded channel of jobs
 //!  listener --accept--> ACCEPTOR ----------- try_send ---------------> WORKERS 1..W
-//!                       reads a whole          full: 503               parse, delay, respond
-//!                       message, body                                    |            |
-//!                       included; sends to                             done      would block
-//!                       slow readers;                                    v            v
-//!                       checks deadlines <---- PARKING: a poller and a table of connections
+//!                       reads a whole        |             ^           parse, delay, respond
+//!                       message, body        | slow        | next        |            |
+//!                       included; sends to   v             |           done      would block
+//!                       slow readers;       WAITING ROOM --+             |            |
+//!                       checks deadlines    full, too old: 503           v            v
+//!                                  ^---------- PARKING: a poller and a table of connections
 //!                                                  ^              |
 //!                                             a piece sent   not in memory
 //!                                                  |              v
@@ -21,6 +22,12 @@
 //! A job is a whole message, or the next piece of a response that a worker makes. Only messages
 //! count against the bound of the queue, so its length is the real demand. A silent, slow or
 //! unreading client costs a slot in the table. It costs neither a worker nor a place in the queue.
+//!
+//! While workers take jobs from the channel at once, the channel is the queue. When it is slow,
+//! those that wait move to the waiting room in front of it, where a discipline decides who is next:
+//! by default clients take turns ([`Schedule`]). The channel then holds the next job alone. A
+//! worker that takes it moves another one in. How many may wait, and for how long, follows from how
+//! long clients wait ([`Config::patience`]) and from the service time that the server measures.
 //!
 //! # Use
 //!
@@ -131,9 +138,18 @@
 //!   and parks the rest.
 //! - A connection has one owner at any time. It moves between stacks, the table and channels. There
 //!   is no `Arc` around it, and no lock except the one of the slot in which it is parked.
-//! - No lock is held across a system call that can block.
-//! - Workers never send on the channel of jobs, so a full queue cannot deadlock. The acceptor has
-//!   the only sender and never blocks on it. Workers end when that sender is dropped.
+//! - No lock is held across a system call that can block, nor across a send on a channel, which can
+//!   wake a thread.
+//! - No thread waits to send on the channel of jobs, so a full queue cannot deadlock. The acceptor
+//!   sends with `try_send`. So does a worker that takes a job: it moves the next one from the
+//!   waiting room into the slot that it has just emptied. What does not fit stays in the room.
+//! - No job is forgotten in the room: whoever puts one in looks at the channel afterwards, and
+//!   whoever takes one from the channel looks at the room.
+//! - Workers end when the entrance of the queue is closed and the room is empty: whoever moves the
+//!   last job out of the room drops the last sender.
+//! - A discipline is a plain value. It knows neither threads nor sockets nor clocks.
+//! - Memory for clients in the queue is bounded: they are known while they have something there.
+//!   The others in debt, and those counted by what they had lately, are limited in number.
 //! - The protocol (`http`) knows neither sockets nor files nor clocks.
 //! - A message is framed once: by the acceptor, or by a worker that continues with a pipelined one.
 //!   Framing refuses a message whose end is in doubt. A worker parses the message once, and refuses
@@ -168,8 +184,12 @@
 //! | 413: a body is too long | `BodyTooLarge` | `src/http/body.rs` |
 //! | 500: a handler panicked | `Fault::Panic` | `src/connection/exchange.rs` |
 //! | 503: the queue is full | `QueueFull` | `src/acceptor/queueing.rs` |
-//! | 503: a request is too old | `is_too_old` | `src/connection/exchange.rs` |
+//! | 503: a request is too old when its turn comes | `is_too_old` | `src/connection/exchange.rs` |
+//! | 503: a request is too old in the room | `expire_waiting` | `src/acceptor/queueing.rs` |
+//! | how long, and how many may wait | `of_patience` | `src/queue/ages.rs` |
 //! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
+//! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
+//! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/outgoing.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |

@@ -57,8 +57,9 @@ impl Observer {
         self.shared.waiting() >= bound && (may_wait || self.metrics.idle_workers() == 0)
     }
 
-    /// The clients with the most requests in the queue, at most this many. It is empty while the
-    /// queue is short, and where the schedule knows no clients.
+    /// The busiest clients, at most this many: by the requests that they have in the queue, that
+    /// are served, and that were refused lately; then by service time. It is empty while nobody has
+    /// waited or been refused.
     pub fn busiest_clients(&self, most: usize) -> Vec<ClientLoad> {
         self.shared.queue.busiest(most)
     }

@@ -33,10 +33,10 @@ const PORT_TRIES: usize = 16;
 /// A running server. Dropping it shuts it down, as [`Server::shutdown`] does.
 ///
 /// It ends in this order. The acceptor stops listening, closes idle connections, and lets the
-/// workers finish what is queued, until the drain timeout. It drops the only sender of jobs and
-/// ends. Workers end when the queue is empty. Fetchers end when acceptor and workers have dropped
-/// their senders. The log thread ends when the acceptor has dropped its lines. The library installs
-/// no signal handlers: call [`Stopper::stop`] from yours.
+/// workers finish what is queued, until the drain timeout. It closes the entrance of the queue and
+/// ends. Workers end when the queue is closed and empty. Fetchers end when acceptor and workers
+/// have dropped their senders. The log thread ends when the acceptor has dropped its lines. The
+/// library installs no signal handlers: call [`Stopper::stop`] from yours.
 #[derive(Debug)]
 #[must_use = "dropping a server shuts it down"]
 pub struct Server {

@@ -4,10 +4,15 @@
 
 mod support;
 
-use cws::{Admin, Config, ConnectionPhase, Counter, Delay, Request, Response, Server};
+use cws::{
+    Admin, AdminPages, Config, ConnectionPhase, Counter, Delay, Request, Response, Schedule,
+    Server, WhenFull,
+};
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{RealServer, Reply, Site, connect, exchange, gated, get, installed, wait_for};
@@ -147,6 +152,188 @@ fn it_answers_while_the_pool_is_busy() {
         assert_eq!(Reply::read(&mut client).body, b"done");
     }
     wait_for("room in the queue", || (get(admin, "/readyz").status == 200).then_some(()));
+}
+
+/// A connection from this address of the machine.
+fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream
+}
+
+/// A greedy client has a request in service and three that wait, which fill the queue. Its next one
+/// is refused. When another client comes, the greedy one's newest gives way.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_busiest_clients_are_named_on_the_admin_address_alone() {
+    let (gate, handler) = gated();
+    let server = Server::start(Config::default().workers(1).queue(3), handler).unwrap();
+    let (_admin, admin) = watched(&server);
+    assert_eq!(stats(admin)["clients"], json!([]), "nobody has waited");
+    let address = server.addresses()[0];
+    let (greedy, polite) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+    let ask = |from| {
+        let mut client = connect_from(from, address);
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        client
+    };
+    let mut clients = vec![ask(greedy)];
+    wait_for("the worker to be held", || {
+        (server.snapshot().connections(ConnectionPhase::InService) == 1).then_some(())
+    });
+    for waiting in 1..=3 {
+        clients.push(ask(greedy));
+        wait_for("the queue", || (server.snapshot().queue.waiting == waiting).then_some(()));
+    }
+    assert_eq!(Reply::read(&mut ask(greedy)).status, 503);
+    clients.push(ask(polite));
+    let mut newest = clients.remove(3);
+    assert_eq!(Reply::read(&mut newest).status, 503, "the longest client's newest gives way");
+    let row = |client: &str, waiting, in_service, refused| {
+        json!({
+            "client": client, "waiting": waiting, "in_service": in_service, "refused": refused,
+            "service_share": null,
+        })
+    };
+    // The one that is next is in service as far as turns are concerned.
+    let expected = json!([row("127.0.0.2", 1, 1, 2), row("127.0.0.3", 1, 0, 0)]);
+    assert_eq!(stats(admin)["clients"], expected);
+    let observer = server.observer();
+    assert_eq!(observer.busiest_clients(1).len(), 1);
+    let text = String::from_utf8(get(admin, "/metrics").body).unwrap();
+    assert!(!text.contains("127.0.0."), "{text}");
+    // All clients can read mounted pages.
+    let mounted = AdminPages::new();
+    let public = Server::start(Config::default().workers(1), mounted.clone()).unwrap();
+    mounted.observe(observer).unwrap();
+    assert_eq!(stats(public.addresses()[0])["clients"], json!([]));
+
+    // In an order that is not that of arrival.
+    for _ in &clients {
+        gate.wait();
+    }
+    clients.iter_mut().for_each(|client| assert_eq!(Reply::read(client).body, b"done"));
+    // Each of both has had one service after a wait, and the greedy client has nothing here.
+    let seen = wait_for("the services to be counted", || {
+        let seen = stats(admin)["clients"].take();
+        let shares = [&seen[0], &seen[1]].map(|of| of["service_share"].as_f64());
+        shares.iter().all(|share| *share > Some(0.0)).then_some(seen)
+    });
+    assert_eq!((&seen[0]["client"], &seen[0]["refused"]), (&json!("127.0.0.2"), &json!(2)));
+    let shares = [&seen[0], &seen[1]].map(|of| of["service_share"].as_f64().unwrap());
+    assert!((shares[0] + shares[1] - 1.0).abs() < 1e-9, "{shares:?}");
+}
+
+/// Whichever request gives way for another, it is counted as one that the full queue refused.
+#[test]
+fn a_request_that_gives_way_was_refused_by_the_full_queue() {
+    let schedules = [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst];
+    let choices = [
+        (WhenFull::Refuse, 1),
+        (WhenFull::DropHead, 1),
+        (WhenFull::DropRandom, 1),
+        (WhenFull::Block, 0),
+    ];
+    for (schedule, (when_full, refused)) in
+        schedules.into_iter().flat_map(|schedule| choices.map(|choice| (schedule, choice)))
+    {
+        let case = format!("{schedule:?} {when_full:?}");
+        let (gate, handler) = gated();
+        let config = Config::default().workers(1).queue(2);
+        let server =
+            Server::start(config.schedule(schedule).when_full(when_full), handler).unwrap();
+        let (_admin, admin) = watched(&server);
+        let address = server.addresses()[0];
+        let ask = || {
+            let mut client = connect(address);
+            client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+            client
+        };
+        let mut clients = vec![ask()];
+        wait_for("the worker to be held", || {
+            (server.snapshot().connections(ConnectionPhase::InService) == 1).then_some(())
+        });
+        for waiting in 1..=2 {
+            clients.push(ask());
+            wait_for("the queue", || (server.snapshot().queue.waiting == waiting).then_some(()));
+        }
+        clients.push(ask());
+        wait_for(&case, || (server.snapshot().get(Counter::QueueFull) == refused).then_some(()));
+        for _ in 0..4 - refused {
+            gate.wait();
+        }
+        let mut statuses: Vec<u16> =
+            clients.iter_mut().map(|client| Reply::read(client).status).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses.iter().filter(|&&of| of == 503).count() as u64, refused, "{case}");
+        let metrics = metrics(admin);
+        let reasons = ["queue_full", "expired", "too_many_connections", "no_memory"];
+        let found = reasons
+            .map(|reason| metrics[&format!("cws_requests_refused_total{{reason=\"{reason}\"}}")]);
+        assert_eq!(found, [refused as f64, 0.0, 0.0, 0.0], "{case}");
+        let totals = stats(admin)["totals"].take();
+        assert_eq!((&totals["queue_full"], &totals["refused"]), (&json!(refused), &json!(refused)));
+        let minute = stats(admin)["minute"].take();
+        assert_eq!(minute["shed"], minute["queue_full"], "{case}");
+    }
+}
+
+/// One request expires while it waits and the worker is held, the other when its turn comes.
+#[test]
+fn a_request_that_expires_in_the_room_is_counted_as_expired() {
+    let (gate, handler) = gated();
+    let age = Duration::from_millis(200);
+    let server = Server::start(Config::default().workers(1).queue_timeout(age), handler).unwrap();
+    let (_admin, admin) = watched(&server);
+    assert_eq!(stats(admin)["queue"]["age"], 0.2);
+    let address = server.addresses()[0];
+    let ask = || {
+        let mut client = connect(address);
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        client
+    };
+    let mut held = ask();
+    wait_for("the worker to be held", || {
+        (server.snapshot().connections(ConnectionPhase::InService) == 1).then_some(())
+    });
+    let mut late = [ask(), ask()];
+    let expired = || metrics(admin)["cws_requests_refused_total{reason=\"expired\"}"];
+    wait_for("one to expire while the worker is held", || (expired() == 1.0).then_some(()));
+    gate.wait();
+    assert_eq!(Reply::read(&mut held).status, 200);
+    assert_eq!(late.each_mut().map(|client| Reply::read(client).status), [503, 503]);
+    assert_eq!(expired(), 2.0);
+    let minute = stats(admin)["minute"].take();
+    assert_eq!((&minute["shed"], &minute["queue_full"]), (&minute["expired"], &json!(0.0)));
+    assert_eq!(server.observer().busiest_clients(10)[0].refused, 2);
+}
+
+/// Clients wait for 20 s. A service is far shorter than 8 s, so the age is half of that.
+#[test]
+fn the_limits_in_force_follow_the_measured_service() {
+    let handler = Delay::new(Duration::from_millis(10), |_: &Request<'_>| "");
+    let config = Config::default().workers(2).patience(Duration::from_secs(20));
+    let server = Server::start(config, handler).unwrap();
+    let (_admin, admin) = watched(&server);
+    let before = stats(admin)["queue"].take();
+    assert_eq!((&before["age"], &before["bound"]), (&json!(10.0), &json!(1024)));
+    assert_eq!(before["service"], json!(null));
+    assert!(!metrics(admin).contains_key("cws_queue_service_seconds"));
+    get(server.addresses()[0], "/");
+    let queue = wait_for("the service to be measured", || {
+        Some(stats(admin)["queue"].take()).filter(|queue| !queue["service"].is_null())
+    });
+    let service = queue["service"].as_f64().unwrap();
+    assert!((0.01..8.0).contains(&service), "{service}");
+    assert_eq!(queue["age"], json!(10.0));
+    assert_eq!(queue["bound"], json!((2.0 * 10.0 / service).ceil() as usize));
+    let metrics = metrics(admin);
+    let found = ["age_seconds", "service_seconds", "bound_requests"]
+        .map(|name| metrics[&format!("cws_queue_{name}")]);
+    assert_eq!(found, [10.0, service, queue["bound"].as_f64().unwrap()]);
 }
 
 /// The only worker is busy until a second request has expired. A third connection of the same

@@ -63,6 +63,8 @@ const TILES: [(&str, &str); 5] = [
     ("capacity", "capacity (requests/s)"),
     ("load", "offered / capacity"),
 ];
+const CLIENT_CELL: &str =
+    "(at => document.getElementById('clients').rows[0]?.cells[at].textContent)";
 const LANES_BUSY: &str = "document.querySelectorAll('.lane.handle').length === 2";
 const LANES_IDLE: &str = "document.querySelectorAll('.lane.idle').length === 2";
 const LOST: &str = "document.getElementById('lost').textContent === 'Connection lost.'";
@@ -117,10 +119,18 @@ fn the_page_shows_the_pool_at_work() {
         let said = said.as_str().unwrap();
         assert!(said.contains(" requests/s offered; capacity is "), "{said}");
         assert!(said.contains(" requests/s (2 workers, "), "{said}");
-        assert!(said.contains(" % shed; add workers or reduce the service time"), "{said}");
+        let rest =
+            " % shed: at most 4 wait, for at most 10 s; add workers or reduce the service time";
+        assert!(said.contains(rest), "{said}");
         check_tiles(&mut page);
         page.wait_until("parseFloat(document.getElementById('load').textContent) > 100");
         page.wait_until("Number(document.getElementById('total-queue_full').textContent) > 0");
+        page.wait_until(&format!(
+            "{CLIENT_CELL}(0) === '127.0.0.1' && Number({CLIENT_CELL}(3)) > 0"
+        ));
+        let told = page.value("document.getElementById('age-text').textContent");
+        let told = told.as_str().unwrap();
+        assert!(told.starts_with("A request waits at most 10 s; a service takes "), "{told}");
         draw_each_size(&mut page);
     });
     page.wait_until(&sentence("idle"));

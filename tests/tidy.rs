@@ -245,8 +245,8 @@ fn libraries_have_no_prints_todos_or_unwraps() {
 
 #[test]
 fn the_top_level_contains_only_expected_files() {
-    let expected = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "examples", "src"];
-    let expected = [&expected[..], &["testfile", "tests"]].concat();
+    let expected = ["CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md"];
+    let expected = [&expected[..], &["examples", "src", "testfile", "tests"]].concat();
     let mut found: Vec<String> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())

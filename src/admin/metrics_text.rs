@@ -39,16 +39,6 @@ const BUCKETS: [Duration; 16] = [
     Duration::from_secs(10),
 ];
 
-/// The reasons for which requests are refused; together they are all of `Counter::Refused`.
-const REASONS: [Counter; 6] = [
-    Counter::QueueFull,
-    Counter::Expired,
-    Counter::TooManyConnections,
-    Counter::NoMemory,
-    Counter::TooSlow,
-    Counter::Malformed,
-];
-
 /// The response to `/metrics`.
 pub(super) fn response(watch: &Watch) -> Response {
     let snapshot = watch.observed.snapshot();
@@ -91,7 +81,7 @@ impl Scrape {
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let of = |counter| self.snapshot.get(counter);
         out.counter("requests_handled", "Requests that a handler answered", of(Counter::Handled))?;
-        let refused = REASONS.map(|counter| (counter.label(), of(counter)));
+        let refused = Counter::REASONS.iter().map(|&reason| (reason.label(), of(reason)));
         let help = "Requests that the server refused, by reason";
         out.counters("requests_refused", help, "reason", refused)?;
         let help = "Requests for the health path, answered without a handler";
@@ -147,6 +137,12 @@ impl Scrape {
         let oldest = queue.oldest.unwrap_or_default().as_secs_f64();
         let help = "Time that the oldest waiting request has waited";
         out.gauge_of("queue_oldest", help, &Unit::Seconds, oldest)?;
+        let help = "Longest wait: requests that have waited longer are refused";
+        out.gauge_of("queue_age", help, &Unit::Seconds, queue.age.as_secs_f64())?;
+        if let Some(service) = queue.service {
+            let help = "Moving average of the service time, from which bound and age can follow";
+            out.gauge_of("queue_service", help, &Unit::Seconds, service.as_secs_f64())?;
+        }
         let Some(accept) = self.snapshot.accept_queue else { return Ok(()) };
         let help = "Connections in the kernel that wait to be accepted";
         out.gauge("accept_queue_waiting_connections", help, accept.waiting as f64)?;

@@ -1,7 +1,7 @@
 //! Metrics, health and the live page for operators, on a port of their own.
 //!
 //! They are served by a second [`Server`] with one worker, so that they answer while the observed
-//! pool is saturated, and until it has ended.
+//! pool is saturated, and until it has ended. Addresses of clients are shown there alone.
 
 mod history;
 mod hosts;
@@ -20,6 +20,7 @@ use crate::http::status::Status;
 use crate::lock::lock;
 use crate::memory::Memory;
 use crate::observer::Observer;
+use crate::queue::ClientLoad;
 use crate::server::{Server, StartError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use history::History;
@@ -63,7 +64,7 @@ impl Admin {
         names: &[String],
         observed: Observer,
     ) -> Result<Self, StartError> {
-        let watch = Watch::new(observed);
+        let watch = Watch::new(observed, true);
         let config = Config::default()
             .listen(listen)
             .workers(1)
@@ -92,12 +93,22 @@ struct Watch {
     history: Mutex<History>,
     /// The date of its start, which distinguishes one run from the next.
     started: String,
+    /// Its clients may be named.
+    names_clients: bool,
 }
 
 impl Watch {
-    fn new(observed: Observer) -> Arc<Self> {
+    fn new(observed: Observer, names_clients: bool) -> Arc<Self> {
         let history = Mutex::new(History::new(&observed.snapshot()));
-        Arc::new(Self { observed, history, started: stats::date() })
+        Arc::new(Self { observed, history, started: stats::date(), names_clients })
+    }
+
+    /// The busiest clients, where their addresses may be shown.
+    fn clients(&self) -> Vec<ClientLoad> {
+        match self.names_clients {
+            true => self.observed.busiest_clients(config::BUSIEST_CLIENTS),
+            false => Vec::new(),
+        }
     }
 
     fn sample_until(&self, stopped: &Receiver<Infallible>) {

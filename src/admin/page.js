@@ -17,8 +17,8 @@ const COUNTERS = {
   accepted: "connections accepted",
   handled: "requests that a handler answered",
   refused: "requests that the server refused, for one of the next six reasons",
-  queue_full: "refused: the queue was full",
-  expired: "refused: they waited in the queue for longer than the queue timeout",
+  queue_full: "refused: the queue was full; they came last, or gave way for others",
+  expired: "refused: they waited in the queue for longer than the age in force",
   too_many_connections: "refused: their address had too many connections",
   no_memory: "refused: there was no memory for the request or its response",
   too_slow: "refused: part of the request did not arrive in time",
@@ -152,6 +152,8 @@ function queues(stats) {
   const oldest = queue.oldest === null ? "" : `, the oldest for ${time(queue.oldest)}`;
   say("queue-text", `Queue: ${queue.waiting} of ${queue.bound} requests waiting${oldest}; ` +
     `high water ${queue.high_water}`);
+  const service = queue.service === null ? "" : `; a service takes ${time(queue.service)}`;
+  say("age-text", `A request waits at most ${time(queue.age)}${service}`);
   meter("kernel-bar", kernel === null ? 0 : kernel.waiting / kernel.bound);
   say("kernel-text", kernel === null ? "Accept queue: not reported by this system"
     : `Accept queue: ${kernel.waiting} of ${kernel.bound} connections waiting`);
@@ -181,6 +183,16 @@ function rows(place, wanted) {
     while (row.children.length <= values.length) element("td", "", row);
     values.forEach((value, at) => { row.children[at + 1].textContent = value; });
   });
+}
+
+function clients(loads) {
+  const known = (value) => (value === null ? "-" : String(value));
+  const share = (value) => (value === null ? "-" : percent(value));
+  at("clients-section").hidden = loads.length === 0;
+  const body = at("clients");
+  while (body.children.length > loads.length) body.lastChild.remove();
+  rows("clients", loads.map((load) => [load.client, "", known(load.waiting), known(load.in_service),
+    String(load.refused), share(load.service_share)]));
 }
 
 function law(little) {
@@ -220,6 +232,7 @@ function show(stats, before) {
   lanes(stats.workers, before && before.workers);
   queues(stats);
   memory(stats.memory);
+  clients(stats.clients);
   const { open, bound, phases } = stats.connections;
   const counts = Object.entries(PHASES).map(([of, title]) => [label(of), title, String(phases[of])]);
   rows("phases", [["open", "connections in any phase", `${open} of ${bound}`], ...counts]);

@@ -20,9 +20,9 @@ use std::sync::{Arc, OnceLock};
 /// handler, start the server, then call [`observe`](Self::observe). Until then, all endpoints
 /// except `/healthz` answer 503.
 ///
-/// Every client of the server can read the mounted endpoints, and their requests wait in the
-/// server's queue. In contrast, an [`Admin`](super::Admin) server has its own port and worker, and
-/// answers even if the pool is saturated.
+/// Every client of the server can read the mounted endpoints, so they do not name the busiest
+/// clients. Their requests wait in the server's queue. In contrast, an [`Admin`](super::Admin)
+/// server has its own port and worker, and answers even if the pool is saturated.
 ///
 /// ```
 /// use cws::{AdminPages, Config, Request, Routes, Server};
@@ -92,7 +92,8 @@ impl AdminPages {
     ///
     /// If the system refuses a thread for the sampler.
     pub fn observe(&self, observed: Observer) -> Result<(), StartError> {
-        let watch = Watch::new(observed);
+        // Clients must not learn one another's addresses.
+        let watch = Watch::new(observed, false);
         let sampler = Sampler::start(Arc::clone(&watch))?;
         if self.seen.set(Seen { watch, _sampler: sampler }).is_err() {
             log::warn!("the admin endpoints observe a server already; the other one is ignored");

@@ -7,6 +7,7 @@ use crate::handler::Response;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot, WorkerTimes};
 use crate::observer::Observer;
+use crate::queue::ClientLoad;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +34,7 @@ pub(super) fn response(watch: &Watch) -> Response {
             "bound": snapshot.queue.bound,
             "high_water": snapshot.queue.high_water,
             "oldest": seconds(snapshot.queue.oldest),
-            "timeout": snapshot.queue.age.as_secs_f64(),
+            "age": snapshot.queue.age.as_secs_f64(),
             "service": seconds(snapshot.queue.service),
         },
         "accept_queue": snapshot.accept_queue.map(|queue| json!({
@@ -42,6 +43,7 @@ pub(super) fn response(watch: &Watch) -> Response {
         })),
         "memory": memory(&snapshot),
         "connections": connections(&snapshot, observed),
+        "clients": watch.clients().iter().map(client).collect::<Vec<_>>(),
         "totals": totals(&snapshot),
         "now": figures(&now),
         "minute": figures(&minute),
@@ -88,6 +90,16 @@ fn connections(snapshot: &Snapshot, observed: &Observer) -> Value {
     json!({ "open": open, "bound": bound, "phases": object(phases) })
 }
 
+fn client(load: &ClientLoad) -> Value {
+    json!({
+        "client": load.name(),
+        "waiting": load.waiting,
+        "in_service": load.in_service,
+        "refused": load.refused,
+        "service_share": load.service_share,
+    })
+}
+
 fn totals(snapshot: &Snapshot) -> Value {
     let counters = Counter::ALL.iter().map(|&of| (of.label(), snapshot.get(of)));
     let closed = CloseReason::ALL.iter().map(|&of| (of.label(), snapshot.closed(of)));
@@ -107,7 +119,10 @@ fn figures(figures: &Figures) -> Value {
         "handled": figures.handled,
         "shed": figures.shed,
         "shed_share": figures.shed_share(),
+        "queue_full": figures.queue_full,
+        "expired": figures.expired,
         "too_many_connections": figures.too_many_connections,
+        "no_memory": figures.no_memory,
         "utilisation": {
             "total": utilisation.total(),
             "parse": utilisation.parse,

@@ -11,7 +11,7 @@ pub const BACKLOG: i32 = 4096;
 /// The most connections accepted in a row. Then the open connections get their turn.
 pub const ACCEPT_BATCH: usize = 64;
 
-/// The default limit of jobs that wait for a worker.
+/// The limit of requests that wait for a worker, unless one is set or follows.
 pub const QUEUE: usize = 1024;
 
 /// Additional slots in the queue for requests that were admitted before and return after a wait.
@@ -47,6 +47,21 @@ pub const DEBTORS: usize = 1024;
 
 /// The most that one service adds to a client's debt.
 pub const DEBT_MOST: Duration = Duration::from_secs(60);
+
+/// What a client is charged for a refused request, if others wait as well: about what the acceptor
+/// takes to read it and to answer 503 on a connection that stays open. It is little beside a
+/// service, and a client that sends as many requests as the acceptor can read is charged for all of
+/// the acceptor's time.
+pub const REFUSAL_COST: Duration = Duration::from_micros(20);
+
+/// The clients that are told apart by what they had lately: refused requests, service time.
+pub const RECENT_CLIENTS: usize = 64;
+
+/// What clients had lately is forgotten after one to two of these periods.
+pub const RECENT: Duration = Duration::from_secs(30);
+
+/// The most clients on the admin page.
+pub const BUSIEST_CLIENTS: usize = 10;
 
 /// Bytes per second at which a waiting request ages in the order of sizes: one of 16 MiB is
 /// overtaken by empty ones for a second.
@@ -122,8 +137,8 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for the next request on a connection.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The longest wait in the queue. A request that has waited longer is refused when its turn comes,
-/// because its client has probably left or retried.
+/// The longest wait in the queue, unless one is set or follows. A request that has waited longer is
+/// refused, because its client has probably left or retried.
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time window in which a client must read its response at [`MIN_RATE`] on average.

@@ -36,16 +36,17 @@ pub enum AccessLog {
 pub enum Schedule {
     /// Clients take turns, each by the service time that it has had: start-time fair queueing
     /// (Goyal, Vin and Cheng, SIGCOMM 1996). A client is an IPv4 address or an IPv6 /64. What one
-    /// does not use, the others get. One client alone gets everything, in order of arrival.
+    /// does not use, the others get. One client alone gets everything, in order of arrival. A
+    /// refused request counts as a short service, 20 microseconds.
     #[default]
     Fair,
     /// In order of arrival: first in, first out.
     Fifo,
     /// The newest first: last in, first out.
     Lifo,
-    /// The smallest response first, with ageing, so that a large one is overtaken for a limited
-    /// time. The size is that of the last response for the same target; one that is not known yet
-    /// counts as empty.
+    /// The smallest response first, with ageing: a large one is overtaken by those that arrive
+    /// within a second for each 16 MiB of it, and by no others. The size is that of the last
+    /// response to the same request line; one that is not known yet counts as empty.
     SmallestFirst,
 }
 
@@ -62,6 +63,7 @@ pub enum WhenFull {
     /// A request at random is refused.
     DropRandom,
     /// None: the server stops reading from the connection of the new request until there is room.
+    /// The time counts as a wait in the queue, so a request that is too old is still refused.
     Block,
 }
 
@@ -114,9 +116,10 @@ settings! {
         listen: Vec<SocketAddr>,
         /// The number of worker threads, at least 1.
         workers: usize,
-        /// The order in which waiting requests are served.
+        /// The order in which waiting requests are served: [`Schedule::Fair`] by default. While
+        /// workers take requests at once nobody waits, and it is the order of arrival.
         schedule: Schedule,
-        /// What gives way when the queue is full.
+        /// What gives way when the queue is full: [`WhenFull::Refuse`] by default.
         when_full: WhenFull,
         /// The most open connections, at least 1.
         max_connections: usize,
@@ -163,16 +166,21 @@ settings! {
     }
     optional {
         /// The most requests that wait for a worker. With 0, a request is refused unless a worker
-        /// is idle. `None` means as many as the workers serve before they are too old, if
-        /// `patience` is known, and 1024 otherwise.
+        /// is idle. `None`, the default, means [`Config::QUEUE`] (1024) without a `patience`. With
+        /// one, it means as many as the workers serve before they are too old: W times the longest
+        /// wait, divided by S, at least W. S is the measured service time: a moving average for
+        /// each worker, in which the latest service has a weight of 1/8, and the mean of them.
         queue: usize,
         /// The longest wait in the queue. A request that has waited longer is refused with 503.
-        /// `None` means min(T/2, .9 T - S), if `patience` T is known, where S is the measured
-        /// service time, and 10 seconds otherwise.
+        /// `None`, the default, means [`Config::QUEUE_TIMEOUT`] (10 seconds) without a `patience`
+        /// T. With one, it means min(T/2, 0.9 T - S), at least T/10: later than that, a response
+        /// would probably come too late. Before the first service, and 10 T after the latest, it is
+        /// T/2.
         queue_timeout: Duration,
-        /// How long clients wait for their responses, if known. It decides how many requests wait,
-        /// and for how long, whatever the service time turns out to be. Handlers can read how much
-        /// of this time is left (`Request::time_left`).
+        /// How long clients wait for their responses, in all, if known. `queue` and `queue_timeout`
+        /// follow from it and from the measured service time unless they are set themselves, so
+        /// they hold when the service time changes. Handlers can read how much of this time is left
+        /// (`Request::time_left`). `None`, the default, means that it is not known.
         patience: Duration,
         /// The name of a request header field with the time, in seconds, that the client waits for
         /// its response: digits with an optional fraction, such as `0.25`. Anything else is
@@ -248,13 +256,16 @@ impl Config {
     /// The longest timeout.
     pub const LONGEST_WAIT: Duration = LONGEST_WAIT;
 
-    /// The queue limit and the queue timeout for clients that wait for at most `patience`, if each
-    /// of `workers` needs `delay` for a request: max(W, W (T/2D - 1)) jobs, and T/2.
+    /// Fixed values of `queue` and `queue_timeout` for clients that wait for at most `patience`, if
+    /// each of `workers` needs `delay` for a request: max(W, W (T/2D - 1)) requests, and T/2.
+    ///
+    /// They are for planning a server before it runs, and for comparing with it. A running server
+    /// needs only its [`patience`](Config::patience): it measures the service time, and its limits
+    /// follow. These hold as long as `delay` is right (the timeout also if it is not).
     ///
     /// Half the patience, because a bound at the whole of it fills the queue with requests that are
     /// answered just too late: in simulation (W = 4, T = 10 D, Poisson arrivals) goodput at ten
-    /// times the capacity is .001 of it with the whole, and .97 with the half. The bound holds as
-    /// long as `delay` is right; the timeout also holds if it is not.
+    /// times the capacity is .001 of it with the whole, and .97 with the half.
     pub fn for_patience(workers: usize, delay: Duration, patience: Duration) -> (usize, Duration) {
         let services = patience.as_secs_f64() / (2.0 * delay.as_secs_f64());
         // A division by no delay at all gives infinity, which becomes the largest bound.

@@ -12,6 +12,7 @@ use crate::http::request::split_request_line;
 use crate::http::response::{Length, ResponseHead};
 use crate::metrics::{Activity, CloseReason, Counter};
 use log::LevelFilter;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A response, and what the connection has to know of its request.
@@ -74,7 +75,8 @@ impl Connection {
     /// Starts the error response for `fault` to a request that has waited since `since`. Then the
     /// connection closes.
     pub(super) fn answer_fault(&mut self, fault: Fault, since: Instant, context: &mut Context) {
-        let answer = refusal(fault, self.version(), self.input.as_slice(), since, context);
+        let (version, input) = (self.version(), self.input.as_slice());
+        let answer = refusal(self.client(), fault, version, input, since, context);
         self.start_own(answer, context);
     }
 
@@ -130,6 +132,7 @@ impl Connection {
 /// The error response to bytes that may not be a request; `input` is their start. After it the
 /// connection closes.
 pub(super) fn refusal(
+    client: IpAddr,
     fault: Fault,
     version: Version,
     input: &[u8],
@@ -137,7 +140,9 @@ pub(super) fn refusal(
     context: &Context,
 ) -> Answer {
     let mut response = Response::fault(fault).with_prepared(&context.common_fields);
+    let now = Instant::now();
     if fault.is_passing() {
+        context.queue.refused(client, now);
         response = response.with_known_field("Retry-After", &context.retry_after().to_string());
     }
     context.recorder.count(Counter::Refused);
@@ -154,7 +159,7 @@ pub(super) fn refusal(
         version,
         head_only: input.starts_with(b"HEAD "),
         after: After::Linger(CloseReason::Refused),
-        made: Instant::now(),
+        made: now,
         timing: None,
         record: record(input, since, false, context),
     }

@@ -33,7 +33,7 @@ impl Connection {
         if !fault.is_passing() && context.worker().is_some() {
             context.recorder.count(Counter::Unhandled);
         }
-        let mut answer = refusal(fault, message.version, input, since, context);
+        let mut answer = refusal(self.client(), fault, message.version, input, since, context);
         if keeps {
             answer.after = After::Keep;
             self.input.consume(message.head + message.body);

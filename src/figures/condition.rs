@@ -29,6 +29,8 @@ pub struct Condition {
     load: f64,
     service: Duration,
     waiting: usize,
+    bound: usize,
+    age: Duration,
 }
 
 /// The kinds of condition.
@@ -88,6 +90,8 @@ impl Figures {
             load,
             service: self.service.mean.unwrap_or_default(),
             waiting: self.waiting,
+            bound: self.bound,
+            age: self.age,
         }
     }
 }
@@ -135,7 +139,10 @@ impl fmt::Display for Condition {
                 write!(f, "{word}: {offered} requests/s offered; {capacity}; ")?;
                 match self.shed {
                     0.0 => write!(f, "{waiting} waiting")?,
-                    _ => write!(f, "{shed} shed")?,
+                    _ => {
+                        let (bound, age) = (self.bound, time(self.age));
+                        write!(f, "{shed} shed: at most {bound} wait, for at most {age}")?;
+                    }
                 }
                 write!(f, "; add workers or reduce the service time")
             }
@@ -159,7 +166,10 @@ mod tests {
             offered,
             handled,
             shed,
+            queue_full: shed,
+            expired: 0.0,
             too_many_connections: 0.0,
+            no_memory: 0.0,
             utilisation: Utilisation { handle: handled / capacity, ..Utilisation::default() },
             queue_wait: Times::default(),
             service: Times { mean, ..Times::default() },
@@ -167,6 +177,8 @@ mod tests {
             expected_queue_wait: None,
             little: None,
             waiting,
+            bound: 20,
+            age: Duration::from_millis(100),
         }
     }
 
@@ -192,7 +204,8 @@ mod tests {
             (
                 figures(2, 102.6, 62.6, 8),
                 "saturated: 103 requests/s offered; capacity is 40 requests/s (2 workers, 50 ms \
-                 each); 61 % shed; add workers or reduce the service time",
+                 each); 61 % shed: at most 20 wait, for at most 100 ms; add workers or reduce the \
+                 service time",
             ),
             (
                 figures(2, 44.0, 0.0, 17),

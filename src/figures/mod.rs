@@ -25,9 +25,16 @@ pub struct Figures {
     /// Requests per second that were shed because of overload: the queue was full, they expired in
     /// it, or they were abandoned at the drain timeout.
     pub shed: f64,
+    /// The part of `shed` that was refused because the queue was full, whichever request gave way.
+    pub queue_full: f64,
+    /// The part of `shed` that was refused because it had waited for longer than `age`.
+    pub expired: f64,
     /// Requests per second that were refused because their client had too many connections. No
     /// other figure includes them, since they are no load on the pool.
     pub too_many_connections: f64,
+    /// Requests per second that were refused because there was no memory for them or for their
+    /// response. `shed` does not include them.
+    pub no_memory: f64,
     /// The share of their time that the workers had a job, by activity.
     pub utilisation: Utilisation,
     /// Time from queued to taken by a worker.
@@ -45,6 +52,10 @@ pub struct Figures {
     pub little: Option<Little>,
     /// Jobs that waited at the end of the interval.
     pub waiting: usize,
+    /// The largest number of jobs that might wait then.
+    pub bound: usize,
+    /// The longest wait at that time: a request that has waited longer is refused.
+    pub age: Duration,
 }
 
 /// Shares of the workers' time, each between 0 and 1.
@@ -123,7 +134,8 @@ impl Figures {
         let unhandled = counted(&[Counter::Unhandled]);
         let arrived = after.arrivals().saturating_sub(before.arrivals());
         let arrived = arrived.saturating_sub(unhandled);
-        let shed_later = counted(&[Counter::Expired, Counter::Abandoned]);
+        let expired = counted(&[Counter::Expired]);
+        let shed_later = expired + counted(&[Counter::Abandoned]);
         let workers = after.workers.len();
         let service = after.service.since(&before.service);
         let queue_wait = after.queue_wait.since(&before.queue_wait);
@@ -137,7 +149,10 @@ impl Figures {
             offered: per_second(arrived + queue_full),
             handled: per_second(counted(&[Counter::Handled])),
             shed: per_second(queue_full + shed_later),
+            queue_full: per_second(queue_full),
+            expired: per_second(expired),
             too_many_connections: per_second(counted(&[Counter::TooManyConnections])),
+            no_memory: per_second(counted(&[Counter::NoMemory])),
             utilisation: Utilisation::between(before, after),
             queue_wait: Times::of(&queue_wait),
             service: Times::of(&service),
@@ -147,6 +162,8 @@ impl Figures {
                 .flatten(),
             little: after.little_since(before),
             waiting: after.queue.waiting,
+            bound: after.queue.bound,
+            age: after.queue.age,
         }
     }
 
@@ -165,18 +182,41 @@ impl Figures {
         let shown = |of: Option<Duration>| of.map_or("-".to_owned(), time);
         let residual = self.little.map_or("-".to_owned(), |of| percent(of.residual()));
         format!(
-            "{} requests/s offered, {} handled, {} shed; utilisation {}; {} waiting; queue wait \
-             p50 {} p99 {}; service mean {} p99 {}; Little's law within {residual}",
+            "{} requests/s offered, {} handled, {}; utilisation {}; {} of {} waiting, for at most \
+             {}; queue wait p50 {} p99 {}; service mean {} p99 {}; Little's law within {residual}",
             rate(self.offered),
             rate(self.handled),
-            rate(self.shed),
+            self.drops(),
             percent(self.utilisation.total()),
             self.waiting,
+            self.bound,
+            time(self.age),
             shown(self.queue_wait.p50),
             shown(self.queue_wait.p99),
             shown(self.service.mean),
             shown(self.service.p99),
         )
+    }
+
+    /// The rates of requests that were dropped, with the reasons that occurred.
+    fn drops(&self) -> String {
+        let of = |reasons: &[(Counter, f64)], separator: &str| {
+            let occurred = reasons.iter().filter(|(_, per_second)| *per_second > 0.0);
+            let texts = occurred.map(|(reason, per_second)| {
+                format!("{} {}", rate(*per_second), reason.label().replace('_', " "))
+            });
+            texts.collect::<Vec<_>>().join(separator)
+        };
+        let shed = rate(self.shed);
+        let reasons = [(Counter::QueueFull, self.queue_full), (Counter::Expired, self.expired)];
+        let others = [
+            (Counter::TooManyConnections, self.too_many_connections),
+            (Counter::NoMemory, self.no_memory),
+        ];
+        let (reasons, others) = (of(&reasons, ", "), of(&others, ", "));
+        let reasons = if reasons.is_empty() { reasons } else { format!(" ({reasons})") };
+        let others = if others.is_empty() { others } else { format!(", {others}") };
+        format!("{shed} shed{reasons}{others}")
     }
 }
 
@@ -236,6 +276,33 @@ mod tests {
         // With constant gaps and constant service times, no request waits.
         assert!(figures.expected_queue_wait < Some(Duration::from_micros(10)), "{figures:?}");
         assert!(figures.little.is_some_and(|little| little.residual() < 0.01), "{figures:?}");
+    }
+
+    #[test]
+    fn the_line_has_the_drops_by_reason_and_the_limits_of_the_queue() {
+        let metrics = Metrics::new(1, 0);
+        let recorder = metrics.recorder(0);
+        let before = metrics.snapshot(0);
+        for (reason, count) in [
+            (Counter::QueueFull, 40),
+            (Counter::Expired, 5),
+            (Counter::Abandoned, 2),
+            (Counter::NoMemory, 3),
+        ] {
+            recorder.count_many(reason, count);
+        }
+        let mut after = metrics.snapshot(7);
+        after.at = before.at + Duration::from_secs(2);
+        (after.queue.bound, after.queue.age) = (20, Duration::from_millis(100));
+        let figures = Figures::between(&before, &after);
+        assert_eq!((figures.shed, figures.queue_full, figures.expired), (23.5, 20.0, 2.5));
+        assert_eq!((figures.no_memory, figures.too_many_connections), (1.5, 0.0));
+        let line = figures.line();
+        let drops = ", 23.5 shed (20 queue full, 2.5 expired), 1.5 no memory; utilisation ";
+        assert!(line.contains(drops), "{line}");
+        assert!(line.contains("; 7 of 20 waiting, for at most 100 ms; queue wait "), "{line}");
+        let quiet = Figures::between(&after, &after).line();
+        assert!(quiet.contains(" handled, 0 shed; utilisation "), "{quiet}");
     }
 
     #[test]

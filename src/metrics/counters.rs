@@ -68,9 +68,10 @@ counted! {
         /// Requests that the server refused itself, for one of the six reasons below. Every
         /// response answers a request that was handled or refused, or one for the health path.
         Refused "refused"
-        /// Refused: the queue was full.
+        /// Refused: the queue was full. They were the newest ones, or gave way for newer ones.
         QueueFull "queue_full"
-        /// Refused: they had waited in the queue for longer than the queue timeout.
+        /// Refused: they had waited in the queue for longer than the age in force, whether it was
+        /// noticed while they waited or when their turn came.
         Expired "expired"
         /// Refused: their address had too many connections.
         TooManyConnections "too_many_connections"
@@ -98,6 +99,18 @@ counted! {
         /// Bytes written to clients, heads included.
         BytesSent "bytes_sent"
     }
+}
+
+impl Counter {
+    /// The reasons for which requests are refused: together they are all of [`Counter::Refused`].
+    pub const REASONS: [Self; 6] = [
+        Self::QueueFull,
+        Self::Expired,
+        Self::TooManyConnections,
+        Self::NoMemory,
+        Self::TooSlow,
+        Self::Malformed,
+    ];
 }
 
 counted! {

@@ -56,9 +56,10 @@ pub struct QueueState {
     pub high_water: usize,
     /// How long the oldest waiting job has waited.
     pub oldest: Option<Duration>,
-    /// The longest wait: a job that has waited longer is refused.
+    /// The longest wait: a request that has waited longer is refused. It is the one in force now.
     pub age: Duration,
-    /// The moving average of the service time, from which `bound` and `age` follow, if they do.
+    /// The moving average of the service time, S, from which `bound` and `age` follow unless they
+    /// are configured; none while nothing has been served lately.
     pub service: Option<Duration>,
 }
 

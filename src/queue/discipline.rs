@@ -36,9 +36,8 @@ pub struct Charge {
 
 /// What a client has in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClientLoad {
-    /// Its IPv4 address, or the /64 prefix of its IPv6 address.
+pub struct Waiting {
+    /// The client.
     pub client: IpAddr,
     /// How many of its requests wait.
     pub waiting: usize,
@@ -97,9 +96,18 @@ pub trait Discipline<T>: Debug + Send {
     /// The number of entries.
     fn len(&self) -> usize;
 
-    /// The clients with the most entries, at most this many; none where clients are all the same.
-    fn busiest(&self, _most: usize) -> Vec<ClientLoad> {
-        Vec::new()
+    /// True if there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A request of this client was refused, which has cost time as well.
+    fn refused(&mut self, _client: IpAddr) {}
+
+    /// The clients with the most entries, at most this many, and those of `others` that are known.
+    /// None where clients are all the same.
+    fn busiest(&self, _most: usize, _others: &[IpAddr]) -> Option<Vec<Waiting>> {
+        None
     }
 }
 

@@ -77,11 +77,15 @@ impl<T: Queued> Entrance<T> {
 
     /// When to look again, if that is soon.
     pub fn next_look(&self) -> Option<Instant> {
-        if self.queue.in_room() > 0 {
-            return Some(Instant::now() + config::EXPIRY_PAUSE);
-        }
-        let is_busy = self.queue.in_channel() > config::CHANNEL_READY;
-        is_busy.then(|| Instant::now() + self.quick)
+        let in_channel = self.queue.in_channel();
+        let pause = if in_channel > config::CHANNEL_READY && self.queue.in_room() == 0 {
+            self.quick
+        } else if self.queue.is_empty() {
+            return None;
+        } else {
+            config::EXPIRY_PAUSE
+        };
+        Some(Instant::now() + pause)
     }
 
     /// True if the channel is quick and nobody waits in the room. Otherwise, what waits in the

@@ -12,6 +12,8 @@
 //! - `ages`: how long a request may wait, and how many may.
 //! - `discipline`: what an order of service is.
 //! - `line`, `smallest`, `fair`: the orders.
+//! - `recent`: which clients had the most of something lately.
+//! - `clients`: what clients take, for whoever looks at it.
 //! - `sizes`: the sizes of responses, by what was asked for.
 //! - `primitives`: the system types that the hand-over uses. Its model replaces them.
 //! - `room`: the waiting room, the channel, and the hand-over between them.
@@ -22,6 +24,8 @@ mod discipline;
 mod line;
 mod smallest;
 mod fair;
+mod recent;
+mod clients;
 mod sizes;
 mod primitives;
 mod room;
@@ -29,7 +33,8 @@ mod entrance;
 #[cfg(test)]
 mod tests;
 
-pub use discipline::{Charge, ClientLoad, Discipline, Entry, Victim};
+pub use clients::ClientLoad;
+pub use discipline::{Charge, Discipline, Entry, Victim};
 pub use entrance::Entrance;
 pub use room::{Queue, Queued, Slot};
 pub use sizes::Sizes;

@@ -5,7 +5,8 @@
 //! room afterwards, and does the same. Both orders are sequentially consistent, so one of the two
 //! sees what the other did.
 
-use super::discipline::{Charge, ClientLoad, Discipline, Entry, Victim};
+use super::clients::{ClientLoad, Clients};
+use super::discipline::{Charge, Discipline, Entry, Victim};
 use super::primitives::{AtomicUsize, Mutex, Receiver, Sender, bounded};
 use crate::config;
 use std::fmt::Debug;
@@ -44,6 +45,8 @@ pub struct Queue<T> {
     room: Mutex<Room<T>>,
     /// The number of entries in the room.
     waiting: AtomicUsize,
+    /// What clients had lately. Its lock is never held together with the room's.
+    clients: Mutex<Clients>,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,8 @@ impl<T: Queued> Queue<T> {
     pub fn new(discipline: Box<dyn Discipline<T>>, slots: usize) -> (Self, Sender<Slot<T>>) {
         let (sender, channel) = bounded(slots);
         let room = Room { discipline, sender: Some(sender.clone()), is_closed: false, arrivals: 0 };
-        (Self { channel, room: Mutex::new(room), waiting: AtomicUsize::new(0) }, sender)
+        let (room, clients) = (Mutex::new(room), Mutex::new(Clients::default()));
+        (Self { channel, room, waiting: AtomicUsize::new(0), clients }, sender)
     }
 
     /// The number of items that wait.
@@ -108,9 +112,20 @@ impl<T: Queued> Queue<T> {
         Some(slot)
     }
 
-    /// The clients with the most items in the room, at most this many.
+    /// A request of this client was refused.
+    pub fn refused(&self, client: IpAddr, now: Instant) {
+        self.clients().refused(client, now);
+        if self.in_room() > 0 {
+            self.room().discipline.refused(client);
+        }
+    }
+
+    /// The clients with the most items in the room, and those that were refused most or served
+    /// longest lately, at most this many.
     pub fn busiest(&self, most: usize) -> Vec<ClientLoad> {
-        self.room().discipline.busiest(most)
+        let notable = self.clients().notable(most, Instant::now());
+        let waiting = self.room().discipline.busiest(most, &notable);
+        self.clients().busiest(most, notable, waiting)
     }
 
     /// Puts an item into the room.
@@ -157,14 +172,19 @@ impl<T: Queued> Queue<T> {
         self.feed(None);
     }
 
-    /// Takes out of the room what has waited too long.
+    /// Takes out what has waited too long: in the room, and of what is ready in the channel.
     pub(super) fn expire(&self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
-        if self.in_room() == 0 {
-            return Vec::new();
-        }
         let mut room = self.room();
+        // What is ready is looked at in the room. A longer channel is quick, or will be recalled.
+        if self.channel.len() <= config::CHANNEL_READY
+            && let Ok(slot) = self.channel.try_recv()
+        {
+            room.take_back(slot);
+        }
         let expired = room.discipline.expire(is_over);
         self.changed(&room);
+        drop(room);
+        self.feed(None);
         expired
     }
 
@@ -173,7 +193,7 @@ impl<T: Queued> Queue<T> {
         let mut room = self.room();
         room.is_closed = true;
         self.changed(&room);
-        if room.discipline.len() == 0 {
+        if room.discipline.is_empty() {
             room.sender = None;
         }
     }
@@ -181,8 +201,12 @@ impl<T: Queued> Queue<T> {
     /// Moves the next entry to the channel, unless that has one ready; true if it did.
     fn feed(&self, mut ended: Option<(Charge, Duration)>) -> bool {
         while ended.is_some() || self.in_room() > 0 {
+            let served = ended.take();
+            if let Some((charge, took)) = served {
+                self.clients().served(charge.client, took, Instant::now());
+            }
             let mut room = self.room();
-            if let Some((charge, took)) = ended.take() {
+            if let Some((charge, took)) = served {
                 room.discipline.ended(charge, took);
             }
             if self.channel.len() >= config::CHANNEL_READY {
@@ -192,7 +216,7 @@ impl<T: Queued> Queue<T> {
             let Some(sender) = room.sender.clone() else { return false };
             let Some((entry, charge)) = room.discipline.next() else { return false };
             self.changed(&room);
-            if room.is_closed && room.discipline.len() == 0 {
+            if room.is_closed && room.discipline.is_empty() {
                 room.sender = None;
             }
             drop(room);
@@ -212,6 +236,10 @@ impl<T: Queued> Queue<T> {
 
     fn changed(&self, room: &Room<T>) {
         self.waiting.store(room.discipline.len(), SeqCst);
+    }
+
+    fn clients(&self) -> impl std::ops::DerefMut<Target = Clients> + '_ {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn room(&self) -> impl std::ops::DerefMut<Target = Room<T>> + '_ {

@@ -149,7 +149,7 @@ struct Pool<'a> {
 
 /// Simulates a setting, and tells of the requests that came after the warm-up.
 pub fn simulate(setting: &Setting, seed: u64) -> Vec<Request> {
-    let config = cws::Config { workers: WORKERS, patience: Some(PATIENCE), ..<_>::default() };
+    let config = cws::Config::default().workers(WORKERS).patience(PATIENCE);
     let mut pool = Pool {
         setting,
         limits: Limits::new(&config),

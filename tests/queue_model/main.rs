@@ -11,6 +11,7 @@
 //! entrance, the workers end, after everything is taken. No lock is held while something is sent to
 //! the channel or awaited. A thread that waits in vain is a deadlock, which `shuttle` reports.
 #![allow(dead_code, reason = "each variant of the model uses a part")]
+#![allow(clippy::needless_update, reason = "a plan says what differs from the plain one")]
 #![allow(clippy::duplicate_mod, reason = "the queue is compiled once more with planted bugs")]
 
 mod config;

@@ -2,6 +2,8 @@
 
 use crate::primitives;
 
+#[path = "../../src/queue/clients.rs"]
+mod clients;
 #[path = "../../src/queue/discipline.rs"]
 mod discipline;
 #[path = "../../src/queue/entrance.rs"]
@@ -14,5 +16,7 @@ mod line;
 pub mod room;
 #[path = "scenario.rs"]
 pub mod scenario;
+#[path = "../../src/queue/recent.rs"]
+mod recent;
 #[path = "../../src/queue/smallest.rs"]
 mod smallest;

@@ -14,8 +14,8 @@ mod whole_lines;
 
 use clap::Parser;
 use cws::{
-    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Schedule, Server, StaticFiles, Summary,
-    User, WhenFull,
+    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Schedule, Server, Snapshot, StaticFiles,
+    Summary, User, WhenFull,
 };
 use log::{LevelFilter, info, warn};
 use logger::Logging;
@@ -40,7 +40,7 @@ Examples:
   server 3000 --root public             serve ./public on port 3000
   server --bind :: --workers 8          listen on all addresses of this machine, 8 workers
   server --workers 4 --delay 50ms       simulate a back-end of 50 ms: at most 80 requests/s
-  server --delay 20ms --deadline 200ms  clients wait 200 ms: refuse requests that would be late
+  server --deadline 200ms               clients wait 200 ms: refuse requests that would be late
   server --admin 9090                   live page and metrics on http://127.0.0.1:9090/
   CWS_WORKERS=4 RUST_LOG=warn server    set options by environment; log only warnings and errors
 
@@ -69,25 +69,26 @@ struct Args {
     /// simulates a slow back-end [default: none]
     #[arg(long, env = "CWS_DELAY", value_name = "DURATION", value_parser = values::duration)]
     delay: Option<Duration>,
-    /// Maximum number of requests that wait for a worker [default: as many as are served in time
-    /// with --deadline, else 1024]
+    /// Maximum number of requests that wait for a worker; beyond it one gets 503 at once [default:
+    /// as many as are served in time with --deadline, else 1024]
     #[arg(long, env = "CWS_QUEUE", value_name = "N")]
     queue: Option<usize>,
-    /// Maximum time in the queue; older requests get 503 [default: min(T/2, .9 T - S) with
+    /// Maximum time in the queue; older requests get 503 [default: min(T/2, 0.9 T - S) with
     /// --deadline T, where S is the measured service time, else 10s]
     #[arg(long, env = "CWS_QUEUE_TIMEOUT", value_name = "DURATION", value_parser = values::timeout)]
     queue_timeout: Option<Duration>,
-    /// Time that clients wait for a response, if known; requests that would be late are refused,
-    /// whatever the service time is
+    /// Time that clients wait for a response, if known; requests that would be late are refused:
+    /// --queue and --queue-timeout follow from this and from the measured service time
     #[arg(long, env = "CWS_DEADLINE", value_name = "DURATION", value_parser = values::timeout)]
     deadline: Option<Duration>,
-    /// Order of the queue: fair (turns for clients), fifo (first in, first out), lifo (last in,
-    /// first out) or sff (smallest file first)
+    /// Order of the queue: fair (turns for clients by service time; an IPv6 /64 is one client),
+    /// fifo (first in, first out), lifo (last in, first out) or sff (smallest file first)
     #[arg(long, env = "CWS_SCHEDULE", value_name = "NAME", default_value = "fair",
           value_parser = values::schedule)]
     schedule: Schedule,
     /// When the queue is full: refuse (the newest request gets 503), drop-head (the oldest),
-    /// drop-random (any), or block (stop reading)
+    /// drop-random (any), or block (stop reading); with the order fair, a request of the client
+    /// that has most
     #[arg(long, env = "CWS_WHEN_FULL", value_name = "NAME", default_value = "refuse",
           value_parser = values::when_full)]
     when_full: WhenFull,
@@ -291,13 +292,19 @@ fn queue(config: &Config) -> String {
 /// Logs the totals.
 fn tell_end(summary: &Summary) {
     let Summary { snapshot, cut, uptime, .. } = summary;
-    let [handled, refused, expired] =
-        [Counter::Handled, Counter::Refused, Counter::Expired].map(|of| snapshot.get(of));
+    let handled = snapshot.get(Counter::Handled);
     let uptime = show(Duration::from_secs(uptime.as_secs()));
-    info!(
-        "stopped after {uptime}: {handled} handled, {refused} refused ({expired} expired), \
-         {cut} cut"
-    );
+    info!("stopped after {uptime}: {handled} handled, {}, {cut} cut", refusals(snapshot));
+}
+
+/// The number of refused requests, with the reasons that occurred.
+fn refusals(snapshot: &Snapshot) -> String {
+    let reasons = Counter::REASONS.iter().map(|&reason| (snapshot.get(reason), reason.label()));
+    let occurred = reasons.filter(|(count, _)| *count > 0);
+    let texts: Vec<String> =
+        occurred.map(|(count, label)| format!("{count} {}", label.replace('_', " "))).collect();
+    let reasons = if texts.is_empty() { String::new() } else { format!(" ({})", texts.join(", ")) };
+    format!("{} refused{reasons}", snapshot.get(Counter::Refused))
 }
 
 /// Prints a line for a program that started this one and waits for the line.
