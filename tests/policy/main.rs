@@ -195,7 +195,7 @@ fn last_in_first_out_gives_the_goodput_and_the_shares_of_the_reference() {
 }
 
 /// Three of four requests that cannot be in time are refused at once from five times the capacity
-/// on, except where so few services fit into the patience that ages tell little; and the bound costs
+/// on, except where so few services fit into the patience that ages tell little; the bound costs
 /// next to nothing of the goodput that the age alone has.
 #[test]
 fn the_bound_refuses_early_and_costs_no_goodput() {
