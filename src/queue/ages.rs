@@ -16,7 +16,7 @@ pub fn age(patience: Duration, service: Option<Duration>) -> Duration {
     half.min((patience / 10 * 9).saturating_sub(service)).max(patience / 10)
 }
 
-/// The number of requests that may wait: those that `workers` begin to serve in this time, W * age /
+/// The number of requests that may wait: those that `workers` begin to serve in this time, W age /
 /// S, and one more for each worker.
 ///
 /// Without these more, the queue runs empty when services are shorter than the average for a while,

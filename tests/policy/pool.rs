@@ -28,9 +28,6 @@ pub enum Service {
     Lab(f64),
     /// An exponential one with this mean.
     Exponential(f64),
-    /// Two exponential ones with balanced means, the mean 1, and this squared coefficient of
-    /// variation.
-    Hyper(f64),
 }
 
 impl Service {
@@ -39,11 +36,6 @@ impl Service {
         let units = match self {
             Self::Lab(times) => times * (1.0 + exponential(random, 0.02)),
             Self::Exponential(mean) => exponential(random, mean),
-            Self::Hyper(variation) => {
-                let first = 0.5 * (1.0 + ((variation - 1.0) / (variation + 1.0)).sqrt());
-                let share = if random.f64() < first { first } else { 1.0 - first };
-                exponential(random, 0.5 / share)
-            }
         };
         (units * D.as_nanos() as f64) as Nanos
     }
