@@ -12,6 +12,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -99,15 +100,23 @@ impl<H: Handler> Worker<H> {
             Some(slot) => (slot, now),
             None => {
                 self.context.recorder.enter(Activity::Idle, now);
+                // Without a queue, an idle worker is the only room.
+                fence(SeqCst);
+                self.wake_for_blocked();
                 let slot = self.context.queue.take()?;
                 (slot, Instant::now())
             }
         };
         self.charge = slot.charge.map(|charge| (charge, taken));
+        self.wake_for_blocked();
+        Some((slot, taken))
+    }
+
+    /// Wakes the acceptor if connections wait for room in the queue.
+    fn wake_for_blocked(&self) {
         if self.context.blocked.load(SeqCst) > 0 {
             self.context.parking.waker().wake();
         }
-        Some((slot, taken))
     }
 }
 

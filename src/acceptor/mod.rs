@@ -111,10 +111,11 @@ impl Acceptor {
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }
-            self.guarded(Self::tend_queue);
             self.guarded(Self::relieve_memory);
             self.guarded(Self::sweep);
             self.guarded(Self::drain);
+            // Last: a worker may have made room since one of the others blocked a request.
+            self.guarded(Self::tend_queue);
             self.let_workers_run();
         }
         self.cut_what_is_left();
@@ -299,7 +300,7 @@ impl Acceptor {
             Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
             Accepting::Yes => self.next_sweep,
         };
-        self.entrance.next_look().map_or(next, |look| look.min(next))
+        self.next_tending().map_or(next, |look| look.min(next))
     }
 
     #[allow(clippy::vec_box, reason = "connections live in boxes, which move without copying")]

@@ -107,8 +107,13 @@ impl Acceptor {
         self.context.limits.bound(self.queueing.service)
     }
 
-    /// Parks a whole message until the queue has room. Its connection is not read meanwhile.
+    /// Parks a whole message until the queue has room, or until it is too old. Its connection is
+    /// not read meanwhile.
     fn block(&mut self, exchange: Exchange, since: Instant) {
+        let age = self.context.limits.age(None, self.queueing.service);
+        if since.elapsed() > age {
+            return self.refuse(exchange, Fault::Expired);
+        }
         let (connection, next) = exchange.block(since, &self.context);
         self.queueing.blocked.push_back(connection.key());
         self.context.settle(connection, next);
@@ -146,16 +151,28 @@ impl Acceptor {
             self.expire_waiting(now);
         }
         while !self.queueing.blocked.is_empty() && !self.is_full(self.context.waiting(), now) {
-            let key = self.queueing.blocked.pop_front();
-            if let Some(connection) =
-                key.and_then(|key| self.parking.take_if(key, Connection::is_blocked))
-            {
-                self.advance(connection);
-            }
+            self.advance_blocked();
         }
         if self.context.config.when_full == WhenFull::Block {
             self.tell_blocked();
         }
+    }
+
+    /// Takes up the first of those that are blocked.
+    fn advance_blocked(&mut self) {
+        let key = self.queueing.blocked.pop_front();
+        if let Some(connection) =
+            key.and_then(|key| self.parking.take_if(key, Connection::is_blocked))
+        {
+            self.guarded(|acceptor| acceptor.advance(connection));
+        }
+    }
+
+    /// When the queue has to be tended again, if that is soon.
+    pub(super) fn next_tending(&self) -> Option<Instant> {
+        let blocked = !self.queueing.blocked.is_empty();
+        let expiry = blocked.then(|| Instant::now() + config::EXPIRY_PAUSE);
+        expiry.into_iter().chain(self.entrance.next_look()).min()
     }
 
     fn expire_waiting(&mut self, now: Instant) {
@@ -172,6 +189,14 @@ impl Acceptor {
         };
         for entry in self.entrance.expire(&is_over) {
             self.guarded(|acceptor| acceptor.let_go(entry, Fault::Expired, true));
+        }
+        // They are blocked in order of arrival, and refused if they have to be blocked once more.
+        while let Some(&key) = self.queueing.blocked.front() {
+            let parked = self.parking.look(key, |of| of.blocked_since()).flatten();
+            if parked.is_some_and(|since| now.saturating_duration_since(since) <= age) {
+                break;
+            }
+            self.advance_blocked();
         }
         // Looking at each of many must not take all of the acceptor's time.
         let pause = config::EXPIRY_PAUSE.max(now.elapsed() * config::LOOK_SHARE);

@@ -75,8 +75,10 @@ impl Connection {
                 let rate = (body.came() as f64 / seconds) as u64;
                 (Standing::Body(rate, since), since, config::PARTIAL_GRACE)
             }
-            // It has a whole request and waits for other work to end.
-            Phase::Whole(message) if message.waiting.is_some() => return None,
+            // It has a whole request and waits for other work to end, or for room in the queue.
+            Phase::Whole(message) if message.waiting.is_some() || message.blocked.is_some() => {
+                return None;
+            }
             // It is parked until its client has read the previous response.
             Phase::Whole(_) => untaken(begun(config.write_timeout), config),
             Phase::Flushing(flushing) => untaken(flushing.taken().since, config),

@@ -194,6 +194,10 @@ impl Connection {
                     false => Next::Park(Interest::Nudge),
                 }
             }
+            // The same holds for one that waits for room in the queue.
+            Phase::Whole(message) if message.blocked.is_some() && self.is_broken() => {
+                Next::Close(CloseReason::PeerGone)
+            }
             Phase::Whole(message) => Next::Serve(message),
             phase => {
                 self.phase = phase;
@@ -234,9 +238,17 @@ impl Connection {
         self.share != Share::Within
     }
 
+    /// Since when its message waits for room in the queue, if it does.
+    pub fn blocked_since(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Whole(message) => message.blocked,
+            _ => None,
+        }
+    }
+
     /// True if its message waits for room in the queue.
     pub fn is_blocked(&self) -> bool {
-        matches!(&self.phase, Phase::Whole(message) if message.blocked.is_some())
+        self.blocked_since().is_some()
     }
 
     /// True if part of a request has arrived.

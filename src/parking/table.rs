@@ -128,6 +128,11 @@ impl<T: Parked> Parking<T> {
         }
     }
 
+    /// Looks at the connection parked under `key`.
+    pub fn look<R>(&self, key: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+        self.slot(key)?.look(look)
+    }
+
     /// Takes out the connection parked under `key`, if it is `wanted`.
     pub fn take_if(&self, key: usize, wanted: impl Fn(&T) -> bool) -> Option<Box<T>> {
         self.slot(key)?.take_if(wanted)
