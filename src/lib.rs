@@ -163,7 +163,9 @@
 //! | 408: a head or a body is late | `HeadTimeout` | `src/connection/deadlines.rs` |
 //! | 413: a body is too long | `BodyTooLarge` | `src/http/body.rs` |
 //! | 500: a handler panicked | `Fault::Panic` | `src/connection/exchange.rs` |
-//! | 503: the queue is full | `QueueFull` | `src/acceptor/mod.rs` |
+//! | 503: the queue is full | `QueueFull` | `src/acceptor/queueing.rs` |
+//! | 503: a request is too old | `is_too_old` | `src/connection/exchange.rs` |
+//! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/outgoing.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
@@ -191,6 +193,7 @@ mod access_log;
 mod poller;
 mod parking;
 mod admission;
+mod queue;
 mod files;
 mod handler;
 #[cfg(feature = "routes")]
@@ -205,6 +208,7 @@ mod connection;
 mod workers;
 mod fetchers;
 mod acceptor;
+mod observer;
 mod server;
 #[cfg(feature = "admin")]
 mod admin;
@@ -237,9 +241,11 @@ pub use metrics::{
     AcceptQueue, Activity, CloseReason, ConnectionPhase, Counter, Distribution, Little, QueueState,
     Snapshot, WorkerTimes,
 };
+pub use observer::Observer;
+pub use queue::ClientLoad;
 #[cfg(feature = "routes")]
 pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
-pub use server::{Observer, Server, StartError, Stopper, Summary};
+pub use server::{Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
 pub use static_files::{SiteError, SiteOptions, StaticFiles};
 

@@ -2,15 +2,18 @@
 
 use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Schedule};
 use crate::connection::{Context, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
 use crate::handler::Handler;
 use crate::listening;
-use crate::metrics::{Activity, CloseReason, ConnectionPhase, Metrics, Snapshot};
+use crate::metrics::{CloseReason, Metrics, Snapshot};
 use crate::notes::{self, Inbox};
+use crate::observer::Observer;
 use crate::parking::Parking;
+use crate::queue::ages::Limits;
+use crate::queue::{self, Entrance, Queue};
 use crate::workers::Worker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,7 +22,6 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -56,57 +58,6 @@ impl Stopper {
     /// response closes its connection. Returns at once; see [`Server::join`].
     pub fn stop(&self) {
         self.0.enter_stage(Stage::Leaving);
-    }
-}
-
-/// Reads a server's measurements, from any thread, even after the server has ended.
-#[derive(Debug, Clone)]
-pub struct Observer {
-    metrics: Arc<Metrics>,
-    shared: Shared,
-}
-
-impl Observer {
-    /// The measurements now. It visits every parked connection, for a moment each.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.metrics.snapshot(self.shared.waiting());
-        let bound = self.shared.config.queue;
-        snapshot.queue.bound = bound;
-        // Beyond the bound are jobs that idle workers are about to take.
-        snapshot.queue.high_water = snapshot.queue.high_water.min(bound);
-        let busy = snapshot.workers.iter().filter(|worker| worker.activity != Activity::Idle);
-        let mut connections = [0; ConnectionPhase::ALL.len()];
-        connections[ConnectionPhase::InService as usize] = busy.count();
-        connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
-        self.shared.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
-        let flushing = self.shared.errands.len() + self.shared.produce_jobs.load(Relaxed);
-        connections[ConnectionPhase::Flushing as usize] += flushing;
-        snapshot.connections = connections;
-        snapshot.memory = self.shared.config.memory.state();
-        snapshot
-    }
-
-    /// True until the shutdown begins.
-    pub fn is_ready(&self) -> bool {
-        self.shared.admission.stage() == Stage::Serving
-    }
-
-    /// True while the queue is at its bound.
-    pub fn is_queue_full(&self) -> bool {
-        // A queue of 0 is full while no worker is idle.
-        let may_wait = self.shared.config.queue > 0;
-        self.shared.waiting() >= self.shared.config.queue
-            && (may_wait || self.metrics.idle_workers() == 0)
-    }
-
-    /// The number of open connections.
-    pub fn open_connections(&self) -> usize {
-        self.shared.admission.open()
-    }
-
-    /// The configuration of the server.
-    pub fn config(&self) -> &Config {
-        &self.shared.config
     }
 }
 
@@ -176,7 +127,7 @@ impl std::error::Error for StartError {}
 impl Server {
     /// Listens, starts the threads, and serves until it is stopped.
     pub fn start(config: Config, handler: impl Handler) -> Result<Self, StartError> {
-        check(&config)?;
+        config.check().map_err(StartError::Config)?;
         let listeners = listen(&config.listen)?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::System);
         let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
@@ -185,11 +136,10 @@ impl Server {
             Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
         let admission = Admission::new(&config, parking.waker());
         let metrics = Metrics::new(config.workers, config::FETCHERS);
-        // Room for the jobs that wait, for one job that each idle worker is about to take, and for
-        // deferred requests and streams that return.
-        let [waiting, returning] =
-            [config.queue, config::QUEUE_RETURNS].map(|most| most.min(config.max_connections));
-        let (send_job, jobs) = bounded(waiting + config.workers + returning);
+        let schedule = config.schedule;
+        let (queue, channel) = Queue::new(queue::discipline(schedule), slots(&config));
+        let queue = Arc::new(queue);
+        let entrance = Entrance::new(Arc::clone(&queue), channel, schedule != Schedule::Fifo);
         let (send_errand, errands) = unbounded();
         let (alive, all_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));
@@ -197,7 +147,10 @@ impl Server {
         let shared = Shared {
             config: Arc::clone(&config),
             admission,
-            queue: jobs,
+            queue,
+            limits: Limits::new(&config),
+            sizes: (schedule == Schedule::SmallestFirst).then(Arc::default),
+            blocked: Arc::default(),
             parking,
             produce_jobs: Arc::default(),
             errands,
@@ -207,13 +160,13 @@ impl Server {
 
         // If a thread does not start, dropping the senders ends the others.
         let context = Context::acceptor(shared.clone(), metrics.recorder(0), send_errand.clone());
-        let acceptor = Acceptor::new(listeners, send_job, context).map_err(StartError::System)?;
+        let acceptor = Acceptor::new(listeners, entrance, context).map_err(StartError::System)?;
         let mut workers = Vec::with_capacity(config.workers);
         for number in 1..=config.workers {
             let (shared, recorder) = (shared.clone(), metrics.recorder(number));
             let context = Context::worker_number(number, shared, recorder, send_errand.clone());
             let (handler, alive) = (Arc::clone(&handler), alive.clone());
-            let worker = Worker { handler, context, turn: None, alive };
+            let worker = Worker { handler, context, turn: None, charge: None, alive };
             workers.push(worker.start(number).map_err(StartError::System)?);
         }
         let mut fetchers = Vec::with_capacity(config::FETCHERS);
@@ -226,7 +179,7 @@ impl Server {
         }
         let notes = start_notes(inbox, alive).map_err(StartError::System)?;
         let acceptor = Some(acceptor.start(outbox).map_err(StartError::System)?);
-        let (observer, started) = (Observer { metrics, shared }, Instant::now());
+        let (observer, started) = (Observer::new(metrics, shared), Instant::now());
         let others = fetchers.into_iter().chain([notes]).collect();
         Ok(Self { addresses, observer, started, acceptor, workers, others, all_alive })
     }
@@ -322,41 +275,13 @@ fn start_notes(inbox: Inbox, alive: Sender<Infallible>) -> io::Result<JoinHandle
     })
 }
 
-fn check(config: &Config) -> Result<(), StartError> {
-    let wrong = |reason: String| Err(StartError::Config(reason));
-    let Config { workers, queue, .. } = *config;
-    if workers == 0 || workers > config::WORKERS_MOST {
-        return wrong(format!("with {workers} workers (choose 1 to {})", config::WORKERS_MOST));
-    }
-    if queue > config::QUEUE_MOST {
-        return wrong(format!("with a queue of {queue} (choose at most {})", config::QUEUE_MOST));
-    }
-    if config.max_connections == 0 {
-        return wrong("without connections (allow at least 1)".to_owned());
-    }
-    let Config { header_timeout, body_timeout, idle_timeout, .. } = *config;
-    let Config { write_timeout, drain_timeout, drain_delay, queue_timeout, .. } = *config;
-    let stages = [header_timeout, body_timeout, idle_timeout, write_timeout];
-    let others = [drain_timeout, drain_delay, queue_timeout];
-    let longest = stages.into_iter().chain(others).max();
-    let most = config::HEAD_BYTES_MOST;
-    if config.memory.most() < config::MEMORY_LEAST {
-        let least = config::MEMORY_LEAST;
-        return wrong(format!("with so little memory (allow at least {least} bytes)"));
-    }
-    if config.head_bytes > most || config.target_bytes > config.head_bytes {
-        return wrong(format!("with such bounds of a head (choose at most {most})"));
-    }
-    if config.per_client == Some(0) {
-        return wrong("without connections for a client (allow at least 1)".to_owned());
-    }
-    if longest > Some(config::LONGEST_WAIT) {
-        return wrong("with a wait of more than a year (choose a shorter timeout)".to_owned());
-    }
-    if config.listen.is_empty() {
-        return wrong("without an address (name one to listen on)".to_owned());
-    }
-    Ok(())
+/// The slots of the channel of jobs: for those that wait in it, for one that each idle worker is
+/// about to take, and for deferred requests and streams that return. More wait in the room.
+fn slots(config: &Config) -> usize {
+    let queue = config.queue.unwrap_or(config::QUEUE);
+    let [waiting, returning] =
+        [queue, config::QUEUE_RETURNS].map(|most| most.min(config.max_connections));
+    waiting + config.workers + returning + config::CHANNEL_READY
 }
 
 /// Listens on all addresses; with port 0, on one free port for all of them.

@@ -1,16 +1,17 @@
 //! The pool: W named threads that drain the job channel.
 
 use crate::admission::Stage;
-use crate::connection::{Connection, Context, Job, Next, Work};
+use crate::connection::{Connection, Context, Next, Work};
 use crate::handler::{Handler, WorkerHandler};
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::notes::note;
+use crate::queue::{Charge, Slot};
 use crossbeam_channel::Sender;
 use std::convert::Infallible;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -23,6 +24,8 @@ pub struct Worker<H> {
     pub context: Context,
     /// The request in service. After a panic it still has to be counted as finished.
     pub turn: Option<Turn>,
+    /// What the client in service was charged, and since when it is served.
+    pub charge: Option<(Charge, Instant)>,
     /// Dropped at the end of the thread, so that the receiver sees when all have ended.
     pub alive: Sender<Infallible>,
 }
@@ -51,8 +54,8 @@ impl<H: Handler> Worker<H> {
 
     fn work(&mut self, handler: &mut WorkerHandler<H>) {
         let mut now = Instant::now();
-        while let Some((Job { work, since }, taken)) = self.next_job(now) {
-            let (connection, next) = match work {
+        while let Some((Slot { item, since, .. }, taken)) = self.next_job(now) {
+            let (connection, next) = match item {
                 Work::Serve(exchange) => {
                     self.context.recorder.enter(Activity::Parse, taken);
                     let turn = self.turn.insert(Turn { since, taken, handled: false });
@@ -84,15 +87,27 @@ impl<H: Handler> Worker<H> {
         (connection, Next::Close(CloseReason::Cut))
     }
 
-    /// The next job and when it was taken: `now` if one waits already. None if the channel is
-    /// disconnected, that is after the acceptor has ended and all jobs are taken.
-    fn next_job(&self, now: Instant) -> Option<(Job, Instant)> {
-        if let Ok(job) = self.context.queue.try_recv() {
-            return Some((job, now));
+    /// The next job and when it was taken: `now` if one waits already, which is when the last one
+    /// ended. None if the queue has ended, that is after the acceptor has ended and all jobs are
+    /// taken.
+    fn next_job(&mut self, now: Instant) -> Option<(Slot<Work>, Instant)> {
+        let ended = self
+            .charge
+            .take()
+            .map(|(charge, taken)| (charge, now.saturating_duration_since(taken)));
+        let (slot, taken) = match self.context.queue.try_take(ended) {
+            Some(slot) => (slot, now),
+            None => {
+                self.context.recorder.enter(Activity::Idle, now);
+                let slot = self.context.queue.take()?;
+                (slot, Instant::now())
+            }
+        };
+        self.charge = slot.charge.map(|charge| (charge, taken));
+        if self.context.blocked.load(SeqCst) > 0 {
+            self.context.parking.waker().wake();
         }
-        self.context.recorder.enter(Activity::Idle, now);
-        let job = self.context.queue.recv().ok()?;
-        Some((job, Instant::now()))
+        Some((slot, taken))
     }
 }
 

@@ -46,7 +46,7 @@ struct Met {
 
 /// Either server. Dropping it stops it.
 enum Served {
-    Pool(Server),
+    Pool(Box<Server>),
     Threads(ThreadServer),
 }
 
@@ -118,7 +118,7 @@ fn start(args: &Args, which: &str) -> Result<Served, Box<dyn Error>> {
         back_end.ask();
         Response::ok("text/plain", "done\n")
     };
-    Ok(Served::Pool(Server::start(config, respond)?))
+    Ok(Served::Pool(Box::new(Server::start(config, respond)?)))
 }
 
 fn meet(

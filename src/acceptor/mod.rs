@@ -1,19 +1,20 @@
 //! The thread that waits: for new connections, requests, slow readers and deadlines.
 
 mod ending;
+mod queueing;
 mod room;
 
 use crate::admission::{Admission, Share};
 use crate::config;
-use crate::connection::{Connection, Context, Exchange, Job, Next, Work};
+use crate::connection::{Connection, Context, Exchange, Next, Work};
 use crate::descriptors::{self, Reserve};
-use crate::http::fault::Fault;
 use crate::listening;
-use crate::metrics::{AcceptQueue, CloseReason, Counter, Turn};
+use crate::metrics::{AcceptQueue, CloseReason, Counter};
 use crate::notes::{Outbox, note};
 use crate::parking::Parking;
 use crate::poller::{Readiness, ReadyKeys, Watched};
-use crossbeam_channel::Sender;
+use crate::queue::Entrance;
+use queueing::Queueing;
 use room::Candidates;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 pub struct Acceptor {
     listeners: Vec<Watched<TcpListener>>,
     parking: Arc<Parking<Connection>>,
-    jobs: Sender<Job>,
+    entrance: Entrance<Work>,
+    queueing: Queueing,
     context: Context,
     /// Spare descriptors for the files that connections ask for.
     reserve: Reserve,
@@ -62,7 +64,7 @@ impl Acceptor {
     /// An acceptor for `listeners`, which must be non-blocking.
     pub fn new(
         listeners: Vec<TcpListener>,
-        jobs: Sender<Job>,
+        entrance: Entrance<Work>,
         context: Context,
     ) -> io::Result<Self> {
         if context.config.defer_accept {
@@ -73,7 +75,8 @@ impl Acceptor {
         Ok(Self {
             listeners: watched.collect::<io::Result<_>>()?,
             parking,
-            jobs,
+            entrance,
+            queueing: Queueing::new(Instant::now()),
             admission: Arc::clone(&context.admission),
             reserve: Reserve::new(descriptors::descriptor_limit(), 2 * context.config.workers),
             context,
@@ -108,6 +111,7 @@ impl Acceptor {
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }
+            self.guarded(Self::tend_queue);
             self.guarded(Self::relieve_memory);
             self.guarded(Self::sweep);
             self.guarded(Self::drain);
@@ -232,60 +236,18 @@ impl Acceptor {
 
     /// Hands a connection to whoever continues with it, or queues it for a worker.
     fn carry_out(&mut self, connection: Box<Connection>, next: Next) {
-        let work = match next {
-            Next::Serve(message) => Work::Serve(Exchange::new(connection, message)),
-            Next::Produce => Work::Produce(connection),
-            next => return self.context.settle(connection, next),
-        };
-        let (connection, next) = match self.enqueue(work) {
-            Ok(()) => return,
-            Err((Work::Serve(exchange), fault)) => exchange.refuse(fault, &mut self.context),
-            // The response was admitted with its request, so it is not refused. It tries again at
-            // the next sweep.
-            Err((Work::Produce(mut connection), _)) => {
-                let next = connection.retry_at(self.next_sweep);
-                (connection, next)
+        match next {
+            Next::Serve(message) => {
+                let sizes = self.context.sizes.as_deref();
+                let exchange = Exchange::new(connection, message, sizes);
+                self.enqueue(exchange);
             }
-        };
-        self.context.settle(connection, next);
-    }
-
-    /// Queues work for a worker. The error returns it with the reason.
-    fn enqueue(&self, work: Work) -> Result<(), (Work, Fault)> {
-        let (since, waiting) = (Instant::now(), self.context.waiting());
-        match &work {
-            Work::Serve(exchange) if exchange.connection.is_one_too_many() => {
-                return Err((work, Fault::TooManyConnections));
+            Next::Produce => {
+                self.context.produce_jobs.fetch_add(1, Relaxed);
+                self.entrance.put(Work::Produce(connection), Instant::now());
             }
-            // A request is admitted once: a deferred one that returns is not refused.
-            Work::Serve(exchange) if self.is_full(waiting) && !exchange.is_returning() => {
-                return Err((work, Fault::QueueFull));
-            }
-            // Record first: a worker may finish it before we do.
-            Work::Serve(_) => self.context.recorder.queued(since, waiting),
-            Work::Produce(_) => _ = self.context.produce_jobs.fetch_add(1, Relaxed),
+            next => self.context.settle(connection, next),
         }
-        self.jobs.try_send(Job { work, since }).map_err(|error| {
-            let work = error.into_inner().work;
-            match &work {
-                Work::Serve(_) => {
-                    let taken = Instant::now();
-                    let turn = Turn { since, taken, handled: false };
-                    self.context.recorder.let_go(turn, taken);
-                }
-                Work::Produce(_) => _ = self.context.produce_jobs.fetch_sub(1, Relaxed),
-            }
-            (work, Fault::QueueFull)
-        })
-    }
-
-    /// True if the queue is at its bound. Jobs that idle workers are about to take do not count.
-    /// Only the acceptor sends, so the queue cannot grow between this check and the send. A worker
-    /// that has just taken a job may still look idle, and admit one more.
-    fn is_full(&self, waiting: usize) -> bool {
-        let most = self.context.config.queue;
-        // Reading the workers' states costs time, so it comes last.
-        waiting >= most && waiting >= most + self.context.recorder.idle_workers()
     }
 
     /// Checks deadlines, a few times per second.
@@ -329,10 +291,11 @@ impl Acceptor {
 
     /// The latest time for the next round without an event.
     fn next_look(&self) -> Instant {
-        match self.accepting {
+        let next = match self.accepting {
             Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
             Accepting::Yes => self.next_sweep,
-        }
+        };
+        self.entrance.next_look().map_or(next, |look| look.min(next))
     }
 
     #[allow(clippy::vec_box, reason = "connections live in boxes, which move without copying")]
@@ -345,7 +308,7 @@ impl Acceptor {
     /// Yields the processor to the workers while jobs wait: see [`config::YIELDS`].
     fn let_workers_run(&self) {
         for _ in 0..config::YIELDS {
-            if self.jobs.is_empty() {
+            if self.context.queue.is_empty() {
                 return;
             }
             thread::yield_now();

@@ -7,7 +7,7 @@ use crate::figures::Figures;
 use crate::handler::Response;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Distribution, Snapshot};
-use crate::server::Observer;
+use crate::observer::Observer;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};

@@ -7,7 +7,8 @@ use crate::handler::redirect_to_slash;
 use crate::handler::{Error, Handler, Response};
 use crate::http::request::Request;
 use crate::http::status::Status;
-use crate::server::{Observer, StartError};
+use crate::observer::Observer;
+use crate::server::StartError;
 use std::sync::{Arc, OnceLock};
 
 /// The endpoints of [`Admin`](super::Admin) as a handler, which can be mounted in the observed

@@ -6,7 +6,7 @@ use crate::figures::{Figures, Times};
 use crate::handler::Response;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot, WorkerTimes};
-use crate::server::Observer;
+use crate::observer::Observer;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +33,8 @@ pub(super) fn response(watch: &Watch) -> Response {
             "bound": snapshot.queue.bound,
             "high_water": snapshot.queue.high_water,
             "oldest": seconds(snapshot.queue.oldest),
-            "timeout": observed.config().queue_timeout.as_secs_f64(),
+            "timeout": snapshot.queue.age.as_secs_f64(),
+            "service": seconds(snapshot.queue.service),
         },
         "accept_queue": snapshot.accept_queue.map(|queue| json!({
             "waiting": queue.waiting,

@@ -20,6 +20,34 @@ pub const QUEUE_RETURNS: usize = 4096;
 /// The largest `--queue`. The channel's slots are allocated at the start.
 pub const QUEUE_MOST: usize = 1 << 20;
 
+/// How long the channel alone may take to hand a job over. While it is quicker nobody waits, and
+/// the order of arrival is as good as any. When it is slower, those in it go back to the waiting
+/// room, where the discipline orders them. The time is long against a hand-over (some 50
+/// microseconds with a wakeup), and short against what a client notices.
+pub const CHANNEL_WAIT: Duration = Duration::from_millis(1);
+
+/// The jobs that the channel holds while others wait in the room: the next one. A worker that ends
+/// a service finds it there, and moves the next one in.
+pub const CHANNEL_READY: usize = 1;
+
+/// The time for which an estimate of the mean service time is used.
+pub const ESTIMATE_PAUSE: Duration = Duration::from_millis(1);
+
+/// The shortest time between two searches of the waiting room for requests that have waited too
+/// long.
+pub const EXPIRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// The clients in debt that the fair queue remembers in addition to twice those that wait or are
+/// served.
+pub const DEBTORS: usize = 1024;
+
+/// The most that one service adds to a client's debt.
+pub const DEBT_MOST: Duration = Duration::from_secs(60);
+
+/// Bytes per second at which a waiting request ages in the order of sizes: one of 16 MiB is
+/// overtaken by empty ones for a second.
+pub const AGEING_RATE: u64 = 16 * 1024 * 1024;
+
 /// The largest `--workers`. More threads would cost more than they gain. Each one keeps about 100
 /// KiB of measurements, and every snapshot adds them up.
 pub const WORKERS_MOST: usize = 4096;

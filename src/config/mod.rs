@@ -2,6 +2,7 @@
 
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "some belong to features that are off"))]
 mod bounds;
+mod check;
 
 pub use bounds::*;
 
@@ -64,9 +65,13 @@ pub enum WhenFull {
     Block,
 }
 
-/// Defines each setting as a public field and as a method of the same name that sets it.
+/// Defines each setting as a public field and as a method of the same name that sets it. The method
+/// of an optional one takes a value, or an option.
 macro_rules! settings {
-    ($($(#[$docs:meta])* $name:ident: $type:ty,)*) => {
+    (
+        always { $($(#[$docs:meta])* $name:ident: $type:ty,)* }
+        optional { $($(#[$option_docs:meta])* $option:ident: $inner:ty,)* }
+    ) => {
         /// The settings of a server. [`Config::default`] is a working configuration, on a free port
         /// of the loopback address; each method sets the field of its name.
         ///
@@ -74,13 +79,14 @@ macro_rules! settings {
         /// use cws::Config;
         ///
         /// let config = Config::default().workers(4).queue(100).server_timing(true);
-        /// assert_eq!((config.workers, config.queue), (4, 100));
+        /// assert_eq!((config.workers, config.queue), (4, Some(100)));
         /// ```
         #[derive(Debug, Clone)]
         #[non_exhaustive]
         #[must_use]
         pub struct Config {
             $($(#[$docs])* pub $name: $type,)*
+            $($(#[$option_docs])* pub $option: Option<$inner>,)*
         }
 
         impl Config {
@@ -91,77 +97,93 @@ macro_rules! settings {
                     self
                 }
             )*
+            $(
+                $(#[$option_docs])*
+                pub fn $option(mut self, $option: impl Into<Option<$inner>>) -> Self {
+                    self.$option = $option.into();
+                    self
+                }
+            )*
         }
     };
 }
 
 settings! {
-    /// The addresses to listen on. Port 0 chooses a free port, the same one for all addresses.
-    listen: Vec<SocketAddr>,
-    /// The number of worker threads, at least 1.
-    workers: usize,
-    /// The most requests that wait for a worker. With 0, a request is refused unless a worker is
-    /// idle.
-    queue: usize,
-    /// The longest wait in the queue. A request that has waited longer is refused with 503.
-    queue_timeout: Duration,
-    /// How long clients wait for their responses, if known. Handlers can read how much of this time
-    /// is left (`Request::time_left`).
-    patience: Option<Duration>,
-    /// The order in which waiting requests are served.
-    schedule: Schedule,
-    /// What gives way when the queue is full.
-    when_full: WhenFull,
-    /// The name of a request header field with the time, in seconds, that the client waits for its
-    /// response. It can shorten the wait of its request, and never lengthens it. `None` means that
-    /// no field is read.
-    patience_field: Option<String>,
-    /// A path that is answered with 200 without a worker, however many requests wait: that the
-    /// process lives. It begins with `/`. `None` means no such path.
-    health: Option<String>,
-    /// The most open connections, at least 1.
-    max_connections: usize,
-    /// The most open connections from one IPv4 address or one IPv6 /64. `None` means no limit.
-    per_client: Option<usize>,
-    /// Accept a connection only when its first bytes have arrived, or after about a second (Linux,
-    /// `TCP_DEFER_ACCEPT`; no effect elsewhere). This saves a quarter of the cost of a connection.
-    /// Without it, each connection is accepted, counted and timed at once. It is off by default;
-    /// the `server` command turns it on.
-    defer_accept: bool,
-    /// The longest time for a request head, from its first byte.
-    header_timeout: Duration,
-    /// The time window in which a request body must arrive at `min_rate` on average, or end.
-    body_timeout: Duration,
-    /// The longest wait for the next request on a connection.
-    idle_timeout: Duration,
-    /// The time window in which a client must read its response at `min_rate` on average.
-    write_timeout: Duration,
-    /// The minimum rate, in bytes per second, at which clients must read responses and send bodies.
-    min_rate: u64,
-    /// How long the server keeps accepting connections after a stop was requested, while it already
-    /// reports that it is not ready.
-    drain_delay: Duration,
-    /// The longest wait for queued and running requests at shutdown.
-    drain_timeout: Duration,
-    /// The format of the access log, whose lines go to `log` with the target `access`.
-    access_log: AccessLog,
-    /// Add a `Server-Timing` field to handlers' responses: how long the request waited, and how
-    /// long the handler took.
-    server_timing: bool,
-    /// Answer HTTP/0.9 requests.
-    http09: bool,
-    /// Send a `Server` field.
-    server_field: bool,
-    /// The most bytes of a request head.
-    head_bytes: usize,
-    /// The most bytes of a request target.
-    target_bytes: usize,
-    /// The most bytes of a request body that are read and dropped, if the handler accepts none, to
-    /// keep the connection.
-    body_bytes: u64,
-    /// The memory budget for everything that clients can make the server hold. Clones share it, so
-    /// an embedder that holds more for clients can claim a part of it.
-    memory: Memory,
+    always {
+        /// The addresses to listen on. Port 0 chooses a free port, the same one for all addresses.
+        listen: Vec<SocketAddr>,
+        /// The number of worker threads, at least 1.
+        workers: usize,
+        /// The order in which waiting requests are served.
+        schedule: Schedule,
+        /// What gives way when the queue is full.
+        when_full: WhenFull,
+        /// The most open connections, at least 1.
+        max_connections: usize,
+        /// Accept a connection only when its first bytes have arrived, or after about a second
+        /// (Linux, `TCP_DEFER_ACCEPT`; no effect elsewhere). This saves a quarter of the cost of a
+        /// connection. Without it, each connection is accepted, counted and timed at once. It is
+        /// off by default; the `server` command turns it on.
+        defer_accept: bool,
+        /// The longest time for a request head, from its first byte.
+        header_timeout: Duration,
+        /// The time window in which a request body must arrive at `min_rate` on average, or end.
+        body_timeout: Duration,
+        /// The longest wait for the next request on a connection.
+        idle_timeout: Duration,
+        /// The time window in which a client must read its response at `min_rate` on average.
+        write_timeout: Duration,
+        /// The minimum rate, in bytes per second, at which clients must read responses and send
+        /// bodies.
+        min_rate: u64,
+        /// How long the server keeps accepting connections after a stop was requested, while it
+        /// already reports that it is not ready.
+        drain_delay: Duration,
+        /// The longest wait for queued and running requests at shutdown.
+        drain_timeout: Duration,
+        /// The format of the access log, whose lines go to `log` with the target `access`.
+        access_log: AccessLog,
+        /// Add a `Server-Timing` field to handlers' responses: how long the request waited, and how
+        /// long the handler took.
+        server_timing: bool,
+        /// Answer HTTP/0.9 requests.
+        http09: bool,
+        /// Send a `Server` field.
+        server_field: bool,
+        /// The most bytes of a request head.
+        head_bytes: usize,
+        /// The most bytes of a request target.
+        target_bytes: usize,
+        /// The most bytes of a request body that are read and dropped, if the handler accepts none,
+        /// to keep the connection.
+        body_bytes: u64,
+        /// The memory budget for everything that clients can make the server hold. Clones share it,
+        /// so an embedder that holds more for clients can claim a part of it.
+        memory: Memory,
+    }
+    optional {
+        /// The most requests that wait for a worker. With 0, a request is refused unless a worker
+        /// is idle. `None` means as many as the workers serve before they are too old, if
+        /// `patience` is known, and 1024 otherwise.
+        queue: usize,
+        /// The longest wait in the queue. A request that has waited longer is refused with 503.
+        /// `None` means min(T/2, .9 T - S), if `patience` T is known, where S is the measured
+        /// service time, and 10 seconds otherwise.
+        queue_timeout: Duration,
+        /// How long clients wait for their responses, if known. It decides how many requests wait,
+        /// and for how long, whatever the service time turns out to be. Handlers can read how much
+        /// of this time is left (`Request::time_left`).
+        patience: Duration,
+        /// The name of a request header field with the time, in seconds, that the client waits for
+        /// its response. It can shorten the wait of its request, and never lengthens it. `None`
+        /// means that no field is read.
+        patience_field: String,
+        /// A path that is answered with 200 without a worker, however many requests wait: that the
+        /// process lives. It begins with `/`. `None` means no such path.
+        health: String,
+        /// The most open connections from one IPv4 address or one IPv6 /64. `None` means no limit.
+        per_client: usize,
+    }
 }
 
 impl Default for Config {
@@ -171,8 +193,8 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             workers: num_cpus::get(),
-            queue: QUEUE,
-            queue_timeout: QUEUE_TIMEOUT,
+            queue: None,
+            queue_timeout: None,
             patience: None,
             schedule: Schedule::default(),
             when_full: WhenFull::default(),
@@ -204,6 +226,10 @@ impl Default for Config {
 impl Config {
     /// The largest number of workers.
     pub const WORKERS_MOST: usize = WORKERS_MOST;
+    /// The bound of the queue, unless one is set or follows.
+    pub const QUEUE: usize = QUEUE;
+    /// The longest wait in the queue, unless one is set or follows.
+    pub const QUEUE_TIMEOUT: Duration = QUEUE_TIMEOUT;
     /// The longest queue.
     pub const QUEUE_MOST: usize = QUEUE_MOST;
     /// The smallest memory budget in bytes.

@@ -9,21 +9,15 @@ use crate::http::response::DateCache;
 use crate::metrics::{CloseReason, Recorder};
 use crate::notes::note;
 use crate::parking::{Interest, Parking};
+use crate::queue::ages::Limits;
+use crate::queue::{Queue, Queued, Sizes};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-
-/// An entry of the queue.
-#[derive(Debug)]
-pub struct Job {
-    /// The work.
-    pub work: Work,
-    /// When it was queued.
-    pub since: Instant,
-}
 
 /// The work of a worker.
 #[derive(Debug)]
@@ -32,6 +26,39 @@ pub enum Work {
     Serve(Exchange),
     /// Make the next pieces of a response that a handler streams.
     Produce(Box<Connection>),
+}
+
+impl Work {
+    /// The patience that its request brings, if it does.
+    pub fn patience(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Queued for Work {
+    fn client(&self) -> IpAddr {
+        match self {
+            Self::Serve(exchange) => exchange.client(),
+            Self::Produce(connection) => connection.client(),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Serve(exchange) => exchange.expected,
+            // The next piece of a response that has begun.
+            Self::Produce(_) => 0,
+        }
+    }
+
+    fn stays(&self) -> bool {
+        match self {
+            // A request is admitted once: a deferred one that returns is not refused.
+            Self::Serve(exchange) => exchange.is_returning(),
+            // The response was admitted with its request.
+            Self::Produce(_) => true,
+        }
+    }
 }
 
 /// The work of a fetcher.
@@ -58,9 +85,15 @@ pub struct Shared {
     /// Limits on connections, and the stage of the server's life.
     pub admission: Arc<Admission>,
     /// The queue.
-    pub queue: Receiver<Job>,
+    pub queue: Arc<Queue<Work>>,
+    /// The bounds of the queue.
+    pub limits: Limits,
+    /// What has been sent for which target, if the discipline orders by it.
+    pub sizes: Option<Arc<Sizes>>,
     /// The parked connections.
     pub parking: Arc<Parking<Connection>>,
+    /// The number of connections that wait for room in the queue.
+    pub blocked: Arc<AtomicUsize>,
     /// The number of queued jobs that are `Work::Produce`.
     pub produce_jobs: Arc<AtomicUsize>,
     /// The work for fetchers.
@@ -220,6 +253,17 @@ impl Context {
         }
     }
 
+    /// The longest wait of a request that brings a patience of its `own`, or of one that does not.
+    pub(super) fn age(&self, own: Option<Duration>) -> Duration {
+        self.limits.age(own, self.recorder.mean_service(self.limits.memory()))
+    }
+
+    /// True if a request that has waited so long is not worth a service any more.
+    pub(super) fn is_too_old(&self, waited: Duration, own: Option<Duration>) -> bool {
+        // The average costs a look at each worker.
+        waited > self.limits.least_age(own) && waited > self.age(own)
+    }
+
     /// True if responses close their connections, because the server is stopping.
     pub(super) fn is_draining(&self) -> bool {
         self.admission.stage() >= Stage::Draining
@@ -228,7 +272,7 @@ impl Context {
     /// Seconds for `Retry-After`: the time in which the workers empty the queue, plus up to as much
     /// again at random, so that clients do not return all at once.
     pub(super) fn retry_after(&self) -> u64 {
-        let service = self.recorder.mean_handle_time().unwrap_or_default();
+        let service = self.recorder.mean_service(Duration::MAX).unwrap_or_default();
         retry_after(self.waiting(), self.config.workers, service, fastrand::f64())
     }
 }

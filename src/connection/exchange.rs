@@ -8,11 +8,14 @@ use crate::auth::user_name;
 use crate::config;
 use crate::handler::{Handler, Response, WorkerHandler};
 use crate::http::fault::Fault;
-use crate::http::request::{Arrival, FieldSlots, Method, Request};
+use crate::http::request::{Arrival, FieldSlots, Method, Request, split_request_line};
 use crate::lane::Wait;
 use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::notes::note;
+use crate::parking::Interest;
+use crate::queue::Sizes;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,12 +25,34 @@ pub struct Exchange {
     /// The connection. Its input starts with the message.
     pub connection: Box<Connection>,
     message: Message,
+    /// The bytes that its response is expected to have; 0 if that is not known.
+    pub expected: u64,
 }
 
 impl Exchange {
     /// The exchange that [`Next::Serve`] asks for.
-    pub fn new(connection: Box<Connection>, message: Message) -> Self {
-        Self { connection, message }
+    pub fn new(connection: Box<Connection>, message: Message, sizes: Option<&Sizes>) -> Self {
+        let head = &connection.input.as_slice()[..message.head];
+        let expected = sizes.map_or(0, |sizes| sizes.expected(split_request_line(head).0));
+        Self { connection, message, expected }
+    }
+
+    /// Its client.
+    pub fn client(&self) -> IpAddr {
+        self.connection.client()
+    }
+
+    /// Since when it has waited for room in the queue, if it has.
+    pub fn blocked_since(&self) -> Option<Instant> {
+        self.message.blocked
+    }
+
+    /// Keeps it until the queue has room.
+    pub fn block(self, since: Instant, context: &Context) -> (Box<Connection>, Next) {
+        let Self { mut connection, message, .. } = self;
+        connection.deadline = since + context.age(None);
+        connection.phase = Phase::Whole(Message { blocked: Some(since), ..message });
+        (connection, Next::Park(Interest::Nudge))
     }
 
     /// True if a worker has taken it before and its handler deferred it.
@@ -37,7 +62,7 @@ impl Exchange {
 
     /// Starts the error response for `fault`, after which the connection closes. Never blocks.
     pub fn refuse(self, fault: Fault, context: &mut Context) -> (Box<Connection>, Next) {
-        let Self { mut connection, message } = self;
+        let Self { mut connection, message, .. } = self;
         connection.phase = Phase::Whole(message);
         let next = connection.refuse(fault, context);
         (connection, next)
@@ -51,7 +76,7 @@ impl Exchange {
         handler: &mut WorkerHandler<H>,
         context: &mut Context,
     ) -> (Box<Connection>, Next) {
-        let Self { mut connection, message } = self;
+        let Self { mut connection, message, .. } = self;
         let next = connection.serve(message, turn, handler, context);
         (connection, next)
     }
@@ -67,7 +92,7 @@ impl Connection {
     ) -> Next {
         let queued = message.queued.unwrap_or(turn.since);
         let waited = turn.taken.saturating_duration_since(queued);
-        if waited > context.config.queue_timeout {
+        if context.is_too_old(waited, None) {
             self.phase = Phase::Whole(message);
             self.answer_fault(Fault::Expired, queued, context);
             return self.advance(context);
@@ -144,6 +169,9 @@ impl Connection {
             record.handle = handle;
         }
         turn.handled = true;
+        if let (Some(sizes), Some(length)) = (&context.sizes, answer.response.body().length()) {
+            sizes.learn(split_request_line(head).0, length);
+        }
         self.input.consume(message.head + message.body);
         self.start_response(answer, context);
     }
@@ -159,7 +187,7 @@ impl Connection {
             }
         });
         let queued = message.queued.unwrap_or_else(Instant::now);
-        self.deadline = queued + context.config.queue_timeout;
+        self.deadline = queued + context.age(None);
         // Drops the reservation, if any, after the new wait has begun.
         self.phase = Phase::Whole(Message { waiting: Some(waiting), ..message });
     }
@@ -197,7 +225,6 @@ fn ask<H: Handler>(
         return Err(wait);
     }
     let handle = made.saturating_duration_since(start);
-    context.recorder.handled_in(handle);
     context.recorder.count(Counter::Handled);
     let (response, after) = match handled {
         // Small responses are claimed when they have to wait. A large one must fit now.

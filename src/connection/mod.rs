@@ -15,7 +15,7 @@ mod reading;
 mod deadlines;
 mod exchange;
 
-use crate::admission::{Place, Share};
+use crate::admission::{Place, Share, client_key};
 use crate::config::{self, Config};
 use crate::http::Version;
 use crate::http::fault::Fault;
@@ -26,10 +26,10 @@ use crate::parking::{Interest, Parked, Socket};
 use flushing::Flushing;
 use input::Input;
 use reading::Body;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Instant;
 
-pub use context::{Context, Errand, Job, Shared, Work};
+pub use context::{Context, Errand, Shared, Work};
 pub use eviction::Standing;
 pub use exchange::Exchange;
 
@@ -84,6 +84,8 @@ pub struct Message {
     holds_body_back: bool,
     /// When it was first queued, if a worker has already taken it and its handler deferred it.
     queued: Option<Instant>,
+    /// Since when it waits for room in the queue.
+    blocked: Option<Instant>,
     /// What it waits for. After the wait this is a reservation: it holds the permit until the
     /// handler has asked for it, so it lives as long as the message.
     waiting: Option<Waiting>,
@@ -218,9 +220,19 @@ impl Connection {
         }
     }
 
+    /// The client that it belongs to, among which the queue is fair.
+    pub fn client(&self) -> IpAddr {
+        client_key(self.peer.ip())
+    }
+
     /// True if its client has more connections than allowed.
     pub fn is_one_too_many(&self) -> bool {
         self.share != Share::Within
+    }
+
+    /// True if its message waits for room in the queue.
+    pub fn is_blocked(&self) -> bool {
+        matches!(&self.phase, Phase::Whole(message) if message.blocked.is_some())
     }
 
     /// True if part of a request has arrived.

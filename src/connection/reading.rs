@@ -156,8 +156,9 @@ impl Connection {
         framing: Framing,
         context: &mut Context,
     ) -> Result<Option<Message>, Fault> {
-        let (holds_body_back, queued, waiting) = (false, None, None);
-        let message = Message { head, body: 0, version, holds_body_back, queued, waiting };
+        let (queued, blocked, waiting) = (None, None, None);
+        let (body, holds_body_back) = (0, false);
+        let message = Message { head, body, version, holds_body_back, queued, blocked, waiting };
         if framing.body == BodyLength::Known(0) {
             self.phase = Phase::Idle;
             return Ok(Some(message));

@@ -59,7 +59,7 @@ use times::RecordedTimes;
 /// The number of the acceptor's thread; the workers' are 1 to W.
 const ACCEPTOR: usize = 0;
 
-/// The latest handle time has a weight of 1/8 in the moving average, like the latest round trip in
+/// The latest service time has a weight of 1/8 in the moving average, like the latest round trip in
 /// TCP's (RFC 6298).
 const SMOOTHING: u64 = 8;
 
@@ -68,8 +68,10 @@ const SMOOTHING: u64 = 8;
 #[derive(Debug)]
 struct Shard {
     counters: [AtomicU64; SLOTS],
-    /// Moving average of the handle time, in nanoseconds; 0 before the first.
-    handle_nanos: AtomicU64,
+    /// Moving average of the service time, in nanoseconds; 0 before the first.
+    service_nanos: AtomicU64,
+    /// When the latest service ended, in nanoseconds.
+    served_at: AtomicU64,
     activity: ActivityClock,
     times: Mutex<RecordedTimes>,
 }
@@ -90,7 +92,8 @@ impl Metrics {
     pub fn new(workers: usize, others: usize) -> Arc<Self> {
         let shard = || Shard {
             counters: [const { AtomicU64::new(0) }; SLOTS],
-            handle_nanos: AtomicU64::new(0),
+            service_nanos: AtomicU64::new(0),
+            served_at: AtomicU64::new(0),
             activity: ActivityClock::new(),
             times: Mutex::default(),
         };
@@ -130,6 +133,20 @@ impl Metrics {
     pub fn idle_workers(&self) -> usize {
         let workers = self.workers().iter();
         workers.filter(|shard| shard.activity.activity() == Activity::Idle).count()
+    }
+
+    /// The mean of the workers' average service times, of those that have served within `memory`;
+    /// none before the first.
+    pub fn mean_service(&self, memory: Duration) -> Option<Duration> {
+        let memory = u64::try_from(memory.as_nanos()).unwrap_or(u64::MAX);
+        let oldest = self.nanos(Instant::now()).saturating_sub(memory);
+        let recent = self.workers().iter().filter(|of| of.served_at.load(Relaxed) >= oldest);
+        let averages = recent.map(|shard| shard.service_nanos.load(Relaxed));
+        let (count, sum) = averages
+            .filter(|&nanos| nanos > 0)
+            .fold((0, 0u128), |(count, sum), nanos| (count + 1, sum + u128::from(nanos)));
+        let mean = sum.checked_div(count)?;
+        Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
     fn workers(&self) -> &[Shard] {
@@ -219,6 +236,9 @@ impl Recorder {
     /// Records the end of a turn.
     pub fn let_go(&self, turn: Turn, now: Instant) {
         let at = self.metrics.nanos(now);
+        if turn.handled {
+            self.served_in(now.saturating_duration_since(turn.taken), at);
+        }
         let mut times = lock(&self.shard().times);
         times.let_go(turn, now, at);
         if let Some(written) = self.written.take() {
@@ -226,25 +246,21 @@ impl Recorder {
         }
     }
 
-    /// Records the time that a handler took for a request.
-    pub fn handled_in(&self, time: Duration) {
-        let average = &self.shard().handle_nanos;
+    /// Takes the time of a service that ended at nanosecond `at` into the average.
+    fn served_in(&self, time: Duration, at: u64) {
+        let shard = self.shard();
         let latest = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let next = match average.load(Relaxed) {
+        let next = match shard.service_nanos.load(Relaxed) {
             0 => latest,
             before => before - before / SMOOTHING + latest / SMOOTHING,
         };
-        average.store(next, Relaxed);
+        shard.service_nanos.store(next, Relaxed);
+        shard.served_at.store(at, Relaxed);
     }
 
-    /// The mean of the workers' average handle times; none before the first job.
-    pub fn mean_handle_time(&self) -> Option<Duration> {
-        let averages = self.metrics.shards.iter().map(|shard| shard.handle_nanos.load(Relaxed));
-        let (count, sum) = averages
-            .filter(|&nanos| nanos > 0)
-            .fold((0, 0u128), |(count, sum), nanos| (count + 1, sum + u128::from(nanos)));
-        let mean = sum.checked_div(count)?;
-        Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
+    /// See [`Metrics::mean_service`].
+    pub fn mean_service(&self, memory: Duration) -> Option<Duration> {
+        self.metrics.mean_service(memory)
     }
 
     /// Records the state of the kernel's accept queue.
@@ -271,19 +287,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mean_handle_time_follows_the_latest() {
+    fn the_mean_service_time_follows_the_latest() {
         let metrics = Metrics::new(2, 0);
         let [acceptor, one, two] = [0, 1, 2].map(|thread| metrics.recorder(thread));
-        assert_eq!(acceptor.mean_handle_time(), None);
+        let mean = || acceptor.mean_service(Duration::MAX);
+        assert_eq!(mean(), None);
         let millis = Duration::from_millis;
-        one.handled_in(millis(10));
-        assert_eq!(acceptor.mean_handle_time(), Some(millis(10)));
-        two.handled_in(millis(30));
-        assert_eq!(acceptor.mean_handle_time(), Some(millis(20)));
+        let start = metrics.started;
+        let serve = |recorder: &Recorder, took, handled| {
+            recorder.let_go(Turn { since: start, taken: start, handled }, start + millis(took));
+        };
+        serve(&one, 500, false);
+        assert_eq!(mean(), None, "a refusal is no service");
+        serve(&one, 10, true);
+        assert_eq!(mean(), Some(millis(10)));
+        serve(&two, 30, true);
+        assert_eq!(mean(), Some(millis(20)));
         for _ in 0..100 {
-            one.handled_in(millis(30));
+            serve(&one, 30, true);
         }
-        assert!(acceptor.mean_handle_time() > Some(millis(29)));
+        assert!(mean() > Some(millis(29)));
+        // What was measured long ago says nothing about now.
+        one.served_in(millis(30), 0);
+        two.served_in(millis(50), u64::MAX);
+        let of_two = millis(30) - millis(30) / 8 + millis(50) / 8;
+        assert_eq!(acceptor.mean_service(Duration::ZERO), Some(of_two));
     }
 
     #[test]

@@ -56,6 +56,10 @@ pub struct QueueState {
     pub high_water: usize,
     /// How long the oldest waiting job has waited.
     pub oldest: Option<Duration>,
+    /// The longest wait: a job that has waited longer is refused.
+    pub age: Duration,
+    /// The moving average of the service time, from which `bound` and `age` follow, if they do.
+    pub service: Option<Duration>,
 }
 
 /// Connections that the kernel has established and the acceptor has not accepted yet.

@@ -7,12 +7,14 @@ mod log_writer;
 mod logger;
 mod memory;
 mod signals;
+mod values;
 mod site;
 mod whole_lines;
 
 use clap::Parser;
 use cws::{
-    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Server, StaticFiles, Summary, User,
+    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Schedule, Server, StaticFiles, Summary,
+    User, WhenFull,
 };
 use log::{LevelFilter, info, warn};
 use logger::Logging;
@@ -59,27 +61,39 @@ struct Args {
     #[arg(short = 'd', long, env = "CWS_ROOT", value_name = "DIR", default_value = ".")]
     root: PathBuf,
     /// Number of worker threads [default: number of processors]
-    #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = at_least_one)]
+    #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = values::at_least_one)]
     workers: Option<usize>,
     /// Delay for each file served, for example 50ms or 1.5s; the worker sleeps, which
     /// simulates a slow back-end [default: none]
-    #[arg(long, env = "CWS_DELAY", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "CWS_DELAY", value_name = "DURATION", value_parser = values::duration)]
     delay: Option<Duration>,
-    /// Maximum number of requests that wait for a worker; further requests get 503 [default: 1024]
+    /// Maximum number of requests that wait for a worker [default: as many as are served in time
+    /// with --deadline, else 1024]
     #[arg(long, env = "CWS_QUEUE", value_name = "N")]
     queue: Option<usize>,
-    /// Maximum time in the queue; older requests get 503 [default: 10s]
-    #[arg(long, env = "CWS_QUEUE_TIMEOUT", value_name = "DURATION", value_parser = timeout)]
+    /// Maximum time in the queue; older requests get 503 [default: min(T/2, .9 T - S) with
+    /// --deadline T, where S is the measured service time, else 10s]
+    #[arg(long, env = "CWS_QUEUE_TIMEOUT", value_name = "DURATION", value_parser = values::timeout)]
     queue_timeout: Option<Duration>,
-    /// Time that clients wait for a response, if known; sets --queue-timeout, and with --delay also
-    /// --queue
-    #[arg(long, env = "CWS_DEADLINE", value_name = "DURATION", value_parser = timeout)]
+    /// Time that clients wait for a response, if known; requests that would be late are refused,
+    /// whatever the service time is
+    #[arg(long, env = "CWS_DEADLINE", value_name = "DURATION", value_parser = values::timeout)]
     deadline: Option<Duration>,
+    /// Order of the queue: fair (turns for clients), fifo (first in, first out), lifo (last in,
+    /// first out) or sff (smallest file first)
+    #[arg(long, env = "CWS_SCHEDULE", value_name = "NAME", default_value = "fair",
+          value_parser = values::schedule)]
+    schedule: Schedule,
+    /// When the queue is full: refuse (the newest request gets 503), drop-head (the oldest),
+    /// drop-random (any), or block (stop reading)
+    #[arg(long, env = "CWS_WHEN_FULL", value_name = "NAME", default_value = "refuse",
+          value_parser = values::when_full)]
+    when_full: WhenFull,
     /// Maximum number of open connections [default: half of the descriptor limit]
-    #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one)]
+    #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = values::at_least_one)]
     max_connections: Option<usize>,
     /// Maximum number of open connections from one IPv4 address or IPv6 /64 [default: unlimited]
-    #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = at_least_one)]
+    #[arg(long, env = "CWS_PER_CLIENT", value_name = "N", value_parser = values::at_least_one)]
     per_client: Option<usize>,
     /// Maximum memory in bytes for everything that clients can make the server hold, for example
     /// 64M or 1GiB: connections, requests, responses, listings, cached files and log lines
@@ -87,19 +101,19 @@ struct Args {
     #[arg(long, env = "CWS_MEMORY", value_name = "SIZE", value_parser = site::size)]
     memory: Option<u64>,
     /// Accept connections at once instead of when their first bytes arrive (TCP_DEFER_ACCEPT)
-    #[arg(long, env = "CWS_NO_DEFER_ACCEPT", value_parser = flag())]
+    #[arg(long, env = "CWS_NO_DEFER_ACCEPT", value_parser = values::flag())]
     no_defer_accept: bool,
     /// Maximum time for a client to send a whole request head, from its first byte; then 408
     #[arg(long, env = "CWS_HEADER_TIMEOUT", value_name = "DURATION", default_value = "10s",
-          value_parser = timeout)]
+          value_parser = values::timeout)]
     header_timeout: Duration,
     /// Keep-alive timeout: maximum idle time between requests; then the connection is closed
     #[arg(long, env = "CWS_IDLE_TIMEOUT", value_name = "DURATION", default_value = "15s",
-          value_parser = timeout)]
+          value_parser = values::timeout)]
     idle_timeout: Duration,
     /// Time window in which a client must read its response at the minimum rate
     #[arg(long, env = "CWS_WRITE_TIMEOUT", value_name = "DURATION", default_value = "30s",
-          value_parser = timeout)]
+          value_parser = values::timeout)]
     write_timeout: Duration,
     /// Minimum transfer rate of responses and request bodies in bytes per second; 0 requires any
     /// progress
@@ -109,27 +123,27 @@ struct Args {
     /// Time to keep serving after a stop signal, while /readyz already fails: load balancers can
     /// react
     #[arg(long, env = "CWS_DRAIN_DELAY", value_name = "DURATION", default_value = "0s",
-          value_parser = duration)]
+          value_parser = values::duration)]
     drain_delay: Duration,
     /// Maximum time for queued and running requests to finish after a stop signal
     #[arg(long, env = "CWS_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s",
-          value_parser = duration)]
+          value_parser = values::duration)]
     drain_timeout: Duration,
     /// Access log format: off, brief, common, combined or json [default: brief; combined with
     /// --access-log-file]
-    #[arg(long, env = "CWS_ACCESS_LOG", value_name = "FORM", value_parser = parse_access_log)]
+    #[arg(long, env = "CWS_ACCESS_LOG", value_name = "FORM", value_parser = values::access_log)]
     access_log: Option<AccessLog>,
     /// Append the access log to this file; SIGHUP reopens it [default: standard error]
     #[arg(long, env = "CWS_ACCESS_LOG_FILE", value_name = "FILE")]
     access_log_file: Option<PathBuf>,
     /// Add a Server-Timing field with the queue wait and the handler time to responses
-    #[arg(long, env = "CWS_SERVER_TIMING", value_parser = flag())]
+    #[arg(long, env = "CWS_SERVER_TIMING", value_parser = values::flag())]
     server_timing: bool,
     /// Reject HTTP/0.9 requests
-    #[arg(long, env = "CWS_NO_HTTP09", value_parser = flag())]
+    #[arg(long, env = "CWS_NO_HTTP09", value_parser = values::flag())]
     no_http09: bool,
     /// Do not send a Server field
-    #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = flag())]
+    #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = values::flag())]
     no_server_header: bool,
     /// Serve metrics, health checks and the live page on this address; a port alone means the
     /// loopback address
@@ -141,32 +155,14 @@ struct Args {
           value_parser = admin::host)]
     admin_host: Vec<String>,
     /// Log statistics at this interval, for example 10s [default: off]
-    #[arg(long, env = "CWS_STATS_INTERVAL", value_name = "DURATION", value_parser = timeout)]
+    #[arg(long, env = "CWS_STATS_INTERVAL", value_name = "DURATION",
+          value_parser = values::timeout)]
     stats_interval: Option<Duration>,
     /// Log only warnings and errors; the access log is not affected if it has a format or a file
-    #[arg(short, long, env = "CWS_QUIET", value_parser = flag())]
+    #[arg(short, long, env = "CWS_QUIET", value_parser = values::flag())]
     quiet: bool,
     #[command(flatten)]
     site: SiteArgs,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write 50ms, 1.5s or 2m"))
-}
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("the time must be longer than zero".to_owned()),
-        wait => Ok(wait),
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(count) => Ok(count),
-        Err(_) => Err("it must be a whole number".to_owned()),
-    }
 }
 
 fn main() -> ExitCode {
@@ -233,7 +229,7 @@ fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<Stati
 
 /// Logs what is served, and the capacity.
 fn tell_start(args: &Args, config: &Config) {
-    let Config { workers, queue, queue_timeout, .. } = *config;
+    let workers = config.workers;
     let delay = args.delay.unwrap_or_default();
     let root = args.root.canonicalize().unwrap_or_else(|_| args.root.clone());
     let capacity = match delay.as_secs_f64() {
@@ -244,9 +240,12 @@ fn tell_start(args: &Args, config: &Config) {
         }
     };
     let memory = memory::show(config.memory.most());
+    let queue = queue(config);
+    let deadline = args.deadline.filter(|_| args.queue_timeout.is_none());
     let plural = if workers == 1 { "" } else { "s" };
     info!(
-        "serving {}: {workers} worker{plural}{capacity}; queue {queue}; memory {memory}",
+        "serving {}: {workers} worker{plural}{capacity}; queue {queue}; memory \
+         {memory}",
         root.display()
     );
     if args.site.follow_symlinks {
@@ -263,9 +262,25 @@ fn tell_start(args: &Args, config: &Config) {
             show(delay)
         );
     }
-    if let Some(deadline) = args.deadline {
-        let (deadline, timeout) = (show(deadline), show(queue_timeout));
-        info!("deadline {deadline}: queue {queue}, queue timeout {timeout}");
+    if let Some(deadline) = deadline {
+        let (deadline, half) = (show(deadline), show(deadline / 2));
+        info!(
+            "deadline {deadline}: a request waits for at most {half}, and for less if the services \
+             that are measured leave less"
+        );
+    }
+}
+
+/// How many requests wait, and in which order.
+fn queue(config: &Config) -> String {
+    let bound = match (config.queue, config.patience) {
+        (Some(bound), _) => bound.to_string(),
+        (None, Some(_)) => "by the deadline".to_owned(),
+        (None, None) => Config::QUEUE.to_string(),
+    };
+    match config.schedule {
+        Schedule::Fair => bound,
+        schedule => format!("{bound}, {}", values::name(schedule)),
     }
 }
 
@@ -295,20 +310,14 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
-    let delay = args.delay.unwrap_or_default();
-    let fitted = args.deadline.map(|patience| Config::for_patience(workers, delay, patience));
-    let (queue, queue_timeout) = match fitted {
-        // Without a delay the service time is unknown, so only the timeout is set.
-        Some((_, timeout)) if delay.is_zero() => (default.queue, timeout),
-        Some(fitted) => fitted,
-        None => (default.queue, default.queue_timeout),
-    };
     Ok(default
         .listen(resolve(&args.bind, args.port)?)
         .workers(workers)
-        .queue(args.queue.unwrap_or(queue))
-        .queue_timeout(args.queue_timeout.unwrap_or(queue_timeout))
+        .queue(args.queue)
+        .queue_timeout(args.queue_timeout)
         .patience(args.deadline)
+        .schedule(args.schedule)
+        .when_full(args.when_full)
         .per_client(args.per_client)
         .defer_accept(!args.no_defer_accept)
         .min_rate(args.min_rate)
@@ -357,11 +366,6 @@ fn root_error(root: &Path, error: &io::Error) -> String {
     format!("cannot serve {}: {what} ({todo})", root.display())
 }
 
-/// A flag from the environment: 1, yes, true, on, and their opposites.
-fn flag() -> impl clap::builder::TypedValueParser<Value = bool> {
-    clap::builder::BoolishValueParser::new()
-}
-
 /// `RUST_LOG` overrides `--quiet`, which overrides the default level.
 fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
     let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
@@ -384,17 +388,6 @@ fn access_log(args: &Args) -> AccessLog {
     let default =
         if args.access_log_file.is_some() { AccessLog::Combined } else { AccessLog::Brief };
     args.access_log.unwrap_or(default)
-}
-
-fn parse_access_log(text: &str) -> Result<AccessLog, String> {
-    match text {
-        "off" => Ok(AccessLog::Off),
-        "brief" => Ok(AccessLog::Brief),
-        "common" => Ok(AccessLog::Common),
-        "combined" => Ok(AccessLog::Combined),
-        "json" => Ok(AccessLog::Json),
-        _ => Err("it must be off, brief, common, combined or json".to_owned()),
-    }
 }
 
 fn show(duration: Duration) -> String {

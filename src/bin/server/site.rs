@@ -14,23 +14,23 @@ pub(crate) struct SiteArgs {
     #[arg(long, env = "CWS_INDEX", value_name = "NAME", value_delimiter = ',', value_parser = name)]
     index: Vec<String>,
     /// Disable directory listings: answer 403 for a directory without an index file
-    #[arg(long, env = "CWS_NO_LISTING", value_parser = super::flag())]
+    #[arg(long, env = "CWS_NO_LISTING", value_parser = super::values::flag())]
     no_listing: bool,
     /// Also serve files and directories whose names begin with a dot
-    #[arg(long, env = "CWS_HIDDEN", value_parser = super::flag())]
+    #[arg(long, env = "CWS_HIDDEN", value_parser = super::values::flag())]
     hidden: bool,
     /// Follow symbolic links that lead outside the root
-    #[arg(long, env = "CWS_FOLLOW_SYMLINKS", value_parser = super::flag())]
+    #[arg(long, env = "CWS_FOLLOW_SYMLINKS", value_parser = super::values::flag())]
     pub(crate) follow_symlinks: bool,
     /// Do not serve precompressed files (file.br, file.zst, file.gz) in place of file
-    #[arg(long, env = "CWS_NO_PRECOMPRESSED", value_parser = super::flag())]
+    #[arg(long, env = "CWS_NO_PRECOMPRESSED", value_parser = super::values::flag())]
     no_precompressed: bool,
     /// Cache size for files in bytes, for example 500K or 64M; part of --memory. Changes of files
     /// are noticed within a second [default: a quarter of --memory, at most 64MiB]
     #[arg(long, env = "CWS_CACHE", value_name = "SIZE", value_parser = size)]
     cache: Option<u64>,
     /// Disable the file cache: open the file for each request
-    #[arg(long, env = "CWS_NO_CACHE", value_parser = super::flag())]
+    #[arg(long, env = "CWS_NO_CACHE", value_parser = super::values::flag())]
     no_cache: bool,
     /// Media type for a file extension, for example wasm=application/wasm; repeat for more
     #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',')]
@@ -44,7 +44,7 @@ pub(crate) struct SiteArgs {
     #[arg(long, env = "CWS_CACHE_CONTROL", value_name = "VALUE")]
     cache_control: Option<String>,
     /// Enable CORS: allow scripts of any origin to read responses
-    #[arg(long, env = "CWS_CORS", value_parser = super::flag())]
+    #[arg(long, env = "CWS_CORS", value_parser = super::values::flag())]
     cors: bool,
     /// Error page for a status (403, 404, 405, 406, 412, 416, 500 or 503), relative to the root,
     /// for example 404=404.html; repeat for more
@@ -56,7 +56,7 @@ pub(crate) struct SiteArgs {
           value_parser = UserParser, hide_env_values = true)]
     pub(crate) auth: Vec<User>,
     /// Single-page application: serve the root's index file for unknown paths without an extension
-    #[arg(long, env = "CWS_SPA", value_parser = super::flag())]
+    #[arg(long, env = "CWS_SPA", value_parser = super::values::flag())]
     spa: bool,
 }
 

@@ -1,0 +1,81 @@
+//! What others see of a running server.
+
+use crate::admission::Stage;
+use crate::config::Config;
+use crate::connection::Shared;
+use crate::metrics::{Activity, ConnectionPhase, Metrics, Snapshot};
+use crate::queue::ClientLoad;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Reads a server's measurements, from any thread, even after the server has ended.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    metrics: Arc<Metrics>,
+    pub(crate) shared: Shared,
+}
+
+impl Observer {
+    /// An observer of what these threads share and measure.
+    pub(crate) fn new(metrics: Arc<Metrics>, shared: Shared) -> Self {
+        Self { metrics, shared }
+    }
+
+    /// The measurements now. It visits every parked connection, for a moment each.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.metrics.snapshot(self.shared.waiting());
+        let limits = &self.shared.limits;
+        let service = self.metrics.mean_service(limits.memory());
+        let bound = limits.bound(service);
+        snapshot.queue.bound = bound;
+        snapshot.queue.age = limits.age(None, service);
+        snapshot.queue.service = service;
+        // Beyond the bound are jobs that idle workers are about to take.
+        snapshot.queue.high_water = snapshot.queue.high_water.min(bound);
+        let busy = snapshot.workers.iter().filter(|worker| worker.activity != Activity::Idle);
+        let mut connections = [0; ConnectionPhase::ALL.len()];
+        connections[ConnectionPhase::InService as usize] = busy.count();
+        connections[ConnectionPhase::Queued as usize] = snapshot.queue.waiting;
+        self.shared.parking.for_each(|_, connection| connections[connection.phase() as usize] += 1);
+        let flushing = self.shared.errands.len() + self.shared.produce_jobs.load(Relaxed);
+        connections[ConnectionPhase::Flushing as usize] += flushing;
+        snapshot.connections = connections;
+        snapshot.memory = self.shared.config.memory.state();
+        snapshot
+    }
+
+    /// True until the shutdown begins.
+    pub fn is_ready(&self) -> bool {
+        self.shared.admission.stage() == Stage::Serving
+    }
+
+    /// True while the queue is at its bound.
+    pub fn is_queue_full(&self) -> bool {
+        // A queue of 0 is full while no worker is idle.
+        let bound = self.bound();
+        let may_wait = bound > 0;
+        self.shared.waiting() >= bound && (may_wait || self.metrics.idle_workers() == 0)
+    }
+
+    /// The clients with the most requests in the queue, at most this many. It is empty while the
+    /// queue is short, and where the schedule knows no clients.
+    pub fn busiest_clients(&self, most: usize) -> Vec<ClientLoad> {
+        self.shared.queue.busiest(most)
+    }
+
+    /// The number of requests that may wait now.
+    fn bound(&self) -> usize {
+        let limits = &self.shared.limits;
+        limits.bound(self.metrics.mean_service(limits.memory()))
+    }
+
+    /// The number of open connections.
+    pub fn open_connections(&self) -> usize {
+        self.shared.admission.open()
+    }
+
+    /// The configuration of the server.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+}

@@ -1,0 +1,124 @@
+//! What a discipline is: the order of those that wait, and who of them gives way.
+
+use crate::config::WhenFull;
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Something that waits for a worker.
+#[derive(Debug)]
+pub struct Entry<T> {
+    /// What waits.
+    pub item: T,
+    /// Its number in the order of arrival; no two have the same.
+    pub number: u64,
+    /// The client that it belongs to: see [`crate::admission::client_key`].
+    pub client: IpAddr,
+    /// When it was queued.
+    pub since: Instant,
+    /// The bytes that it is expected to send; 0 if that is not known.
+    pub size: u64,
+    /// It was admitted before, so it neither gives way nor expires here.
+    pub stays: bool,
+}
+
+/// What a client was charged for an entry that is served: a guess, until its service ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// The client.
+    pub client: IpAddr,
+    /// The guess.
+    pub guess: Duration,
+}
+
+/// What a client has in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientLoad {
+    /// Its IPv4 address, or the /64 prefix of its IPv6 address.
+    pub client: IpAddr,
+    /// How many of its requests wait.
+    pub waiting: usize,
+    /// How many of its requests that have waited are being served.
+    pub in_service: usize,
+}
+
+/// Which of several entries gives way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Victim {
+    /// The one that came last.
+    Newest,
+    /// The one that came first.
+    Oldest,
+    /// Each with the same chance. The fraction, from 0 to 1, chooses it.
+    Random(f64),
+}
+
+impl Victim {
+    /// The one that `when_full` makes give way; `fraction` is drawn at random. None if none does.
+    pub fn of(when_full: WhenFull, fraction: f64) -> Option<Self> {
+        match when_full {
+            WhenFull::Refuse => Some(Self::Newest),
+            WhenFull::DropHead => Some(Self::Oldest),
+            WhenFull::DropRandom => Some(Self::Random(fraction)),
+            WhenFull::Block => None,
+        }
+    }
+}
+
+/// An order of service. It is a plain value: it knows neither threads nor sockets nor clocks.
+pub trait Discipline<T>: Debug + Send {
+    /// Takes an entry in.
+    fn admit(&mut self, entry: Entry<T>);
+
+    /// Takes out the entry that is served next, and what its client is charged for it, where
+    /// clients are charged.
+    fn next(&mut self) -> Option<(Entry<T>, Option<Charge>)>;
+
+    /// The service that was charged so has ended, and took this time.
+    fn ended(&mut self, _charge: Charge, _took: Duration) {}
+
+    /// Takes a newcomer in, and takes out the entry that gives way for it, which can be the
+    /// newcomer itself. None if all of them stay.
+    fn replace(&mut self, newcomer: Entry<T>, victim: Victim) -> Option<Entry<T>>;
+
+    /// Takes out the entries that have waited too long, unless they stay.
+    fn expire(&mut self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>>;
+
+    /// The number of entries.
+    fn len(&self) -> usize;
+
+    /// The clients with the most entries, at most this many; none where clients are all the same.
+    fn busiest(&self, _most: usize) -> Vec<ClientLoad> {
+        Vec::new()
+    }
+}
+
+/// The position, in a line of `len` entries, of the one that gives way, where `stays` tells of a
+/// position whether its entry stays. None if all stay.
+pub(super) fn position(len: usize, victim: Victim, stays: impl Fn(usize) -> bool) -> Option<usize> {
+    match victim {
+        Victim::Newest => (0..len).rev().find(|&at| !stays(at)),
+        Victim::Oldest => (0..len).find(|&at| !stays(at)),
+        Victim::Random(fraction) => {
+            let first = ((fraction * len as f64) as usize).min(len.saturating_sub(1));
+            (first..len).chain(0..first).find(|&at| !stays(at))
+        }
+    }
+}
+
+/// Takes out of a line what is over and does not stay.
+pub(super) fn take_expired<T>(
+    line: &mut VecDeque<Entry<T>>,
+    is_over: &dyn Fn(&Entry<T>) -> bool,
+    expired: &mut Vec<Entry<T>>,
+) {
+    let is_out = |entry: &Entry<T>| !entry.stays && is_over(entry);
+    if !line.iter().any(is_out) {
+        return;
+    }
+    for entry in std::mem::take(line) {
+        if is_out(&entry) { expired.push(entry) } else { line.push_back(entry) }
+    }
+}

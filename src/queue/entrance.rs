@@ -1,0 +1,120 @@
+//! The acceptor's side of the queue: straight into the channel while that is quick, else into the
+//! room.
+
+use super::discipline::{Entry, Victim};
+use super::primitives::{Sender, TrySendError};
+use super::room::{Queue, Queued, Slot};
+use crate::config;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The only way into a queue. Dropping it closes the queue.
+#[derive(Debug)]
+pub struct Entrance<T: Queued> {
+    queue: Arc<Queue<T>>,
+    channel: Sender<Slot<T>>,
+    /// The order of the channel, that of arrival, is not the discipline's.
+    reorders: bool,
+    pace: Option<Pace>,
+}
+
+/// How quickly the channel is emptied, while it is filled from here alone.
+#[derive(Debug)]
+struct Pace {
+    /// The number of items that have been in it.
+    sent: usize,
+    /// The number that had been when the last check began.
+    mark: usize,
+    /// When that was.
+    since: Instant,
+}
+
+impl<T: Queued> Entrance<T> {
+    /// The entrance of a queue, whose channel `channel` fills. `reorders` says that its discipline
+    /// has another order than that of arrival.
+    pub fn new(queue: Arc<Queue<T>>, channel: Sender<Slot<T>>, reorders: bool) -> Self {
+        Self { queue, channel, reorders, pace: None }
+    }
+
+    /// Queues an item.
+    pub fn put(&mut self, item: T, since: Instant) {
+        let item = match self.is_direct(since) {
+            true => match self.channel.try_send(Slot { item, since, charge: None }) {
+                Ok(()) => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.sent += 1;
+                    }
+                    return;
+                }
+                Err(TrySendError::Full(slot) | TrySendError::Disconnected(slot)) => slot.item,
+            },
+            false => item,
+        };
+        self.pace = None;
+        self.queue.admit(item, since);
+    }
+
+    /// Queues an item in place of the one that gives way, which can be itself.
+    /// True beside it says that it is.
+    pub fn replace(&mut self, item: T, since: Instant, victim: Victim) -> Option<(Entry<T>, bool)> {
+        if self.queue.in_room() == 0 {
+            self.recall();
+        }
+        self.queue.replace(item, since, victim)
+    }
+
+    /// Takes out of the room what has waited too long.
+    pub fn expire(&self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
+        self.queue.expire(is_over)
+    }
+
+    /// Moves what waits to the room, if the channel has become slow.
+    pub fn look(&mut self, now: Instant) {
+        if self.reorders && self.queue.in_channel() > config::CHANNEL_READY {
+            self.is_direct(now);
+        }
+    }
+
+    /// When to look again, if that is soon.
+    pub fn next_look(&self) -> Option<Instant> {
+        if self.queue.in_room() > 0 {
+            return Some(Instant::now() + config::EXPIRY_PAUSE);
+        }
+        let is_busy = self.reorders && self.queue.in_channel() > config::CHANNEL_READY;
+        is_busy.then(|| Instant::now() + config::CHANNEL_WAIT)
+    }
+
+    /// True if the channel is quick and nobody waits in the room. Otherwise, what waits in the
+    /// channel moves to the room.
+    fn is_direct(&mut self, now: Instant) -> bool {
+        if self.queue.in_room() > 0 {
+            return false;
+        }
+        if !self.reorders {
+            return true;
+        }
+        let length = self.queue.in_channel();
+        let pace = self.pace.get_or_insert(Pace { sent: length, mark: length, since: now });
+        if length <= config::CHANNEL_READY || pace.sent.saturating_sub(length) >= pace.mark {
+            (pace.mark, pace.since) = (pace.sent, now);
+            return true;
+        }
+        if now.saturating_duration_since(pace.since) <= config::CHANNEL_WAIT {
+            return true;
+        }
+        self.recall();
+        // Workers may have been quicker.
+        self.queue.in_room() == 0
+    }
+
+    fn recall(&mut self) {
+        self.pace = None;
+        self.queue.recall();
+    }
+}
+
+impl<T: Queued> Drop for Entrance<T> {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}

@@ -1,0 +1,236 @@
+//! The waiting room, the channel behind it, and the hand-over between them.
+//!
+//! No job is forgotten in the room. Whoever puts one in looks at the channel afterwards, and moves
+//! the next one in if the channel has none ready. Whoever takes one from the channel looks at the
+//! room afterwards, and does the same. Both orders are sequentially consistent, so one of the two
+//! sees what the other did.
+
+use super::discipline::{Charge, ClientLoad, Discipline, Entry, Victim};
+use super::primitives::{AtomicUsize, Mutex, Receiver, Sender, bounded};
+use crate::config;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+/// What the queue has to know of its items.
+pub trait Queued: Debug + Send {
+    /// The client: see [`Entry::client`].
+    fn client(&self) -> IpAddr;
+    /// See [`Entry::size`].
+    fn size(&self) -> u64;
+    /// See [`Entry::stays`].
+    fn stays(&self) -> bool;
+}
+
+/// An item in the channel.
+#[derive(Debug)]
+pub struct Slot<T> {
+    /// The item.
+    pub item: T,
+    /// When it was queued.
+    pub since: Instant,
+    /// What its client was charged for it, if it was in the room and clients are charged.
+    pub charge: Option<Charge>,
+}
+
+/// The queue, as workers and observers use it.
+#[derive(Debug)]
+pub struct Queue<T> {
+    channel: Receiver<Slot<T>>,
+    room: Mutex<Room<T>>,
+    /// The number of entries in the room.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Room<T> {
+    discipline: Box<dyn Discipline<T>>,
+    /// For those that move entries to the channel. None when there is nothing more to move, so that
+    /// the channel ends.
+    sender: Option<Sender<Slot<T>>>,
+    is_closed: bool,
+    /// The number of entries that have been in the room.
+    arrivals: u64,
+}
+
+impl<T: Queued> Queue<T> {
+    /// A queue whose channel has `slots`, and the sender for whoever fills it.
+    pub fn new(discipline: Box<dyn Discipline<T>>, slots: usize) -> (Self, Sender<Slot<T>>) {
+        let (sender, channel) = bounded(slots);
+        let room = Room { discipline, sender: Some(sender.clone()), is_closed: false, arrivals: 0 };
+        (Self { channel, room: Mutex::new(room), waiting: AtomicUsize::new(0) }, sender)
+    }
+
+    /// The number of items that wait.
+    pub fn len(&self) -> usize {
+        // An item can move to the channel between the two reads, and is counted once then.
+        self.in_room() + self.channel.len()
+    }
+
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.channel.is_empty() && self.in_room() == 0
+    }
+
+    /// The number of items in the room.
+    pub(super) fn in_room(&self) -> usize {
+        self.waiting.load(SeqCst)
+    }
+
+    /// The number of items in the channel.
+    pub(super) fn in_channel(&self) -> usize {
+        self.channel.len()
+    }
+
+    /// The next item, if there is one. `ended` is the service that this thread has just ended, and
+    /// how long it took.
+    pub fn try_take(&self, mut ended: Option<(Charge, Duration)>) -> Option<Slot<T>> {
+        loop {
+            if let Ok(slot) = self.channel.try_recv() {
+                self.feed(ended);
+                return Some(slot);
+            }
+            // Another thread may take what this one moves in.
+            if !self.feed(ended.take()) {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for the next item. None once there will be no more.
+    pub fn take(&self) -> Option<Slot<T>> {
+        let slot = self.channel.recv().ok()?;
+        self.feed(None);
+        Some(slot)
+    }
+
+    /// The clients with the most items in the room, at most this many.
+    pub fn busiest(&self, most: usize) -> Vec<ClientLoad> {
+        self.room().discipline.busiest(most)
+    }
+
+    /// Puts an item into the room.
+    pub(super) fn admit(&self, item: T, since: Instant) {
+        let mut room = self.room();
+        let entry = room.entry(item, since);
+        room.discipline.admit(entry);
+        self.changed(&room);
+        drop(room);
+        self.feed(None);
+    }
+
+    /// Puts an item into the room, and takes out the one that gives way. True beside it says that
+    /// they are the same.
+    pub(super) fn replace(
+        &self,
+        item: T,
+        since: Instant,
+        victim: Victim,
+    ) -> Option<(Entry<T>, bool)> {
+        let mut room = self.room();
+        let entry = room.entry(item, since);
+        let number = entry.number;
+        let gone = room.discipline.replace(entry, victim);
+        self.changed(&room);
+        drop(room);
+        self.feed(None);
+        gone.map(|entry| {
+            let is_newcomer = entry.number == number;
+            (entry, is_newcomer)
+        })
+    }
+
+    /// Moves what is in the channel back to the room.
+    pub(super) fn recall(&self) {
+        let mut room = self.room();
+        // No more than are there now: workers feed the channel meanwhile.
+        for _ in 0..self.channel.len() {
+            let Ok(Slot { item, since, charge }) = self.channel.try_recv() else { break };
+            if let Some(charge) = charge {
+                room.discipline.ended(charge, Duration::ZERO);
+            }
+            let entry = room.entry(item, since);
+            room.discipline.admit(entry);
+        }
+        self.changed(&room);
+        drop(room);
+        self.feed(None);
+    }
+
+    /// Takes out of the room what has waited too long.
+    pub(super) fn expire(&self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
+        if self.in_room() == 0 {
+            return Vec::new();
+        }
+        let mut room = self.room();
+        let expired = room.discipline.expire(is_over);
+        self.changed(&room);
+        expired
+    }
+
+    /// Nothing more will be put in. The channel ends when the last item has been moved there.
+    pub(super) fn close(&self) {
+        let mut room = self.room();
+        room.is_closed = true;
+        self.changed(&room);
+        if room.discipline.len() == 0 {
+            room.sender = None;
+        }
+    }
+
+    /// Moves the next entry to the channel, unless that has one ready; true if it did.
+    fn feed(&self, ended: Option<(Charge, Duration)>) -> bool {
+        if ended.is_none() && self.in_room() == 0 {
+            return false;
+        }
+        let mut room = self.room();
+        if let Some((charge, took)) = ended {
+            room.discipline.ended(charge, took);
+        }
+        if self.channel.len() >= config::CHANNEL_READY {
+            return false;
+        }
+        let Some((entry, charge)) = room.discipline.next() else { return false };
+        self.changed(&room);
+        let is_last = room.is_closed && room.discipline.len() == 0;
+        let sender = if is_last { room.sender.take() } else { room.sender.clone() };
+        drop(room);
+        // Sending can wake a thread, which is a system call: not under the lock.
+        let slot = Slot { item: entry.item, since: entry.since, charge };
+        let Some(sender) = sender else { return false };
+        match sender.try_send(slot) {
+            Ok(()) => true,
+            Err(error) => {
+                // The acceptor has filled the channel meanwhile. Whoever takes from it comes here.
+                let Slot { item, since, charge } = error.into_inner();
+                let mut room = self.room();
+                if let Some(charge) = charge {
+                    room.discipline.ended(charge, Duration::ZERO);
+                }
+                let entry = room.entry(item, since);
+                room.discipline.admit(entry);
+                room.sender.get_or_insert(sender);
+                self.changed(&room);
+                false
+            }
+        }
+    }
+
+    fn changed(&self, room: &Room<T>) {
+        self.waiting.store(room.discipline.len(), SeqCst);
+    }
+
+    fn room(&self) -> impl std::ops::DerefMut<Target = Room<T>> + '_ {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Queued> Room<T> {
+    fn entry(&mut self, item: T, since: Instant) -> Entry<T> {
+        self.arrivals += 1;
+        let (client, size, stays) = (item.client(), item.size(), item.stays());
+        Entry { item, number: self.arrivals, client, since, size, stays }
+    }
+}
