@@ -1,7 +1,6 @@
 //! The cases: who asks for how much, and what the polite ones are promised.
 
 use cws::Schedule;
-use lab::chart::Colour;
 
 /// How much each client of a party asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,14 +58,6 @@ pub fn name(schedule: Schedule) -> &'static str {
     }
 }
 
-pub fn colour(schedule: Schedule) -> Colour {
-    match schedule {
-        Schedule::Fair => Colour::Green,
-        Schedule::Fifo => Colour::Red,
-        _ => Colour::Orange,
-    }
-}
-
 impl Case {
     /// Whether clients have a patience. Without one, they wait for as long as it takes.
     pub fn has_deadline(&self) -> bool {
@@ -113,8 +104,8 @@ fn short() -> Vec<Case> {
 fn split(times: f64, length: u32, schedules: &[Schedule], share: f64) -> Case {
     Case {
         name: format!("90:10 at m = {times}"),
-        greedy: Party { name: "greedy", clients: 1, demand: Demand::Rate(0.9 * times) },
-        polite: Party { name: "polite", clients: 1, demand: Demand::Rate(0.1 * times) },
+        greedy: Party { name: "the greedy", clients: 1, demand: Demand::Rate(0.9 * times) },
+        polite: Party { name: "the polite", clients: 1, demand: Demand::Rate(0.1 * times) },
         length,
         schedules: schedules.to_vec(),
         promise: Promise { share: Some(share), ..Promise::default() },
@@ -131,9 +122,9 @@ fn greedy(
     p99: f64,
 ) -> Case {
     Case {
-        name: format!("1 at {times}, {polite} at .05"),
-        greedy: Party { name: "greedy", clients: 1, demand: Demand::Rate(times) },
-        polite: Party { name: "polite", clients: polite, demand: Demand::Rate(0.05) },
+        name: format!("1 at {times}, {polite} at 0.05"),
+        greedy: Party { name: "the greedy", clients: 1, demand: Demand::Rate(times) },
+        polite: Party { name: "the polite", clients: polite, demand: Demand::Rate(0.05) },
         length,
         schedules: schedules.to_vec(),
         promise: Promise { share: Some(share), p99: Some(p99), ..Promise::default() },
@@ -143,9 +134,13 @@ fn greedy(
 /// Many connections of one address, and one of another.
 fn crowd(connections: usize, length: u32, schedules: &[Schedule], median: f64, p99: f64) -> Case {
     Case {
-        name: format!("{connections} connections, 1"),
-        greedy: Party { name: "many", clients: 1, demand: Demand::Connections(connections) },
-        polite: Party { name: "the one", clients: 1, demand: Demand::Connections(1) },
+        name: format!("{connections}:1 connections"),
+        greedy: Party {
+            name: "many connections",
+            clients: 1,
+            demand: Demand::Connections(connections),
+        },
+        polite: Party { name: "one connection", clients: 1, demand: Demand::Connections(1) },
         length,
         schedules: schedules.to_vec(),
         promise: Promise { median: Some(median), p99: Some(p99), ..Promise::default() },
@@ -157,8 +152,8 @@ fn browsers(count: usize, length: u32, schedules: &[Schedule]) -> Case {
     let plural = if count == 1 { "" } else { "s" };
     Case {
         name: format!("{count} browser{plural}, 1 program"),
-        greedy: Party { name: "browser", clients: count, demand: Demand::Connections(6) },
-        polite: Party { name: "program", clients: 1, demand: Demand::Connections(1) },
+        greedy: Party { name: "browsers", clients: count, demand: Demand::Connections(6) },
+        polite: Party { name: "the program", clients: 1, demand: Demand::Connections(1) },
         length,
         schedules: schedules.to_vec(),
         // While others are served, one waits for at most the jobs that are next and one service.

@@ -7,19 +7,18 @@
 mod case;
 mod measure;
 mod options;
+mod show;
 
 #[path = "../shared/options.rs"]
 mod values;
 
-use case::{Case, Promise, colour};
+use case::{Case, Promise};
 use cws::Schedule;
-use lab::chart::{Axis, Chart, Shape};
-use lab::moments::Moments;
 use lab::program::{self, Program};
-use lab::table::Table;
 use lab::trace::Trace;
-use measure::{Cell, Seen};
+use measure::Cell;
 use options::Args;
+use show::shown;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,10 +28,11 @@ const LEAD: &str = "A queue in order of arrival gives each client the share of t
     on more connections. If clients take turns, it cannot: each gets what it asks for, up to a \
     fair share, and what one does not use the others get.";
 
-const SHARES: &str = "The polite clients' requests that are answered in time. The bars are 95 % \
-    intervals of the mean over the runs.";
+const SHARES: &str = "The polite clients' requests that are answered in time. The bars are the \
+    95 % intervals of the means over the runs.";
 
-const TIMES: &str = "The 99th percentile of the time to an answer, of the polite clients.";
+const TIMES: &str = "The 99th percentile of the time to an answer, of the polite clients, with the \
+    intervals of its means.";
 
 /// The time that repeated measurements may take, and with `--quick`.
 const SPARE: Duration = Duration::from_secs(40);
@@ -69,98 +69,14 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     for case in Case::all(args.common.quick) {
         program.heading(&case.name);
-        program.table(&table(&case, &cells));
+        program.table(&show::table(&case, &cells));
     }
     program.heading("What the polite clients get");
-    let is_rate = |cell: &&Cell| cell.case.has_deadline();
-    let by_rate: Vec<&Cell> = cells.iter().filter(is_rate).collect();
-    program.chart(&chart_shares(&by_rate), SHARES)?;
-    program.chart(&chart_times(&cells.iter().collect::<Vec<_>>()), TIMES)?;
+    program.chart(&show::shares(&cells), SHARES)?;
+    program.chart(&show::times(&cells), TIMES)?;
     cells.iter().for_each(|cell| check(&mut program, cell));
     compare(&mut program, &cells);
     program.finish()
-}
-
-/// A mean with half the width of its interval.
-fn shown(moments: &Moments, decimals: usize) -> String {
-    if !moments.mean().is_finite() {
-        return "none".to_owned();
-    }
-    match moments.count() {
-        0 | 1 => format!("{:.decimals$}", moments.mean()),
-        _ => format!("{:.decimals$} ±{:.decimals$}", moments.mean(), moments.half_width()),
-    }
-}
-
-fn table(case: &Case, cells: &[Cell]) -> Table {
-    let in_time = if case.has_deadline() { "answered in time" } else { "answered" };
-    let headings = ["order, client", in_time, "worst client", "median/D", "p99/D", "of W/D"];
-    let mut table = Table::new(headings);
-    for cell in cells.iter().filter(|cell| cell.case.name == case.name) {
-        for (party, seen) in [(case.greedy, &cell.greedy), (case.polite, &cell.polite)] {
-            let Seen { share, worst, median, p99, capacity } = seen;
-            table.row([
-                format!("{}, {}", case::name(cell.schedule), party.name),
-                shown(share, 3),
-                shown(worst, 3),
-                shown(median, 2),
-                shown(p99, 2),
-                shown(capacity, 3),
-            ]);
-        }
-    }
-    table
-}
-
-/// A point and a bar for the interval, for each case and order.
-fn chart(cells: &[&Cell], title: &str, description: &str, y: Axis, of: fn(&Cell) -> f64) -> Chart {
-    let mut names: Vec<&str> = cells.iter().map(|cell| cell.case.name.as_str()).collect();
-    names.dedup();
-    let x = Axis::named("", names.iter().copied());
-    let mut chart = Chart::new(title, description, x, y);
-    for (schedule, off) in [(Schedule::Fifo, -0.15), (Schedule::Lifo, 0.0), (Schedule::Fair, 0.15)]
-    {
-        let place = |cell: &Cell| names.iter().position(|name| *name == cell.case.name);
-        let of_schedule = cells.iter().filter(|cell| cell.schedule == schedule);
-        let points = of_schedule.filter_map(|cell| Some((place(cell)? as f64 + off, of(cell))));
-        let points: Vec<(f64, f64)> = points.collect();
-        if !points.is_empty() {
-            let shape = Shape::Points(points);
-            chart = chart.with(case::name(schedule), colour(schedule), shape);
-        }
-    }
-    chart
-}
-
-fn chart_shares(cells: &[&Cell]) -> Chart {
-    let description = "The share of the polite clients' requests that is answered in time, in each \
-        case: with fifo and with lifo it falls with the load of the greedy client, with fair it \
-        stays near 1.";
-    let y = Axis::linear("answered in time").between(0.0, 1.0);
-    let title = "Polite clients' answers in time";
-    let mut chart = chart(cells, title, description, y, |cell| cell.polite.share.mean());
-    let mut names: Vec<&str> = cells.iter().map(|cell| cell.case.name.as_str()).collect();
-    names.dedup();
-    let bars = cells.iter().filter_map(|cell| {
-        let place = names.iter().position(|name| *name == cell.case.name)? as f64;
-        let x = place
-            + match cell.schedule {
-                Schedule::Fifo => -0.15,
-                Schedule::Fair => 0.15,
-                _ => 0.0,
-            };
-        let (low, high) = cell.polite.share.interval();
-        Some([x - 0.01, low.max(0.0), x + 0.01, high.min(1.0)])
-    });
-    chart = chart.with("", lab::chart::Colour::Grey, Shape::Boxes(bars.collect()));
-    chart
-}
-
-fn chart_times(cells: &[&Cell]) -> Chart {
-    let description = "The 99th percentile of the time to an answer of the polite clients: with \
-        fair it is some services, with fifo it grows with the requests of the greedy client.";
-    let y = Axis::log("99th percentile, over D");
-    chart(cells, "Polite clients' times", description, y, |cell| cell.polite.p99.mean())
 }
 
 fn check(program: &mut Program, cell: &Cell) {
@@ -177,8 +93,8 @@ fn check(program: &mut Program, cell: &Cell) {
     if let Some(least) = share {
         program.check(
             format!(
-                "{name}: {} of the {polite} client's requests are answered in time, at least \
-                 {least} required",
+                "{name}: {} of the requests of {polite} are answered in time, at least {least} \
+                 required",
                 shown(&seen.share, 3)
             ),
             seen.share.interval().0 >= least,
@@ -188,7 +104,7 @@ fn check(program: &mut Program, cell: &Cell) {
         let Some(most) = most else { continue };
         program.check(
             format!(
-                "{name}: the {polite} client's {what} is {} D, at most {most} allowed",
+                "{name}: the {what} of {polite} is {} D, at most {most} allowed",
                 shown(moments, 2)
             ),
             moments.interval().1 <= most,
@@ -208,8 +124,8 @@ fn compare(program: &mut Program, cells: &[Cell]) {
             let [fair_share, fifo_share] = [fair, fifo].map(|cell| cell.polite.share);
             program.check(
                 format!(
-                    "{}: the polite get {} of their answers with fair and {} with fifo, which is \
-                     less",
+                    "{}: {} of the requests of the polite are answered in time with fair, more \
+                     than {} with fifo",
                     fair.case.name,
                     shown(&fair_share, 3),
                     shown(&fifo_share, 3)

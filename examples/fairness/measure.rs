@@ -119,11 +119,11 @@ fn run_all(
     case: &Case,
     schedule: Schedule,
 ) -> Result<(Vec<Parties>, Vec<String>), Box<dyn Error>> {
-    let beside = ((TIMES_MOST / case.times()) as usize).clamp(1, args.runs());
-    let rounds = args.runs().div_ceil(beside) as u32;
+    let beside = ((TIMES_MOST / case.times()) as usize).clamp(1, args.runs().into());
+    let rounds = usize::from(args.runs()).div_ceil(beside) as u32;
     let label = format!("{}, {}", case.name, case::name(schedule));
     let progress = Progress::start(&label, args.delay * case.length * rounds);
-    let numbers: Vec<u8> = (0..u8::try_from(args.runs()).unwrap_or(u8::MAX)).collect();
+    let numbers: Vec<u8> = (0..args.runs()).collect();
     let one =
         |number| run_one(args, case, schedule, number, beside).map_err(|error| error.to_string());
     let (mut parties, mut reasons) = (Vec::new(), Vec::new());
@@ -176,8 +176,13 @@ fn run_one(
     });
     let mut runs = run_together(&groups.collect::<Vec<_>>())?;
     drop(server);
-    // What is shown is in units of D, and what is good is decided by the patience.
-    let service = if args.common.quick { args.patience() } else { args.patience() / 2 };
+    // What is good is decided by the patience, and times are in units of D. Closed loops connect
+    // all at once, in the part of the run that is not counted.
+    let service = match (case.has_deadline(), args.common.quick) {
+        (true, false) => args.patience() / 2,
+        (true, true) | (false, false) => args.patience(),
+        (false, true) => args.patience() * 4,
+    };
     let reasons = runs.iter().flat_map(|run| run.conduct.spoilt(service));
     let reasons = reasons.map(|reason| reason.to_string()).collect();
     let polite = runs.split_off(case.greedy.clients);

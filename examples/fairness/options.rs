@@ -30,8 +30,8 @@ pub struct Args {
     pub delay: Duration,
 
     /// Number of runs of each case, each with its own random arrivals [default: 5, with --quick 3]
-    #[arg(long, value_name = "N", value_parser = values::at_least_one)]
-    runs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=50))]
+    runs: Option<u8>,
 
     #[command(flatten)]
     pub common: Options,
@@ -49,7 +49,7 @@ impl Args {
     }
 
     /// The number of runs of each case.
-    pub fn runs(&self) -> usize {
+    pub fn runs(&self) -> u8 {
         self.runs.unwrap_or(if self.common.quick { 3 } else { 5 })
     }
 }

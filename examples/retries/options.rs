@@ -28,9 +28,10 @@ pub struct Args {
     #[arg(long, value_name = "D", default_value = "20ms", value_parser = values::duration)]
     pub delay: Duration,
 
-    /// Number of runs of each case, each with its own random arrivals [default: 3]
-    #[arg(long, value_name = "N", default_value = "3", value_parser = values::at_least_one)]
-    runs: usize,
+    /// Number of runs of each case, each with its own random arrivals
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u8).range(2..=50))]
+    runs: u8,
 
     #[command(flatten)]
     pub common: Options,
@@ -49,6 +50,6 @@ impl Args {
 
     /// The seeds of the runs of a case.
     pub fn seeds(&self) -> Vec<u64> {
-        (0..self.runs as u64).map(|number| self.common.seed.wrapping_add(number)).collect()
+        (0..self.runs).map(|number| self.common.seed.wrapping_add(number.into())).collect()
     }
 }

@@ -3,24 +3,22 @@
 
 use crate::servers::{FakeServer, OK, answer, client};
 use lab::arrivals::{Arrivals, Stop};
-use lab::load::{
-    Answer, Client, Connections, Group, Limit, Population, Retries, Starts, Think, run_together,
-};
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex};
+use lab::load::{Answer, Client, Connections, Group, Limit, Retries, Starts, run_together};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
-
-fn address(last: u8) -> IpAddr {
-    Ipv4Addr::new(127, 0, 0, last).into()
-}
 
 /// Every address of 127.0.0.0/8 is local on Linux only.
 #[cfg(target_os = "linux")]
 #[test]
 fn each_group_has_its_own_address_and_its_own_connections() {
+    use lab::load::{Population, Think};
+    use std::collections::BTreeMap;
+    use std::net::IpAddr;
+    use std::sync::{Arc, Mutex};
+
+    let address = |last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last));
     let seen: Arc<Mutex<BTreeMap<IpAddr, usize>>> = Arc::default();
     let noted = Arc::clone(&seen);
     let server = FakeServer::start(move |stream, _| {
