@@ -10,6 +10,10 @@ pub enum Demand {
     /// As much as this number of connections carries, each of which sends the next request when it
     /// has the answer.
     Connections(usize),
+    /// The same on one connection, after a think time with a mean of D. Without it, the client
+    /// keeps step with the workers: services of constant length end together, and it would always
+    /// come right after all workers have taken other requests.
+    Thinking,
 }
 
 /// Clients that ask for the same.
@@ -68,7 +72,7 @@ impl Case {
     pub fn times(&self) -> f64 {
         let of = |party: &Party| match party.demand {
             Demand::Rate(times) => times * party.clients as f64,
-            Demand::Connections(_) => 0.5,
+            Demand::Connections(_) | Demand::Thinking => 0.5,
         };
         of(&self.greedy) + of(&self.polite)
     }
@@ -140,7 +144,7 @@ fn crowd(connections: usize, length: u32, schedules: &[Schedule], median: f64, p
             clients: 1,
             demand: Demand::Connections(connections),
         },
-        polite: Party { name: "one connection", clients: 1, demand: Demand::Connections(1) },
+        polite: Party { name: "one connection", clients: 1, demand: Demand::Thinking },
         length,
         schedules: schedules.to_vec(),
         promise: Promise { median: Some(median), p99: Some(p99), ..Promise::default() },
@@ -153,7 +157,7 @@ fn browsers(count: usize, length: u32, schedules: &[Schedule]) -> Case {
     Case {
         name: format!("{count} browser{plural}, 1 program"),
         greedy: Party { name: "browsers", clients: count, demand: Demand::Connections(6) },
-        polite: Party { name: "the program", clients: 1, demand: Demand::Connections(1) },
+        polite: Party { name: "the program", clients: 1, demand: Demand::Thinking },
         length,
         schedules: schedules.to_vec(),
         // While others are served, one waits for at most the jobs that are next and one service.

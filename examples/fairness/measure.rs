@@ -5,7 +5,8 @@ use crate::options::Args;
 use cws::{Config, Delay, Request, Response, Schedule, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{
-    Client, Connections, Group, Outcome, Population, Run, Starts, Target, Think, run_together,
+    Client, Connections, Group, Outcome, Population, Run, Spoilt, Starts, Target, Think,
+    run_together,
 };
 use lab::moments::Moments;
 use lab::program::Program;
@@ -13,12 +14,17 @@ use lab::progress::Progress;
 use lab::sample::Sample;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
 /// One generator and its server keep up with this many times W/D together, so that more runs than
 /// one can go on at the same time below it.
 const TIMES_MOST: f64 = 12.0;
+
+/// The p99 of the lateness may be at most this part of the patience, and without `--quick` half of
+/// it: a quarter of a service.
+const LATENESS_SHARE: f64 = 0.05;
 
 /// The patience of clients that have none.
 const FOREVER: Duration = Duration::from_secs(60);
@@ -84,7 +90,7 @@ impl Seen {
     /// Adds a run: the outcomes of each client.
     fn add(&mut self, args: &Args, case: &Case, clients: &[Vec<Outcome>]) {
         let patience = if case.has_deadline() { args.patience() } else { FOREVER };
-        let counted = args.delay * (case.length / 4)..args.delay * case.length;
+        let counted = counted(args, case);
         let within = |outcomes: &[Outcome]| -> Vec<Outcome> {
             let within = outcomes.iter().filter(|each| counted.contains(&each.intended));
             within.copied().collect()
@@ -140,7 +146,11 @@ fn run_all(
         }
     }
     drop(progress);
-    Ok((parties, reasons))
+    // One reason stands for all.
+    let count = reasons.len();
+    let first = reasons.into_iter().next();
+    let reason = first.map(|first| format!("{first}; {count} such reasons in all"));
+    Ok((parties, reason.into_iter().collect()))
 }
 
 fn run_one(
@@ -172,30 +182,48 @@ fn run_one(
     let groups = each.iter().zip(&starts);
     let groups = groups.map(|((party, client), starts)| {
         let source = Ipv4Addr::new(127, 0, number.saturating_add(1), *client);
-        group(args, case, party, address, source.into(), starts)
+        let seed = seed(args, number, *client);
+        group(args, case, party, address, (source.into(), seed), starts)
     });
     let mut runs = run_together(&groups.collect::<Vec<_>>())?;
     drop(server);
-    // What is good is decided by the patience, and times are in units of D. Closed loops connect
-    // all at once, in the part of the run that is not counted.
-    let service = match (case.has_deadline(), args.common.quick) {
-        (true, false) => args.patience() / 2,
-        (true, true) | (false, false) => args.patience(),
-        (false, true) => args.patience() * 4,
-    };
-    let reasons = runs.iter().flat_map(|run| run.conduct.spoilt(service));
-    let reasons = reasons.map(|reason| reason.to_string()).collect();
+    let reasons = spoilt(args, case, &runs);
     let polite = runs.split_off(case.greedy.clients);
     let of = |runs: Vec<Run>| runs.into_iter().map(|run| run.outcomes).collect();
     Ok(([of(runs), of(polite)], reasons))
 }
 
+/// Why a run is invalid. All parties have one generator, so their lateness is judged together, and
+/// only of the requests that count: at the start, closed loops connect all at once.
+fn spoilt(args: &Args, case: &Case, runs: &[Run]) -> Vec<String> {
+    let service = if args.common.quick { args.patience() } else { args.patience() / 2 };
+    let reasons = runs.iter().flat_map(|run| run.conduct.spoilt(service));
+    let reasons = reasons.filter(|reason| !matches!(reason, Spoilt::Late { .. }));
+    let counted = counted(args, case);
+    let outcomes = runs.iter().flat_map(|run| &run.outcomes);
+    let within = outcomes.filter(|each| counted.contains(&each.intended));
+    let lateness: Sample = within.map(|each| each.lateness).collect();
+    let (p99, most) = (lateness.percentile(0.99), service.mul_f64(LATENESS_SHARE));
+    let late = (p99 > most).then_some(Spoilt::Late { p99, most });
+    reasons.chain(late).map(|reason| reason.to_string()).collect()
+}
+
+/// The intended starts that count: the pool has filled by then.
+fn counted(args: &Args, case: &Case) -> Range<Duration> {
+    args.delay * (case.length / 4)..args.delay * case.length
+}
+
 /// The intended starts of one client, if they are known in advance.
 fn starts(args: &Args, case: &Case, party: &Party, number: u8, client: u8) -> Vec<Duration> {
     let Demand::Rate(times) = party.demand else { return Vec::new() };
-    let seed = args.common.seed.wrapping_mul(1 << 16) + (u64::from(number) << 8);
-    let arrivals = Arrivals::poisson(times * args.capacity(), seed + u64::from(client));
+    let seed = seed(args, number, client);
+    let arrivals = Arrivals::poisson(times * args.capacity(), seed);
     arrivals.starts(Stop::After(args.delay * case.length))
+}
+
+/// The seed of one client in one run.
+fn seed(args: &Args, number: u8, client: u8) -> u64 {
+    (args.common.seed << 16) | (u64::from(number) << 8) | u64::from(client)
 }
 
 fn group<'a>(
@@ -203,19 +231,21 @@ fn group<'a>(
     case: &Case,
     party: &Party,
     address: SocketAddr,
-    source: IpAddr,
+    (source, seed): (IpAddr, u64),
     starts: &'a [Duration],
 ) -> Group<'a> {
     let target = Target::new(address, "/");
+    let stop = Stop::After(args.delay * case.length);
+    let closed = |clients, think| {
+        let starts = Starts::Closed(Population { clients, think }, stop);
+        (target.client(Connections::Kept(clients), FOREVER), starts)
+    };
     let (client, starts) = match party.demand {
         Demand::Rate(_) => {
             (target.client(Connections::NewEach, args.patience()), Starts::Open(starts))
         }
-        Demand::Connections(count) => {
-            let population = Population { clients: count, think: Think::None };
-            let stop = Stop::After(args.delay * case.length);
-            (target.client(Connections::Kept(count), FOREVER), Starts::Closed(population, stop))
-        }
+        Demand::Connections(count) => closed(count, Think::None),
+        Demand::Thinking => closed(1, Think::Exponential { mean: args.delay, seed }),
     };
     Group { client: Client { source: Some(source), ..client }, starts }
 }

@@ -29,21 +29,21 @@ pub fn shown(moments: &Moments, decimals: usize) -> String {
     }
 }
 
+/// The figures of a case. Clients without a patience get an answer to each request.
 pub fn table(case: &Case, cells: &[Cell]) -> Table {
-    let in_time = if case.has_deadline() { "answered in time" } else { "answered" };
-    let headings = ["order, client", in_time, "worst client", "median/D", "p99/D", "of W/D"];
+    let shares: &[&str] =
+        if case.has_deadline() { &["answered in time", "worst client"] } else { &[] };
+    let headings = [&["order, client"], shares, &["median/D", "p99/D", "of W/D"]].concat();
     let mut table = Table::new(headings);
     for cell in cells.iter().filter(|cell| cell.case.name == case.name) {
         for (party, seen) in [(case.greedy, &cell.greedy), (case.polite, &cell.polite)] {
             let Seen { share, worst, median, p99, capacity } = seen;
-            table.row([
-                format!("{}, {}", case::name(cell.schedule), party.name),
-                shown(share, 3),
-                shown(worst, 3),
-                shown(median, 2),
-                shown(p99, 2),
-                shown(capacity, 3),
-            ]);
+            let mut row = vec![format!("{}, {}", case::name(cell.schedule), party.name)];
+            if case.has_deadline() {
+                row.extend([shown(share, 3), shown(worst, 3)]);
+            }
+            row.extend([shown(median, 2), shown(p99, 2), shown(capacity, 3)]);
+            table.row(row);
         }
     }
     table

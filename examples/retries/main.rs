@@ -34,8 +34,8 @@ const LEAD: &str = "A burst ends, but what it leaves behind may not: requests th
     metastable. Either side can prevent it: the client, by not retrying what fails often; the \
     server, by not serving what is too late.";
 
-const CAPTION: &str = "Goodput through a burst without a bound, for five behaviours of the clients. \
-    The first run of each.";
+const CAPTION: &str = "Goodput through a burst without a bound, for several behaviours of the \
+    clients. The first run of each.";
 
 /// The share of the load that is good after the burst: at most this if it has collapsed, at least
 /// that if it has recovered.
@@ -111,8 +111,8 @@ fn table(cells: &[Cell]) -> Table {
 }
 
 fn chart(args: &Args, cells: &[Cell]) -> Chart {
-    let description = "Goodput over time, of five behaviours of clients: with retries at once or \
-        with backoff it stays near zero after the burst, with a budget or a throttle it comes back.";
+    let description = "Goodput over time, by what clients do after a failure: with retries at once \
+        or with backoff it stays near zero after the burst, with a budget or a throttle it is back.";
     let x = Axis::linear("time, over D");
     let y = Axis::linear("good responses, over W/D");
     let mut chart = Chart::new("Goodput through a burst", description, x, y);

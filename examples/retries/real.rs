@@ -123,7 +123,11 @@ fn run_all(
         outcomes.push(of);
         reasons.extend(why);
     }
-    Ok((outcomes, reasons))
+    // One reason stands for all.
+    let count = reasons.len();
+    let first = reasons.into_iter().next();
+    let reason = first.map(|first: String| format!("{first}; {count} such reasons in all"));
+    Ok((outcomes, reason.into_iter().collect()))
 }
 
 fn run_one(

@@ -73,9 +73,10 @@ const fn row(
 pub fn compare(program: &mut Program, args: &Args) {
     program.heading("The simulation beside the reference");
     program.text(&format!(
-        "A base load of {}, {} times that for {} D, simulated; good: the share of the requests that \
-         an answer reaches in time, late after the burst. The reference seems not to count tries \
-         that are refused at once in its amplification; so that is shown, and not checked.",
+        "A base load of {}, {} times that for {} D, simulated; good: the share of the requests \
+         that an answer reaches in time, late after the burst. The reference seems not to count \
+         tries that are refused at once, and does not say how long its clients pause. So the tries \
+         are shown, and not checked.",
         SCENARIO.base, SCENARIO.size, SCENARIO.length
     ));
     let seeds = if args.common.quick { 3 } else { 10 };
