@@ -47,8 +47,8 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut program = Program::new(&args.common, "Greedy and polite clients", LEAD);
     program = program.with_spare(spare);
     program.text(&format!(
-        "W = {}, D = {:?}, T = {:?}, so W/D = {:.0} requests a second. {} runs of each case; after \
-         ± is half of the 95 % interval of the mean. Times are the clients' own, from the intended \
+        "W = {}, D = {:?}, T = {:?}, so W/D = {:.0} requests a second. {} runs of each case; \
+         after ± is half of the 95 % interval of the mean. Times are the clients' own, from the intended \
          start to the answer, in units of D: the wait and one service.",
         args.workers,
         args.delay,

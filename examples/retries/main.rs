@@ -42,8 +42,8 @@ const CAPTION: &str = "Goodput through a burst without a bound, for several beha
 const LOST: f64 = 0.2;
 const KEPT: f64 = 0.9;
 
-/// The bars of the chart, over the length of a run.
-const STEPS: u32 = 24;
+/// The length of a step in the chart, in units of D.
+const STEP: u32 = 10;
 
 /// The time that repeated measurements may take, and with `--quick`.
 const SPARE: Duration = Duration::from_secs(30);
@@ -112,15 +112,15 @@ fn table(cells: &[Cell]) -> Table {
 
 fn chart(args: &Args, cells: &[Cell]) -> Chart {
     let description = "Goodput over time, by what clients do after a failure: with retries at once \
-        or with backoff it stays near zero after the burst, with a budget or a throttle it is back.";
+        or with backoff it stays near zero after the burst; otherwise it comes back.";
     let x = Axis::linear("time, over D");
     let y = Axis::linear("good responses, over W/D");
     let mut chart = Chart::new("Goodput through a burst", description, x, y);
     let unbounded = cells.iter().filter(|cell| cell.policy == Policy::Unbounded);
     for cell in unbounded.filter(|cell| cell.scenario.base <= 0.5) {
-        let step = (cell.scenario.over() / STEPS).max(1);
-        let corners = (0..STEPS).flat_map(|number| {
-            let (from, to) = (step * number, step * (number + 1));
+        let steps = (0..cell.scenario.over()).step_by(STEP as usize);
+        let corners = steps.flat_map(|from| {
+            let to = from + STEP;
             let (_, good) = cell.scenario.rates(args, &cell.sent, from, to);
             [(f64::from(from), good), (f64::from(to), good)]
         });

@@ -3,7 +3,7 @@
 use crate::behaviour::Behaviour;
 use crate::options::Args;
 use crate::policy::Policy;
-use crate::scenario::{Figures, Scenario};
+use crate::scenario::{Figures, Scenario, TAIL};
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::program::Program;
 use lab::table::Table;
@@ -90,7 +90,7 @@ pub fn run(program: &mut Program, args: &Args) -> Result<(), Box<dyn Error>> {
 
 fn map(args: &Args, grid: &Grid, policy: Policy, behaviour: Behaviour) -> Map {
     let cell = |base: f64, size: f64| {
-        let after = HORIZON + WINDOW;
+        let after = HORIZON + WINDOW + TAIL;
         let scenario = Scenario { base, size, begin: 40, length: 60, after, window: WINDOW };
         let runs = (0..grid.seeds).map(|number| {
             let seed = args.common.seed.wrapping_add(number);

@@ -16,14 +16,17 @@ use std::time::Duration;
 /// A base load that leaves half of the pool idle: what happens without a bound, where retries of
 /// .75 would be beyond the capacity in any case.
 const HALF: Scenario =
-    Scenario { base: 0.5, size: 3.0, begin: 20, length: 60, after: 160, window: 40 };
+    Scenario { base: 0.5, size: 3.0, begin: 20, length: 60, after: 200, window: 40 };
+
+/// A throttle takes a while to see that it throttles too much.
+const LONG: Scenario = Scenario { after: 320, ..HALF };
 
 /// The load of the promise: three times .75 for 60 D.
 const HIGH: Scenario = Scenario { base: 0.75, ..HALF };
 
 /// The same, but shorter.
 const QUICK: Scenario =
-    Scenario { base: 0.5, size: 3.0, begin: 10, length: 30, after: 90, window: 30 };
+    Scenario { base: 0.5, size: 3.0, begin: 10, length: 30, after: 110, window: 30 };
 const QUICK_HIGH: Scenario = Scenario { base: 0.75, ..QUICK };
 
 /// A policy and a behaviour in a scenario.
@@ -50,7 +53,10 @@ fn cases(quick: bool) -> Vec<(Policy, Behaviour, Scenario)> {
             (Policy::Deadline, Behaviour::AtOnce, QUICK_HIGH),
         ];
     }
-    let unbounded = Behaviour::ALL.map(|each| (Policy::Unbounded, each, HALF));
+    let unbounded = Behaviour::ALL.map(|each| {
+        let scenario = if each == Behaviour::Throttle { LONG } else { HALF };
+        (Policy::Unbounded, each, scenario)
+    });
     let deadline = Behaviour::ALL.map(|each| (Policy::Deadline, each, HIGH));
     let collapse = (Policy::Unbounded, Behaviour::AtOnce, HIGH);
     unbounded.into_iter().chain([collapse]).chain(deadline).collect()

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The load of the reference: a base of .75, and three times that for 60 D.
 const SCENARIO: Scenario =
-    Scenario { base: 0.75, size: 3.0, begin: 140, length: 60, after: 1000, window: 80 };
+    Scenario { base: 0.75, size: 3.0, begin: 140, length: 60, after: 1040, window: 80 };
 
 /// Two simulations may differ by this much more than their intervals.
 const TOLERANCE: f64 = 0.02;

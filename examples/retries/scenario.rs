@@ -12,6 +12,10 @@ const RECOVERED: f64 = 0.9;
 /// The windows in which the share is taken begin this far apart, in units of D.
 const STEP: u32 = 5;
 
+/// Requests that are meant to start in this last part of a load, in units of D, do not count: when
+/// the load has ended, their last tries meet an empty pool. Four tries take 40 D.
+pub const TAIL: u32 = 40;
+
 /// A load of `base` times the capacity, and `size` times that for the length of the burst. Times
 /// are in units of D.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,27 +85,21 @@ impl Scenario {
     }
 
     pub fn figures(&self, args: &Args, sent: &[Sent]) -> Figures {
-        let late = self.over() - self.after / 3;
+        let counted = self.over() - TAIL;
+        let late = counted - self.after / 3;
         let tries: u32 = sent.iter().map(|sent| sent.tries).sum();
+        let good = self.share(args, sent, late, counted);
+        // The first window in which the share is high enough, if it stays so.
+        let mut windows = (self.end()..=counted - self.window).step_by(STEP as usize);
+        let back = windows.find(|&from| {
+            good >= RECOVERED && self.share(args, sent, from, from + self.window) >= RECOVERED
+        });
         Figures {
-            good: self.share(args, sent, late, self.over()),
-            goodput: self.rates(args, sent, late, self.over()).1,
-            recovery: self.recovery(args, sent),
+            good,
+            goodput: self.rates(args, sent, late, counted).1,
+            recovery: back.map_or(f64::INFINITY, |from| f64::from(from - self.end())),
             amplification: f64::from(tries) / sent.len().max(1) as f64,
         }
-    }
-
-    /// The time from the end of the burst until the first window from which on the share is high
-    /// enough in all.
-    fn recovery(&self, args: &Args, sent: &[Sent]) -> f64 {
-        let last = self.over() - self.window;
-        let mut recovered = f64::INFINITY;
-        let mut from = last;
-        while from >= self.end() && self.share(args, sent, from, from + self.window) >= RECOVERED {
-            recovered = f64::from(from - self.end());
-            from -= STEP;
-        }
-        recovered
     }
 }
 

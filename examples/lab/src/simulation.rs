@@ -350,8 +350,8 @@ mod tests {
         }
     }
 
-    /// Requests at `times` the capacity of four workers, for 400 services; every `nth` one is of the
-    /// second client.
+    /// Requests at `times` the capacity of four workers, for 400 services; every `nth` one is of
+    /// the second client.
     fn starts(times: f64, nth: usize) -> Vec<(Duration, usize)> {
         let rate = Rate::constant(times * 4.0 / SERVICE.as_secs_f64());
         let starts = Arrivals::poisson(rate, 3).starts(Stop::After(400 * SERVICE));

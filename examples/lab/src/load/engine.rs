@@ -22,8 +22,8 @@ const WAKING: Duration = Duration::from_micros(150);
 /// Size of a read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Runs until the demands of all crowds and their requests have ended, on a separate thread. Returns
-/// how well the starts of each crowd kept to its demand.
+/// Runs until the demands of all crowds and their requests have ended, on a separate thread.
+/// Returns how well the starts of each crowd kept to its demand.
 pub fn run(crowds: Vec<Crowd<'_>>) -> io::Result<Vec<Conduct>> {
     let poller = Arc::new(Poller::new()?);
     let engine = move || {
