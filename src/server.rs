@@ -139,7 +139,7 @@ impl Server {
         let schedule = config.schedule;
         let (queue, channel) = Queue::new(queue::discipline(schedule), slots(&config));
         let queue = Arc::new(queue);
-        let entrance = Entrance::new(Arc::clone(&queue), channel, schedule != Schedule::Fifo);
+        let entrance = Entrance::new(Arc::clone(&queue), channel, config::channel_wait(schedule));
         let (send_errand, errands) = unbounded();
         let (alive, all_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));

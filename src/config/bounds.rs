@@ -26,6 +26,10 @@ pub const QUEUE_MOST: usize = 1 << 20;
 /// microseconds with a wakeup), and short against what a client notices.
 pub const CHANNEL_WAIT: Duration = Duration::from_millis(1);
 
+/// The same where the order of arrival is the discipline's as well: in the room they can be refused
+/// as soon as they have waited too long.
+pub const CHANNEL_WAIT_FIFO: Duration = Duration::from_millis(25);
+
 /// The jobs that the channel holds while others wait in the room: the next one. A worker that ends
 /// a service finds it there, and moves the next one in.
 pub const CHANNEL_READY: usize = 1;

@@ -222,6 +222,14 @@ impl Default for Config {
     }
 }
 
+/// How long the channel of jobs may take before those in it move to the waiting room.
+pub(crate) fn channel_wait(schedule: Schedule) -> Duration {
+    match schedule {
+        Schedule::Fifo => CHANNEL_WAIT_FIFO,
+        _ => CHANNEL_WAIT,
+    }
+}
+
 /// Helpers to choose settings.
 impl Config {
     /// The largest number of workers.

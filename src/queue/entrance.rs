@@ -6,15 +6,15 @@ use super::primitives::{Sender, TrySendError};
 use super::room::{Queue, Queued, Slot};
 use crate::config;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The only way into a queue. Dropping it closes the queue.
 #[derive(Debug)]
 pub struct Entrance<T: Queued> {
     queue: Arc<Queue<T>>,
     channel: Sender<Slot<T>>,
-    /// The order of the channel, that of arrival, is not the discipline's.
-    reorders: bool,
+    /// How long the channel may take to hand an item over.
+    quick: Duration,
     pace: Option<Pace>,
 }
 
@@ -30,10 +30,10 @@ struct Pace {
 }
 
 impl<T: Queued> Entrance<T> {
-    /// The entrance of a queue, whose channel `channel` fills. `reorders` says that its discipline
-    /// has another order than that of arrival.
-    pub fn new(queue: Arc<Queue<T>>, channel: Sender<Slot<T>>, reorders: bool) -> Self {
-        Self { queue, channel, reorders, pace: None }
+    /// The entrance of a queue, whose channel `channel` fills. What the channel has not handed over
+    /// within `quick` moves to the room.
+    pub fn new(queue: Arc<Queue<T>>, channel: Sender<Slot<T>>, quick: Duration) -> Self {
+        Self { queue, channel, quick, pace: None }
     }
 
     /// Queues an item.
@@ -70,7 +70,7 @@ impl<T: Queued> Entrance<T> {
 
     /// Moves what waits to the room, if the channel has become slow.
     pub fn look(&mut self, now: Instant) {
-        if self.reorders && self.queue.in_channel() > config::CHANNEL_READY {
+        if self.queue.in_channel() > config::CHANNEL_READY {
             self.is_direct(now);
         }
     }
@@ -80,8 +80,8 @@ impl<T: Queued> Entrance<T> {
         if self.queue.in_room() > 0 {
             return Some(Instant::now() + config::EXPIRY_PAUSE);
         }
-        let is_busy = self.reorders && self.queue.in_channel() > config::CHANNEL_READY;
-        is_busy.then(|| Instant::now() + config::CHANNEL_WAIT)
+        let is_busy = self.queue.in_channel() > config::CHANNEL_READY;
+        is_busy.then(|| Instant::now() + self.quick)
     }
 
     /// True if the channel is quick and nobody waits in the room. Otherwise, what waits in the
@@ -90,16 +90,13 @@ impl<T: Queued> Entrance<T> {
         if self.queue.in_room() > 0 {
             return false;
         }
-        if !self.reorders {
-            return true;
-        }
         let length = self.queue.in_channel();
         let pace = self.pace.get_or_insert(Pace { sent: length, mark: length, since: now });
         if length <= config::CHANNEL_READY || pace.sent.saturating_sub(length) >= pace.mark {
             (pace.mark, pace.since) = (pace.sent, now);
             return true;
         }
-        if now.saturating_duration_since(pace.since) <= config::CHANNEL_WAIT {
+        if now.saturating_duration_since(pace.since) <= self.quick {
             return true;
         }
         self.recall();
