@@ -22,8 +22,8 @@ use std::time::Duration;
 /// one can go on at the same time below it.
 const TIMES_MOST: f64 = 12.0;
 
-/// The p99 of the lateness may be at most this part of the patience, and without `--quick` half of
-/// it: a quarter of a service.
+/// The p99 of the lateness may be at most this part of the patience: half a service. Times count
+/// from the intended start, so that lateness makes them longer, and never shorter.
 const LATENESS_SHARE: f64 = 0.05;
 
 /// The patience of clients that have none.
@@ -196,14 +196,13 @@ fn run_one(
 /// Why a run is invalid. All parties have one generator, so their lateness is judged together, and
 /// only of the requests that count: at the start, closed loops connect all at once.
 fn spoilt(args: &Args, case: &Case, runs: &[Run]) -> Vec<String> {
-    let service = if args.common.quick { args.patience() } else { args.patience() / 2 };
-    let reasons = runs.iter().flat_map(|run| run.conduct.spoilt(service));
+    let reasons = runs.iter().flat_map(|run| run.conduct.spoilt(args.patience()));
     let reasons = reasons.filter(|reason| !matches!(reason, Spoilt::Late { .. }));
     let counted = counted(args, case);
     let outcomes = runs.iter().flat_map(|run| &run.outcomes);
     let within = outcomes.filter(|each| counted.contains(&each.intended));
     let lateness: Sample = within.map(|each| each.lateness).collect();
-    let (p99, most) = (lateness.percentile(0.99), service.mul_f64(LATENESS_SHARE));
+    let (p99, most) = (lateness.percentile(0.99), args.patience().mul_f64(LATENESS_SHARE));
     let late = (p99 > most).then_some(Spoilt::Late { p99, most });
     reasons.chain(late).map(|reason| reason.to_string()).collect()
 }
