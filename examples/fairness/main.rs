@@ -49,7 +49,8 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     program.text(&format!(
         "W = {}, D = {:?}, T = {:?}, so W/D = {:.0} requests a second. {} runs of each case; \
          after ± is half of the 95 % interval of the mean. Times are the clients' own, from the \
-         intended start to the answer, in units of D: the wait and one service.",
+         intended start to the answer, in units of D: the wait and one service. Ideal: a \
+         simulated pool with the same arrivals.",
         args.workers,
         args.delay,
         args.patience(),

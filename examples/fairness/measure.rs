@@ -5,13 +5,14 @@ use crate::options::Args;
 use cws::{Config, Delay, Request, Response, Schedule, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{
-    Client, Connections, Group, Outcome, Population, Run, Spoilt, Starts, Target, Think,
+    Client, Connections, Group, Outcome, Population, Retries, Run, Spoilt, Starts, Target, Think,
     run_together,
 };
 use lab::moments::Moments;
 use lab::program::Program;
 use lab::progress::Progress;
 use lab::sample::Sample;
+use lab::simulation::{Age, Bound, Order, Simulation};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -49,6 +50,8 @@ pub struct Cell {
     pub schedule: Schedule,
     pub greedy: Seen,
     pub polite: Seen,
+    /// The polite clients' share and 99th percentile in a simulated pool with the same arrivals.
+    pub ideal: Seen,
     /// The outcomes of the first run, of the greedy and of the polite party.
     pub outcomes: [Vec<Outcome>; 2],
     pub spoilt: Option<String>,
@@ -73,10 +76,16 @@ pub fn measure(program: &mut Program, args: &Args) -> Result<Vec<Cell>, Box<dyn 
                 greedy.add(args, &case, of_greedy);
                 polite.add(args, &case, of_polite);
             }
+            let mut simulated = Seen::default();
+            for (share, p99) in (0..args.runs()).filter_map(|at| ideal(args, &case, schedule, at)) {
+                simulated.share.add(share);
+                simulated.p99.add(p99);
+            }
             let first = runs.into_iter().next().unwrap_or_default();
             let outcomes = first.map(|clients| clients.into_iter().flatten().collect());
             let case = case.clone();
-            let cell = Cell { case, schedule, greedy, polite, outcomes, spoilt };
+            let ideal = simulated;
+            let cell = Cell { case, schedule, greedy, polite, ideal, outcomes, spoilt };
             if let Some(why) = &cell.spoilt {
                 program.say(&format!("the runs {} are invalid: {why}", cell.name()));
             }
@@ -173,10 +182,7 @@ fn run_one(
     let respond = |_: &Request<'_>| Response::ok("text/plain", "done\n");
     let server = Server::start(config, Delay::new(args.delay, respond))?;
     let address = *server.addresses().first().ok_or("the server has no address")?;
-    let each = [case.greedy, case.polite]
-        .into_iter()
-        .flat_map(|party| (0..party.clients).map(move |_| party));
-    let each: Vec<(Party, u8)> = each.zip(1..=u8::MAX).collect();
+    let each = clients(case);
     let starts: Vec<Vec<Duration>> =
         each.iter().map(|(party, client)| starts(args, case, party, number, *client)).collect();
     let groups = each.iter().zip(&starts);
@@ -191,6 +197,54 @@ fn run_one(
     let polite = runs.split_off(case.greedy.clients);
     let of = |runs: Vec<Run>| runs.into_iter().map(|run| run.outcomes).collect();
     Ok(([of(runs), of(polite)], reasons))
+}
+
+/// The clients of both parties, with their numbers, the greedy ones first.
+fn clients(case: &Case) -> Vec<(Party, u8)> {
+    let parties = [case.greedy, case.polite].into_iter();
+    parties.flat_map(|party| (0..party.clients).map(move |_| party)).zip(1..=u8::MAX).collect()
+}
+
+/// The polite clients' share, and their 99th percentile over D, in a simulated pool with the same
+/// arrivals. None for closed loops.
+fn ideal(args: &Args, case: &Case, schedule: Schedule, number: u8) -> Option<(f64, f64)> {
+    let order = match schedule {
+        Schedule::Fair => Order::Turns,
+        Schedule::Fifo => Order::Fifo,
+        Schedule::Lifo => Order::Lifo,
+        _ => return None,
+    };
+    if !case.has_deadline() {
+        return None;
+    }
+    let each = clients(case).into_iter().flat_map(|(party, client)| {
+        let starts = starts(args, case, &party, number, client).into_iter();
+        starts.map(move |start| (start, usize::from(client)))
+    });
+    let mut arrivals: Vec<(Duration, usize)> = each.collect();
+    arrivals.sort_unstable();
+    let simulation = Simulation {
+        workers: args.workers,
+        service: args.delay,
+        noise: 0.0,
+        order,
+        age: Age::Measured,
+        bound: Bound::Measured,
+        patience: args.patience(),
+        retries: Retries::NONE,
+        seed: 0,
+    };
+    let sent = simulation.run(&arrivals);
+    let counted = counted(args, case);
+    let of = sent.iter().zip(&arrivals);
+    let of = of.filter(|(sent, (_, client))| {
+        *client > case.greedy.clients && counted.contains(&sent.intended)
+    });
+    let answers: Vec<Option<Duration>> =
+        of.map(|(sent, _)| sent.answered.map(|at| at - sent.intended)).collect();
+    let times: Sample = answers.iter().flatten().copied().collect();
+    let share = times.count() as f64 / answers.len().max(1) as f64;
+    Some((share, times.percentile(0.99).div_duration_f64(args.delay)))
 }
 
 /// Why a run is invalid. All parties have one generator, so their lateness is judged together, and

@@ -31,18 +31,28 @@ pub fn shown(moments: &Moments, decimals: usize) -> String {
 
 /// The figures of a case. Clients without a patience get an answer to each request.
 pub fn table(case: &Case, cells: &[Cell]) -> Table {
-    let shares: &[&str] =
-        if case.has_deadline() { &["answered in time", "worst client"] } else { &[] };
-    let headings = [&["order, client"], shares, &["median/D", "p99/D", "of W/D"]].concat();
-    let mut table = Table::new(headings);
+    let headings: &[&str] = match case.has_deadline() {
+        true => &["in time", "ideal", "worst client", "median/D", "p99/D", "ideal", "of W/D"],
+        false => &["median/D", "p99/D", "of W/D"],
+    };
+    let mut table = Table::new([&["order, client"], headings].concat());
     for cell in cells.iter().filter(|cell| cell.case.name == case.name) {
-        for (party, seen) in [(case.greedy, &cell.greedy), (case.polite, &cell.polite)] {
+        let parties =
+            [(case.greedy, &cell.greedy, None), (case.polite, &cell.polite, Some(&cell.ideal))];
+        for (party, seen, ideal) in parties {
             let Seen { share, worst, median, p99, capacity } = seen;
+            let ideal = |of: fn(&Seen) -> Moments, decimals| {
+                ideal.map(|ideal| shown(&of(ideal), decimals)).unwrap_or_default()
+            };
             let mut row = vec![format!("{}, {}", case::name(cell.schedule), party.name)];
             if case.has_deadline() {
-                row.extend([shown(share, 3), shown(worst, 3)]);
+                row.extend([shown(share, 3), ideal(|of| of.share, 3), shown(worst, 3)]);
             }
-            row.extend([shown(median, 2), shown(p99, 2), shown(capacity, 3)]);
+            row.extend([shown(median, 2), shown(p99, 2)]);
+            if case.has_deadline() {
+                row.push(ideal(|of| of.p99, 2));
+            }
+            row.push(shown(capacity, 3));
             table.row(row);
         }
     }
