@@ -86,9 +86,10 @@ fn long() -> Vec<Case> {
     vec![
         split(2.0, 200, &ALL, 0.97),
         split(5.0, 200, &ALL, 0.88),
-        greedy(10.0, 1, 150, &ALL, 0.99, 3.5),
-        // The ideal pool has 3 here: who asks twice within a turn waits for the second one.
-        greedy(10.0, 9, 150, &ALL, 0.99, 4.5),
+        greedy(10.0, 1, 150, &ALL, 0.99, 3.0),
+        // The ideal pool has 3 to 4 here, by the arrivals: who asks twice within a turn waits for
+        // the second one.
+        greedy(10.0, 9, 150, &ALL, 0.99, 6.0),
         crowd(500, 400, &ALL, 2.0, 4.0),
         browsers(1, 100, &ALL),
         browsers(5, 100, &ALL),
