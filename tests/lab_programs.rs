@@ -257,6 +257,24 @@ fn overload_runs_and_its_checks_hold() {
     }
 }
 
+/// Each client has an address of 127.0.0.0/8, all of which are local on Linux only.
+#[cfg(target_os = "linux")]
+#[test]
+fn fairness_runs_and_its_checks_hold() {
+    let said = run("fairness", &["--quick"], true);
+    for part in ["90:10 at m = 3", "100:1 connections", "5 browsers", "with fair, more than"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn retries_runs_and_its_checks_hold() {
+    let said = run("retries", &["--quick"], true);
+    for part in ["A burst, and clients that retry", "beside the reference", "the collapse stays"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
 #[test]
 fn capacity_plan_computes_a_plan_and_verifies_it() {
     let options = ["--rate", "100", "--delay", "20ms", "--p99", "60ms"];
@@ -365,6 +383,10 @@ fn wrong_options_are_one_line_errors() {
     refuses("saturation", &["--html"], 2, "--html");
     refuses("overload", &["--patience", "soon"], 2, "write 50ms");
     refuses("overload", &["--url", "127.0.0.1:1"], 1, "http://");
+    refuses("fairness", &["--runs", "1"], 2, "2..=50");
+    refuses("fairness", &["--delay", "0s"], 2, "above zero");
+    refuses("retries", &["--runs", "many"], 2, "invalid digit");
+    refuses("retries", &["--workers", "0"], 2, "at least 1");
     refuses("capacity_plan", &["--rate", "0"], 2, "above 0");
     refuses("capacity_plan", &["--delay", "10ms", "--p99", "5ms"], 1, "at least the delay");
     refuses("capacity_plan", &["--service", "exponential", "--p99", "20ms"], 1, "at least 46.05ms");

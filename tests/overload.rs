@@ -4,7 +4,7 @@
 
 use cws::{Config, Counter, Delay, Request, Response, Server};
 use lab::arrivals::{Arrivals, Stop};
-use lab::load::{Answer, Client, Connections, Outcome, Retries, Target};
+use lab::load::{Answer, Client, Connections, Outcome, Target};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,9 +13,7 @@ const DELAY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(400);
 
 fn client(target: SocketAddr) -> Client {
-    let connections = Connections::NewEach;
-    let request = Target::new(target, "/").request(connections);
-    Client { target, request, connections, patience: PATIENCE, retries: Retries::NONE }
+    Target::new(target, "/").client(Connections::NewEach, PATIENCE)
 }
 
 /// Five times the capacity for a second and a half.

@@ -342,6 +342,7 @@ impl<'a> Bench<'a> {
         let run = |kind: Kind, clients: usize| {
             let client = Client {
                 target: address,
+                source: None,
                 request: self.request(kind, address),
                 connections: Connections::Kept(clients.max(CONNECTIONS)),
                 patience: PATIENCE,

@@ -216,7 +216,7 @@ impl Args {
             Some(first) => Pause::Backoff { first, most: 32 * first, seed: self.common.seed },
         };
         let advice = if self.honour_retry_after { Advice::Honoured } else { Advice::Ignored };
-        let retries = Retries { most: self.retries, pause, advice };
+        let retries = Retries { most: self.retries, pause, advice, ..Retries::NONE };
         Client { retries, ..target.client(connections, self.patience) }
     }
 

@@ -5,3 +5,4 @@ mod faults;
 mod figures;
 mod kept;
 mod servers;
+mod together;

@@ -1,6 +1,6 @@
 //! Servers that do one thing, each slow or wrong in its own way, and clients for them.
 
-use lab::load::{Client, Connections, Outcome, Retries, Target};
+use lab::load::{Client, Connections, Outcome, Target};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -67,8 +67,7 @@ pub fn answer(mut stream: TcpStream, delay: Duration, bytes: &[u8]) {
 }
 
 pub fn client(target: SocketAddr, connections: Connections) -> Client {
-    let request = Target::new(target, "/").request(connections);
-    Client { target, request, connections, patience: PATIENCE, retries: Retries::NONE }
+    Target::new(target, "/").client(connections, PATIENCE)
 }
 
 /// The outcome of one request.

@@ -15,6 +15,7 @@ pub mod arrivals;
 pub mod sample;
 pub mod twin;
 pub mod load;
+pub mod simulation;
 pub mod trace;
 pub mod chart;
 pub mod table;

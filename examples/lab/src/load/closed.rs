@@ -1,6 +1,6 @@
 //! The closed loop: a population of clients that each wait for the answer to their last request.
 
-use super::engine::Demand;
+use super::crowd::Demand;
 use crate::arrivals::Stop;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,13 +1,13 @@
 //! One connection of a client. Sends the request and reads the response without ever blocking.
 
 use super::watched::{Readiness, Watched};
-use super::{Answer, Failure};
+use super::{Answer, Client, Failure};
 use cws::internals::ResponseFraming;
 use polling::Poller;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +19,8 @@ pub struct Connection {
     framing: ResponseFraming,
     /// The request that uses it. `None` while it is kept for the next one.
     pub errand: Option<usize>,
+    /// The crowd that it belongs to.
+    pub crowd: usize,
     /// When it was established: right before the first bytes of a request were sent.
     pub connected: Option<Instant>,
     /// It has delivered a response before.
@@ -47,13 +49,9 @@ pub enum Step {
 
 impl Connection {
     /// Starts to connect, and sends the request if that is possible at once.
-    pub fn open(
-        target: SocketAddr,
-        request: &[u8],
-        poller: &Arc<Poller>,
-        key: usize,
-    ) -> io::Result<Self> {
-        let stream = connect(target)?;
+    pub fn open(client: &Client, poller: &Arc<Poller>, key: usize) -> io::Result<Self> {
+        let request = &client.request[..];
+        let stream = connect(client.target, client.source)?;
         let now = Instant::now();
         let sent = match (&stream).write(request) {
             Ok(count) => count,
@@ -71,6 +69,7 @@ impl Connection {
             phase,
             framing: ResponseFraming::http11(),
             errand: None,
+            crowd: 0,
             connected: (sent > 0).then_some(now),
             used: false,
             bytes: 0,
@@ -181,9 +180,12 @@ impl Connection {
     }
 }
 
-fn connect(target: SocketAddr) -> io::Result<TcpStream> {
+fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
     match socket.connect(&target.into()) {
         Ok(()) => {}
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}

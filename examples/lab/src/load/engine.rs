@@ -2,10 +2,11 @@
 
 use super::conduct::Conduct;
 use super::connection::{Connection, Step};
-use super::{Advice, Answer, Client, Connections, Failure, Outcome, Pause, ServerTiming, fields};
+use super::crowd::Crowd;
+use super::{Advice, Answer, Client, Connections, Failure, Outcome, ServerTiming, fields};
 use polling::{Events, Poller};
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -21,29 +22,13 @@ const WAKING: Duration = Duration::from_micros(150);
 /// Size of a read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Decides when requests start.
-pub trait Demand: Send {
-    /// The intended start of the next request. `None` if it depends on an answer, or if there are
-    /// no more requests.
-    fn next(&self) -> Option<Duration>;
-    /// Removes this request from the demand.
-    fn take(&mut self);
-    /// A request ended at this time.
-    fn ended(&mut self, at: Duration);
-    /// Whether the starts follow an arrival process, whose statistics must be recorded.
-    fn has_arrivals(&self) -> bool;
-}
-
-/// Runs until the demand and all its requests have ended, on a separate thread.
-pub fn run(
-    client: &Client,
-    demand: impl Demand,
-    each: &mut (dyn FnMut(Outcome) + Send),
-) -> io::Result<Conduct> {
+/// Runs until the demands of all crowds and their requests have ended, on a separate thread.
+/// Returns how well the starts of each crowd kept to its demand.
+pub fn run(crowds: Vec<Crowd<'_>>) -> io::Result<Vec<Conduct>> {
     let poller = Arc::new(Poller::new()?);
     let engine = move || {
         wake_precisely();
-        Engine::new(client, demand, each, poller).run()
+        Engine::new(crowds, poller).run()
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, engine)?;
@@ -61,6 +46,8 @@ fn wake_precisely() {
 
 /// A request and the state of its tries.
 struct Errand {
+    /// The crowd that it belongs to.
+    crowd: usize,
     intended: Duration,
     lateness: Duration,
     tries: u32,
@@ -85,65 +72,40 @@ enum Place {
     On(usize),
 }
 
-struct Engine<'a, D> {
-    client: &'a Client,
-    demand: D,
-    each: &'a mut (dyn FnMut(Outcome) + Send),
+struct Engine<'a> {
+    crowds: Vec<Crowd<'a>>,
     poller: Arc<Poller>,
     clock: Instant,
     errands: Slab<Errand>,
     /// The timer of each request, and its key.
     timers: BTreeSet<(Duration, usize)>,
-    /// Requests that wait for a connection, in order of arrival.
-    waiting: BTreeMap<u64, usize>,
-    next_position: u64,
     connections: Slab<Connection>,
-    /// Connections kept for the next request.
-    idle: BTreeSet<usize>,
-    conduct: Conduct,
-    random: fastrand::Rng,
     buffer: Vec<u8>,
 }
 
-impl<'a, D: Demand> Engine<'a, D> {
-    fn new(
-        client: &'a Client,
-        demand: D,
-        each: &'a mut (dyn FnMut(Outcome) + Send),
-        poller: Arc<Poller>,
-    ) -> Self {
-        let seed = match client.retries.pause {
-            Pause::Backoff { seed, .. } => seed,
-            Pause::AtOnce => 0,
-        };
+impl<'a> Engine<'a> {
+    fn new(crowds: Vec<Crowd<'a>>, poller: Arc<Poller>) -> Self {
         Self {
-            client,
-            conduct: Conduct::new(demand.has_arrivals()),
-            demand,
-            each,
+            crowds,
             poller,
             clock: Instant::now(),
             errands: Slab::new(),
             timers: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            next_position: 0,
             connections: Slab::new(),
-            idle: BTreeSet::new(),
-            random: fastrand::Rng::with_seed(seed),
             buffer: vec![0; READ_BYTES],
         }
     }
 
-    fn run(mut self) -> io::Result<Conduct> {
+    fn run(mut self) -> io::Result<Vec<Conduct>> {
         let mut ready = Events::new();
         loop {
             self.begin_due();
             self.fire_timers();
-            if self.errands.is_empty() && self.demand.next().is_none() {
-                self.conduct.ran(self.now());
-                return Ok(self.conduct);
+            let next = self.next_start().map(|(intended, _)| intended);
+            if self.errands.is_empty() && next.is_none() {
+                return Ok(self.crowds.into_iter().map(|crowd| crowd.conduct).collect());
             }
-            let due = [self.demand.next(), self.timers.first().map(|&(timer, _)| timer)];
+            let due = [next, self.timers.first().map(|&(timer, _)| timer)];
             let due = due.into_iter().flatten().min().unwrap_or(Duration::MAX);
             let early = due.saturating_sub(self.now()).saturating_sub(WAKING);
             self.wait(&mut ready, early.min(LONGEST_WAIT))?;
@@ -168,16 +130,29 @@ impl<'a, D: Demand> Engine<'a, D> {
         self.clock.elapsed()
     }
 
+    /// The client that makes this request.
+    fn client_of(&self, key: usize) -> &'a Client {
+        self.crowds[self.errands[key].crowd].client
+    }
+
+    /// The earliest intended start, and the crowd whose request it is.
+    fn next_start(&self) -> Option<(Duration, usize)> {
+        let starts = self.crowds.iter().enumerate();
+        starts.filter_map(|(number, crowd)| Some((crowd.demand.next()?, number))).min()
+    }
+
     fn begin_due(&mut self) {
         // Requests that become due during this loop, for example from refused clients without a
         // think time, must wait for the next round.
         let until = self.now();
-        while let Some(intended) = self.demand.next().filter(|intended| *intended <= until) {
+        while let Some((intended, number)) = self.next_start().filter(|(due, _)| *due <= until) {
             let now = self.now();
-            self.demand.take();
-            self.conduct.began(intended, now);
-            let timer = intended.saturating_add(self.client.patience);
+            let crowd = &mut self.crowds[number];
+            crowd.demand.take();
+            crowd.conduct.began(intended, now);
+            let timer = intended.saturating_add(crowd.client.patience);
             let key = self.errands.insert(Errand {
+                crowd: number,
                 intended,
                 lateness: now - intended,
                 tries: 0,
@@ -201,12 +176,12 @@ impl<'a, D: Demand> Engine<'a, D> {
             match errand.place {
                 Place::Paused => {
                     self.timers.remove(&(timer, key));
-                    errand.timer = now.saturating_add(self.client.patience);
+                    errand.timer = now.saturating_add(self.crowds[errand.crowd].client.patience);
                     self.timers.insert((errand.timer, key));
                     self.begin_try(key);
                 }
                 Place::Waiting(position) => {
-                    self.waiting.remove(&position);
+                    self.crowds[errand.crowd].waiting.remove(&position);
                     self.end_try(key, Answer::TimedOut, None);
                 }
                 Place::On(connection) => {
@@ -216,41 +191,40 @@ impl<'a, D: Demand> Engine<'a, D> {
             }
         }
         // Only after all requests whose patience has ended have hung up.
-        self.serve_waiting();
+        (0..self.crowds.len()).for_each(|crowd| self.serve_waiting(crowd));
     }
 
     fn begin_try(&mut self, key: usize) {
+        let now = self.now();
         let errand = &mut self.errands[key];
+        let crowd = &mut self.crowds[errand.crowd];
+        if !crowd.restraint.admits(now) {
+            return self.end_try(key, Answer::Withheld, None);
+        }
         errand.tries += 1;
         (errand.begun, errand.connected, errand.first_byte) = (None, None, None);
         (errand.bytes, errand.server) = (0, ServerTiming::default());
-        match self.client.connections {
-            Connections::NewEach => self.open(key),
-            Connections::Kept(most) => match self.idle.pop_first() {
-                Some(connection) => self.reuse(connection, key),
-                None if self.connections.len() < most.max(1) => self.open(key),
-                None => {
-                    let position = self.next_position;
-                    self.next_position += 1;
-                    self.waiting.insert(position, key);
-                    self.errands[key].place = Place::Waiting(position);
-                }
-            },
+        match crowd.idle.pop_first() {
+            Some(connection) => self.reuse(connection, key),
+            None if crowd.has_room() => self.open(key),
+            None => errand.place = Place::Waiting(crowd.wait(key)),
         }
     }
 
     /// Opens a new connection for a request.
     fn open(&mut self, key: usize) {
         let now = self.now();
+        let client = self.client_of(key);
+        let errand = &mut self.errands[key];
+        errand.begun = Some(now);
         let entry = self.connections.vacant_entry();
         let at = entry.key();
-        let Client { target, request, .. } = self.client;
-        self.errands[key].begun = Some(now);
-        match Connection::open(*target, request, &self.poller, at) {
+        match Connection::open(client, &self.poller, at) {
             Ok(mut connection) => {
-                connection.errand = Some(key);
+                (connection.errand, connection.crowd) = (Some(key), errand.crowd);
                 entry.insert(connection);
-                self.errands[key].place = Place::On(at);
+                errand.place = Place::On(at);
+                self.crowds[errand.crowd].open += 1;
                 self.note(at);
             }
             Err(error) => self.end_try(key, Answer::Failed(Failure::of(&error)), None),
@@ -260,12 +234,13 @@ impl<'a, D: Demand> Engine<'a, D> {
     /// Uses a kept connection for a request.
     fn reuse(&mut self, at: usize, key: usize) {
         let now = self.now();
+        let client = self.client_of(key);
         let errand = &mut self.errands[key];
         (errand.begun, errand.connected) = (Some(now), Some(now));
         errand.place = Place::On(at);
         let connection = &mut self.connections[at];
         connection.errand = Some(key);
-        let step = connection.reuse(&self.client.request);
+        let step = connection.reuse(&client.request);
         self.settle(at, step);
     }
 
@@ -274,13 +249,15 @@ impl<'a, D: Demand> Engine<'a, D> {
         let Some(connection) = self.connections.get_mut(at) else { return };
         if connection.errand.is_none() {
             if connection.has_ended(&mut self.buffer) {
-                self.idle.remove(&at);
+                let crowd = connection.crowd;
+                self.crowds[crowd].idle.remove(&at);
                 self.close(at);
-                self.serve_waiting();
+                self.serve_waiting(crowd);
             }
             return;
         }
-        let step = connection.step(&self.client.request, &mut self.buffer);
+        let client = self.crowds[connection.crowd].client;
+        let step = connection.step(&client.request, &mut self.buffer);
         self.note(at);
         self.settle(at, step);
     }
@@ -305,43 +282,45 @@ impl<'a, D: Demand> Engine<'a, D> {
         let Step::Ended(answer) = step else { return };
         let connection = &mut self.connections[at];
         let Some(key) = connection.errand.take() else { return };
+        let number = connection.crowd;
         let is_stale = connection.used && connection.bytes == 0;
         if is_stale && matches!(answer, Answer::Failed(Failure::Closed | Failure::Reset)) {
             // The server has closed the kept connection, as it may. A request without any response
             // bytes can be sent again (RFC 9112, section 9.3.1).
-            self.conduct.reconnected();
+            self.crowds[number].conduct.reconnected();
             self.close(at);
             self.errands[key].connected = None;
             return self.open(key);
         }
         self.errands[key].server = fields::server_timing(connection.head());
-        let advice = match (self.client.retries.advice, answer) {
+        let client = self.crowds[number].client;
+        let advice = match (client.retries.advice, answer) {
             (Advice::Honoured, Answer::Status(429 | 503)) => fields::retry_after(connection.head()),
             _ => None,
         };
-        if connection.persistent && self.client.connections != Connections::NewEach {
-            self.idle.insert(at);
+        if connection.persistent && client.connections != Connections::NewEach {
+            self.crowds[number].idle.insert(at);
         } else {
             self.close(at);
         }
         self.end_try(key, answer, advice);
-        self.serve_waiting();
+        self.serve_waiting(number);
     }
 
     fn close(&mut self, at: usize) {
-        drop(self.connections.remove(at));
+        let connection = self.connections.remove(at);
+        self.crowds[connection.crowd].open -= 1;
     }
 
-    /// Gives free connections to the requests that wait for one.
-    fn serve_waiting(&mut self) {
-        let Connections::Kept(most) = self.client.connections else { return };
-        while !self.waiting.is_empty() {
-            let idle = self.idle.pop_first();
-            if idle.is_none() && self.connections.len() >= most.max(1) {
+    /// Gives free connections to the requests of a crowd that wait for one.
+    fn serve_waiting(&mut self, number: usize) {
+        loop {
+            let crowd = &mut self.crowds[number];
+            if crowd.waiting.is_empty() || crowd.idle.is_empty() && !crowd.has_room() {
                 return;
             }
-            let Some((_, key)) = self.waiting.pop_first() else { return };
-            match idle {
+            let Some((_, key)) = crowd.waiting.pop_first() else { return };
+            match crowd.idle.pop_first() {
                 Some(connection) => self.reuse(connection, key),
                 None => self.open(key),
             }
@@ -351,25 +330,17 @@ impl<'a, D: Demand> Engine<'a, D> {
     /// Ends a try: schedules the next one, or ends the request.
     fn end_try(&mut self, key: usize, answer: Answer, advice: Option<Duration>) {
         let now = self.now();
-        self.conduct.answered(answer);
         let errand = &mut self.errands[key];
         self.timers.remove(&(errand.timer, key));
-        let retries = self.client.retries;
-        if is_worth_another_try(answer) && errand.tries <= retries.most {
-            let pause = match retries.pause {
-                Pause::AtOnce => Duration::ZERO,
-                Pause::Backoff { first, most, .. } => {
-                    let doubled = first.saturating_mul(1 << (errand.tries - 1).min(20));
-                    doubled.min(most).mul_f64(self.random.f64())
-                }
-            };
-            errand.timer = now.saturating_add(pause.max(advice.unwrap_or_default()));
+        let crowd = &mut self.crowds[errand.crowd];
+        if let Some(pause) = crowd.pause_after(answer, errand.tries, advice, now) {
+            errand.timer = now.saturating_add(pause);
             errand.place = Place::Paused;
             self.timers.insert((errand.timer, key));
             return;
         }
         let errand = self.errands.remove(key);
-        (self.each)(Outcome {
+        self.crowds[errand.crowd].ended(Outcome {
             intended: errand.intended,
             lateness: errand.lateness,
             begun: errand.begun,
@@ -381,13 +352,5 @@ impl<'a, D: Demand> Engine<'a, D> {
             bytes: errand.bytes,
             server: errand.server,
         });
-        self.demand.ended(now);
-    }
-}
-
-fn is_worth_another_try(answer: Answer) -> bool {
-    match answer {
-        Answer::Status(status) => matches!(status, 429 | 502 | 503 | 504),
-        Answer::TimedOut | Answer::Failed(_) => true,
     }
 }

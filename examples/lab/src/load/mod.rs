@@ -8,9 +8,11 @@
 mod closed;
 mod conduct;
 mod connection;
+mod crowd;
 mod engine;
 mod fields;
 mod open;
+mod restraint;
 mod summary;
 mod target;
 mod watched;
@@ -18,21 +20,26 @@ mod watched;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use closed::{Population, Think};
 pub use conduct::{Conduct, Spoilt};
+pub use restraint::{Limit, Restraint};
 pub use summary::Summary;
 pub use target::{Target, TargetError};
 
 use crate::arrivals::Stop;
+use crowd::Crowd;
 
 /// The behaviour of each client.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// The server's address.
     pub target: SocketAddr,
+    /// The local address of its connections; `None` lets the system choose. Every address of
+    /// 127.0.0.0/8 is local, so that one machine can be many clients.
+    pub source: Option<IpAddr>,
     /// The bytes of a GET in HTTP/1.1; see [`Target::request`].
     pub request: Vec<u8>,
     /// How connections are used.
@@ -63,6 +70,8 @@ pub struct Retries {
     pub pause: Pause,
     /// How the client treats `Retry-After`.
     pub advice: Advice,
+    /// What keeps the client from sending.
+    pub limit: Limit,
 }
 
 /// The pause before another try.
@@ -82,6 +91,19 @@ pub enum Pause {
     },
 }
 
+impl Pause {
+    /// The pause after this number of tries, at least one.
+    pub fn after(&self, tries: u32, random: &mut fastrand::Rng) -> Duration {
+        match *self {
+            Self::AtOnce => Duration::ZERO,
+            Self::Backoff { first, most, .. } => {
+                let doubled = first.saturating_mul(1 << tries.saturating_sub(1).min(20));
+                doubled.min(most).mul_f64(random.f64())
+            }
+        }
+    }
+}
+
 /// How a client treats `Retry-After`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
@@ -93,7 +115,8 @@ pub enum Advice {
 
 impl Retries {
     /// No retries.
-    pub const NONE: Self = Self { most: 0, pause: Pause::AtOnce, advice: Advice::Ignored };
+    pub const NONE: Self =
+        Self { most: 0, pause: Pause::AtOnce, advice: Advice::Ignored, limit: Limit::None };
 
     /// Up to `most` more tries, without a pause.
     pub const fn at_once(most: u32) -> Self {
@@ -118,7 +141,7 @@ pub struct Outcome {
     pub ended: Duration,
     /// The result of its last try.
     pub answer: Answer,
-    /// The number of tries.
+    /// The number of tries that were sent.
     pub tries: u32,
     /// Bytes of the last answer, including its head.
     pub bytes: u64,
@@ -147,6 +170,8 @@ pub enum Answer {
     TimedOut,
     /// There was no complete response.
     Failed(Failure),
+    /// The client's own throttle kept it from sending.
+    Withheld,
 }
 
 /// Why there was no complete response.
@@ -193,6 +218,7 @@ impl fmt::Display for Answer {
             Self::Status(status) => write!(f, "status {status}"),
             Self::TimedOut => f.write_str("out of patience"),
             Self::Failed(failure) => failure.fmt(f),
+            Self::Withheld => f.write_str("not sent"),
         }
     }
 }
@@ -275,7 +301,7 @@ impl Client {
         starts: &[Duration],
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> io::Result<Conduct> {
-        engine::run(self, open::Open::new(starts), each)
+        alone(Crowd::new(self, Box::new(open::Open::new(starts)), each))
     }
 
     /// Runs clients that send a request, wait for the answer, think, and send the next one. `stop`
@@ -299,8 +325,53 @@ impl Client {
         stop: Stop,
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> io::Result<Conduct> {
-        engine::run(self, closed::Closed::new(population, stop), each)
+        alone(Crowd::new(self, Box::new(closed::Closed::new(population, stop)), each))
     }
+}
+
+/// A group of clients that behave alike.
+#[derive(Debug, Clone)]
+pub struct Group<'a> {
+    /// What each of its clients does.
+    pub client: Client,
+    /// When its requests start.
+    pub starts: Starts<'a>,
+}
+
+/// When the requests of a group start.
+#[derive(Debug, Clone, Copy)]
+pub enum Starts<'a> {
+    /// At these times, which are in order: an open loop.
+    Open(&'a [Duration]),
+    /// After earlier answers: a closed loop.
+    Closed(Population, Stop),
+}
+
+/// Runs several groups of clients at the same time, on one clock and one thread. Returns a run for
+/// each group.
+///
+/// # Errors
+///
+/// As for [`Client::open_loop`].
+pub fn run_together(groups: &[Group<'_>]) -> io::Result<Vec<Run>> {
+    let mut outcomes: Vec<Vec<Outcome>> = groups.iter().map(|_| Vec::new()).collect();
+    let mut sinks: Vec<_> =
+        outcomes.iter_mut().map(|kept| |outcome: Outcome| kept.push(outcome)).collect();
+    let crowds = groups.iter().zip(&mut sinks).map(|(group, each)| match &group.starts {
+        Starts::Open(starts) => Crowd::new(&group.client, Box::new(open::Open::new(starts)), each),
+        Starts::Closed(population, stop) => {
+            Crowd::new(&group.client, Box::new(closed::Closed::new(population, *stop)), each)
+        }
+    });
+    let conducts = engine::run(crowds.collect())?;
+    let runs = outcomes.into_iter().zip(conducts);
+    Ok(runs.map(|(outcomes, conduct)| Run { outcomes, conduct }).collect())
+}
+
+/// Runs one crowd alone.
+fn alone(crowd: Crowd<'_>) -> io::Result<Conduct> {
+    let conduct = engine::run(vec![crowd])?.pop();
+    conduct.ok_or_else(|| io::Error::other("the load has no outcome"))
 }
 
 fn collect(

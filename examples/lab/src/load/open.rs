@@ -1,6 +1,6 @@
 //! The open loop: requests start at their intended times, independent of the other requests.
 
-use super::engine::Demand;
+use super::crowd::Demand;
 use std::time::Duration;
 
 /// Start times that are known in advance.

@@ -94,7 +94,8 @@ impl Target {
     /// A client with this use of connections and this patience, without retries.
     pub fn client(&self, connections: Connections, patience: Duration) -> Client {
         let request = self.request(connections);
-        Client { target: self.address, request, connections, patience, retries: Retries::NONE }
+        let (target, source) = (self.address, None);
+        Client { target, source, request, connections, patience, retries: Retries::NONE }
     }
 
     /// A GET for it, in HTTP/1.1.
