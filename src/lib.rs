@@ -186,7 +186,7 @@
 //! | 503: the queue is full | `QueueFull` | `src/acceptor/queueing.rs` |
 //! | 503: a request is too old when its turn comes | `is_too_old` | `src/connection/exchange.rs` |
 //! | 503: a request is too old in the room | `expire_waiting` | `src/acceptor/queueing.rs` |
-//! | how long, and how many may wait | `of_patience` | `src/queue/ages.rs` |
+//! | how long, and how many may wait | `own.map(age)` | `src/queue/ages.rs` |
 //! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
