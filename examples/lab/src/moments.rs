@@ -1,4 +1,11 @@
-//! Mean and variance in one pass (B. P. Welford, Technometrics 4, 1962).
+//! Mean, variance and confidence interval in one pass (B. P. Welford, Technometrics 4, 1962).
+
+/// The 97.5th percentiles of Student's t distribution for 1 to 10 degrees of freedom (M. Abramowitz
+/// and I. A. Stegun, Handbook of Mathematical Functions, 1964, table 26.10).
+const STUDENT: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+
+/// The same for 30 degrees of freedom, which is above those for more.
+const STUDENT_MANY: f64 = 2.042;
 
 /// The mean and the variance of the added numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -37,6 +44,25 @@ impl Moments {
     pub fn squared_variation(&self) -> f64 {
         if self.mean > 0.0 { self.variance() / self.mean.powi(2) } else { 0.0 }
     }
+
+    /// Half the width of the 95 % confidence interval of the mean, if the values are independent
+    /// and about normal. Infinite for fewer than two values.
+    pub fn half_width(&self) -> f64 {
+        let Some(freedom) = self.count.checked_sub(1).filter(|freedom| *freedom > 0) else {
+            return f64::INFINITY;
+        };
+        let row = usize::try_from(freedom - 1).unwrap_or(usize::MAX);
+        let wider = if freedom < 30 { STUDENT[STUDENT.len() - 1] } else { STUDENT_MANY };
+        let quantile = STUDENT.get(row).copied().unwrap_or(wider);
+        // The sample variance divides by the degrees of freedom.
+        quantile * (self.squares / freedom as f64 / self.count as f64).sqrt()
+    }
+
+    /// The ends of this interval.
+    pub fn interval(&self) -> (f64, f64) {
+        let half = self.half_width();
+        (self.mean - half, self.mean + half)
+    }
 }
 
 impl FromIterator<f64> for Moments {
@@ -58,6 +84,26 @@ mod tests {
         assert_eq!(moments.squared_variation(), 4.0 / 25.0);
         let none = Moments::default();
         assert_eq!((none.mean(), none.variance(), none.squared_variation()), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn the_interval_covers_the_mean_in_95_of_100_cases() {
+        let five: Moments = [1.0, 2.0, 3.0, 4.0, 5.0].into_iter().collect();
+        assert!((five.half_width() - 2.776 * (2.5f64 / 5.0).sqrt()).abs() < 1e-12);
+        let one: Moments = [1.0].into_iter().collect();
+        assert!(one.half_width().is_infinite());
+        let mut random = fastrand::Rng::with_seed(1);
+        for size in [2, 5, 12, 40] {
+            // The sum of twelve uniform numbers is about normal, with mean 6.
+            let normal = |random: &mut fastrand::Rng| (0..12).map(|_| random.f64()).sum::<f64>();
+            let covers = (0..4000).filter(|_| {
+                let sample: Moments = (0..size).map(|_| normal(&mut random)).collect();
+                let (low, high) = sample.interval();
+                (low..=high).contains(&6.0)
+            });
+            let share = covers.count() as f64 / 4000.0;
+            assert!((0.935..0.975).contains(&share), "{size}: {share}");
+        }
     }
 
     /// With these numbers, the sum of squares minus the square of the sum has no correct digit.
