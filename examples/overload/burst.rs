@@ -139,7 +139,7 @@ fn show(
         Axis::linear("over W/D"),
     );
     if let Some((_, outcomes)) = shown.first() {
-        chart = chart.with("offered", Colour::Grey, stairs(&steps(offered, outcomes)));
+        chart = chart.with("offered", Colour::Ink, stairs(&steps(offered, outcomes)));
     }
     let headings =
         stretches.iter().step_by(3).map(|(from, _)| format!("{:.1} s", from.as_secs_f64()));

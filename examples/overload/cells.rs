@@ -205,7 +205,8 @@ fn task(bench: &Bench<'_>, cell: &Cell, number: u64) -> Task {
         policy: cell.policy,
         service: cell.service,
         seed,
-        starts: arrivals.starts(Stop::After(bench.delay() * to)),
+        // The load goes on after the judged part: an empty pool would serve whoever is left.
+        starts: arrivals.starts(Stop::After(bench.delay() * to + bench.patience())),
         retries: Retries::NONE,
         change: bench.delay() * change,
     }

@@ -49,7 +49,8 @@ pub fn show(
             0 => "never".to_owned(),
             _ => format!("{:.2} ±{:.2} s", lag.mean(), lag.half_width()),
         };
-        let back = back(bench, cell).map_or("never".to_owned(), |time| format!("{time:.1?}"));
+        let back = back(bench, cell)
+            .map_or("never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
         table.row([cell.service.name(), format!("{}", cell.times), lag_text, back]);
     }
     program.table(&table);
