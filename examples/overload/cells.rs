@@ -261,8 +261,9 @@ fn over_time(
         let of_moment = if from < change { 1.0 } else { f64::from(factor) };
         figures.steps.push(bench.goodput(&run.outcomes, from, from + step) * of_moment);
         let samples = run.samples.iter().filter(|(time, _)| within.contains(time));
-        let services = samples.map(|(_, queue)| over_delay(queue.service));
-        figures.estimates.push(services.filter(|each| each.is_finite()).last().unwrap_or(f64::NAN));
+        let mut services = samples.map(|(_, queue)| over_delay(queue.service));
+        let latest = services.rfind(|each| each.is_finite());
+        figures.estimates.push(latest.unwrap_or(f64::NAN));
         from += step;
     }
     let is_near = |queue: &cws::QueueState| over_delay(queue.service) >= 0.9 * f64::from(factor);
