@@ -10,8 +10,8 @@ What to look at:
   503 at T      admitted requests are answered at the very end of the patience, often too late
   503 at T/2    admitted requests are answered in time, the others are refused at once
   age T/2       works even if D is not as configured; the queue limit alone relies on D
-  from S        the server measures its service time S, and needs to be told T alone: D may vary, and
-                become longer while it runs
+  from S        the server measures its service time S, and needs to be told T alone: D may vary,
+                and become longer while it runs
   S over time   how long the estimate takes to follow, and what the clients get meanwhile
   the burst     refused clients retry: without a limit the pool never gets rid of tries that the
                 clients gave up, even if the load is below the knee again";
@@ -34,8 +34,8 @@ pub struct Args {
     #[arg(long, value_name = "T", value_parser = values::duration)]
     patience: Option<Duration>,
 
-    /// Runs of each measured policy at each load, with other arrivals each [default: 4, with --quick
-    /// 3]
+    /// Runs of each measured policy at each load, with other arrivals each [default: 4, with
+    /// --quick 3]
     #[arg(long, value_name = "N", value_parser = values::at_least_one)]
     runs: Option<usize>,
 

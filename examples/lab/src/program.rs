@@ -182,9 +182,9 @@ impl Program {
         self.checks.push(Check { what: what.into(), verdict });
     }
 
-    /// Records whether a mean over runs is at least `least`. It holds only if the whole 95 % interval
-    /// of the mean is, it fails only if none of it is, and everything else shows nothing. `what`
-    /// includes the measured figures.
+    /// Records whether a mean over runs is at least `least`. It holds only if the whole 95 %
+    /// interval of the mean is, it fails only if none of it is, and everything else shows nothing.
+    /// `what` includes the measured figures.
     pub fn check_least(&mut self, what: impl Into<String>, mean: &Moments, least: f64) {
         let (low, high) = mean.interval();
         let verdict = match (low >= least, high < least) {
