@@ -5,9 +5,11 @@
 mod support;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use cws::{CloseReason, Config, Counter, Request, Response, Schedule, Server, WhenFull};
+use cws::{
+    Body, CloseReason, Config, Counter, Request, Response, Schedule, Server, Stream, WhenFull,
+};
 use socket2::{Domain, Socket, Type};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use support::{PATIENCE, Reply, wait_for};
@@ -15,24 +17,37 @@ use support::{PATIENCE, Reply, wait_for};
 /// A server with one worker, the targets in the order of service, and the sender that releases one
 /// service.
 fn gated(config: Config) -> (Server, Receiver<String>, Sender<()>) {
+    gated_with(config, |_| None)
+}
+
+/// The same, where `answer` may have a response of its own to a request that is released.
+fn gated_with(
+    config: Config,
+    answer: impl Fn(&Request<'_>) -> Option<Response> + Send + Sync + 'static,
+) -> (Server, Receiver<String>, Sender<()>) {
     let (entered, order) = unbounded();
     let (release, released) = unbounded::<()>();
     let handler = move |request: &Request<'_>| {
         let _ = entered.send(String::from_utf8_lossy(request.target.raw).into_owned());
         let _ = released.recv();
-        Response::ok("text/plain", "released")
+        answer(request).unwrap_or_else(|| Response::ok("text/plain", "released"))
     };
     (Server::start(config.workers(1), handler).unwrap(), order, release)
 }
 
 /// A connection from 127.0.0.`client` that has sent a request.
 fn ask(client: u8, server: SocketAddr, target: &str) -> TcpStream {
+    send(client, server, &format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+}
+
+/// A connection from 127.0.0.`client` that has sent these bytes.
+fn send(client: u8, server: SocketAddr, bytes: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, client], 0)).into()).unwrap();
     socket.connect_timeout(&server.into(), PATIENCE).unwrap();
     let mut stream: TcpStream = socket.into();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
     stream
 }
 
@@ -90,6 +105,8 @@ fn what_waits_too_long_is_refused_while_the_worker_is_held() {
     let address = server.addresses()[0];
     let mut held = ask(2, address, "/held");
     order.recv_timeout(PATIENCE).unwrap();
+    let queue = server.snapshot().queue;
+    assert_eq!((queue.service, queue.age), (None, Duration::from_millis(100)), "half the patience");
     let start = std::time::Instant::now();
     let mut late: Vec<_> = (0..4).map(|_| ask(3, address, "/late")).collect();
     assert!(late.iter_mut().all(|stream| Reply::read(stream).status == 503));
@@ -136,4 +153,180 @@ fn a_blocked_request_is_refused_at_its_age_while_the_worker_is_held() {
     assert_eq!(server.snapshot().get(Counter::Expired), 1);
     drop(release);
     assert_eq!(Reply::read(&mut held).status, 200);
+}
+
+/// A target of `/sized/N` has so much content that an empty response overtakes it for N hours.
+fn sized(request: &Request<'_>) -> Option<Response> {
+    let hours: u64 = request
+        .target
+        .raw
+        .strip_prefix(b"/sized/")?
+        .iter()
+        .try_fold(0, |sum, digit| Some(10 * sum + u64::from(digit.checked_sub(b'0')?)))?;
+    let content = Stream::new(hours * 3600 * (16 << 20), std::iter::empty());
+    Some(Response::text("").with_body(Body::Stream(content)))
+}
+
+/// The content is never sent: each request is for the head of a response. So sizes can be so large
+/// that the times between arrivals do not matter.
+#[test]
+fn the_smallest_is_first_once_its_size_is_known() {
+    let config = Config::default().schedule(Schedule::SmallestFirst);
+    let (server, order, release) = gated_with(config, sized);
+    let address = server.addresses()[0];
+    let head =
+        |target: &str| send(2, address, &format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let mut streams = Vec::new();
+    for known in ["/sized/3", "/sized/1", "/sized/2"] {
+        streams.push(head(known));
+        release.send(()).unwrap();
+        assert_eq!(order.recv_timeout(PATIENCE).unwrap(), known);
+        status_of_head(streams.last_mut().unwrap());
+    }
+    streams.push(head("/held"));
+    assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
+    for (at, target) in
+        ["/sized/3", "/sized/1", "/sized/5", "/sized/2", "/empty"].iter().enumerate()
+    {
+        streams.push(head(target));
+        wait_for_waiting(&server, at + 1);
+    }
+    drop(release);
+    let served: Vec<String> = (0..5).map(|_| order.recv_timeout(PATIENCE).unwrap()).collect();
+    let known: Vec<&String> = served.iter().filter(|target| *target != "/sized/5").collect();
+    // One whose size is not known counts as empty.
+    assert_eq!(known, ["/empty", "/sized/1", "/sized/2", "/sized/3"], "{served:?}");
+    let place = |name: &str| served.iter().position(|target| target == name).unwrap();
+    assert!(place("/sized/5") < place("/sized/1"), "{served:?}");
+}
+
+/// Reads the head of a response that has no content.
+fn status_of_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 "), "{:?}", head.escape_ascii().to_string());
+}
+
+/// A server whose only worker is held and whose queue is full of these requests, all of which wait.
+struct Full {
+    server: Server,
+    order: Receiver<String>,
+    release: Sender<()>,
+    held: TcpStream,
+    waiting: Vec<(String, TcpStream)>,
+}
+
+impl Full {
+    fn of(config: Config, requests: &[(u8, &str)]) -> Self {
+        let (server, order, release) = gated(config.queue(requests.len()).defer_accept(false));
+        let held = ask(9, server.addresses()[0], "/held");
+        assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
+        let mut full = Self { server, order, release, held, waiting: Vec::new() };
+        for (at, (client, target)) in requests.iter().enumerate() {
+            full.ask(*client, target);
+            wait_for_waiting(&full.server, at + 1);
+        }
+        full
+    }
+
+    fn ask(&mut self, client: u8, target: &str) {
+        let stream = ask(client, self.server.addresses()[0], target);
+        self.waiting.push((target.to_owned(), stream));
+    }
+
+    /// The target of the one request that is refused now; the others still wait.
+    fn gone(&mut self) -> String {
+        let at = wait_for("a refusal", || {
+            self.waiting.iter().position(|(_, stream)| {
+                stream.set_nonblocking(true).unwrap();
+                let has_come = stream.peek(&mut [0]).is_ok();
+                stream.set_nonblocking(false).unwrap();
+                has_come
+            })
+        });
+        let (target, mut stream) = self.waiting.remove(at);
+        assert_eq!(Reply::read(&mut stream).status, 503);
+        target
+    }
+
+    /// The order in which those that wait are served, after which each has its response.
+    fn served(mut self) -> Vec<String> {
+        drop(self.release);
+        let order = &self.order;
+        let next = |_: &_| order.recv_timeout(PATIENCE).unwrap();
+        let served = self.waiting.iter().map(next).collect();
+        assert_eq!(Reply::read(&mut self.held).status, 200);
+        assert!(self.waiting.iter_mut().all(|(_, stream)| Reply::read(stream).status == 200));
+        assert!(self.order.try_recv().is_err(), "the handler is not called for who gave way");
+        served
+    }
+}
+
+#[test]
+fn who_gives_way_is_the_newest_or_the_oldest_of_all_or_of_the_client_that_has_most() {
+    let requests = [(2, "/a0"), (3, "/b0"), (2, "/a1"), (2, "/a2")];
+    use Schedule::{Fair, Fifo, Lifo, SmallestFirst};
+    for (schedule, when_full, gone) in [
+        (Fair, WhenFull::Refuse, "/a2"),
+        (Fair, WhenFull::DropHead, "/a0"),
+        (Fifo, WhenFull::Refuse, "/new"),
+        (Fifo, WhenFull::DropHead, "/a0"),
+        (Lifo, WhenFull::Refuse, "/new"),
+        (Lifo, WhenFull::DropHead, "/a0"),
+        (SmallestFirst, WhenFull::Refuse, "/new"),
+        (SmallestFirst, WhenFull::DropHead, "/a0"),
+    ] {
+        let case = format!("{schedule:?}, {when_full:?}");
+        let config = Config::default().schedule(schedule).when_full(when_full);
+        let mut full = Full::of(config, &requests);
+        full.ask(4, "/new");
+        assert_eq!(full.gone(), gone, "{case}");
+        assert_eq!(full.server.snapshot().get(Counter::QueueFull), 1, "{case}");
+        let mut expected: Vec<String> = full.waiting.iter().map(|of| of.0.clone()).collect();
+        let mut served = full.served();
+        expected.sort();
+        served.sort();
+        assert_eq!(served, expected, "{case}");
+    }
+}
+
+/// The client that has most gives way even if its first request is the next one to be served.
+#[test]
+fn what_is_ready_for_a_worker_counts_as_waiting() {
+    let mut full = Full::of(Config::default(), &[(2, "/a0"), (2, "/a1")]);
+    full.ask(3, "/b0");
+    assert_eq!(full.gone(), "/a1");
+    // They are equal now, and the newcomer is the newest.
+    full.ask(3, "/b1");
+    assert_eq!(full.gone(), "/b1");
+    full.ask(4, "/c0");
+    assert_eq!(full.gone(), "/c0");
+    let mut served = full.served();
+    served.sort();
+    assert_eq!(served, ["/a0", "/b0"]);
+}
+
+/// If one of four gives way each time, all choices come up in so many rounds, but for a chance of
+/// about 1 in 10^7.
+#[test]
+fn anybody_gives_way_at_random_the_newcomer_included() {
+    let requests = [(2, "/0"), (2, "/1"), (2, "/2")];
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::SmallestFirst] {
+        let config = Config::default().schedule(schedule).when_full(WhenFull::DropRandom);
+        let mut full = Full::of(config, &requests);
+        let mut places = [0; 4];
+        for nth in 3..67 {
+            full.ask(2, &format!("/{nth}"));
+            let before: Vec<String> = full.waiting.iter().map(|of| of.0.clone()).collect();
+            let gone = full.gone();
+            places[before.iter().position(|target| *target == gone).unwrap()] += 1;
+        }
+        assert!(places.iter().all(|&count| count > 0), "{schedule:?}: {places:?}");
+        assert_eq!(full.server.snapshot().get(Counter::QueueFull), 64);
+        full.served();
+    }
 }

@@ -1,4 +1,5 @@
-//! A short soak test: clients of all kinds, and counters that add up. The long one is an example.
+//! A short soak test: clients of all kinds, each order of service, each choice of what gives way
+//! when the queue is full, and counters that add up. The long one is an example.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../examples/soak/clients.rs"]

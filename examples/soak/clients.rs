@@ -1,67 +1,146 @@
 //! The clients of the soak test, their expected results, and the final check of the counters.
 
-use cws::{CloseReason, Config, Counter, Request, Response, Server};
+use cws::{CloseReason, Config, Counter, Request, Response, Schedule, Server, WhenFull};
+use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-const WORKERS: usize = 4;
-const THREADS: u64 = 4;
+const WORKERS: usize = 2;
+/// Few enough that the clients fill it.
+const QUEUE: usize = 2;
+/// Clients at a time: more than are served and may wait.
+const THREADS: u64 = 8;
+/// The last byte of the addresses that clients come from.
+const ADDRESSES: Range<u8> = 2..10;
+/// A service so long that others wait in the room.
+const SLOW: Duration = Duration::from_millis(1);
+/// Requests wait up to half of it: some that wait for several slow services are refused.
+const SHORT_PATIENCE: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 const LARGE: usize = 1 << 20;
 const GET: &str = "GET /small HTTP/1.1\r\nHost: soak\r\n\r\n";
 const LAST: &str = "GET /small HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
 
-/// Runs `connections` clients against a server in this process, and checks its counters. `tell`
-/// gets a line of progress every few seconds.
+const SCHEDULES: [Schedule; 4] =
+    [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst];
+const WHEN_FULL: [WhenFull; 4] =
+    [WhenFull::Refuse, WhenFull::DropHead, WhenFull::DropRandom, WhenFull::Block];
+
+/// What the servers of all cases have refused.
+#[derive(Debug, Clone, Copy, Default)]
+struct Refusals {
+    queue_full: u64,
+    expired: u64,
+}
+
+/// Runs `connections` clients against servers in this process, one for each order of service and
+/// each choice of what gives way when the queue is full, and checks their counters. `tell` gets a
+/// line of progress every few seconds.
 pub fn soak(connections: u64, seed: u64, tell: impl Fn(&str) + Sync) -> Result<(), String> {
-    let large = bytes::Bytes::from(vec![b'x'; LARGE]);
-    let handler = move |request: &Request<'_>| match request.target.raw {
-        b"/large" => Response::ok("text/plain", large.clone()),
-        _ => Response::ok("text/plain", "small"),
-    };
-    let config = Config::default().workers(WORKERS).queue(64);
-    let server = Server::start(config, handler).map_err(|error| error.to_string())?;
-    let address = server.addresses()[0];
-    let descriptors = open_descriptors();
     let done = AtomicU64::new(0);
-    let outcome = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                let done = &done;
-                let mine = connections / THREADS + u64::from(thread < connections % THREADS);
-                scope.spawn(move || run_clients(address, mine, seed ^ (thread << 32), done))
-            })
-            .collect();
-        let start = Instant::now();
-        let mut next = start + Duration::from_secs(5);
-        while clients.iter().any(|client| !client.is_finished()) {
-            std::thread::sleep(Duration::from_millis(5));
-            if Instant::now() >= next {
-                next += Duration::from_secs(5);
-                tell(&progress(done.load(Relaxed), start.elapsed()));
+    let mut next = Instant::now() + TELL_EVERY;
+    let mut refusals = Refusals::default();
+    let cases = (SCHEDULES.len() * WHEN_FULL.len()) as u64;
+    for nth in 0..cases {
+        let (row, column) = (nth as usize / WHEN_FULL.len(), nth as usize % WHEN_FULL.len());
+        let (schedule, when_full) = (SCHEDULES[row], WHEN_FULL[column]);
+        // In every other case of each row and column.
+        let patience = ((row + column) % 2 == 1).then_some(SHORT_PATIENCE);
+        let config = Config::default().schedule(schedule).when_full(when_full).patience(patience);
+        let case = Case { config, seed: seed ^ (nth << 48), mine: share(connections, cases, nth) };
+        let refused = case
+            .run(&done, &mut next, &tell)
+            .map_err(|problem| format!("{schedule:?}, {when_full:?}: {problem}"))?;
+        refusals.queue_full += refused.queue_full;
+        refusals.expired += refused.expired;
+    }
+    if connections >= ENOUGH && (refusals.queue_full == 0 || refusals.expired == 0) {
+        return Err(format!("the queue was never full, or nobody waited too long: {refusals:?}"));
+    }
+    Ok(())
+}
+
+/// The time between two lines of progress.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// So many connections fill the queue.
+const ENOUGH: u64 = 1000;
+
+/// What the `nth` of so many parts has of the whole.
+fn share(whole: u64, parts: u64, nth: u64) -> u64 {
+    whole / parts + u64::from(nth < whole % parts)
+}
+
+/// One server and its clients.
+struct Case {
+    config: Config,
+    seed: u64,
+    /// The number of its connections.
+    mine: u64,
+}
+
+impl Case {
+    fn run(
+        self,
+        done: &AtomicU64,
+        next: &mut Instant,
+        tell: &impl Fn(&str),
+    ) -> Result<Refusals, String> {
+        let large = bytes::Bytes::from(vec![b'x'; LARGE]);
+        let handler = move |request: &Request<'_>| match request.target.raw {
+            b"/large" => Response::ok("text/plain", large.clone()),
+            b"/slow" => {
+                std::thread::sleep(SLOW);
+                Response::ok("text/plain", "slow")
             }
-        }
-        clients.into_iter().try_for_each(|client| {
-            client.join().unwrap_or_else(|_| Err("a client panicked".to_owned()))
-        })
-    });
-    outcome?;
-    audit(server, connections, descriptors)
+            _ => Response::ok("text/plain", "small"),
+        };
+        let blocks = self.config.when_full == WhenFull::Block;
+        // The kernel holds no connection back at the end, so a case ends at once.
+        let config = self.config.workers(WORKERS).queue(QUEUE).defer_accept(false);
+        let server = Server::start(config, handler).map_err(|error| error.to_string())?;
+        let address = server.addresses()[0];
+        let descriptors = open_descriptors();
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let (mine, seed) =
+                        (share(self.mine, THREADS, thread), self.seed ^ (thread << 32));
+                    scope.spawn(move || run_clients(address, mine, seed, done))
+                })
+                .collect();
+            while clients.iter().any(|client| !client.is_finished()) {
+                std::thread::sleep(Duration::from_millis(5));
+                if Instant::now() >= *next {
+                    *next += TELL_EVERY;
+                    tell(&progress(done.load(Relaxed)));
+                }
+            }
+            clients.into_iter().try_for_each(|client| {
+                client.join().unwrap_or_else(|_| Err("a client panicked".to_owned()))
+            })
+        })?;
+        audit(server, self.mine, descriptors, blocks)
+    }
 }
 
-fn progress(done: u64, elapsed: Duration) -> String {
+fn progress(done: u64) -> String {
     let (memory, descriptors) = (resident_kib(), open_descriptors());
-    let seconds = elapsed.as_secs();
-    format!(
-        "{seconds:>4} s  {done:>9} connections  RSS {memory:>6} KiB  {descriptors:>4} open files"
-    )
+    format!("{done:>9} connections  RSS {memory:>6} KiB  {descriptors:>4} open files")
 }
 
-/// Checks that each connection was closed for one reason, and that each response belongs to one
-/// request.
-fn audit(server: Server, connections: u64, descriptors: usize) -> Result<(), String> {
+/// Checks that each connection was closed for one reason, that each response belongs to one
+/// request, and that whatever was queued has left the queue. `blocks` says that a full queue refuses
+/// nobody.
+fn audit(
+    server: Server,
+    connections: u64,
+    descriptors: usize,
+    blocks: bool,
+) -> Result<Refusals, String> {
     let deadline = Instant::now() + PATIENCE;
     while server.open_connections() > 0 {
         if Instant::now() > deadline {
@@ -73,16 +152,25 @@ fn audit(server: Server, connections: u64, descriptors: usize) -> Result<(), Str
         if left == right { Ok(()) } else { Err(format!("{what}: {left} and {right}")) }
     };
     same("workers alive and workers", server.workers_alive() as u64, WORKERS as u64)?;
-    if descriptors > 0 {
-        same("open files after and before", open_descriptors() as u64, descriptors as u64)?;
+    // Fewer than before are no leak: a thread that starts may have had a file open.
+    let open = open_descriptors();
+    if open > descriptors {
+        return Err(format!("{open} open files after, {descriptors} before"));
     }
     let books = server.shutdown().snapshot;
     same("accepted and connected", books.get(Counter::Accepted), connections)?;
     same("closed and accepted", books.closed_in_all(), books.get(Counter::Accepted))?;
     let answered = books.get(Counter::Handled) + books.get(Counter::Refused);
     same("answered and responses", answered, books.responses_in_all())?;
+    same("arrivals and departures", books.arrivals(), books.departures())?;
+    same("waiting", books.queue.waiting as u64, 0)?;
     same("workers replaced", books.get(Counter::WorkersReplaced), 0)?;
-    same("cut", books.closed(CloseReason::Cut), 0)
+    same("cut", books.closed(CloseReason::Cut), 0)?;
+    let queue_full = books.get(Counter::QueueFull);
+    if blocks {
+        same("refused by a queue that blocks", queue_full, 0)?;
+    }
+    Ok(Refusals { queue_full, expired: books.get(Counter::Expired) })
 }
 
 fn run_clients(address: SocketAddr, count: u64, seed: u64, done: &AtomicU64) -> Result<(), String> {
@@ -90,7 +178,8 @@ fn run_clients(address: SocketAddr, count: u64, seed: u64, done: &AtomicU64) -> 
     for nth in 0..count {
         let kind = random.usize(..KINDS.len());
         let (name, client) = KINDS[kind];
-        let outcome = connect(address).and_then(|stream| client(stream, &mut random));
+        let outcome =
+            connect(address, random.u8(ADDRESSES)).and_then(|stream| client(stream, &mut random));
         if let Err(error) = outcome {
             return Err(format!("client {nth} of seed {seed}, {name}: {error}"));
         }
@@ -112,6 +201,7 @@ const KINDS: &[(&str, Client)] = &[
     ("in pieces", in_pieces),
     ("with a body", with_a_body),
     ("large", large),
+    ("slow service", slow),
     ("silent", |_, _| Ok(())),
     ("cut within the head", cut_head),
     ("reset within a response", reset_response),
@@ -120,8 +210,14 @@ const KINDS: &[(&str, Client)] = &[
     ("malformed", malformed),
 ];
 
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+/// A connection from 127.0.0.`from`, where the system has this address without further ado.
+fn connect(address: SocketAddr, from: u8) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    if cfg!(target_os = "linux") {
+        socket.bind(&SocketAddr::from(([127, 0, 0, from], 0)).into())?;
+    }
+    socket.connect(&address.into())?;
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
@@ -153,6 +249,11 @@ fn expect(mut stream: TcpStream, statuses: &[&str]) -> io::Result<()> {
 
 fn one_request(mut stream: TcpStream, _: &mut fastrand::Rng) -> io::Result<()> {
     stream.write_all(LAST.as_bytes())?;
+    expect(stream, &["200"])
+}
+
+fn slow(mut stream: TcpStream, _: &mut fastrand::Rng) -> io::Result<()> {
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
     expect(stream, &["200"])
 }
 

@@ -6,8 +6,10 @@
 //! ```
 //!
 //! A seeded generator mixes clients that behave well, disconnect, reset, pipeline, are slow or send
-//! garbage (default: 100,000 connections). They talk to a server in this process, and each checks
-//! its responses. A line every few seconds shows memory and descriptors, which must stay constant.
+//! garbage (default: 100,000 connections). They talk to servers in this process, one for each order
+//! of service and each choice of what gives way when the queue is full, and each checks its
+//! responses. They come from several loopback addresses, and fill the queue. A line every few
+//! seconds shows memory and descriptors, which must stay constant.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
