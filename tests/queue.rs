@@ -4,9 +4,11 @@
 
 mod support;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use cws::{
-    Body, CloseReason, Config, Counter, Request, Response, Schedule, Server, Stream, WhenFull,
+    Body, CloseReason, Config, Counter, Lane, NoPermit, Permit, Request, Response, Schedule,
+    Server, Stream, WhenFull,
 };
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -332,4 +334,129 @@ fn anybody_gives_way_at_random_the_newcomer_included() {
         assert_eq!(full.server.snapshot().get(Counter::QueueFull), 64);
         full.served();
     }
+}
+
+/// Its first piece fills the sockets. The second one is made when the first has been read, so its
+/// worker's job is in the queue from then on.
+fn two_pieces() -> Response {
+    let pieces = [vec![b'1'; PIECE], b"second".to_vec()].map(Bytes::from);
+    Response::text("").with_body(Body::Stream(Stream::chunked(pieces.into_iter())))
+}
+
+/// So large that no socket holds it.
+const PIECE: usize = 8 << 20;
+
+/// Reads up to the end of the first piece.
+fn read_first_piece(stream: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"1\r\n") {
+        let mut some = vec![0; 1 << 16];
+        let count = stream.read(&mut some).unwrap();
+        assert!(count > 0, "the end of a stream");
+        bytes.extend_from_slice(&some[..count]);
+    }
+    assert!(bytes.len() > PIECE);
+}
+
+/// Others give way for newcomers and expire around it; the response that has begun goes on.
+#[test]
+fn a_stream_is_neither_refused_nor_too_old_while_it_waits_for_a_worker() {
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+        for when_full in [WhenFull::Refuse, WhenFull::DropHead, WhenFull::DropRandom] {
+            let config = Config::default().schedule(schedule).when_full(when_full).queue(2);
+            let config = config.queue_timeout(Duration::from_millis(50)).defer_accept(false);
+            let (server, order, release) =
+                gated_with(config, |request| (request.target.raw == b"/stream").then(two_pieces));
+            let address = server.addresses()[0];
+            let mut stream = ask(2, address, "/stream");
+            release.send(()).unwrap();
+            assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/stream");
+            let mut held = ask(9, address, "/held");
+            assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
+            let mut others = vec![ask(2, address, "/other")];
+            wait_for_waiting(&server, 1);
+            read_first_piece(&mut stream);
+            // Each of them comes after the stream.
+            others.extend((0..6).map(|_| ask(2, address, "/other")));
+            assert!(others.iter_mut().all(|other| Reply::read(other).status == 503));
+            let snapshot = server.snapshot();
+            let refused = snapshot.get(Counter::QueueFull) + snapshot.get(Counter::Expired);
+            assert_eq!(refused, 7, "{schedule:?}, {when_full:?}");
+            assert_eq!(snapshot.queue.waiting, 0, "a stream is no request");
+            drop(release);
+            let mut rest = Vec::new();
+            while !rest.ends_with(b"second\r\n0\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                rest.push(byte[0]);
+            }
+            assert_eq!(Reply::read(&mut held).status, 200);
+        }
+    }
+}
+
+/// A server whose requests for `/lane` share a lane with one permit, which the test gets.
+fn with_lane(config: Config) -> (Server, Receiver<String>, Sender<()>, Receiver<Permit>) {
+    let (give, permits) = unbounded();
+    let lane = Lane::new(1, 10);
+    let (server, order, release) = gated_with(config, move |request| {
+        let permit = (request.target.raw == b"/lane").then(|| lane.enter(1))?;
+        Some(match permit {
+            Ok(permit) => {
+                give.send(permit).unwrap();
+                Response::text("permitted")
+            }
+            Err(NoPermit::Wait(wait)) => Response::deferred(wait),
+            Err(NoPermit::Full) => panic!("the lane has room"),
+        })
+    });
+    (server, order, release, permits)
+}
+
+/// Others give way for newcomers around it. What is too old in all is refused by its worker alone.
+#[test]
+fn a_deferred_request_is_neither_refused_nor_too_old_while_it_waits_in_the_room() {
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+        for when_full in [WhenFull::Refuse, WhenFull::DropHead, WhenFull::DropRandom] {
+            for expires in [false, true] {
+                let age = expires.then_some(Duration::from_millis(200));
+                let config = Config::default().schedule(schedule).when_full(when_full);
+                let config = config.queue(2).queue_timeout(age).defer_accept(false);
+                deferred_returns(config, expires, &format!("{schedule:?}, {when_full:?}"));
+            }
+        }
+    }
+}
+
+fn deferred_returns(config: Config, expires: bool, case: &str) {
+    let (server, order, release, permits) = with_lane(config);
+    let address = server.addresses()[0];
+    let entered = |target: &str| assert_eq!(order.recv_timeout(PATIENCE).unwrap(), target);
+    let mut first = ask(2, address, "/lane");
+    release.send(()).unwrap();
+    entered("/lane");
+    assert_eq!(Reply::read(&mut first).status, 200);
+    let mut deferred = ask(2, address, "/lane");
+    release.send(()).unwrap();
+    entered("/lane");
+    let mut held = ask(9, address, "/held");
+    entered("/held");
+    let mut others = vec![ask(2, address, "/other")];
+    wait_for_waiting(&server, 1);
+    drop(permits.recv_timeout(PATIENCE).unwrap());
+    wait_for_waiting(&server, 2);
+    others.extend((0..4).map(|_| ask(2, address, "/other")));
+    let full = 4;
+    wait_for(case, || (server.snapshot().get(Counter::QueueFull) == full).then_some(()));
+    if expires {
+        wait_for_waiting(&server, 1);
+        assert_eq!(server.snapshot().get(Counter::Expired), 1, "{case}");
+    }
+    drop(release);
+    let reply = Reply::read(&mut deferred);
+    assert_eq!(reply.status, if expires { 503 } else { 200 }, "{case}");
+    assert_eq!(Reply::read(&mut held).status, 200);
+    let refused =
+        others.iter_mut().filter_map(|other| (Reply::read(other).status == 503).then_some(()));
+    assert_eq!(refused.count(), if expires { 5 } else { 4 }, "{case}");
 }

@@ -186,8 +186,8 @@ impl<T: Queued> Queue<T> {
         }
     }
 
-    /// Puts an item into the room, and takes out the one that gives way. True beside it says that
-    /// they are the same.
+    /// Puts an item into the room, and takes out the one that gives way, which can be the one that
+    /// is ready in the channel. True beside it says that the newcomer does.
     pub(super) fn replace(
         &self,
         item: T,
@@ -195,6 +195,7 @@ impl<T: Queued> Queue<T> {
         victim: Victim,
     ) -> Option<(Entry<T>, bool)> {
         let mut room = self.room();
+        self.take_back_ready(&mut room);
         let entry = room.entry(item, since);
         let number = entry.number;
         let gone = room.discipline.replace(entry, victim);
@@ -227,17 +228,22 @@ impl<T: Queued> Queue<T> {
     /// Takes out what has waited too long: in the room, and of what is ready in the channel.
     pub(super) fn expire(&self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
         let mut room = self.room();
-        // What is ready is looked at in the room. A longer channel is quick, or will be recalled.
-        if self.channel.len() <= config::CHANNEL_READY
-            && let Ok(slot) = self.channel.try_recv()
-        {
-            room.take_back(slot);
-        }
+        self.take_back_ready(&mut room);
         let expired = room.discipline.expire(is_over);
         self.changed(&room);
         drop(room);
         self.feed(None);
         expired
+    }
+
+    /// Takes what is ready back into the room, so that it is looked at there. A longer channel is
+    /// quick, or will be recalled.
+    fn take_back_ready(&self, room: &mut Room<T>) {
+        if self.channel.len() <= config::CHANNEL_READY
+            && let Ok(slot) = self.channel.try_recv()
+        {
+            room.take_back(slot);
+        }
     }
 
     /// Nothing more will be put in. The channel ends when the last item has been moved there.
