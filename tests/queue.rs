@@ -7,8 +7,8 @@ mod support;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use cws::{
-    Body, CloseReason, Config, Counter, Lane, NoPermit, Permit, Request, Response, Schedule,
-    Server, Stream, WhenFull,
+    Body, CloseReason, Config, ConnectionPhase, Counter, Lane, NoPermit, Permit, Request, Response,
+    Schedule, Server, Stream, WhenFull,
 };
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -374,7 +374,6 @@ fn a_stream_is_neither_refused_nor_too_old_while_it_waits_for_a_worker() {
             let mut held = ask(9, address, "/held");
             assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
             let mut others = vec![ask(2, address, "/other")];
-            wait_for_waiting(&server, 1);
             read_first_piece(&mut stream);
             // Each of them comes after the stream.
             others.extend((0..6).map(|_| ask(2, address, "/other")));
@@ -416,16 +415,22 @@ fn with_lane(config: Config) -> (Server, Receiver<String>, Sender<()>, Receiver<
 /// Others give way for newcomers around it. What is too old in all is refused by its worker alone.
 #[test]
 fn a_deferred_request_is_neither_refused_nor_too_old_while_it_waits_in_the_room() {
-    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
-        for when_full in [WhenFull::Refuse, WhenFull::DropHead, WhenFull::DropRandom] {
-            for expires in [false, true] {
-                let age = expires.then_some(Duration::from_millis(200));
-                let config = Config::default().schedule(schedule).when_full(when_full);
-                let config = config.queue(2).queue_timeout(age).defer_accept(false);
-                deferred_returns(config, expires, &format!("{schedule:?}, {when_full:?}"));
+    std::thread::scope(|scope| {
+        for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+            for when_full in [WhenFull::Refuse, WhenFull::DropHead, WhenFull::DropRandom] {
+                scope.spawn(move || {
+                    let config = Config::default().schedule(schedule).when_full(when_full);
+                    let case = format!("{schedule:?}, {when_full:?}");
+                    deferred_returns(config.defer_accept(false).queue(2), false, &case);
+                });
             }
+            // So long that the others have come by then.
+            let config = Config::default().schedule(schedule).queue_timeout(Duration::from_secs(2));
+            scope.spawn(move || {
+                deferred_returns(config.queue(2), true, &format!("{schedule:?}, too old"));
+            });
         }
-    }
+    });
 }
 
 fn deferred_returns(config: Config, expires: bool, case: &str) {
@@ -446,17 +451,176 @@ fn deferred_returns(config: Config, expires: bool, case: &str) {
     drop(permits.recv_timeout(PATIENCE).unwrap());
     wait_for_waiting(&server, 2);
     others.extend((0..4).map(|_| ask(2, address, "/other")));
-    let full = 4;
-    wait_for(case, || (server.snapshot().get(Counter::QueueFull) == full).then_some(()));
-    if expires {
-        wait_for_waiting(&server, 1);
-        assert_eq!(server.snapshot().get(Counter::Expired), 1, "{case}");
-    }
+    // One of the others still waits, until it is too old.
+    let refused = if expires { 5 } else { 4 };
+    wait_for(case, || {
+        let snapshot = server.snapshot();
+        let count = snapshot.get(Counter::QueueFull) + snapshot.get(Counter::Expired);
+        (count == refused).then_some(())
+    });
+    wait_for_waiting(&server, if expires { 1 } else { 2 });
     drop(release);
     let reply = Reply::read(&mut deferred);
     assert_eq!(reply.status, if expires { 503 } else { 200 }, "{case}");
     assert_eq!(Reply::read(&mut held).status, 200);
-    let refused =
-        others.iter_mut().filter_map(|other| (Reply::read(other).status == 503).then_some(()));
-    assert_eq!(refused.count(), if expires { 5 } else { 4 }, "{case}");
+    let is_refused = |stream: &mut TcpStream| Reply::read(stream).status == 503;
+    let count = others.into_iter().filter_map(|mut other| is_refused(&mut other).then_some(()));
+    assert_eq!(count.count() as u64, refused, "{case}");
+}
+
+/// What waits in the room, and what is blocked in front of it, is served after the stop.
+#[test]
+fn a_stop_serves_those_that_wait_and_those_that_are_blocked() {
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+        let config = Config::default().schedule(schedule).when_full(WhenFull::Block);
+        let mut full = Full::of(config, &[(2, "/a0"), (3, "/b0"), (2, "/a1")]);
+        for (nth, target) in ["/a2", "/b1", "/a3"].iter().enumerate() {
+            full.ask(2, target);
+            wait_for_whole(&full.server, 5 + nth);
+        }
+        full.server.stopper().stop();
+        wait_for("the stop", || (!full.server.is_ready()).then_some(()));
+        drop(full.release);
+        let replies = full.waiting.iter_mut().map(|(_, stream)| Reply::read(stream));
+        for reply in std::iter::once(Reply::read(&mut full.held)).chain(replies) {
+            assert_eq!(reply.status, 200, "{schedule:?}");
+        }
+        let summary = full.server.join();
+        assert_eq!((summary.cut, summary.snapshot.get(Counter::Handled)), (0, 7), "{schedule:?}");
+        assert_eq!(summary.snapshot.arrivals(), summary.snapshot.departures());
+    }
+}
+
+/// Waits until the server has read the request of each of so many connections.
+fn wait_for_whole(server: &Server, connections: usize) {
+    wait_for("the requests", || {
+        let snapshot = server.snapshot();
+        let whole = [ConnectionPhase::InService, ConnectionPhase::Queued];
+        let count: usize = whole.map(|phase| snapshot.connections(phase)).iter().sum();
+        (count == connections).then_some(())
+    });
+}
+
+/// The drain timeout ends a server whose worker is held, with a full room and blocked requests.
+#[test]
+fn the_drain_timeout_ends_a_full_room() {
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+        let config = Config::default().schedule(schedule).when_full(WhenFull::Block);
+        let config = config.drain_timeout(Duration::from_millis(100));
+        let mut full = Full::of(config, &[(2, "/a0"), (3, "/b0"), (2, "/a1")]);
+        full.ask(2, "/a2");
+        full.ask(3, "/b1");
+        wait_for_whole(&full.server, 6);
+        let Full { server, order, release, held, waiting } = full;
+        let (ended, end) = unbounded();
+        std::thread::spawn(move || ended.send(server.shutdown()));
+        // The worker is held until then, so the server ends without it.
+        let summary = end.recv_timeout(PATIENCE).expect("an end");
+        assert_eq!(summary.cut, 6, "{schedule:?}");
+        drop(release);
+        for (_, mut stream) in waiting {
+            let mut bytes = Vec::new();
+            let _ = stream.read_to_end(&mut bytes);
+            assert!(bytes.is_empty(), "{:?}", bytes.escape_ascii().to_string());
+        }
+        assert!(order.try_recv().is_err(), "the handler is called for none of them");
+        drop(held);
+    }
+}
+
+/// Panics again when it is dropped, outside the code that guards a handler.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a second panic, on purpose");
+    }
+}
+
+/// It pays for the time of the panic, while others wait, and then it has its turns again.
+#[test]
+fn a_client_whose_worker_panicked_is_charged_no_longer() {
+    let config = Config::default().defer_accept(false);
+    let (server, order, release) = gated_with(config, |request| {
+        if request.target.raw.starts_with(b"/die") {
+            std::panic::panic_any(Bomb);
+        }
+        None
+    });
+    let address = server.addresses()[0];
+    let round = |requests: &[(u8, &str)]| {
+        let mut streams = vec![ask(9, address, "/held")];
+        assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
+        for (at, (client, target)) in requests.iter().enumerate() {
+            streams.push(ask(*client, address, target));
+            wait_for_waiting(&server, at + 1);
+        }
+        let next = |_: &_| {
+            release.send(()).unwrap();
+            order.recv_timeout(PATIENCE).unwrap()
+        };
+        let served: Vec<String> = requests.iter().map(next).collect();
+        // The last one is in service, and nothing that panicked is.
+        let busiest = server.observer().busiest_clients(10);
+        let in_service: usize = busiest.iter().filter_map(|client| client.in_service).sum();
+        assert_eq!(in_service, 1, "{busiest:?}");
+        release.send(()).unwrap();
+        for (stream, (_, target)) in streams.iter_mut().skip(1).zip(requests) {
+            match target.starts_with("/die") {
+                true => assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "its connection is lost"),
+                false => assert_eq!(Reply::read(stream).status, 200),
+            }
+        }
+        wait_for("the worker to be idle", || {
+            (server.snapshot().connections(ConnectionPhase::InService) == 0).then_some(())
+        });
+        served
+    };
+    round(&[(2, "/die"), (2, "/die"), (2, "/a"), (3, "/b"), (3, "/b"), (3, "/b")]);
+    assert_eq!(server.snapshot().get(Counter::WorkersReplaced), 2);
+    let served = round(&[(3, "/b"), (3, "/b"), (3, "/b"), (3, "/b"), (3, "/b"), (2, "/a")]);
+    assert!(served.iter().position(|target| target == "/a").unwrap() <= 2, "{served:?}");
+}
+
+/// The first service takes five times as long as clients wait. Then the age and the bound are those
+/// of an average that says little; short services bring them back.
+#[test]
+fn a_server_whose_first_service_was_very_long_serves_as_before() {
+    let patience = Duration::from_millis(100);
+    let (server, held, release) = slow_at_first(patience);
+    assert_eq!(server.snapshot().queue.age, patience / 10);
+    drop((held, release));
+    let address = server.addresses()[0];
+    let mut served = 0;
+    wait_for("an average of short services", || {
+        served += usize::from(support::get(address, "/short").status == 200);
+        (server.snapshot().queue.age == patience / 2).then_some(())
+    });
+    assert!(served > 0);
+}
+
+/// Nothing has been served for ten times as long as clients wait: the average is forgotten.
+#[test]
+fn a_very_long_service_is_forgotten_while_nothing_is_served() {
+    let patience = Duration::from_millis(50);
+    let (server, _held, _release) = slow_at_first(patience);
+    wait_for("the average to be forgotten", || {
+        let queue = server.snapshot().queue;
+        (queue.service.is_none() && queue.age == patience / 2).then_some(())
+    });
+    assert_eq!(server.snapshot().queue.bound, Config::QUEUE);
+}
+
+/// A server whose only service until now took more than five times the patience.
+fn slow_at_first(patience: Duration) -> (Server, TcpStream, Sender<()>) {
+    let (server, order, release) = gated(Config::default().patience(patience));
+    let mut held = ask(2, server.addresses()[0], "/held");
+    order.recv_timeout(PATIENCE).unwrap();
+    let start = std::time::Instant::now();
+    wait_for("a long service", || (start.elapsed() > 5 * patience).then_some(()));
+    release.send(()).unwrap();
+    assert_eq!(Reply::read(&mut held).status, 200);
+    let service = wait_for("its end", || server.snapshot().queue.service);
+    assert!(service > 5 * patience, "{service:?}");
+    (server, held, release)
 }
