@@ -4,9 +4,11 @@
 
 mod support;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use cws::{
-    Body, CloseReason, Config, Counter, Request, Response, Schedule, Server, Stream, WhenFull,
+    Body, CloseReason, Config, ConnectionPhase, Counter, Lane, NoPermit, Permit, Request, Response,
+    Schedule, Server, Stream, WhenFull,
 };
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -329,4 +331,293 @@ fn anybody_gives_way_at_random_the_newcomer_included() {
         assert_eq!(full.server.snapshot().get(Counter::QueueFull), 64);
         full.served();
     }
+}
+
+/// Its first piece fills the sockets. The second one is made when the first has been read, so its
+/// worker's job is in the queue from then on.
+fn two_pieces() -> Response {
+    let pieces = [vec![b'1'; PIECE], b"second".to_vec()].map(Bytes::from);
+    Response::text("").with_body(Body::Stream(Stream::chunked(pieces.into_iter())))
+}
+
+/// So large that no socket holds it.
+const PIECE: usize = 8 << 20;
+
+/// Reads up to the end of the first piece.
+fn read_first_piece(stream: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"1\r\n") {
+        let mut some = vec![0; 1 << 16];
+        let count = stream.read(&mut some).unwrap();
+        assert!(count > 0, "the end of a stream");
+        bytes.extend_from_slice(&some[..count]);
+    }
+    assert!(bytes.len() > PIECE);
+}
+
+/// Others give way for newcomers and expire around it; the response that has begun goes on.
+#[test]
+fn a_stream_is_neither_refused_nor_too_old_while_it_waits_for_a_worker() {
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+        for when_full in [WhenFull::Refuse, WhenFull::DropHead, WhenFull::DropRandom] {
+            let config = Config::default().schedule(schedule).when_full(when_full).queue(2);
+            let config = config.queue_timeout(Duration::from_millis(50)).defer_accept(false);
+            let (server, order, release) =
+                gated_with(config, |request| (request.target.raw == b"/stream").then(two_pieces));
+            let address = server.addresses()[0];
+            let mut stream = ask(2, address, "/stream");
+            release.send(()).unwrap();
+            assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/stream");
+            let mut held = ask(9, address, "/held");
+            assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
+            let mut others = vec![ask(2, address, "/other")];
+            read_first_piece(&mut stream);
+            // Each of them comes after the stream.
+            others.extend((0..6).map(|_| ask(2, address, "/other")));
+            assert!(others.iter_mut().all(|other| Reply::read(other).status == 503));
+            let snapshot = server.snapshot();
+            let refused = snapshot.get(Counter::QueueFull) + snapshot.get(Counter::Expired);
+            assert_eq!(refused, 7, "{schedule:?}, {when_full:?}");
+            assert_eq!(snapshot.queue.waiting, 0, "a stream is no request");
+            drop(release);
+            let mut rest = Vec::new();
+            while !rest.ends_with(b"second\r\n0\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                rest.push(byte[0]);
+            }
+            assert_eq!(Reply::read(&mut held).status, 200);
+        }
+    }
+}
+
+/// A server whose requests for `/lane` share a lane with one permit, which the test gets.
+fn with_lane(config: Config) -> (Server, Receiver<String>, Sender<()>, Receiver<Permit>) {
+    let (give, permits) = unbounded();
+    let lane = Lane::new(1, 10);
+    let (server, order, release) = gated_with(config, move |request| {
+        let permit = (request.target.raw == b"/lane").then(|| lane.enter(1))?;
+        Some(match permit {
+            Ok(permit) => {
+                give.send(permit).unwrap();
+                Response::text("permitted")
+            }
+            Err(NoPermit::Wait(wait)) => Response::deferred(wait),
+            Err(NoPermit::Full) => panic!("the lane has room"),
+        })
+    });
+    (server, order, release, permits)
+}
+
+/// Others give way for newcomers around it. What is too old in all is refused by its worker alone.
+#[test]
+fn a_deferred_request_is_neither_refused_nor_too_old_while_it_waits_in_the_room() {
+    std::thread::scope(|scope| {
+        for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+            for when_full in [WhenFull::Refuse, WhenFull::DropHead, WhenFull::DropRandom] {
+                scope.spawn(move || {
+                    let config = Config::default().schedule(schedule).when_full(when_full);
+                    let case = format!("{schedule:?}, {when_full:?}");
+                    deferred_returns(config.defer_accept(false).queue(2), false, &case);
+                });
+            }
+            // So long that the others have come by then.
+            let config = Config::default().schedule(schedule).queue_timeout(Duration::from_secs(2));
+            scope.spawn(move || {
+                deferred_returns(config.queue(2), true, &format!("{schedule:?}, too old"));
+            });
+        }
+    });
+}
+
+fn deferred_returns(config: Config, expires: bool, case: &str) {
+    let (server, order, release, permits) = with_lane(config);
+    let address = server.addresses()[0];
+    let entered = |target: &str| assert_eq!(order.recv_timeout(PATIENCE).unwrap(), target);
+    let mut first = ask(2, address, "/lane");
+    release.send(()).unwrap();
+    entered("/lane");
+    assert_eq!(Reply::read(&mut first).status, 200);
+    let mut deferred = ask(2, address, "/lane");
+    release.send(()).unwrap();
+    entered("/lane");
+    let mut held = ask(9, address, "/held");
+    entered("/held");
+    let mut others = vec![ask(2, address, "/other")];
+    wait_for_waiting(&server, 1);
+    drop(permits.recv_timeout(PATIENCE).unwrap());
+    wait_for_waiting(&server, 2);
+    others.extend((0..4).map(|_| ask(2, address, "/other")));
+    // One of the others still waits, until it is too old.
+    let refused = if expires { 5 } else { 4 };
+    wait_for(case, || {
+        let snapshot = server.snapshot();
+        let count = snapshot.get(Counter::QueueFull) + snapshot.get(Counter::Expired);
+        (count == refused).then_some(())
+    });
+    wait_for_waiting(&server, if expires { 1 } else { 2 });
+    drop(release);
+    let reply = Reply::read(&mut deferred);
+    assert_eq!(reply.status, if expires { 503 } else { 200 }, "{case}");
+    assert_eq!(Reply::read(&mut held).status, 200);
+    let is_refused = |stream: &mut TcpStream| Reply::read(stream).status == 503;
+    let count = others.into_iter().filter_map(|mut other| is_refused(&mut other).then_some(()));
+    assert_eq!(count.count() as u64, refused, "{case}");
+}
+
+/// What waits in the room, and what is blocked in front of it, is served after the stop.
+#[test]
+fn a_stop_serves_those_that_wait_and_those_that_are_blocked() {
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+        let config = Config::default().schedule(schedule).when_full(WhenFull::Block);
+        let mut full = Full::of(config, &[(2, "/a0"), (3, "/b0"), (2, "/a1")]);
+        for (nth, target) in ["/a2", "/b1", "/a3"].iter().enumerate() {
+            full.ask(2, target);
+            wait_for_whole(&full.server, 5 + nth);
+        }
+        full.server.stopper().stop();
+        wait_for("the stop", || (!full.server.is_ready()).then_some(()));
+        drop(full.release);
+        let replies = full.waiting.iter_mut().map(|(_, stream)| Reply::read(stream));
+        for reply in std::iter::once(Reply::read(&mut full.held)).chain(replies) {
+            assert_eq!(reply.status, 200, "{schedule:?}");
+        }
+        let summary = full.server.join();
+        assert_eq!((summary.cut, summary.snapshot.get(Counter::Handled)), (0, 7), "{schedule:?}");
+        assert_eq!(summary.snapshot.arrivals(), summary.snapshot.departures());
+    }
+}
+
+/// Waits until the server has read the request of each of so many connections.
+fn wait_for_whole(server: &Server, connections: usize) {
+    wait_for("the requests", || {
+        let snapshot = server.snapshot();
+        let whole = [ConnectionPhase::InService, ConnectionPhase::Queued];
+        let count: usize = whole.map(|phase| snapshot.connections(phase)).iter().sum();
+        (count == connections).then_some(())
+    });
+}
+
+/// The drain timeout ends a server whose worker is held, with a full room and blocked requests.
+#[test]
+fn the_drain_timeout_ends_a_full_room() {
+    for schedule in [Schedule::Fair, Schedule::Fifo, Schedule::Lifo, Schedule::SmallestFirst] {
+        let config = Config::default().schedule(schedule).when_full(WhenFull::Block);
+        let config = config.drain_timeout(Duration::from_millis(100));
+        let mut full = Full::of(config, &[(2, "/a0"), (3, "/b0"), (2, "/a1")]);
+        full.ask(2, "/a2");
+        full.ask(3, "/b1");
+        wait_for_whole(&full.server, 6);
+        let Full { server, order, release, held, waiting } = full;
+        let (ended, end) = unbounded();
+        std::thread::spawn(move || ended.send(server.shutdown()));
+        // The worker is held until then, so the server ends without it.
+        let summary = end.recv_timeout(PATIENCE).expect("an end");
+        assert_eq!(summary.cut, 6, "{schedule:?}");
+        drop(release);
+        for (_, mut stream) in waiting {
+            let mut bytes = Vec::new();
+            let _ = stream.read_to_end(&mut bytes);
+            assert!(bytes.is_empty(), "{:?}", bytes.escape_ascii().to_string());
+        }
+        assert!(order.try_recv().is_err(), "the handler is called for none of them");
+        drop(held);
+    }
+}
+
+/// Panics again when it is dropped, outside the code that guards a handler.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a second panic, on purpose");
+    }
+}
+
+/// It pays for the time of the panic, while others wait, and then it has its turns again.
+#[test]
+fn a_client_whose_worker_panicked_is_charged_no_longer() {
+    let config = Config::default().defer_accept(false);
+    let (server, order, release) = gated_with(config, |request| {
+        if request.target.raw.starts_with(b"/die") {
+            std::panic::panic_any(Bomb);
+        }
+        None
+    });
+    let address = server.addresses()[0];
+    let round = |requests: &[(u8, &str)]| {
+        let mut streams = vec![ask(9, address, "/held")];
+        assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
+        for (at, (client, target)) in requests.iter().enumerate() {
+            streams.push(ask(*client, address, target));
+            wait_for_waiting(&server, at + 1);
+        }
+        let next = |_: &_| {
+            release.send(()).unwrap();
+            order.recv_timeout(PATIENCE).unwrap()
+        };
+        let served: Vec<String> = requests.iter().map(next).collect();
+        // The last one is in service, and nothing that panicked is.
+        let busiest = server.observer().busiest_clients(10);
+        let in_service: usize = busiest.iter().filter_map(|client| client.in_service).sum();
+        assert_eq!(in_service, 1, "{busiest:?}");
+        release.send(()).unwrap();
+        for (stream, (_, target)) in streams.iter_mut().skip(1).zip(requests) {
+            match target.starts_with("/die") {
+                true => assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "its connection is lost"),
+                false => assert_eq!(Reply::read(stream).status, 200),
+            }
+        }
+        wait_for("the worker to be idle", || {
+            (server.snapshot().connections(ConnectionPhase::InService) == 0).then_some(())
+        });
+        served
+    };
+    round(&[(2, "/die"), (2, "/die"), (2, "/a"), (3, "/b"), (3, "/b"), (3, "/b")]);
+    assert_eq!(server.snapshot().get(Counter::WorkersReplaced), 2);
+    let served = round(&[(3, "/b"), (3, "/b"), (3, "/b"), (3, "/b"), (3, "/b"), (2, "/a")]);
+    assert!(served.iter().position(|target| target == "/a").unwrap() <= 2, "{served:?}");
+}
+
+/// The first service takes five times as long as clients wait. Then the age and the bound are those
+/// of an average that says little; short services bring them back.
+#[test]
+fn a_server_whose_first_service_was_very_long_serves_as_before() {
+    let patience = Duration::from_millis(100);
+    let (server, held, release) = slow_at_first(patience);
+    assert_eq!(server.snapshot().queue.age, patience / 10);
+    drop((held, release));
+    let address = server.addresses()[0];
+    let mut served = 0;
+    wait_for("an average of short services", || {
+        served += usize::from(support::get(address, "/short").status == 200);
+        (server.snapshot().queue.age == patience / 2).then_some(())
+    });
+    assert!(served > 0);
+}
+
+/// Nothing has been served for ten times as long as clients wait: the average is forgotten.
+#[test]
+fn a_very_long_service_is_forgotten_while_nothing_is_served() {
+    let patience = Duration::from_millis(50);
+    let (server, _held, _release) = slow_at_first(patience);
+    wait_for("the average to be forgotten", || {
+        let queue = server.snapshot().queue;
+        (queue.service.is_none() && queue.age == patience / 2).then_some(())
+    });
+    assert_eq!(server.snapshot().queue.bound, Config::QUEUE);
+}
+
+/// A server whose only service until now took more than five times the patience.
+fn slow_at_first(patience: Duration) -> (Server, TcpStream, Sender<()>) {
+    let (server, order, release) = gated(Config::default().patience(patience));
+    let mut held = ask(2, server.addresses()[0], "/held");
+    order.recv_timeout(PATIENCE).unwrap();
+    let start = std::time::Instant::now();
+    wait_for("a long service", || (start.elapsed() > 5 * patience).then_some(()));
+    release.send(()).unwrap();
+    assert_eq!(Reply::read(&mut held).status, 200);
+    let service = wait_for("its end", || server.snapshot().queue.service);
+    assert!(service > 5 * patience, "{service:?}");
+    (server, held, release)
 }

@@ -4,9 +4,12 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Output};
-use support::{RealServer, Site, TESTFILE, command, get, listening_address, wait_for};
+use support::{
+    RealServer, Reply, Site, TESTFILE, command, connect, get, listening_address, wait_for,
+};
 
 fn server() -> Command {
     command(env!("CARGO_BIN_EXE_server"))
@@ -176,6 +179,84 @@ fn wrong_usage_is_one_line_and_code_2() {
         let line = one_line(&output);
         assert!(line.contains(word), "{line}");
         assert_eq!(output.status.code(), Some(2), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_name_of_an_order_is_an_error_that_names_the_choices() {
+    let orders = "fair, fifo, lifo or sff";
+    let choices = "refuse, drop-head, drop-random or block";
+    for (option, variable, value, names) in [
+        ("--schedule", "CWS_SCHEDULE", "random", orders),
+        ("--schedule", "CWS_SCHEDULE", "FIFO", orders),
+        ("--schedule", "CWS_SCHEDULE", "", orders),
+        ("--when-full", "CWS_WHEN_FULL", "drop", choices),
+        ("--when-full", "CWS_WHEN_FULL", "drop_head", choices),
+    ] {
+        let by_option = run(&[option, value, "0"]);
+        let by_environment = server().arg("0").env(variable, value).output().unwrap();
+        for output in [by_option, by_environment] {
+            let line = one_line(&output);
+            assert!(line.contains(names) && line.contains(option), "{line}");
+            assert!(line.contains(value), "{line}");
+            assert_eq!(output.status.code(), Some(2), "{line}");
+        }
+    }
+}
+
+/// The start line tells the order.
+#[test]
+fn the_order_comes_from_options_and_from_the_environment() {
+    let site = Site::new();
+    for (order, shown) in [
+        ("fair", "queue 7;"),
+        ("fifo", "queue 7, fifo;"),
+        ("lifo", "queue 7, lifo;"),
+        ("sff", "queue 7, sff;"),
+    ] {
+        let by_option = RealServer::start(&site, &["--queue", "7", "--schedule", order]);
+        let mut command = server();
+        command.args(["--root", site.path().to_str().unwrap(), "--queue", "7", "0"]);
+        command.env("CWS_SCHEDULE", order);
+        let by_environment = RealServer::spawn(command);
+        for server in [by_option, by_environment] {
+            wait_for(shown, || server.stderr().contains(shown).then_some(()));
+        }
+    }
+}
+
+/// Who of three gets a 503, where the first one holds the only worker for an hour and the queue has
+/// room for one.
+#[test]
+fn what_gives_way_follows_the_option_and_the_environment() {
+    let site = Site::new();
+    let options =
+        ["--workers", "1", "--delay", "1h", "--queue", "1", "--schedule", "fifo", "--admin", "0"];
+    for (name, refused) in [("refuse", 2), ("drop-head", 1)] {
+        let by_option = RealServer::start(&site, &[&options[..], &["--when-full", name]].concat());
+        let mut command = server();
+        command.args(["--root", site.path().to_str().unwrap(), "0"]).args(options);
+        command.env("CWS_WHEN_FULL", name);
+        let by_environment = RealServer::spawn(command);
+        for server in [by_option, by_environment] {
+            let admin = server.admin();
+            let mut streams = Vec::new();
+            for before in 0..3 {
+                let mut stream = connect(server.address());
+                stream.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                streams.push(stream);
+                if before < 2 {
+                    // The first one is in service, and the second one waits.
+                    let arrived = format!("\ncws_arrivals_total {}\n", before + 1);
+                    let waiting = format!("\ncws_queue_waiting_requests {before}.0\n");
+                    wait_for("the request", || {
+                        let metrics = String::from_utf8(get(admin, "/metrics").body).unwrap();
+                        (metrics.contains(&arrived) && metrics.contains(&waiting)).then_some(())
+                    });
+                }
+            }
+            assert_eq!(Reply::read(&mut streams[refused]).status, 503, "{name}");
+        }
     }
 }
 
