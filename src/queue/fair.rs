@@ -1,8 +1,8 @@
 //! Turns for clients: start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
 //!
 //! Each client has a virtual time, in which it has had its service so far; the server's virtual
-//! time is that of the client whose turn it was last. The client whose virtual time is least is
-//! next. How long a service takes is not known when it begins, so the client is charged the moving
+//! time is at least that of the client whose turn it was last, and passes with each service by the
+//! share of a client that waits. The client whose virtual time is least is next. How long a service takes is not known when it begins, so the client is charged the moving
 //! average, and the charge is corrected at its end, as in the priority and fairness of Kubernetes'
 //! API server (KEP-1040).
 //!
@@ -55,6 +55,23 @@ struct Client<T> {
     lost: Virtual,
 }
 
+impl<T> Client<T> {
+    /// A service that was charged so is over, and took this time.
+    fn correct(&mut self, charge: Charge, took: Virtual) {
+        let guess = charge.guess.as_nanos() as u64;
+        self.in_service = self.in_service.saturating_sub(1);
+        if charge.visit == self.visit {
+            self.start = self.start.saturating_sub(guess).saturating_add(took);
+            return;
+        }
+        // It has come back meanwhile. Had this been known before, it would have lost more time
+        // then, or less.
+        let known = self.lost.saturating_add(guess);
+        self.lost = known.saturating_sub(took);
+        self.start = self.start.saturating_add(took.saturating_sub(known));
+    }
+}
+
 impl<T> Default for Fair<T> {
     fn default() -> Self {
         Self {
@@ -98,6 +115,19 @@ impl<T> Fair<T> {
         }
         self.forget_debts();
         done
+    }
+
+    /// Lets the server's virtual time pass while a service takes `took`: by the share of it that
+    /// each of those has who wait or are served.
+    ///
+    /// Otherwise it would stand still while clients that have just come take all services, since
+    /// each of them starts at it, and who has been served before would wait until nobody comes.
+    fn pass(&mut self, took: Virtual) {
+        if !self.ready.is_empty() {
+            // The one that has just been served is one of them.
+            let active = self.ready.len() + self.in_service + 1;
+            self.now = self.now.saturating_add(took / active as u64);
+        }
     }
 
     /// Forgets debts when they are many, so that clients that have gone take a bounded amount of
@@ -172,9 +202,7 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
     fn take_back(&mut self, entry: Entry<T>, charge: Option<Charge>) {
         self.change(entry.client, |client| {
             if let Some(charge) = charge {
-                client.in_service = client.in_service.saturating_sub(1);
-                let guess = charge.guess.as_nanos() as u64;
-                client.start = client.start.saturating_sub(guess);
+                client.correct(charge, 0);
             }
             put_back(&mut client.entries, entry);
         });
@@ -189,19 +217,8 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
             0 => took,
             guess => guess - guess / SMOOTHING + took / SMOOTHING,
         };
-        let guess = charge.guess.as_nanos() as u64;
-        self.change(charge.client, |client| {
-            client.in_service = client.in_service.saturating_sub(1);
-            if charge.visit == client.visit {
-                client.start = client.start.saturating_sub(guess).saturating_add(took);
-                return;
-            }
-            // It has come back meanwhile. Had this been known before, it would have lost more time
-            // then, or less.
-            let known = client.lost.saturating_add(guess);
-            client.lost = known.saturating_sub(took);
-            client.start = client.start.saturating_add(took.saturating_sub(known));
-        });
+        self.change(charge.client, |client| client.correct(charge, took));
+        self.pass(took);
     }
 
     fn replace(&mut self, newcomer: Entry<T>, victim: Victim) -> Option<Entry<T>> {
@@ -313,11 +330,14 @@ mod tests {
             fair.refused(client(number));
         }
         assert_eq!(fair.clients.len(), 0, "who has nothing here is not known");
-        (0..2).for_each(|number| fair.admit(entry(number, 1)));
-        let (_, charge) = fair.next().expect("two wait");
-        fair.ended(charge.expect("clients are charged"), config::DEBT_MOST);
+        (0..3).for_each(|number| fair.admit(entry(number, 1)));
+        let served = [(); 2].map(|()| fair.next().and_then(|of| of.1).expect("three wait"));
+        // In debt by more than that already.
+        served.into_iter().for_each(|charge| fair.ended(charge, config::DEBT_MOST));
+        let debt = |fair: &Fair<()>| Duration::from_nanos(fair.clients[&client(1)].start);
+        assert_eq!(debt(&fair), 2 * config::DEBT_MOST);
         (0..1000).for_each(|_| fair.refused(client(1)));
-        assert_eq!(Duration::from_nanos(fair.clients[&client(1)].start), config::DEBT_MOST);
+        assert_eq!(debt(&fair), 2 * config::DEBT_MOST);
         assert_eq!(
             fair.next().map(|(entry, _)| entry.client),
             Some(client(1)),
