@@ -14,7 +14,7 @@
 //! amount for each. It cannot gain by asking again at once.
 
 use super::discipline::{Charge, Discipline, Entry, Victim, Waiting};
-use super::discipline::{position, put_back, take_expired};
+use super::discipline::{is_out, position, put_back, take_expired};
 use crate::config;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt::Debug;
@@ -236,8 +236,13 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
 
     fn expire(&mut self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
         let mut expired = Vec::new();
-        let addresses: Vec<IpAddr> = self.lengths.iter().map(|of| of.1).collect();
-        for address in addresses {
+        // To change a client costs much more than to look at it, and few have one that is over.
+        let is_concerned = |address: &IpAddr| {
+            let client = self.clients.get(address);
+            client.is_some_and(|client| client.entries.iter().any(|entry| is_out(entry, is_over)))
+        };
+        let addresses = self.lengths.iter().map(|of| of.1);
+        for address in addresses.filter(is_concerned).collect::<Vec<_>>() {
             self.change(address, |client| {
                 take_expired(&mut client.entries, is_over, &mut expired);
             });
