@@ -510,7 +510,7 @@ fn the_drain_timeout_ends_a_full_room() {
         wait_for_whole(&full.server, 6);
         let Full { server, order, release, held, waiting } = full;
         let (ended, end) = unbounded();
-        std::thread::spawn(move || ended.send(server.shutdown()));
+        std::thread::spawn(move || drop(ended.send(Box::new(server.shutdown()))));
         // The worker is held until then, so the server ends without it.
         let summary = end.recv_timeout(PATIENCE).expect("an end");
         assert_eq!(summary.cut, 6, "{schedule:?}");

@@ -130,17 +130,21 @@ pub(super) fn put_back<T>(line: &mut VecDeque<Entry<T>>, entry: Entry<T>) {
     line.insert(at, entry);
 }
 
+/// True for an entry that is over and does not stay.
+pub(super) fn is_out<T>(entry: &Entry<T>, is_over: &dyn Fn(&Entry<T>) -> bool) -> bool {
+    !entry.stays && is_over(entry)
+}
+
 /// Takes out of a line what is over and does not stay.
 pub(super) fn take_expired<T>(
     line: &mut VecDeque<Entry<T>>,
     is_over: &dyn Fn(&Entry<T>) -> bool,
     expired: &mut Vec<Entry<T>>,
 ) {
-    let is_out = |entry: &Entry<T>| !entry.stays && is_over(entry);
-    if !line.iter().any(is_out) {
+    if !line.iter().any(|entry| is_out(entry, is_over)) {
         return;
     }
     for entry in std::mem::take(line) {
-        if is_out(&entry) { expired.push(entry) } else { line.push_back(entry) }
+        if is_out(&entry, is_over) { expired.push(entry) } else { line.push_back(entry) }
     }
 }

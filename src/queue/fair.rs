@@ -1,8 +1,8 @@
 //! Turns for clients: start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
 //!
 //! Each client has a virtual time, in which it has had its service so far; the server's virtual
-//! time is that of the client whose turn it was last. The client whose virtual time is least is
-//! next. How long a service takes is not known when it begins, so the client is charged the moving
+//! time is at least that of the client whose turn it was last, and passes with each service by the
+//! share of a client that waits. The client whose virtual time is least is next. How long a service takes is not known when it begins, so the client is charged the moving
 //! average, and the charge is corrected at its end, as in the priority and fairness of Kubernetes'
 //! API server (KEP-1040).
 //!
@@ -14,7 +14,7 @@
 //! amount for each. It cannot gain by asking again at once.
 
 use super::discipline::{Charge, Discipline, Entry, Victim, Waiting};
-use super::discipline::{position, put_back, take_expired};
+use super::discipline::{is_out, position, put_back, take_expired};
 use crate::config;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt::Debug;
@@ -59,6 +59,21 @@ impl<T> Client<T> {
     /// Its place in the index of those that are ready, if something of it waits.
     fn place(&self, address: IpAddr) -> Option<(Virtual, u64, IpAddr)> {
         self.entries.front().map(|first| (self.start, first.number, address))
+    }
+
+    /// A service that was charged so is over, and took this time.
+    fn correct(&mut self, charge: Charge, took: Virtual) {
+        let guess = charge.guess.as_nanos() as u64;
+        self.in_service = self.in_service.saturating_sub(1);
+        if charge.visit == self.visit {
+            self.start = self.start.saturating_sub(guess).saturating_add(took);
+            return;
+        }
+        // It has come back meanwhile. Had this been known before, it would have lost more time
+        // then, or less.
+        let known = self.lost.saturating_add(guess);
+        self.lost = known.saturating_sub(took);
+        self.start = self.start.saturating_add(took.saturating_sub(known));
     }
 }
 
@@ -110,6 +125,19 @@ impl<T> Fair<T> {
         }
         self.forget_debts();
         done
+    }
+
+    /// Lets the server's virtual time pass while a service takes `took`: by the share of it that
+    /// each of those has who wait or are served.
+    ///
+    /// Otherwise it would stand still while clients that have just come take all services, since
+    /// each of them starts at it, and who has been served before would wait until nobody comes.
+    fn pass(&mut self, took: Virtual) {
+        if !self.ready.is_empty() {
+            // The one that has just been served is one of them.
+            let active = self.ready.len() + self.in_service + 1;
+            self.now = self.now.saturating_add(took / active as u64);
+        }
     }
 
     /// Forgets debts when they are many, so that clients that have gone take a bounded amount of
@@ -184,9 +212,7 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
     fn take_back(&mut self, entry: Entry<T>, charge: Option<Charge>) {
         self.change(entry.client, |client| {
             if let Some(charge) = charge {
-                client.in_service = client.in_service.saturating_sub(1);
-                let guess = charge.guess.as_nanos() as u64;
-                client.start = client.start.saturating_sub(guess);
+                client.correct(charge, 0);
             }
             put_back(&mut client.entries, entry);
         });
@@ -201,19 +227,8 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
             0 => took,
             guess => guess - guess / SMOOTHING + took / SMOOTHING,
         };
-        let guess = charge.guess.as_nanos() as u64;
-        self.change(charge.client, |client| {
-            client.in_service = client.in_service.saturating_sub(1);
-            if charge.visit == client.visit {
-                client.start = client.start.saturating_sub(guess).saturating_add(took);
-                return;
-            }
-            // It has come back meanwhile. Had this been known before, it would have lost more time
-            // then, or less.
-            let known = client.lost.saturating_add(guess);
-            client.lost = known.saturating_sub(took);
-            client.start = client.start.saturating_add(took.saturating_sub(known));
-        });
+        self.change(charge.client, |client| client.correct(charge, took));
+        self.pass(took);
     }
 
     fn replace(&mut self, newcomer: Entry<T>, victim: Victim) -> Option<Entry<T>> {
@@ -231,12 +246,13 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
 
     fn expire(&mut self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
         let mut expired = Vec::new();
-        // Most have nothing to lose, and a look is cheaper than a change.
-        let has_expired =
-            |client: &Client<T>| client.entries.iter().any(|entry| !entry.stays && is_over(entry));
-        let clients = self.clients.iter().filter(|(_, client)| has_expired(client));
-        let addresses: Vec<IpAddr> = clients.map(|(&address, _)| address).collect();
-        for address in addresses {
+        // To change a client costs much more than to look at it, and few have one that is over.
+        let is_concerned = |address: &IpAddr| {
+            let client = self.clients.get(address);
+            client.is_some_and(|client| client.entries.iter().any(|entry| is_out(entry, is_over)))
+        };
+        let addresses = self.lengths.iter().map(|of| of.1);
+        for address in addresses.filter(is_concerned).collect::<Vec<_>>() {
             self.change(address, |client| {
                 take_expired(&mut client.entries, is_over, &mut expired);
             });
@@ -329,11 +345,14 @@ mod tests {
             fair.refused(client(number));
         }
         assert_eq!(fair.clients.len(), 0, "who has nothing here is not known");
-        (0..2).for_each(|number| fair.admit(entry(number, 1)));
-        let (_, charge) = fair.next().expect("two wait");
-        fair.ended(charge.expect("clients are charged"), config::DEBT_MOST);
+        (0..3).for_each(|number| fair.admit(entry(number, 1)));
+        let served = [(); 2].map(|()| fair.next().and_then(|of| of.1).expect("three wait"));
+        // In debt by more than that already.
+        served.into_iter().for_each(|charge| fair.ended(charge, config::DEBT_MOST));
+        let debt = |fair: &Fair<()>| Duration::from_nanos(fair.clients[&client(1)].start);
+        assert_eq!(debt(&fair), 2 * config::DEBT_MOST);
         (0..1000).for_each(|_| fair.refused(client(1)));
-        assert_eq!(Duration::from_nanos(fair.clients[&client(1)].start), config::DEBT_MOST);
+        assert_eq!(debt(&fair), 2 * config::DEBT_MOST);
         assert_eq!(
             fair.next().map(|(entry, _)| entry.client),
             Some(client(1)),

@@ -266,6 +266,35 @@ fn the_longest_line_gives_way_to_who_comes() {
     assert_eq!((gone.client, gone.number), (address(1), 15));
 }
 
+/// Each service is followed by a new client. One that has been served before gets its turns beside
+/// them.
+#[test]
+fn who_has_been_served_is_not_starved_by_clients_that_come_for_the_first_time() {
+    let mut queue = Fair::default();
+    let mut number = 0;
+    let mut admit = |queue: &mut Fair<()>, client| {
+        number += 1;
+        let (client, since) = (address(client), Instant::now());
+        queue.admit(Entry { item: (), number, client, since, size: 0, stays: false });
+    };
+    admit(&mut queue, 0);
+    (1..=20).for_each(|client| admit(&mut queue, client));
+    let mut turns = Vec::new();
+    for round in 0..200 {
+        let (entry, charge) = queue.next().expect("it waits");
+        admit(&mut queue, 100 + round);
+        queue.ended(charge.expect("clients are charged"), Duration::from_millis(20));
+        if entry.client == address(0) {
+            turns.push(round);
+            admit(&mut queue, 0);
+        }
+    }
+    // In order of arrival it would get a turn after each 22 or more services: one of the newcomers
+    // stays for each turn that it has.
+    assert!(turns.len() >= 7, "{turns:?}");
+    assert!(turns.windows(2).all(|of| of[1] - of[0] <= 2 * 22), "{turns:?}");
+}
+
 #[test]
 fn debts_take_a_bounded_amount_of_memory() {
     let mut queue = Fair::default();
