@@ -2,9 +2,9 @@
 //!
 //! Each client has a virtual time, in which it has had its service so far; the server's virtual
 //! time is at least that of the client whose turn it was last, and passes with each service by the
-//! share of a client that waits. The client whose virtual time is least is next. How long a service takes is not known when it begins, so the client is charged the moving
-//! average, and the charge is corrected at its end, as in the priority and fairness of Kubernetes'
-//! API server (KEP-1040).
+//! share of a client that waits. The client whose virtual time is least is next. How long a service
+//! takes is not known when it begins, so the client is charged the moving average, and the charge
+//! is corrected at its end, as in the priority and fairness of Kubernetes' API server (KEP-1040).
 //!
 //! A client that comes, or comes back, starts at the server's virtual time: it has no claim to the
 //! past. A client that has had more than its turn keeps its debt until the others have had as much,
