@@ -133,8 +133,8 @@ fn progress(done: u64) -> String {
 }
 
 /// Checks that each connection was closed for one reason, that each response belongs to one
-/// request, and that whatever was queued has left the queue. `blocks` says that a full queue refuses
-/// nobody.
+/// request, and that whatever was queued has left the queue. `blocks` says that a full queue
+/// refuses nobody.
 fn audit(
     server: Server,
     connections: u64,
