@@ -134,8 +134,8 @@ fn clients_that_connected_in_time_are_served() {
         server.signal("TERM");
         wait_for("the signal", || server.stderr().contains("stopping").then_some(()));
         ask(&mut silent);
-        let reply = Reply::read(&mut silent);
-        assert_eq!((reply.body.as_slice(), reply.field("Connection")), (TESTFILE, Some("close")));
+        // A response that is ready before the acceptor has seen the signal keeps its connection.
+        assert_eq!(Reply::read(&mut silent).body, TESTFILE);
         assert_eq!(server.wait().code(), Some(0));
     }
 }

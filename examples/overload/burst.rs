@@ -1,7 +1,9 @@
 //! A burst on top of a load that the pool carries easily, with clients that retry.
 
-use crate::measure::Bench;
+use crate::measure::{Bench, Task};
 use crate::policy::Policy;
+use crate::service::Service;
+use crate::together;
 use lab::arrivals::{Arrivals, Rate, Stop};
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::load::{Outcome, Retries};
@@ -13,6 +15,7 @@ use queueing_theory::fluid;
 use std::error::Error;
 use std::time::Duration;
 
+const POLICIES: [Policy; 3] = [Policy::Unbounded, Policy::BoundAndAge, Policy::FAIR];
 const BASE: f64 = 0.75;
 const PEAK: f64 = 3.0;
 /// The number of immediate retries.
@@ -35,7 +38,7 @@ struct Times {
 
 pub fn run(
     program: &mut Program,
-    bench: &Bench,
+    bench: &Bench<'_>,
     mut trace: Option<&mut Trace>,
 ) -> Result<(), Box<dyn Error>> {
     let times = match bench.is_quick() {
@@ -51,19 +54,27 @@ pub fn run(
         times.end,
         fluid::with_retries(BASE, RETRIES + 1)
     ));
+    let of = |load: f64| load * bench.capacity();
+    let rate = Rate::burst(of(BASE), of(PEAK), times.begin, times.end - times.begin);
+    let starts = Arrivals::poisson(rate, bench.seed()).starts(Stop::After(times.over));
+    let tasks = POLICIES.map(|policy| Task {
+        policy,
+        service: Service::Constant,
+        seed: bench.seed(),
+        starts: starts.clone(),
+        retries: Retries::at_once(RETRIES),
+        change: Duration::ZERO,
+    });
+    let runs = together::run(bench, &tasks, |_, run| (run.outcomes, run.reasons))?;
     let mut shown = Vec::new();
-    for policy in [Policy::Unbounded, Policy::BoundAndAge] {
-        let of = |load: f64| load * bench.capacity();
-        let rate = Rate::burst(of(BASE), of(PEAK), times.begin, times.end - times.begin);
-        let starts = Arrivals::poisson(rate, bench.seed()).starts(Stop::After(times.over));
-        let (run, spoilt) = bench.measure(program, policy, &starts, Retries::at_once(RETRIES))?;
+    for (policy, (outcomes, reasons)) in POLICIES.into_iter().zip(runs) {
         if let Some(trace) = trace.as_deref_mut() {
-            trace.add(&format!("burst, {}", policy.name()), &run.outcomes)?;
+            trace.add(&format!("burst, {}", policy.name()), &outcomes)?;
         }
-        if let Some(why) = spoilt {
-            program.spoilt(format!("the burst, {}: {why}", policy.name()));
+        if !reasons.is_empty() {
+            program.spoilt(format!("the burst, {}: {}", policy.name(), reasons.join("; ")));
         }
-        shown.push((policy, run.outcomes));
+        shown.push((policy, outcomes));
     }
     show(program, bench, &times, &shown)?;
     for (policy, outcomes) in &shown {
@@ -97,18 +108,18 @@ fn millis(millis: u64) -> Duration {
 }
 
 /// The requests per second whose intended start is in a time interval, divided by the capacity.
-fn offered(bench: &Bench, outcomes: &[Outcome], from: Duration, to: Duration) -> f64 {
+fn offered(bench: &Bench<'_>, outcomes: &[Outcome], from: Duration, to: Duration) -> f64 {
     let came = outcomes.iter().filter(|each| (from..to).contains(&each.intended)).count() as f64;
     came / (to - from).as_secs_f64() / bench.capacity()
 }
 
 fn show(
     program: &mut Program,
-    bench: &Bench,
+    bench: &Bench<'_>,
     times: &Times,
     shown: &[(Policy, Vec<Outcome>)],
 ) -> Result<(), Box<dyn Error>> {
-    type Measure = fn(&Bench, &[Outcome], Duration, Duration) -> f64;
+    type Measure = fn(&Bench<'_>, &[Outcome], Duration, Duration) -> f64;
     let step = times.over / STEPS;
     let stretches: Vec<_> = (0..STEPS).map(|number| (step * number, step * (number + 1))).collect();
     let steps = |measure: Measure, outcomes: &[Outcome]| -> Vec<f64> {
@@ -128,7 +139,7 @@ fn show(
         Axis::linear("over W/D"),
     );
     if let Some((_, outcomes)) = shown.first() {
-        chart = chart.with("offered", Colour::Grey, stairs(&steps(offered, outcomes)));
+        chart = chart.with("offered", Colour::Ink, stairs(&steps(offered, outcomes)));
     }
     let headings =
         stretches.iter().step_by(3).map(|(from, _)| format!("{:.1} s", from.as_secs_f64()));

@@ -1,7 +1,9 @@
 //! The lanes of the workers: what each worker does, and whether its result is in time.
 
-use crate::measure::{Bench, Cell, Service, was_taken};
+use crate::cells::Cell;
+use crate::measure::{Bench, Run, was_taken};
 use crate::policy::Policy;
+use crate::service::{Served, Service};
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::load::Outcome;
 use lab::numbers::{millis, percent};
@@ -24,13 +26,20 @@ enum Use {
     Nobody,
 }
 
-pub fn show(program: &mut Program, bench: &Bench, cells: &[Cell]) -> Result<(), Box<dyn Error>> {
+pub fn show(
+    program: &mut Program,
+    bench: &Bench<'_>,
+    cells: &[Cell],
+) -> Result<(), Box<dyn Error>> {
     program.heading("Useful and useless work");
     for policy in [Policy::Unbounded, Policy::BoundAndAge] {
-        let past = |cell: &&Cell| cell.policy == policy && cell.times >= LOAD_LEAST;
+        let past = |cell: &&Cell| {
+            cell.service == Service::Constant && cell.policy == policy && cell.times >= LOAD_LEAST
+        };
         let Some(cell) = cells.iter().find(past) else { continue };
+        let Some(run) = cell.runs.first().and_then(|run| run.kept.as_ref()) else { continue };
         let shown = bench.patience() * SHOWN;
-        let lanes = lanes(bench, cell, shown);
+        let lanes = lanes(bench, run, shown);
         let busy: Duration = lanes.iter().map(|(service, _)| service.end - service.start).sum();
         let good = lanes.iter().filter(|(_, of)| *of == Use::Good);
         let good: Duration = good.map(|(service, _)| service.end - service.start).sum();
@@ -58,14 +67,14 @@ pub fn show(program: &mut Program, bench: &Bench, cells: &[Cell]) -> Result<(), 
 
 /// The services in the interval that is shown, with their use. The pool is first come, first
 /// served, so its services and the requests that were not refused are in the same order.
-fn lanes(bench: &Bench, cell: &Cell, shown: Duration) -> Vec<(Service, Use)> {
-    let taken = cell.outcomes.iter().filter(|outcome| was_taken(outcome));
-    let pairs = cell.services.iter().zip(taken);
+fn lanes(bench: &Bench<'_>, run: &Run, shown: Duration) -> Vec<(Served, Use)> {
+    let taken = run.outcomes.iter().filter(|outcome| was_taken(outcome));
+    let pairs = run.served.iter().zip(taken);
     let pairs = pairs.filter(|(service, _)| service.end <= shown);
     pairs.map(|(service, outcome)| (*service, used(bench, service, outcome))).collect()
 }
 
-fn used(bench: &Bench, service: &Service, outcome: &Outcome) -> Use {
+fn used(bench: &Bench<'_>, service: &Served, outcome: &Outcome) -> Use {
     match outcome.intended + bench.patience() {
         _ if outcome.is_good(bench.patience()) => Use::Good,
         until if service.start < until => Use::Late,
@@ -73,7 +82,7 @@ fn used(bench: &Bench, service: &Service, outcome: &Outcome) -> Use {
     }
 }
 
-fn chart(bench: &Bench, cell: &Cell, lanes: &[(Service, Use)], shown: Duration) -> Chart {
+fn chart(bench: &Bench<'_>, cell: &Cell, lanes: &[(Served, Use)], shown: Duration) -> Chart {
     let boxes = |of: Use| {
         let of = lanes.iter().filter(|(_, used)| *used == of);
         let each = of.map(|(service, _)| {

@@ -187,7 +187,7 @@ impl Acceptor {
                 own => waited > limits.age(own, service),
             }
         };
-        for entry in self.entrance.expire(&is_over) {
+        for entry in self.entrance.expire(now, age, &is_over) {
             self.guarded(|acceptor| acceptor.let_go(entry, Fault::Expired, true));
         }
         // They are blocked in order of arrival, and refused if they have to be blocked once more.

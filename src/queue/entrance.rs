@@ -63,8 +63,19 @@ impl<T: Queued> Entrance<T> {
         self.queue.replace(item, since, victim)
     }
 
-    /// Takes out of the room what has waited too long.
-    pub fn expire(&self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
+    /// Takes out what has waited too long, in the room and of what is ready in the channel; nothing
+    /// is too old that has come within `age`.
+    pub fn expire(
+        &self,
+        now: Instant,
+        age: Duration,
+        is_over: &dyn Fn(&Entry<T>) -> bool,
+    ) -> Vec<Entry<T>> {
+        // While the channel is quick nothing is taken out of a worker's hands.
+        let is_young = |pace: &Pace| now.saturating_duration_since(pace.since) <= age;
+        if self.queue.in_room() == 0 && self.pace.as_ref().is_some_and(is_young) {
+            return Vec::new();
+        }
         self.queue.expire(is_over)
     }
 

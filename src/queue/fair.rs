@@ -55,6 +55,13 @@ struct Client<T> {
     lost: Virtual,
 }
 
+impl<T> Client<T> {
+    /// Its place in the index of those that are ready, if something of it waits.
+    fn place(&self, address: IpAddr) -> Option<(Virtual, u64, IpAddr)> {
+        self.entries.front().map(|first| (self.start, first.number, address))
+    }
+}
+
 impl<T> Default for Fair<T> {
     fn default() -> Self {
         Self {
@@ -77,18 +84,23 @@ impl<T> Fair<T> {
         let entries = VecDeque::new();
         let fresh = || Client { entries, in_service: 0, start: now, visit: 0, lost: 0 };
         let client = self.clients.entry(address).or_insert_with(fresh);
-        let before = (client.entries.len(), client.in_service);
-        if let Some(first) = client.entries.front() {
-            self.ready.remove(&(client.start, first.number, address));
-            self.lengths.remove(&(before.0, address));
-        }
+        let before = client.place(address);
+        let (length, in_service) = (client.entries.len(), client.in_service);
         let done = change(client);
-        self.waiting = self.waiting + client.entries.len() - before.0;
-        self.in_service = self.in_service + client.in_service - before.1;
-        if let Some(first) = client.entries.front() {
-            self.ready.insert((client.start, first.number, address));
-            self.lengths.insert((client.entries.len(), address));
-        } else if client.in_service == 0 && client.start <= self.now {
+        let after = client.place(address);
+        self.waiting = self.waiting + client.entries.len() - length;
+        self.in_service = self.in_service + client.in_service - in_service;
+        // Most changes leave one of the indices as it is.
+        if before != after {
+            before.map(|place| self.ready.remove(&place));
+            self.ready.extend(after);
+        }
+        if length != client.entries.len() {
+            self.lengths.remove(&(length, address));
+            self.lengths
+                .extend((!client.entries.is_empty()).then_some((client.entries.len(), address)));
+        }
+        if client.entries.is_empty() && client.in_service == 0 && client.start <= self.now {
             self.clients.remove(&address);
         }
         if self.waiting == 0 && self.in_service == 0 {
@@ -219,7 +231,11 @@ impl<T: Debug + Send> Discipline<T> for Fair<T> {
 
     fn expire(&mut self, is_over: &dyn Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
         let mut expired = Vec::new();
-        let addresses: Vec<IpAddr> = self.lengths.iter().map(|of| of.1).collect();
+        // Most have nothing to lose, and a look is cheaper than a change.
+        let has_expired =
+            |client: &Client<T>| client.entries.iter().any(|entry| !entry.stays && is_over(entry));
+        let clients = self.clients.iter().filter(|(_, client)| has_expired(client));
+        let addresses: Vec<IpAddr> = clients.map(|(&address, _)| address).collect();
         for address in addresses {
             self.change(address, |client| {
                 take_expired(&mut client.entries, is_over, &mut expired);

@@ -32,6 +32,8 @@ mod room;
 mod entrance;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod fairness_tests;
 
 pub use clients::ClientLoad;
 pub use discipline::{Charge, Discipline, Entry, Victim};

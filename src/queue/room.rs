@@ -11,8 +11,8 @@ use super::primitives::{AtomicUsize, Mutex, Receiver, Sender, bounded};
 use crate::config;
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{self, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the queue has to know of its items.
@@ -45,8 +45,9 @@ pub struct Queue<T> {
     room: Mutex<Room<T>>,
     /// The number of entries in the room.
     waiting: AtomicUsize,
-    /// What clients had lately. Its lock is never held together with the room's.
-    clients: Mutex<Clients>,
+    /// What clients had lately. It takes no part in the hand-over, so its lock is the plain one. It
+    /// is never held together with the room's.
+    clients: sync::Mutex<Clients>,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl<T: Queued> Queue<T> {
     pub fn new(discipline: Box<dyn Discipline<T>>, slots: usize) -> (Self, Sender<Slot<T>>) {
         let (sender, channel) = bounded(slots);
         let room = Room { discipline, sender: Some(sender.clone()), is_closed: false, arrivals: 0 };
-        let (room, clients) = (Mutex::new(room), Mutex::new(Clients::default()));
+        let (room, clients) = (Mutex::new(room), sync::Mutex::new(Clients::default()));
         (Self { channel, room, waiting: AtomicUsize::new(0), clients }, sender)
     }
 

@@ -186,7 +186,9 @@ impl Acceptor<'_> {
             Act::Release => self.world.note(|books| books.may_release = true),
             Act::Replace(count) => (0..count).for_each(|_| self.replace()),
             Act::Expire => {
-                for entry in self.entrance.expire(&|entry| entry.number % 2 == 0) {
+                for entry in
+                    self.entrance.expire(self.now, Duration::ZERO, &|entry| entry.number % 2 == 0)
+                {
                     assert!(!entry.stays, "it was admitted before");
                     self.world.finish(entry.item.number);
                 }

@@ -3,6 +3,7 @@
 use crate::chart::Chart;
 use crate::cli;
 use crate::csv::WriteError;
+use crate::moments::Moments;
 use crate::report::Report;
 use crate::table::Table;
 use std::error::Error;
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-/// Exit code if the machine was too busy to measure: neither success nor failure.
+/// Exit code if the machine was too busy to measure, or the runs differ too much: neither success
+/// nor failure.
 pub const SPOILT: u8 = 3;
 
 /// The largest number of attempts for a measurement that the machine disturbs.
@@ -25,8 +27,8 @@ const SPARE: Duration = Duration::from_secs(14);
 
 /// The explanation of exit codes in each program's help.
 pub const EXIT_CODES: &str = "\
-Exit code: 0 all checks hold, 1 a check failed or the run failed, 2 wrong usage, 3 the machine was \
-too busy to measure.";
+Exit code: 0 all checks hold, 1 a check failed or the run failed, 2 wrong usage, 3 no result: the \
+machine was too busy to measure, or the runs differ too much.";
 
 /// Columns and rows of a chart on the terminal.
 const TEXT_CHART: (usize, usize) = (64, 14);
@@ -78,6 +80,8 @@ enum Verdict {
     Ok,
     Fail,
     Spoilt,
+    /// The interval of a mean is on both sides of its limit.
+    Unclear,
 }
 
 /// Runs a program: parses its options, and turns an error into one line and an exit code.
@@ -178,6 +182,30 @@ impl Program {
         self.checks.push(Check { what: what.into(), verdict });
     }
 
+    /// Records whether a mean over runs is at least `least`. It holds only if the whole 95 %
+    /// interval of the mean is, it fails only if none of it is, and everything else shows nothing.
+    /// `what` includes the measured figures.
+    pub fn check_least(&mut self, what: impl Into<String>, mean: &Moments, least: f64) {
+        let (low, high) = mean.interval();
+        let verdict = match (low >= least, high < least) {
+            (true, _) => Verdict::Ok,
+            (false, true) => Verdict::Fail,
+            (false, false) => Verdict::Unclear,
+        };
+        self.checks.push(Check { what: what.into(), verdict });
+    }
+
+    /// The same for a mean that is at most `most`.
+    pub fn check_most(&mut self, what: impl Into<String>, mean: &Moments, most: f64) {
+        let (low, high) = mean.interval();
+        let verdict = match (high <= most, low > most) {
+            (true, _) => Verdict::Ok,
+            (false, true) => Verdict::Fail,
+            (false, false) => Verdict::Unclear,
+        };
+        self.checks.push(Check { what: what.into(), verdict });
+    }
+
     /// Records that the machine disturbed a measurement, so that it shows nothing.
     pub fn spoilt(&mut self, why: impl Into<String>) {
         self.checks.push(Check { what: why.into(), verdict: Verdict::Spoilt });
@@ -222,6 +250,7 @@ impl Program {
                 Verdict::Ok => "ok",
                 Verdict::Fail => "FAIL",
                 Verdict::Spoilt => "FAIL (the machine was too busy: no result)",
+                Verdict::Unclear => "FAIL (the runs differ too much: no result)",
             };
             // Writing to a string does not fail.
             let _ = writeln!(lines, "CHECK {what} ... {said}");
@@ -236,13 +265,14 @@ impl Program {
         Ok(self.exit_code())
     }
 
-    /// A disturbed run explains failed checks, so it takes precedence.
+    /// A disturbed run explains failed checks, so it takes precedence. Runs that differ too much
+    /// explain no other check.
     fn exit_code(&self) -> ExitCode {
         let has = |verdict| self.checks.iter().any(|check| check.verdict == verdict);
-        match (has(Verdict::Spoilt), has(Verdict::Fail)) {
-            (true, _) => ExitCode::from(SPOILT),
-            (false, true) => ExitCode::FAILURE,
-            (false, false) => ExitCode::SUCCESS,
+        match (has(Verdict::Spoilt), has(Verdict::Fail), has(Verdict::Unclear)) {
+            (true, ..) | (false, false, true) => ExitCode::from(SPOILT),
+            (false, true, _) => ExitCode::FAILURE,
+            (false, false, false) => ExitCode::SUCCESS,
         }
     }
 }
@@ -287,7 +317,28 @@ mod tests {
         };
         assert!(same(code_of(&[]), 0) && same(code_of(&[Verdict::Ok; 3]), 0));
         assert!(same(code_of(&[Verdict::Ok, Verdict::Fail]), 1));
+        assert!(same(code_of(&[Verdict::Ok, Verdict::Unclear]), SPOILT));
+        assert!(same(code_of(&[Verdict::Unclear, Verdict::Fail]), 1));
         assert!(same(code_of(&[Verdict::Fail, Verdict::Spoilt, Verdict::Ok]), SPOILT));
+    }
+
+    #[test]
+    fn a_mean_is_compared_by_its_interval() {
+        let mean: Moments = [0.9, 1.0, 1.1].into_iter().collect();
+        let (low, high) = mean.interval();
+        let verdict = |check: &dyn Fn(&mut Program)| {
+            let mut program = empty();
+            check(&mut program);
+            program.checks[0].verdict
+        };
+        let least = |limit| verdict(&|program| program.check_least("", &mean, limit));
+        let most = |limit| verdict(&|program| program.check_most("", &mean, limit));
+        assert_eq!([least(low), most(high)], [Verdict::Ok; 2]);
+        assert_eq!([least(1.0), most(1.0)], [Verdict::Unclear; 2]);
+        assert_eq!([least(high + 0.01), most(low - 0.01)], [Verdict::Fail; 2]);
+        // A single run has no interval.
+        let one: Moments = [1.0].into_iter().collect();
+        assert_eq!(verdict(&|program| program.check_least("", &one, 0.5)), Verdict::Unclear);
     }
 
     /// The number of attempts if this attempt is the first valid one, and why the last one is
