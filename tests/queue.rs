@@ -215,11 +215,12 @@ fn status_of_head(stream: &mut TcpStream) {
 
 /// A server whose only worker is held and whose queue is full of these requests, all of which wait.
 struct Full {
-    server: Server,
-    order: Receiver<String>,
+    // The server comes last: it waits for its worker, and for connections that were just served.
     release: Sender<()>,
     held: TcpStream,
     waiting: Vec<(String, TcpStream)>,
+    order: Receiver<String>,
+    server: Server,
 }
 
 impl Full {
@@ -227,7 +228,7 @@ impl Full {
         let (server, order, release) = gated(config.queue(requests.len()).defer_accept(false));
         let held = ask(9, server.addresses()[0], "/held");
         assert_eq!(order.recv_timeout(PATIENCE).unwrap(), "/held");
-        let mut full = Self { server, order, release, held, waiting: Vec::new() };
+        let mut full = Self { release, held, waiting: Vec::new(), order, server };
         for (at, (client, target)) in requests.iter().enumerate() {
             full.ask(*client, target);
             wait_for_waiting(&full.server, at + 1);
