@@ -45,12 +45,8 @@ impl<T> Smallest<T> {
             Victim::Newest => numbers().rev().find(may_go),
             Victim::Oldest => numbers().find(may_go),
             Victim::Random(fraction) => {
-                let (first, last) = (numbers().next()?, numbers().next_back()?);
-                let from = first + (fraction * (last - first + 1) as f64) as u64;
-                let from = from.min(last);
-                self.ranks.range(from..).map(|(number, _)| *number).find(may_go).or_else(|| {
-                    self.ranks.range(..from).map(|(number, _)| *number).rev().find(may_go)
-                })
+                let from = (fraction * self.ranks.len() as f64) as usize;
+                numbers().skip(from).find(may_go).or_else(|| numbers().take(from).find(may_go))
             }
         }
     }
@@ -87,5 +83,25 @@ impl<T: Debug + Send> Discipline<T> for Smallest<T> {
 
     fn len(&self) -> usize {
         self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn each_has_the_same_chance_to_give_way_however_long_it_has_waited() {
+        let numbers = [1, 1000, 1001, 5000];
+        let gone = (0..4).map(|quarter| {
+            let mut smallest = Smallest::default();
+            let (client, since) = (Ipv4Addr::LOCALHOST.into(), Instant::now());
+            for number in numbers {
+                smallest.admit(Entry { item: (), number, client, since, size: 0, stays: false });
+            }
+            smallest.victim(Victim::Random(f64::from(quarter) / 4.0 + 0.1))
+        });
+        assert_eq!(gone.collect::<Vec<_>>(), numbers.map(Some));
     }
 }
