@@ -312,11 +312,15 @@ impl Acceptor {
 
     /// Yields the processor to the workers while jobs wait: see [`config::YIELDS`].
     fn let_workers_run(&self) {
+        if self.context.queue.is_empty() {
+            return;
+        }
+        let start = Instant::now();
         for _ in 0..config::YIELDS {
-            if self.context.queue.is_empty() {
+            thread::yield_now();
+            if self.context.queue.is_empty() || start.elapsed() > config::YIELD_MOST {
                 return;
             }
-            thread::yield_now();
         }
     }
 }

@@ -186,6 +186,10 @@ pub const EVENT_BATCH: usize = 1024;
 /// more events arrive, and workers that find the next job at once need not sleep and be woken.
 pub const YIELDS: usize = 16;
 
+/// The acceptor stops yielding after this time. Where other threads keep the processors busy, one
+/// yield lasts for a time slice, and clients wait for the acceptor meanwhile.
+pub const YIELD_MOST: Duration = Duration::from_micros(100);
+
 /// The most bytes read from a connection at once. The buffer belongs to the thread, not to the
 /// connection.
 pub const READ_BYTES: usize = 16 * 1024;
