@@ -13,7 +13,7 @@ pub struct Entry<T> {
     pub item: T,
     /// Its number in the order of arrival; no two have the same.
     pub number: u64,
-    /// The client that it belongs to: see [`crate::admission::client_key`].
+    /// The client that it belongs to: an IPv4 address or the /64 prefix of an IPv6 address.
     pub client: IpAddr,
     /// When it was queued.
     pub since: Instant,
