@@ -3,45 +3,24 @@
 
 mod support;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use cws::{CloseReason, Config, Counter, Handler, Request, Response, Server};
+use crossbeam_channel::Sender;
+use cws::{CloseReason, Config, Counter, Server};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use support::gate::Gated;
 #[cfg(feature = "cli")]
 use support::{RealServer, Site, TESTFILE, command};
 use support::{Reply, connect, get, wait_for};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A handler that holds its worker at `/` until it is released, and counts its calls.
-struct Gate {
-    entered: Arc<AtomicUsize>,
-    released: Receiver<()>,
-}
-
-impl Handler for Gate {
-    type State = ();
-
-    fn state(&self, _: usize) {}
-
-    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, cws::Error> {
-        self.entered.fetch_add(1, Ordering::SeqCst);
-        if request.target.raw == b"/" {
-            let _ = self.released.recv();
-        }
-        Ok(Response::ok("text/plain", "released"))
-    }
-}
-
 /// A server with one worker, the number of calls of its handler, and the sender that releases them.
 fn gated(config: Config) -> (Server, Arc<AtomicUsize>, Sender<()>) {
-    let entered = Arc::new(AtomicUsize::new(0));
-    let (release, released) = unbounded();
-    let gate = Gate { entered: Arc::clone(&entered), released };
-    (Server::start(config.workers(1), gate).unwrap(), entered, release)
+    let Gated { release, server, entered } = Gated::start(config);
+    (server, entered, release)
 }
 
 /// A connection whose request holds the only worker.

@@ -38,7 +38,8 @@ pub struct Gated {
     // First: the worker is released before the server waits for it.
     pub release: Sender<()>,
     pub server: Server,
-    entered: Arc<AtomicUsize>,
+    /// The number of calls of the handler.
+    pub entered: Arc<AtomicUsize>,
 }
 
 impl Gated {
