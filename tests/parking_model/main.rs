@@ -21,6 +21,7 @@ mod planted;
 mod poller;
 mod preemption;
 mod primitives;
+mod search;
 mod sound;
 
 use plan::{Act::*, PLAIN, Plan, exhaust, explore};

@@ -1,8 +1,7 @@
 //! The plan of a model run, and the search through its interleavings.
 
-use crate::preemption::FewPreemptions;
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+use crate::search;
+use shuttle::FailurePersistence;
 
 /// An action of a peer on its connection.
 #[derive(Debug, Clone, Copy)]
@@ -47,30 +46,12 @@ const RUNS: usize = 1000;
 /// number.
 const PREEMPTIONS: usize = 3;
 
-/// More steps than any run takes, unless it never ends.
-const MOST_STEPS: usize = 20_000;
-
 /// Tries interleavings, the same ones each time, and panics at the first that fails.
 pub fn explore(run: impl Fn() + Send + Sync + Clone + 'static, persistence: FailurePersistence) {
-    let runs = std::env::var("CWS_MODEL_RUNS").ok().and_then(|runs| runs.parse().ok());
-    let runs = runs.unwrap_or(RUNS);
-    let config = config(persistence);
-    Runner::new(RandomScheduler::new_from_seed(1, runs), config.clone()).run(run.clone());
-    // A few context switches at chosen steps find bugs that uniformly random schedules seldom find.
-    Runner::new(PctScheduler::new_from_seed(2, 4, runs), config).run(run);
+    search::explore(RUNS, 1, run, persistence);
 }
 
 /// Tries every order with a few preemptions, and returns their number.
 pub fn exhaust(run: impl Fn() + Send + Sync + 'static, persistence: FailurePersistence) -> usize {
-    let most = std::env::var("CWS_MODEL_PREEMPTIONS").ok().and_then(|most| most.parse().ok());
-    let scheduler = FewPreemptions::new(most.unwrap_or(PREEMPTIONS));
-    Runner::new(scheduler, config(persistence)).run(run)
-}
-
-fn config(persistence: FailurePersistence) -> Config {
-    let mut config = Config::new();
-    config.max_steps = MaxSteps::FailAfter(MOST_STEPS);
-    config.failure_persistence = persistence;
-    config.silence_warnings = true;
-    config
+    search::exhaust(PREEMPTIONS, run, persistence)
 }

@@ -20,6 +20,8 @@ mod planted;
 #[path = "../parking_model/preemption.rs"]
 mod preemption;
 mod primitives;
+#[path = "../parking_model/search.rs"]
+mod search;
 mod sound;
 
 use plan::{Act::*, Order, PLAIN, Plan, RARE, exhaust, explore, explore_times};
