@@ -1,6 +1,6 @@
 //! Basic authentication (RFC 7617) in front of another handler.
 
-use crate::handler::{Error, Handler, Response, forward_to_inner};
+use crate::handler::{Error, Handler, Immediate, Response, forward_to_inner};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::lane::{Lane, NoPermit, Permit, Wait};
@@ -128,6 +128,21 @@ impl<H: Handler> BasicAuth<H> {
         Self { inner, verifier, lane: Lane::new(1, WAITING), checks: OnceLock::new() }
     }
 
+    /// True if this request needs no credentials. OPTIONS reveals nothing about files, and browsers
+    /// send it without any.
+    fn is_open(&self, request: &Request<'_>) -> bool {
+        self.verifier.users.is_empty() || request.method == Method::Options
+    }
+
+    /// True if the credentials have been checked before, and are good.
+    fn is_remembered(&self, request: &Request<'_>) -> bool {
+        let credentials = request.field("Authorization").and_then(decode);
+        credentials.is_some_and(|credentials| {
+            let known = self.verifier.recall(self.verifier.digest(&credentials));
+            matches!(known, Some(Credentials::Good))
+        })
+    }
+
     fn check(&self, request: &Request<'_>) -> Credentials {
         let Some(credentials) = request.field("Authorization").and_then(decode) else {
             return Credentials::Bad;
@@ -238,12 +253,22 @@ fn decode(field: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(token.trim_ascii()).ok()
 }
 
+impl<H: Handler> Immediate for BasicAuth<H> {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        let is_admitted = self.is_open(request) || self.is_remembered(request);
+        if is_admitted { self.inner.immediate()?.respond(request) } else { None }
+    }
+}
+
 impl<H: Handler> Handler for BasicAuth<H> {
     forward_to_inner!();
 
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        self.inner.immediate().map(|_| self as &dyn Immediate)
+    }
+
     fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
-        // OPTIONS reveals nothing about files, and browsers send it without credentials.
-        if self.verifier.users.is_empty() || request.method == Method::Options {
+        if self.is_open(request) {
             return self.inner.handle(request, state);
         }
         let response =

@@ -23,6 +23,10 @@
 //! count against the bound of the queue, so its length is the real demand. A silent, slow or
 //! unreading client costs a slot in the table. It costs neither a worker nor a place in the queue.
 //!
+//! What a handler can answer at once from memory, the acceptor answers itself ([`Immediate`]): a
+//! small cached file, a 304, a redirect, a health check. At low load this saves waking a worker. At
+//! high load the workers are awake, and get most of these requests while they are quick.
+//!
 //! While workers take jobs from the channel at once, the channel is the queue. When it is slow,
 //! those that wait move to the waiting room in front of it, where a discipline decides who is next:
 //! by default clients take turns ([`Schedule`]). The channel then holds the next job alone. A
@@ -155,8 +159,10 @@
 //!   Framing refuses a message whose end is in doubt. A worker parses the message once, and refuses
 //!   everything else that is malformed. Only the request line of a message with a body is read
 //!   earlier, if the handler takes bodies.
-//! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger, and
-//!   it runs no code of a handler.
+//! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger. Of
+//!   a handler's code it runs only what the handler declares to take no time ([`Immediate`]).
+//! - What needs no worker is in no figure of the queue or the workers, and nobody loses a place in
+//!   the queue for it. It is answered however many requests wait.
 //! - Measurements share nothing: each thread writes its own shard of `metrics`, and readers add the
 //!   shards up.
 //! - No byte restarts a deadline. A body must arrive, and a response must be read, at a minimum
@@ -183,6 +189,7 @@
 //! | 408: a head or a body is late | `HeadTimeout` | `src/connection/deadlines.rs` |
 //! | 413: a body is too long | `BodyTooLarge` | `src/http/body.rs` |
 //! | 500: a handler panicked | `Fault::Panic` | `src/connection/exchange.rs` |
+//! | who needs no worker | `fn prefers_workers` | `src/acceptor/immediate.rs` |
 //! | 503: the queue is full | `QueueFull` | `src/acceptor/queueing.rs` |
 //! | 503: a request is too old when its turn comes | `is_too_old` | `src/connection/exchange.rs` |
 //! | 503: a request is too old in the room | `expire_waiting` | `src/acceptor/queueing.rs` |
@@ -249,8 +256,8 @@ pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 #[cfg(feature = "files")]
 pub use files::cache::CacheLimits;
 pub use handler::{
-    Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, IntoResponse, OWN_FIELDS,
-    Response, Stream, WithState, with_state,
+    Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, Immediate, IntoResponse,
+    OWN_FIELDS, Response, Stream, WithState, with_state,
 };
 pub use http::Version;
 pub use http::request::{Method, Request};

@@ -6,7 +6,7 @@ use crate::config::{self, Config, Schedule};
 use crate::connection::{Context, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
-use crate::handler::Handler;
+use crate::handler::{Handler, ImmediateHandler};
 use crate::http::response::is_valid_field;
 use crate::http::target::DecodedPath;
 use crate::listening;
@@ -162,7 +162,8 @@ impl Server {
 
         // If a thread does not start, dropping the senders ends the others.
         let context = Context::acceptor(shared.clone(), metrics.recorder(0), send_errand.clone());
-        let acceptor = Acceptor::new(listeners, entrance, context).map_err(StartError::System)?;
+        let acceptor = Acceptor::new(listeners, entrance, ImmediateHandler::of(&handler), context)
+            .map_err(StartError::System)?;
         let mut workers = Vec::with_capacity(config.workers);
         for number in 1..=config.workers {
             let (shared, recorder) = (shared.clone(), metrics.recorder(number));

@@ -1,13 +1,15 @@
 //! The thread that waits: for new connections, requests, slow readers and deadlines.
 
 mod ending;
+mod immediate;
 mod queueing;
 mod room;
 
 use crate::admission::{Admission, Share};
 use crate::config;
-use crate::connection::{Connection, Context, Exchange, Next, Work};
+use crate::connection::{Connection, Context, Next, Work};
 use crate::descriptors::{self, Reserve};
+use crate::handler::ImmediateHandler;
 use crate::listening;
 use crate::metrics::{AcceptQueue, CloseReason, Counter};
 use crate::notes::{Outbox, note};
@@ -30,6 +32,10 @@ pub struct Acceptor {
     parking: Arc<Parking<Connection>>,
     entrance: Entrance<Work>,
     queueing: Queueing,
+    /// What the handler answers without a worker.
+    immediate: Option<ImmediateHandler>,
+    /// The number of requests that were answered so since the last wait.
+    answered: usize,
     context: Context,
     /// Spare descriptors for the files that connections ask for.
     reserve: Reserve,
@@ -61,10 +67,11 @@ enum Accepting {
 }
 
 impl Acceptor {
-    /// An acceptor for `listeners`, which must be non-blocking.
+    /// An acceptor for `listeners`, which must be non-blocking. It answers what is `immediate`.
     pub fn new(
         listeners: Vec<TcpListener>,
         entrance: Entrance<Work>,
+        immediate: Option<ImmediateHandler>,
         context: Context,
     ) -> io::Result<Self> {
         if context.config.defer_accept {
@@ -77,6 +84,8 @@ impl Acceptor {
             parking,
             entrance,
             queueing: Queueing::new(Instant::now()),
+            immediate,
+            answered: 0,
             admission: Arc::clone(&context.admission),
             reserve: Reserve::new(descriptors::descriptor_limit(), 2 * context.config.workers),
             context,
@@ -108,6 +117,7 @@ impl Acceptor {
                 note!(Error, "cannot wait for clients: {error}");
                 thread::sleep(config::ACCEPT_PAUSE);
             }
+            self.answered = 0;
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }
@@ -238,14 +248,7 @@ impl Acceptor {
     /// Hands a connection to whoever continues with it, or queues it for a worker.
     fn carry_out(&mut self, connection: Box<Connection>, next: Next) {
         match next {
-            Next::Serve(message) => {
-                let sizes = self.context.sizes.as_deref();
-                let exchange = Exchange::new(connection, message, sizes);
-                match exchange.answer_health(&mut self.context) {
-                    Ok((connection, next)) => self.context.settle(connection, next),
-                    Err(exchange) => self.enqueue(exchange),
-                }
-            }
+            Next::Serve(message) => self.serve(connection, message),
             Next::Produce => {
                 self.context.produce_jobs.fetch_add(1, Relaxed);
                 let now = Instant::now();

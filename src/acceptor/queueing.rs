@@ -39,7 +39,11 @@ impl Acceptor {
         let since = exchange.blocked_since().unwrap_or(now);
         // A request is admitted once: a deferred one that returns is not refused.
         if self.is_full(waiting, now) && !exchange.is_returning() {
-            return self.enqueue_when_full(exchange, since, waiting);
+            // It is queued only to save the acceptor's time, so it is not refused for that.
+            return match self.answer_immediately(exchange) {
+                Ok((connection, next)) => self.context.settle(connection, next),
+                Err(exchange) => self.enqueue_when_full(exchange, since, waiting),
+            };
         }
         // Record first: a worker may finish it before we do.
         self.context.recorder.queued(since, waiting);
@@ -99,12 +103,18 @@ impl Acceptor {
     }
 
     fn bound(&mut self, now: Instant) -> usize {
+        let service = self.service(now);
+        self.context.limits.bound(service)
+    }
+
+    /// The workers' mean service time, looked up now and then.
+    pub(super) fn service(&mut self, now: Instant) -> Option<Duration> {
         if now >= self.queueing.next_estimate {
             self.queueing.next_estimate = now + config::ESTIMATE_PAUSE;
             let memory = self.context.limits.memory();
             self.queueing.service = self.context.recorder.mean_service(memory);
         }
-        self.context.limits.bound(self.queueing.service)
+        self.queueing.service
     }
 
     /// Parks a whole message until the queue has room, or until it is too old. Its connection is

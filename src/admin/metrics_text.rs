@@ -80,7 +80,10 @@ impl Collector for Scrape {
 impl Scrape {
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let of = |counter| self.snapshot.get(counter);
-        out.counter("requests_handled", "Requests that a handler answered", of(Counter::Handled))?;
+        let help = "Requests that a handler answered on a worker";
+        out.counter("requests_handled", help, of(Counter::Handled))?;
+        let help = "Requests that a handler answered at once, without a worker";
+        out.counter("requests_immediate", help, of(Counter::Immediate))?;
         let refused = Counter::REASONS.iter().map(|&reason| (reason.label(), of(reason)));
         let help = "Requests that the server refused, by reason";
         out.counters("requests_refused", help, "reason", refused)?;

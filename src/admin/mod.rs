@@ -140,10 +140,16 @@ impl Handler for Routes {
     }
 }
 
+/// The endpoint that answers while the process runs.
+const HEALTH: &[u8] = b"healthz";
+
+/// The endpoint that says whether the server should get requests.
+const READINESS: &[u8] = b"readyz";
+
 /// Answers a request for the endpoint of this name.
 fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) -> Response {
     // Health reveals no data, and health checkers send any host name.
-    let is_health = matches!(endpoint, b"healthz" | b"readyz");
+    let is_health = matches!(endpoint, HEALTH | READINESS);
     if !is_health && !hosts.admit(request) {
         return Response::error(Status::MISDIRECTED_REQUEST, UNKNOWN_HOST);
     }
@@ -158,8 +164,8 @@ fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) 
         b"" => page::response(),
         b"metrics" => metrics_text::response(watch),
         b"stats.json" => stats::response(watch),
-        b"healthz" => plain(Status::OK, "alive\n"),
-        b"readyz" => readiness(&watch.observed),
+        HEALTH => plain(Status::OK, "alive\n"),
+        READINESS => readiness(&watch.observed),
         _ => {
             let known = "The endpoints are /, /metrics, /stats.json, /healthz and /readyz.";
             Response::error(Status::NOT_FOUND, known)

@@ -15,7 +15,8 @@ const PHASES = {
 };
 const COUNTERS = {
   accepted: "connections accepted",
-  handled: "requests that a handler answered",
+  handled: "requests that a handler answered on a worker",
+  immediate: "requests that a handler answered at once, without a worker",
   refused: "requests that the server refused, for one of the next six reasons",
   queue_full: "refused: the queue was full; they came last, or gave way for others",
   expired: "refused: they waited in the queue for longer than the age in force",
@@ -224,6 +225,7 @@ function show(stats, before) {
   at("dot").className = "dot " + (stats.ready ? COLOURS[stats.condition] : "close");
   say("host", `${location.host}, version ${stats.version}`);
   say("handled", number(now.handled));
+  say("immediate", number(now.immediate));
   say("shed", number(now.shed));
   say("utilisation", percent(now.utilisation.total));
   say("capacity", number(now.capacity));

@@ -2,9 +2,9 @@
 
 use super::hosts::Hosts;
 use super::sampler::Sampler;
-use super::{Watch, answer, plain};
+use super::{HEALTH, READINESS, Watch, answer, plain};
 use crate::handler::redirect_to_slash;
-use crate::handler::{Error, Handler, Response};
+use crate::handler::{Error, Handler, Immediate, Response};
 use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::observer::Observer;
@@ -21,8 +21,9 @@ use std::sync::{Arc, OnceLock};
 /// except `/healthz` answer 503.
 ///
 /// Every client of the server can read the mounted endpoints, so they do not name the busiest
-/// clients. Their requests wait in the server's queue. In contrast, an [`Admin`](super::Admin)
-/// server has its own port and worker, and answers even if the pool is saturated.
+/// clients. Health and readiness need no worker. Requests for the other endpoints wait in the
+/// server's queue. In contrast, an [`Admin`](super::Admin) server has its own port and worker, and
+/// answers even if the pool is saturated.
 ///
 /// ```
 /// use cws::{AdminPages, Config, Request, Routes, Server};
@@ -69,17 +70,28 @@ impl AdminPages {
 
     /// Only the health check: 200 while the process runs. Mount it at `/healthz`, for example.
     pub fn health(&self) -> Self {
-        self.only(b"healthz")
+        self.only(HEALTH)
     }
 
     /// Only the readiness check: 503 while the server should get no requests.
     pub fn readiness(&self) -> Self {
-        self.only(b"readyz")
+        self.only(READINESS)
     }
 
     /// Only the figures in Prometheus' text format.
     pub fn metrics(&self) -> Self {
         self.only(b"metrics")
+    }
+
+    /// The endpoint that a request is for. None for the prefix itself without its slash, and for a
+    /// path below the prefix of a single endpoint.
+    fn endpoint<'a>(&self, request: &'a Request<'_>) -> Option<&'a [u8]> {
+        let path = &request.target.path;
+        let is_top = path.as_bytes().is_empty();
+        match self.only {
+            Some(endpoint) => is_top.then_some(endpoint),
+            None => (!is_top || path.is_directory()).then(|| path.as_bytes()),
+        }
     }
 
     fn only(&self, endpoint: &'static [u8]) -> Self {
@@ -108,26 +120,33 @@ impl Default for AdminPages {
     }
 }
 
+impl Immediate for AdminPages {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        let needs_nothing = matches!(self.endpoint(request)?, HEALTH | READINESS);
+        if needs_nothing { self.handle(request, &mut ()).ok() } else { None }
+    }
+}
+
 impl Handler for AdminPages {
     type State = ();
 
     fn state(&self, _: usize) {}
 
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        Some(self)
+    }
+
     fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
-        let path = &request.target.path;
-        let is_top = path.as_bytes().is_empty();
-        if self.only.is_none() && is_top && !path.is_directory() {
+        let Some(endpoint) = self.endpoint(request) else {
+            if self.only.is_some() {
+                return Err(Error::new(Status::NOT_FOUND, "There is nothing at this path."));
+            }
             // The page's links are relative.
             return Ok(redirect_to_slash(&request.target));
-        }
-        let endpoint = match self.only {
-            Some(endpoint) if is_top => endpoint,
-            Some(_) => return Err(Error::new(Status::NOT_FOUND, "There is nothing at this path.")),
-            None => path.as_bytes(),
         };
         Ok(match self.seen.get() {
             Some(seen) => answer(&seen.watch, &self.hosts, request, endpoint),
-            None if endpoint == b"healthz" => plain(Status::OK, "alive\n"),
+            None if endpoint == HEALTH => plain(Status::OK, "alive\n"),
             None => Response::busy("The server is starting."),
         })
     }

@@ -117,6 +117,7 @@ fn figures(figures: &Figures) -> Value {
         "elapsed": figures.elapsed.as_secs_f64(),
         "offered": figures.offered,
         "handled": figures.handled,
+        "immediate": figures.immediate,
         "shed": figures.shed,
         "shed_share": figures.shed_share(),
         "queue_full": figures.queue_full,

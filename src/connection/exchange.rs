@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 pub struct Exchange {
     /// The connection. Its input starts with the message.
     pub connection: Box<Connection>,
-    message: Message,
+    pub(super) message: Message,
     /// The bytes that its response is expected to have; 0 if that is not known.
     pub expected: u64,
 }
@@ -166,26 +166,19 @@ impl Connection {
                 return self.answer_fault(fault, queued, context);
             }
         };
-        let (mut answer, handle) = match ask(&request, handler, context) {
-            Ok(answer) => answer,
-            Err(wait) => {
-                context.recorder.count(Counter::Unhandled);
-                return self.defer(Message { queued: Some(queued), ..message }, wait, context);
-            }
-        };
-        if answer.after == After::Keep {
-            answer.after = after(&request, &message, context);
+        let start = Instant::now();
+        context.recorder.enter(Activity::Handle, start);
+        let mut handled = handler.answer(&request);
+        let made = Instant::now();
+        context.recorder.enter(Activity::Respond, made);
+        if let Some(wait) = handled.as_mut().ok().and_then(Response::take_wait) {
+            context.recorder.count(Counter::Unhandled);
+            return self.defer(Message { queued: Some(queued), ..message }, wait, context);
         }
-        let may_fail = answer.response.body().may_fail();
-        answer.record = record_of(&request, head, queued, may_fail, context);
-        if let Some(record) = &mut answer.record {
-            record.queue_wait = arrival.waited;
-            record.handle = handle;
-        }
+        context.recorder.count(Counter::Handled);
         turn.handled = true;
-        if let (Some(sizes), Some(length)) = (&context.sizes, answer.response.body().length()) {
-            sizes.learn(split_request_line(head).0, length);
-        }
+        let service = Service { queued, start, made };
+        let answer = answer(handled, &request, head, &message, service, context);
         self.input.consume(message.head + message.body);
         self.start_response(answer, context);
     }
@@ -223,30 +216,31 @@ pub(super) fn parse<'b>(
     Ok(request)
 }
 
-/// Has the handler answer, and returns the handler's time too. The error is what a deferred request
-/// waits for.
-fn ask<H: Handler>(
+/// When a request that a handler answered was queued, and when the handler began and ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Service {
+    pub(super) queued: Instant,
+    pub(super) start: Instant,
+    pub(super) made: Instant,
+}
+
+/// The answer that the result of a handler leads to.
+pub(super) fn answer(
+    handled: Result<Response, String>,
     request: &Request<'_>,
-    handler: &mut WorkerHandler<H>,
+    head: &[u8],
+    message: &Message,
+    service: Service,
     context: &Context,
-) -> Result<(Answer, Duration), Wait> {
-    let start = Instant::now();
-    context.recorder.enter(Activity::Handle, start);
-    let mut handled = handler.answer(request);
-    let made = Instant::now();
-    context.recorder.enter(Activity::Respond, made);
-    if let Some(wait) = handled.as_mut().ok().and_then(Response::take_wait) {
-        return Err(wait);
-    }
-    let handle = made.saturating_duration_since(start);
-    context.recorder.count(Counter::Handled);
+) -> Answer {
+    let Service { queued, start, made } = service;
     let (response, after) = match handled {
         // Small responses are claimed when they have to wait. A large one must fit now.
         Ok(response) if !fits(&response, context) => {
             let response = Response::busy(Fault::NoMemory.explain());
             (response.with_prepared(&context.common_fields), After::Linger(CloseReason::NoMemory))
         }
-        Ok(response) => (response, After::Keep),
+        Ok(response) => (response, after(request, message, context)),
         Err(panic) => {
             context.recorder.count(Counter::Panics);
             let shown = request.target.raw.escape_ascii();
@@ -255,11 +249,18 @@ fn ask<H: Handler>(
             (response, After::Linger(CloseReason::Refused))
         }
     };
-    let (head_only, version) = (request.method == Method::Head, request.version);
+    let handle = made.saturating_duration_since(start);
     let queue_wait = request.waited();
+    let mut record = record_of(request, head, queued, response.body().may_fail(), context);
+    if let Some(record) = &mut record {
+        (record.queue_wait, record.handle) = (queue_wait, handle);
+    }
+    if let (Some(sizes), Some(length)) = (&context.sizes, response.body().length()) {
+        sizes.learn(split_request_line(head).0, length);
+    }
+    let (head_only, version) = (request.method == Method::Head, request.version);
     let timing = context.config.server_timing.then_some(Timing { queue_wait, handle });
-    let record = None;
-    Ok((Answer { response, version, head_only, after, made, timing, record }, handle))
+    Answer { response, version, head_only, after, made, timing, record }
 }
 
 /// The log record of a request; none if nothing is logged, unless `in_any_case` an error may need

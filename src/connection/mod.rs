@@ -15,6 +15,7 @@ mod reading;
 mod deadlines;
 mod exchange;
 mod own;
+mod immediate;
 
 use crate::admission::{Place, Share, client_key};
 use crate::config::{self, Config};
@@ -142,13 +143,17 @@ impl Connection {
 
     /// Continues until somebody else has to. This is the only way into the step of a phase.
     pub fn advance(&mut self, context: &mut Context) -> Next {
+        let mut was_answered = false;
         loop {
             // None: the phase has changed.
             let next = match &self.phase {
-                Phase::Idle | Phase::Head(_) => self.read_head(context),
+                Phase::Idle | Phase::Head(_) => self.read_head(was_answered, context),
                 Phase::Body(_) => self.read_body(context),
                 Phase::Whole(_) => Some(self.wait_for_turn()),
-                Phase::Flushing(_) => self.flush(context),
+                Phase::Flushing(_) => {
+                    was_answered = true;
+                    self.flush(context)
+                }
                 Phase::Lingering { .. } => Some(self.linger(context)),
             };
             match next {

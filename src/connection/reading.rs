@@ -43,8 +43,9 @@ impl Body {
 }
 
 impl Connection {
-    /// Looks for a whole head in the buffer, then reads.
-    pub(super) fn read_head(&mut self, context: &mut Context) -> Option<Next> {
+    /// Looks for a whole head in the buffer, then reads. Most peers are silent until they have
+    /// their response, so one that was answered just now is not read again if its socket was empty.
+    pub(super) fn read_head(&mut self, was_answered: bool, context: &mut Context) -> Option<Next> {
         let (mut more, mut again) = (true, false);
         loop {
             if let Some(message) = self.scan(context) {
@@ -53,7 +54,7 @@ impl Connection {
             if !matches!(self.phase, Phase::Idle | Phase::Head(_)) {
                 return None;
             }
-            if !context.reads() {
+            if !context.reads() || was_answered && self.has_read_all {
                 return Some(Next::Park(self.interest_in_more()));
             }
             if !more {

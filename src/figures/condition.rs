@@ -164,6 +164,7 @@ mod tests {
             elapsed: Duration::from_secs(5),
             workers,
             offered,
+            immediate: 0.0,
             handled,
             shed,
             queue_full: shed,

@@ -20,8 +20,11 @@ pub struct Figures {
     pub workers: usize,
     /// Requests per second that arrived, including those refused because the queue was full.
     pub offered: f64,
-    /// Requests per second that a handler answered.
+    /// Requests per second that a handler answered on a worker.
     pub handled: f64,
+    /// Requests per second that a handler answered at once, without a worker. No other figure
+    /// includes them, since they are no load on the pool.
+    pub immediate: f64,
     /// Requests per second that were shed because of overload: the queue was full, they expired in
     /// it, or they were abandoned at the drain timeout.
     pub shed: f64,
@@ -148,6 +151,7 @@ impl Figures {
             workers,
             offered: per_second(arrived + queue_full),
             handled: per_second(counted(&[Counter::Handled])),
+            immediate: per_second(counted(&[Counter::Immediate])),
             shed: per_second(queue_full + shed_later),
             queue_full: per_second(queue_full),
             expired: per_second(expired),
@@ -182,10 +186,12 @@ impl Figures {
         let shown = |of: Option<Duration>| of.map_or("-".to_owned(), time);
         let residual = self.little.map_or("-".to_owned(), |of| percent(of.residual()));
         format!(
-            "{} requests/s offered, {} handled, {}; utilisation {}; {} of {} waiting, for at most \
-             {}; queue wait p50 {} p99 {}; service mean {} p99 {}; Little's law within {residual}",
+            "{} requests/s offered, {} handled, {}{}; utilisation {}; {} of {} waiting, for at \
+             most {}; queue wait p50 {} p99 {}; service mean {} p99 {}; Little's law within \
+             {residual}",
             rate(self.offered),
             rate(self.handled),
+            self.at_once(),
             self.drops(),
             percent(self.utilisation.total()),
             self.waiting,
@@ -196,6 +202,14 @@ impl Figures {
             shown(self.service.mean),
             shown(self.service.p99),
         )
+    }
+
+    /// The rate of requests that needed no worker, if there were any.
+    fn at_once(&self) -> String {
+        match self.immediate > 0.0 {
+            true => format!("{} immediate, ", rate(self.immediate)),
+            false => String::new(),
+        }
     }
 
     /// The rates of requests that were dropped, with the reasons that occurred.

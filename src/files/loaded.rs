@@ -72,6 +72,21 @@ impl Stamp {
         }
     }
 
+    /// The stamp for what `statx(2)` tells.
+    #[cfg(target_os = "linux")]
+    pub fn of_statx(stat: &rustix::fs::Statx) -> Self {
+        let nanos = |time: &rustix::fs::StatxTimestamp| {
+            i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+        };
+        Self {
+            device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            length: stat.stx_size,
+            modified: nanos(&stat.stx_mtime),
+            changed: nanos(&stat.stx_ctime),
+        }
+    }
+
     /// True if a change after `now` would show in the times.
     fn is_settled(&self, now: SystemTime) -> bool {
         is_over(self.modified.max(self.changed), now)
@@ -141,7 +156,12 @@ impl LoadedFile {
     /// before it was loaded may have changed again within the same tick of the file system's clock,
     /// so this is false for it.
     pub fn is_state_of(&self, metadata: &Metadata) -> bool {
-        self.is_settled && self.is_sized && self.stamp == Stamp::of(metadata)
+        self.has_stamp(Stamp::of(metadata))
+    }
+
+    /// The same for a file with this stamp.
+    pub fn has_stamp(&self, stamp: Stamp) -> bool {
+        self.is_settled && self.is_sized && self.stamp == stamp
     }
 
     /// True if this metadata is of the same file, changed or not.

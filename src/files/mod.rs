@@ -4,6 +4,8 @@ pub mod residency;
 #[cfg(feature = "files")]
 pub mod loaded;
 #[cfg(feature = "files")]
+mod glance;
+#[cfg(feature = "files")]
 pub mod entries;
 #[cfg(feature = "files")]
 pub mod root;

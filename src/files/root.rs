@@ -1,6 +1,7 @@
 //! Opens files beneath a root directory, and nothing outside it.
 
 use super::entries::{Entries, NoRoom};
+use super::glance::{Glance, glance};
 use super::loaded::Stamp;
 use crate::http::target::DecodedPath;
 use crate::lane::{NoPermit, Wait};
@@ -89,6 +90,15 @@ impl Root {
     pub fn following_links(mut self) -> Self {
         self.follows_links = true;
         self
+    }
+
+    /// What the name `path`, followed by `suffix`, stands for, if that can be told without a disk.
+    pub fn glance(&self, path: &DecodedPath, suffix: &str) -> Option<Glance> {
+        if path.as_bytes().is_empty() {
+            return suffix.is_empty().then_some(Glance::Directory);
+        }
+        let relative = [path.as_bytes(), suffix.as_bytes()].concat();
+        glance(&self.dir, &relative, self.follows_links)
     }
 
     /// Opens the file at `path`.

@@ -45,7 +45,8 @@ impl<H: Handler> WorkerHandler<H> {
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// The text of a panic.
+pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }

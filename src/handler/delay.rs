@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::response::Response;
-use super::{Handler, forward_to_inner};
+use super::{Handler, Immediate, forward_to_inner};
 use crate::http::request::Request;
 use crate::http::status::Status;
 use std::thread;
@@ -28,6 +28,11 @@ impl<H: Handler> Delay<H> {
 
 impl<H: Handler> Handler for Delay<H> {
     forward_to_inner!();
+
+    /// A back-end takes time, and whether it is needed shows only when the resource is found.
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        if self.delay.is_zero() { self.inner.immediate() } else { None }
+    }
 
     fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
         let response = self.inner.handle(request, state)?;

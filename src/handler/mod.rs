@@ -8,6 +8,7 @@ mod error;
 mod redirect;
 mod delay;
 mod call;
+mod immediate;
 
 pub use accepts::Accepts;
 #[cfg(feature = "routes")]
@@ -16,6 +17,8 @@ pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;
 pub use error::{Error, IntoResponse};
+pub use immediate::Immediate;
+pub(crate) use immediate::ImmediateHandler;
 #[cfg(any(feature = "admin", feature = "files"))]
 pub(crate) use redirect::redirect_to_slash;
 pub use response::{FieldError, OWN_FIELDS, Response};
@@ -53,6 +56,11 @@ pub trait Handler: Send + Sync + 'static {
     /// the content of a response to HEAD.
     fn handle(&self, request: &Request<'_>, state: &mut Self::State) -> Result<Response, Error>;
 
+    /// What it answers without a worker, if there is anything: see [`Immediate`].
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        None
+    }
+
     /// What the handler accepts besides requests without a body. The server calls this once, at its
     /// start.
     fn accepts(&self) -> Accepts {
@@ -73,8 +81,8 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// All of a handler in front of `self.inner: H` but its `handle`. A wrapper that leaves out one of
-/// these silently takes it from the handler behind it.
+/// All of a handler in front of `self.inner: H` but its `handle` and what it answers immediately. A
+/// wrapper that leaves out one of these silently takes it from the handler behind it.
 macro_rules! forward_to_inner {
     () => {
         type State = H::State;

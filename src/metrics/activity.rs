@@ -90,6 +90,12 @@ impl ActivityClock {
         Activity::ALL[(self.current.load(Relaxed) & 3) as usize]
     }
 
+    /// True if the worker is idle, or does since nanosecond `since` or later what it does now.
+    pub(super) fn is_quick(&self, since: u64) -> bool {
+        let current = self.current.load(Relaxed);
+        current & 3 == Activity::Idle as u64 || current >> 2 >= since
+    }
+
     /// The times up to nanosecond `now`, and those of activities that have ended since.
     pub(super) fn read(&self, now: u64) -> WorkerTimes {
         loop {

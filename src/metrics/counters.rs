@@ -63,10 +63,14 @@ counted! {
     Counter {
         /// Connections accepted.
         Accepted "accepted"
-        /// Requests that a handler answered, panics included.
+        /// Requests that a handler answered on a worker, panics included.
         Handled "handled"
+        /// Requests that a handler answered at once, without a worker, panics included. They never
+        /// wait in the queue, so no figure of the queue or of the workers includes them.
+        Immediate "immediate"
         /// Requests that the server refused itself, for one of the six reasons below. Every
-        /// response answers a request that was handled or refused, or one for the health path.
+        /// response answers a request that a handler answered or the server refused, or one for the
+        /// health path.
         Refused "refused"
         /// Refused: the queue was full. They were the newest ones, or gave way for newer ones.
         QueueFull "queue_full"

@@ -135,6 +135,12 @@ impl Metrics {
         workers.filter(|shard| shard.activity.activity() == Activity::Idle).count()
     }
 
+    /// True if a worker is idle, or began what it does no longer than `within` before `now`.
+    fn has_quick_worker(&self, now: Instant, within: Duration) -> bool {
+        let since = self.nanos(now).saturating_sub(within.as_nanos() as u64);
+        self.workers().iter().any(|shard| shard.activity.is_quick(since))
+    }
+
     /// The mean of the workers' average service times, of those that have served within `memory`;
     /// none before the first.
     pub fn mean_service(&self, memory: Duration) -> Option<Duration> {
@@ -256,6 +262,11 @@ impl Recorder {
         };
         shard.service_nanos.store(next, Relaxed);
         shard.served_at.store(at, Relaxed);
+    }
+
+    /// True if a worker is idle, or began what it does no longer than `within` before `now`.
+    pub fn has_quick_worker(&self, now: Instant, within: Duration) -> bool {
+        self.metrics.has_quick_worker(now, within)
     }
 
     /// See [`Metrics::mean_service`].

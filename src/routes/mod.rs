@@ -12,10 +12,12 @@ pub use endpoint::Endpoint;
 pub use pattern::RouteError;
 pub use table::{RouteTable, WorkerStates};
 
-use crate::handler::Handler;
+use crate::handler::{Handler, IntoResponse, Response};
+use crate::http::request::Request;
 use endpoint::{Answer, erase};
 use mounted::AnyHandler;
 use std::fmt;
+use std::sync::Arc;
 
 /// A set of endpoints by method and path, from which [`build`](Self::build) makes a [`Handler`].
 ///
@@ -87,7 +89,12 @@ struct Route<S> {
     /// The most bytes of a request body; 0 drops the body.
     most: u64,
     answer: Answer<S>,
+    /// The same, if it needs no worker.
+    at_once: Option<Arc<AtOnce>>,
 }
+
+/// An endpoint that needs neither state nor time.
+type AtOnce = dyn Fn(&Request<'_>) -> Response + Send + Sync;
 
 impl Routes {
     /// No routes, and no state.
@@ -149,7 +156,33 @@ impl<S: 'static> Routes<S> {
         endpoint: impl Endpoint<S, F>,
     ) -> Self {
         let (method, pattern, answer) = (method.to_owned(), pattern.to_owned(), erase(endpoint));
-        self.routes.push(Route { pattern, method, most, answer });
+        self.routes.push(Route { pattern, method, most, answer, at_once: None });
+        self
+    }
+
+    /// Answers GET, and HEAD, from memory and without a worker, also while all workers are busy and
+    /// the queue is full. All clients wait for the endpoint meanwhile, so it must take
+    /// microseconds: see [`Immediate`](crate::handler::Immediate).
+    ///
+    /// ```
+    /// # use cws::{Request, Routes};
+    /// let routes = Routes::new()
+    ///     .immediate("/version", |_: &Request<'_>| "1\n")
+    ///     .get("/report", |_: &Request<'_>| "what a database has found\n")
+    ///     .build()?;
+    /// # Ok::<(), cws::RouteError>(())
+    /// ```
+    #[must_use]
+    pub fn immediate<R: IntoResponse>(
+        mut self,
+        pattern: &str,
+        endpoint: impl Fn(&Request<'_>) -> R + Send + Sync + 'static,
+    ) -> Self {
+        let at_once: Arc<AtOnce> = Arc::new(move |request| endpoint(request).into_response());
+        let also = Arc::clone(&at_once);
+        let answer: Answer<S> = Box::new(move |request, _| also(request));
+        let (method, pattern) = ("GET".to_owned(), pattern.to_owned());
+        self.routes.push(Route { pattern, method, most: 0, answer, at_once: Some(at_once) });
         self
     }
 

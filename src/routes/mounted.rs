@@ -1,6 +1,6 @@
 //! Handlers of any type in one table, each with its own state in each worker.
 
-use crate::handler::{Accepts, Error, Handler, Response};
+use crate::handler::{Accepts, Error, Handler, Immediate, Response};
 use crate::http::request::Request;
 use bytes::Bytes;
 use std::any::Any;
@@ -9,6 +9,7 @@ use std::any::Any;
 pub(super) trait AnyHandler: Send + Sync {
     fn state(&self, worker: usize) -> Box<dyn Any>;
     fn handle(&self, request: &Request<'_>, state: &mut dyn Any) -> Result<Response, Error>;
+    fn immediate(&self) -> Option<&dyn Immediate>;
     fn accepts(&self) -> Accepts;
     fn give_way(&self);
     fn tend(&self);
@@ -24,6 +25,10 @@ impl<H: Handler> AnyHandler for H {
         // A table makes the states of its handlers in the order of the handlers.
         let state = state.downcast_mut().expect("the state that this handler has made");
         Handler::handle(self, request, state)
+    }
+
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        Handler::immediate(self)
     }
 
     fn accepts(&self) -> Accepts {

@@ -4,7 +4,7 @@ use super::endpoint::Answer;
 use super::mounted::{AnyHandler, merge_fields};
 use super::pattern::{self, RouteError};
 use super::{Route, Routes};
-use crate::handler::{Accepts, Error, Handler, Piece, Response};
+use crate::handler::{Accepts, Error, Handler, Immediate, Piece, Response};
 use crate::http::is_token_byte;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
@@ -178,29 +178,41 @@ impl<S: 'static> RouteTable<S> {
         inserted.map_err(|error| RouteError::of(error, name, known))
     }
 
-    /// Passes a request to a mounted handler.
-    fn pass_on(
-        &self,
-        number: usize,
-        request: &Request<'_>,
-        params: &[(&str, &str)],
-        states: &mut WorkerStates<S>,
-    ) -> Result<Response, Error> {
-        let Mount { handler, depth, .. } = &self.mounts[number];
-        handler.handle(&request.routed(*depth, params), &mut *states.mounted[number])
-    }
-
-    /// Answers a request that matches no pattern.
-    fn fall_back(
+    /// Calls `serve` with the place for a request, and the request as that place sees it. None is
+    /// for one that matches nothing, and for one to the server as a whole (RFC 9110, section
+    /// 9.3.7), unless a handler is mounted under `/`.
+    fn with_place<R>(
         &self,
         request: &Request<'_>,
-        states: &mut WorkerStates<S>,
-    ) -> Result<Response, Error> {
-        match (self.root, &self.fallback) {
-            (Some(root), _) => self.pass_on(root, request, request.params(), states),
-            (None, Some(answer)) => Ok(answer(request, &mut states.own)),
-            (None, None) => Err(Error::new(Status::NOT_FOUND, "There is nothing at this path.")),
-        }
+        serve: impl FnOnce(Option<&Place<S>>, Request<'_>) -> R,
+    ) -> R {
+        let path = &request.target.path;
+        let text = text_of(path);
+        let found = match request.target.form {
+            Form::Asterisk => None,
+            _ => self.patterns.at(&text).ok(),
+        };
+        // It may match only because bytes that are not UTF-8 were replaced.
+        let found = found.filter(|found| {
+            let segments = match &self.places[*found.value] {
+                Place::Mount(number) => self.mounts[*number].depth,
+                Place::Routes { .. } => usize::MAX,
+            };
+            is_text(path, segments)
+        });
+        let Some(found) = found else {
+            let depth = self.root.map_or(0, |root| self.mounts[root].depth);
+            let place = self.root.map(Place::Mount);
+            return serve(place.as_ref(), request.routed(depth, request.params()));
+        };
+        let own = found.params.iter().filter(|(name, _)| *name != REST);
+        let params: Vec<(&str, &str)> = request.params().iter().copied().chain(own).collect();
+        let place = &self.places[*found.value];
+        let depth = match place {
+            Place::Mount(number) => self.mounts[*number].depth,
+            Place::Routes { .. } => 0,
+        };
+        serve(Some(place), request.routed(depth, &params))
     }
 }
 
@@ -221,10 +233,7 @@ fn allow(methods: &[&str]) -> String {
 
 /// Answers a request for a place with these routes.
 fn answer<S>(routes: &[Route<S>], allow: &str, request: Request<'_>, state: &mut S) -> Response {
-    let of = |name: &str| routes.iter().find(|route| route.method == name);
-    let method = request.method_name();
-    let route = of(method).or_else(|| of("GET").filter(|_| method == "HEAD"));
-    match route {
+    match route_for(routes, &request) {
         Some(route) if request.body().len() as u64 > route.most && route.most > 0 => {
             let most = route.most;
             let explanation = format!("This resource takes at most {most} bytes.");
@@ -232,13 +241,19 @@ fn answer<S>(routes: &[Route<S>], allow: &str, request: Request<'_>, state: &mut
         }
         Some(route) if route.most == 0 => (route.answer)(&request.without_body(), state),
         Some(route) => (route.answer)(&request, state),
-        None if method == "OPTIONS" => options(allow),
+        None if request.method == Method::Options => options(allow),
         None => {
             let explanation = format!("This resource answers to {allow}.");
             Response::error(Status::METHOD_NOT_ALLOWED, &explanation)
                 .with_known_field("Allow", allow)
         }
     }
+}
+
+/// The route for a request's method.
+fn route_for<'r, S>(routes: &'r [Route<S>], request: &Request<'_>) -> Option<&'r Route<S>> {
+    let of = |name: &str| routes.iter().find(|route| route.method == name);
+    of(request.method_name()).or_else(|| of("GET").filter(|_| request.method == Method::Head))
 }
 
 fn options(allow: &str) -> Response {
@@ -257,6 +272,18 @@ fn is_text(path: &DecodedPath, segments: usize) -> bool {
     path.segments().take(segments).all(|segment| std::str::from_utf8(segment).is_ok())
 }
 
+impl<S: 'static> Immediate for RouteTable<S> {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        self.with_place(request, |place, request| match place? {
+            Place::Mount(number) => self.mounts[*number].handler.immediate()?.respond(&request),
+            Place::Routes { routes, .. } => {
+                let at_once = route_for(routes, &request)?.at_once.as_ref()?;
+                Some(at_once(&request.without_body()))
+            }
+        })
+    }
+}
+
 impl<S: 'static> Handler for RouteTable<S> {
     type State = WorkerStates<S>;
 
@@ -270,30 +297,24 @@ impl<S: 'static> Handler for RouteTable<S> {
         request: &Request<'_>,
         states: &mut WorkerStates<S>,
     ) -> Result<Response, Error> {
-        if request.target.form == Form::Asterisk {
-            // It applies to the server as a whole (RFC 9110, section 9.3.7).
-            return self.root.map_or_else(
-                || Ok(options(&self.allow)),
-                |root| self.pass_on(root, request, request.params(), states),
-            );
-        }
-        let path = &request.target.path;
-        let text = text_of(path);
-        let Ok(found) = self.patterns.at(&text) else {
-            return self.fall_back(request, states);
-        };
-        let own = found.params.iter().filter(|(name, _)| *name != REST);
-        let params: Vec<(&str, &str)> = request.params().iter().copied().chain(own).collect();
-        match &self.places[*found.value] {
-            Place::Mount(number) if is_text(path, self.mounts[*number].depth) => {
-                self.pass_on(*number, request, &params, states)
+        self.with_place(request, |place, request| match (place, &self.fallback) {
+            (Some(Place::Mount(number)), _) => {
+                let state = &mut *states.mounted[*number];
+                self.mounts[*number].handler.handle(&request, state)
             }
-            Place::Routes { routes, allow } if is_text(path, usize::MAX) => {
-                Ok(answer(routes, allow, request.routed(0, &params), &mut states.own))
+            (Some(Place::Routes { routes, allow }), _) => {
+                Ok(answer(routes, allow, request, &mut states.own))
             }
-            // It matched only because bytes that are not UTF-8 were replaced.
-            Place::Mount(_) | Place::Routes { .. } => self.fall_back(request, states),
-        }
+            (None, _) if request.target.form == Form::Asterisk => Ok(options(&self.allow)),
+            (None, Some(answer)) => Ok(answer(&request, &mut states.own)),
+            (None, None) => Err(Error::new(Status::NOT_FOUND, "There is nothing at this path.")),
+        })
+    }
+
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        let is_any = self.routes().any(|route| route.at_once.is_some())
+            || self.mounts.iter().any(|mount| mount.handler.immediate().is_some());
+        is_any.then_some(self)
     }
 
     fn accepts(&self) -> Accepts {

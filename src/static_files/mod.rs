@@ -2,6 +2,7 @@
 
 mod options;
 mod representation;
+mod immediate;
 mod listing;
 
 pub use options::{SiteError, SiteOptions};
@@ -11,7 +12,7 @@ use crate::files::cache::{CacheLimits, CachedFile, Files, Lookup};
 use crate::files::media_type::extension;
 use crate::files::root::{Found, NotServed, Root};
 use crate::handler::redirect_to_slash;
-use crate::handler::{Body, Error, Handler, Response};
+use crate::handler::{Body, Error, Handler, Immediate, Response};
 use crate::http::coding::Coding;
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
@@ -132,7 +133,7 @@ impl StaticFiles {
                 .find(request)
                 .or_else(|reason| self.fall_back(request, reason))
                 .unwrap_or_else(|reason| self.refusal(&request.target, reason)),
-            Method::Options => self.complete(self.options.options_response(ALLOW)),
+            Method::Options => self.options_response(),
             _ => {
                 let explanation = "Files support only GET, HEAD and OPTIONS.";
                 self.error(Status::METHOD_NOT_ALLOWED, explanation).with_known_field("Allow", ALLOW)
@@ -140,9 +141,18 @@ impl StaticFiles {
         }
     }
 
+    fn options_response(&self) -> Response {
+        self.complete(self.options.options_response(ALLOW))
+    }
+
+    /// True for a path that is served as if it did not exist.
+    fn hides(&self, path: &DecodedPath) -> bool {
+        !self.options.hidden && path.segments().any(|segment| segment.starts_with(b"."))
+    }
+
     fn find(&self, request: &Request<'_>) -> Result<Response, NotServed> {
         let path = &request.target.path;
-        if !self.options.hidden && path.segments().any(|segment| segment.starts_with(b".")) {
+        if self.hides(path) {
             return Err(NotServed::NotFound);
         }
         if path.is_directory() {
@@ -190,11 +200,9 @@ impl StaticFiles {
     fn refusal(&self, target: &Target<'_>, reason: NotServed) -> Response {
         let shown = target.raw.escape_ascii();
         match reason {
-            NotServed::NotFound => self.error_page(Status::NOT_FOUND).unwrap_or_else(|| {
-                let Prepared { fields, content } = &self.not_found;
-                Response::prepared(Status::NOT_FOUND, fields)
-                    .with_body(Body::Bytes(content.clone()))
-            }),
+            NotServed::NotFound => {
+                self.error_page(Status::NOT_FOUND).unwrap_or_else(|| self.not_found())
+            }
             NotServed::Forbidden => {
                 self.error(Status::FORBIDDEN, "This server may not serve this file.")
             }
@@ -221,6 +229,12 @@ impl StaticFiles {
                 self.error(Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
             }
         }
+    }
+
+    /// The built-in page for a name that does not exist.
+    fn not_found(&self) -> Response {
+        let Prepared { fields, content } = &self.not_found;
+        Response::prepared(Status::NOT_FOUND, fields).with_body(Body::Bytes(content.clone()))
     }
 
     /// The configured error page for a status, or a page with `explanation`.
@@ -260,6 +274,10 @@ impl Handler for StaticFiles {
 
     fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
         Ok(self.answer(request))
+    }
+
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        Some(self)
     }
 
     fn give_way(&self) {

@@ -19,26 +19,42 @@ use std::time::SystemTime;
 impl StaticFiles {
     /// Answers with a file, or with its precompressed form in a coding that the client prefers.
     pub(super) fn negotiated(&self, request: &Request<'_>, entry: &Arc<CachedFile>) -> Response {
+        let chosen = self.chosen(request, entry, |coding| self.files.precompressed(entry, coding));
+        match chosen {
+            Ok(Some(response)) => response,
+            Ok(None) => {
+                let explanation = "This file is not available in a coding that you accept.";
+                self.error(Status::NOT_ACCEPTABLE, explanation)
+                    .with_known_field("Vary", "Accept-Encoding")
+            }
+            Err(later) => self.refusal(&request.target, later),
+        }
+    }
+
+    /// The answer in the first coding that the client accepts and in which there is a `form` of the
+    /// file; none if there is no such coding.
+    pub(super) fn chosen<E>(
+        &self,
+        request: &Request<'_>,
+        entry: &Arc<CachedFile>,
+        form: impl Fn(Coding) -> Result<Option<Arc<LoadedFile>>, E>,
+    ) -> Result<Option<Response>, E> {
         let plain = entry.loaded();
         if !self.options.precompressed {
-            return self.conditional(request, entry, plain, Coding::Identity);
+            return Ok(Some(self.conditional(request, entry, plain, Coding::Identity)));
         }
         for coding in accepted(request.fields_named("Accept-Encoding")) {
             if coding == Coding::Identity {
-                return self.conditional(request, entry, plain, coding);
+                return Ok(Some(self.conditional(request, entry, plain, coding)));
             }
-            let coded = match self.files.precompressed(entry, coding) {
-                Ok(Some(coded)) => coded,
-                Ok(None) => continue,
-                Err(later) => return self.refusal(&request.target, later),
-            };
             // A form that is older than its file was made from other content.
-            if coded.modified() >= plain.modified() {
-                return self.conditional(request, entry, &coded, coding);
+            if let Some(coded) = form(coding)?
+                && coded.modified() >= plain.modified()
+            {
+                return Ok(Some(self.conditional(request, entry, &coded, coding)));
             }
         }
-        let explanation = "This file is not available in a coding that you accept.";
-        self.error(Status::NOT_ACCEPTABLE, explanation).with_known_field("Vary", "Accept-Encoding")
+        Ok(None)
     }
 
     fn conditional(

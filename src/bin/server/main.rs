@@ -292,9 +292,16 @@ fn queue(config: &Config) -> String {
 /// Logs the totals.
 fn tell_end(summary: &Summary) {
     let Summary { snapshot, cut, uptime, .. } = summary;
-    let handled = snapshot.get(Counter::Handled);
     let uptime = show(Duration::from_secs(uptime.as_secs()));
-    info!("stopped after {uptime}: {handled} handled, {}, {cut} cut", refusals(snapshot));
+    let immediate = match snapshot.get(Counter::Immediate) {
+        0 => String::new(),
+        count => format!("{count} immediate, "),
+    };
+    let handled = snapshot.get(Counter::Handled);
+    info!(
+        "stopped after {uptime}: {handled} handled, {immediate}{}, {cut} cut",
+        refusals(snapshot)
+    );
 }
 
 /// The number of refused requests, with the reasons that occurred.

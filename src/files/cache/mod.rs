@@ -1,6 +1,9 @@
 //! A cache of files that are requested often. A change to a file shows within a second.
 
 mod store;
+mod known;
+
+pub use known::Known;
 
 use super::loaded::LoadedFile;
 use super::root::{Found, NotServed, Root};
@@ -13,7 +16,7 @@ use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
-use store::{CacheKey, CacheKeyRef, Store};
+use store::{Absence, CacheKey, CacheKeyRef, Store};
 
 /// The files beneath a root. With a cache, files that are requested often are kept between
 /// requests.
@@ -70,6 +73,11 @@ pub enum Lookup {
     Directory,
 }
 
+/// True if what was checked then need not be checked again.
+fn is_recent(checked: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(checked) < config::CACHE_FRESH
+}
+
 /// A file that a path was resolved to, and the time of that check.
 #[derive(Debug)]
 pub struct CachedFile {
@@ -104,8 +112,7 @@ impl CachedFile {
     }
 
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.checked) < config::CACHE_FRESH
-            && self.loaded.is_unchanged()
+        is_recent(self.checked, now) && self.loaded.is_unchanged()
     }
 
     fn holds_descriptors(&self) -> bool {
@@ -261,9 +268,10 @@ impl Files {
         let known = self.cache.as_ref().and_then(|store| store.entries.get(&wanted));
         match (&known, &self.cache) {
             (Some(entry), _) if entry.is_fresh(now) => return Ok(Lookup::File(Arc::clone(entry))),
-            (None, Some(store)) if store.is_missing(wanted, now) => {
-                return Err(NotServed::NotFound);
-            }
+            (None, Some(store)) => match store.absence(wanted) {
+                Some((absence, checked)) if is_recent(checked, now) => return absence.into(),
+                _ => {}
+            },
             _ => {}
         }
         let mut found = look();
@@ -292,8 +300,13 @@ impl Files {
             {
                 store.entries.remove(&wanted);
             }
-            if matches!(outcome, Err(NotServed::NotFound)) {
-                store.note_missing(wanted, now);
+            let absence = match outcome {
+                Err(NotServed::NotFound) => Some(Absence::Missing),
+                Ok(Lookup::Directory) => Some(Absence::Directory),
+                _ => None,
+            };
+            if let Some(absence) = absence {
+                store.note_absence(wanted, absence, now);
             }
         }
         outcome
@@ -486,9 +499,9 @@ mod tests {
         }
         assert_eq!(store(&files).entries.len(), 1);
         assert!(find(&files, &"x".repeat(config::CACHE_MISSING_BYTES + 1)).is_none());
-        let missing = &store(&files).missing;
-        assert!(missing.len() <= config::CACHE_MISSING + missing.num_shards());
-        assert!(missing.iter().all(|(key, _)| key.path.len() <= config::CACHE_MISSING_BYTES));
+        let absent = &store(&files).absent;
+        assert!(absent.len() <= config::CACHE_MISSING + absent.num_shards());
+        assert!(absent.iter().all(|(key, _)| key.path.len() <= config::CACHE_MISSING_BYTES));
         let after = find(&files, "there").expect("a file");
         assert!(Arc::ptr_eq(before.loaded(), after.loaded()) || !before.loaded().is_unchanged());
     }

@@ -1,8 +1,9 @@
 //! Storage for cache entries, bounded by weight and looked up by borrowed keys.
 
-use super::{CacheLimits, CachedFile, Precompressed};
+use super::{CacheLimits, CachedFile, Lookup, Precompressed};
 use crate::config;
 use crate::files::loaded::LoadedFile;
+use crate::files::root::NotServed;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use std::hash::{Hash, Hasher};
@@ -43,12 +44,30 @@ impl Equivalent<CacheKey> for CacheKeyRef<'_> {
     }
 }
 
-/// Cached files, bounded by weight, and names that do not exist.
+/// Why a name is no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// It does not exist.
+    Missing,
+    /// It is a directory; the key of an index says that the directory has none.
+    Directory,
+}
+
+impl From<Absence> for Result<Lookup, NotServed> {
+    fn from(absence: Absence) -> Self {
+        match absence {
+            Absence::Missing => Err(NotServed::NotFound),
+            Absence::Directory => Ok(Lookup::Directory),
+        }
+    }
+}
+
+/// Cached files, bounded by weight, and names that are no files.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) entries: Cache<CacheKey, Arc<CachedFile>, Weight, DefaultHashBuilder, DropUnlocked>,
-    /// Names that do not exist, and the time of the check.
-    pub(super) missing: Cache<CacheKey, Instant>,
+    /// Names that are no files, and the time of the check.
+    pub(super) absent: Cache<CacheKey, (Absence, Instant)>,
     /// The weight of an open file. Memory and descriptors share one budget: an open file weighs so
     /// much that the allowed number of them fills it.
     open_weight: u64,
@@ -98,19 +117,18 @@ impl Store {
         let options = options.build().expect("both capacities are given");
         let entries =
             Cache::with_options(options, Weight, DefaultHashBuilder::default(), DropUnlocked);
-        Self { entries, missing: Cache::new(config::CACHE_MISSING), open_weight }
+        Self { entries, absent: Cache::new(config::CACHE_MISSING), open_weight }
     }
 
-    /// True if a recent check found no file of this name.
-    pub(super) fn is_missing(&self, wanted: CacheKeyRef<'_>, now: Instant) -> bool {
-        let checked = self.missing.get(&wanted);
-        checked.is_some_and(|at| now.saturating_duration_since(at) < config::CACHE_FRESH)
+    /// What the last check found under this name, if that was no file, and when that was.
+    pub(super) fn absence(&self, wanted: CacheKeyRef<'_>) -> Option<(Absence, Instant)> {
+        self.absent.get(&wanted)
     }
 
-    pub(super) fn note_missing(&self, wanted: CacheKeyRef<'_>, now: Instant) {
+    pub(super) fn note_absence(&self, wanted: CacheKeyRef<'_>, absence: Absence, now: Instant) {
         if wanted.path.len() <= config::CACHE_MISSING_BYTES {
             let key = CacheKey { path: wanted.path.into(), is_index: wanted.is_index };
-            self.missing.insert(key, now);
+            self.absent.insert(key, (absence, now));
         }
     }
 

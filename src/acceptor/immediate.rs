@@ -1,0 +1,75 @@
+//! What the acceptor answers itself: requests for which the handler needs no time.
+//!
+//! At low load, waking a worker costs more than such a response. At high load the workers are
+//! awake, and the acceptor has enough to do with reading. So it answers a few of each batch of
+//! requests, and leaves the others to the workers while they are quick. While they are not, it
+//! answers all of them: whoever needs no worker does not wait for one.
+
+use super::Acceptor;
+use crate::config;
+use crate::connection::{Connection, Exchange, Message, Next};
+use std::time::Instant;
+
+impl Acceptor {
+    /// Answers a message, or queues it for a worker. The requests pipelined behind an answered one
+    /// follow, until it is another connection's turn.
+    pub(super) fn serve(&mut self, connection: Box<Connection>, message: Message) {
+        let mut exchange = self.exchange(connection, message);
+        for in_a_row in 1.. {
+            let (connection, next) = match self.answer(exchange) {
+                Ok(answered) => answered,
+                Err(exchange) => return self.enqueue(exchange),
+            };
+            exchange = match next {
+                Next::Serve(message) if in_a_row < config::PIPELINE_TURN => {
+                    self.exchange(connection, message)
+                }
+                Next::Produce => return self.carry_out(connection, next),
+                next => return self.context.settle(connection, next),
+            };
+        }
+    }
+
+    fn exchange(&self, connection: Box<Connection>, message: Message) -> Exchange {
+        Exchange::new(connection, message, self.context.sizes.as_deref())
+    }
+
+    /// Answers a message that needs no worker. The error returns any other.
+    fn answer(&mut self, exchange: Exchange) -> Result<(Box<Connection>, Next), Exchange> {
+        let exchange = match exchange.answer_health(&mut self.context) {
+            Ok(answered) => return Ok(answered),
+            Err(exchange) => exchange,
+        };
+        if exchange.connection.is_one_too_many() || self.prefers_workers() {
+            return Err(exchange);
+        }
+        self.answer_immediately(exchange)
+    }
+
+    /// Answers a message if the handler needs no time for it.
+    pub(super) fn answer_immediately(
+        &mut self,
+        exchange: Exchange,
+    ) -> Result<(Box<Connection>, Next), Exchange> {
+        let Some(handler) = &self.immediate else { return Err(exchange) };
+        let answered = exchange.answer_immediately(handler, &mut self.context)?;
+        self.answered += 1;
+        Ok(answered)
+    }
+
+    /// True if the acceptor has answered its part of this batch, and workers continue at once.
+    fn prefers_workers(&mut self) -> bool {
+        if self.immediate.is_none() {
+            return true;
+        }
+        let is_done = self.answered >= config::IMMEDIATE_BATCH || !self.context.queue.is_empty();
+        is_done && self.workers_are_quick(Instant::now())
+    }
+
+    /// True if the workers do short work, and do not all lag behind now.
+    fn workers_are_quick(&mut self, now: Instant) -> bool {
+        let short = config::CHANNEL_WAIT / 4;
+        self.service(now).is_none_or(|service| service <= short)
+            && self.context.recorder.has_quick_worker(now, config::CHANNEL_WAIT)
+    }
+}

@@ -1,0 +1,56 @@
+//! A whole message that the handler answers without a worker.
+
+use super::exchange::{Service, answer, parse};
+use super::{Connection, Context, Exchange, Message, Next};
+use crate::handler::{ImmediateHandler, Response};
+use crate::http::request::{Arrival, FieldSlots};
+use crate::metrics::Counter;
+use std::time::{Duration, Instant};
+
+impl Exchange {
+    /// Answers a message for which the handler needs no time. The error returns any other, and a
+    /// malformed one, which a worker refuses.
+    pub fn answer_immediately(
+        mut self,
+        handler: &ImmediateHandler,
+        context: &mut Context,
+    ) -> Result<(Box<Connection>, Next), Self> {
+        if !self.connection.answer_immediately(&self.message, handler, context) {
+            return Err(self);
+        }
+        let next = self.connection.advance(context);
+        Ok((self.connection, next))
+    }
+}
+
+impl Connection {
+    fn answer_immediately(
+        &mut self,
+        message: &Message,
+        handler: &ImmediateHandler,
+        context: &mut Context,
+    ) -> bool {
+        let (head, behind) = self.input.as_slice().split_at(message.head);
+        let mut slots = FieldSlots::default();
+        let Ok(request) = parse(head, &mut slots, context) else { return false };
+        let start = Instant::now();
+        let arrival = Arrival {
+            peer: self.peer,
+            worker: 0,
+            waited: Duration::ZERO,
+            time_left: message.patience.or(context.config.patience),
+        };
+        let request = request.with_body(&behind[..message.body], arrival);
+        let Some(mut handled) = handler.answer(&request) else { return false };
+        // A response that waits for other work takes time.
+        if handled.as_mut().ok().and_then(Response::take_wait).is_some() {
+            return false;
+        }
+        context.recorder.count(Counter::Immediate);
+        let service = Service { queued: start, start, made: Instant::now() };
+        let answer = answer(handled, &request, head, message, service, context);
+        self.input.consume(message.head + message.body);
+        self.start_response(answer, context);
+        true
+    }
+}

@@ -1,0 +1,47 @@
+//! What of a site needs no worker: small files that are in memory, names that are known not to
+//! exist, and redirects.
+
+use super::StaticFiles;
+use crate::files::cache::{CachedFile, Known};
+use crate::handler::{Immediate, Response, redirect_to_slash};
+use crate::http::request::{Method, Request};
+use std::sync::Arc;
+
+impl Immediate for StaticFiles {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        let path = &request.target.path;
+        match request.method {
+            Method::Get | Method::Head => {}
+            Method::Options => return Some(self.options_response()),
+            _ => return None,
+        }
+        if self.hides(path) {
+            return self.absence();
+        }
+        if path.is_directory() {
+            let index = self.files.known_index(path, self.options.index.first()?)?;
+            return self.representation(request, &index);
+        }
+        match self.files.known(path)? {
+            Known::File(entry) => self.representation(request, &entry),
+            Known::Missing => self.absence(),
+            Known::Directory => Some(self.complete(redirect_to_slash(&request.target))),
+        }
+    }
+}
+
+impl StaticFiles {
+    fn representation(&self, request: &Request<'_>, entry: &Arc<CachedFile>) -> Option<Response> {
+        // The response can be an error, for which there may be a page on the disk.
+        if request.is_conditional() && !self.options.error_pages.is_empty() {
+            return None;
+        }
+        self.chosen(request, entry, |coding| self.files.known_form(entry, coding).ok_or(())).ok()?
+    }
+
+    /// The answer to a name that does not exist, if it needs no file.
+    fn absence(&self) -> Option<Response> {
+        let is_plain = !self.options.spa && self.options.error_pages.is_empty();
+        is_plain.then(|| self.not_found())
+    }
+}
