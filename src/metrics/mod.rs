@@ -14,7 +14,8 @@
 //! - **Utilisation**: the time that workers had a job, divided by W times the elapsed time.
 //!
 //! Counting costs a store to a cache line that no other thread writes. Times are recorded under the
-//! shard's own lock. Only a reader competes for it, while it copies.
+//! shard's own lock. Only a reader competes for it, while it copies. A thread that has recorded no
+//! time holds no histogram, so a large pool costs memory only for the workers that have worked.
 //!
 //! # Floor plan
 //!
