@@ -183,7 +183,9 @@ impl Connection {
             record.handle = handle;
         }
         turn.handled = true;
-        if let (Some(sizes), Some(length)) = (&context.sizes, answer.response.body().length()) {
+        if let Some(sizes) = &context.sizes
+            && let Some(length) = answer.response.body().length()
+        {
             sizes.learn(split_request_line(head).0, length);
         }
         self.input.consume(message.head + message.body);
