@@ -198,12 +198,6 @@ fn a_listing_is_at_most_a_second_old() {
     });
 }
 
-fn resident_bytes(process: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
 /// Requests a listing and reads its first bytes, with a small receive buffer.
 fn start_reading(address: SocketAddr, query: &str) -> TcpStream {
     let mut stream = connect(address);
@@ -222,10 +216,10 @@ fn slow_readers_hold_no_worker_and_no_page_in_memory() {
     const READERS: usize = 24;
     let server = RealServer::start(site(), &["--workers", "1"]);
     let whole = get(server.address(), "/many/").body.len();
-    let before = resident_bytes(server.pid());
+    let before = server.resident_bytes();
     let mut readers: Vec<_> = (0..READERS).map(|_| start_reading(server.address(), "")).collect();
     assert_eq!(get(server.address(), "/testfile").status, 200, "the worker is free");
-    let each = (resident_bytes(server.pid()).saturating_sub(before)) / READERS;
+    let each = (server.resident_bytes().saturating_sub(before)) / READERS;
     assert!(each < whole / 2, "{each} bytes a reader, of {whole} of the page");
     // The rest of the page is complete.
     let mut rest = Vec::new();
@@ -233,6 +227,6 @@ fn slow_readers_hold_no_worker_and_no_page_in_memory() {
     assert!(names(&rest).len() > ENTRIES - 10 && rest.ends_with(b"</html>\n"));
     drop(readers);
     wait_for("the memory", || {
-        (resident_bytes(server.pid()) < before + READERS * whole / 4).then_some(())
+        (server.resident_bytes() < before + READERS * whole / 4).then_some(())
     });
 }

@@ -27,6 +27,32 @@ fn one_line(output: &Output) -> String {
     text.trim_end().to_owned()
 }
 
+/// Most of the memory of a large pool is that of the workers' measurements, which are made when
+/// they are used.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_has_not_worked_takes_little_memory() {
+    const WORKERS: usize = 4096;
+    // The kernel's limits, without room for as many others.
+    let limit = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<usize>().ok();
+    let files =
+        ["/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max", "/sys/fs/cgroup/pids.max"];
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).current;
+    let limits = files.into_iter().filter_map(limit).chain(most.map(|most| most as usize));
+    if limits.min().is_some_and(|least| least < 2 * WORKERS) {
+        eprintln!("skipped: the system does not allow so many threads");
+        return;
+    }
+    let site = Site::new();
+    let resident = |workers: usize| {
+        let server = RealServer::start(&site, &["--workers", &workers.to_string()]);
+        assert_eq!(get(server.address(), "/testfile").body, TESTFILE);
+        server.resident_bytes()
+    };
+    let each = resident(WORKERS).saturating_sub(resident(1)) / WORKERS;
+    assert!(each < 40 << 10, "{each} bytes a worker");
+}
+
 #[test]
 fn it_prints_its_address_and_logs_its_capacity() {
     let site = Site::new();

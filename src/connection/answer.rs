@@ -113,10 +113,10 @@ impl Connection {
         head.clear();
         let (close, server_field) = (after != After::Keep, context.config.server_field);
         #[allow(clippy::disallowed_methods, reason = "the date of the response")]
-        let now = SystemTime::now();
+        let date = context.date.text(made, SystemTime::now);
         let fields = [&fields[..], &prepared];
         ResponseHead { version, status, fields, length, close, server_field }
-            .write_to(context.date.text(now), &mut head);
+            .write_to(date, &mut head);
         context.recorder.responded(status);
         if let Some(record) = &mut record {
             record.status = status;

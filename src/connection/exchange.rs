@@ -255,7 +255,9 @@ pub(super) fn answer(
     if let Some(record) = &mut record {
         (record.queue_wait, record.handle) = (queue_wait, handle);
     }
-    if let (Some(sizes), Some(length)) = (&context.sizes, response.body().length()) {
+    if let Some(sizes) = &context.sizes
+        && let Some(length) = response.body().length()
+    {
         sizes.learn(split_request_line(head).0, length);
     }
     let (head_only, version) = (request.method == Method::Head, request.version);

@@ -41,44 +41,44 @@ impl Coding {
 /// The codings that a client accepts, the preferred one first, without those of quality zero.
 ///
 /// Without the field, RFC 9110 permits any coding, but such a client expects none.
-pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> Vec<Coding> {
+pub fn accepted<'b>(fields: impl Iterator<Item = &'b [u8]>) -> impl Iterator<Item = Coding> {
     let mut qualities = [None; 4];
     let mut any = None;
-    let mut has_field = false;
-    for (name, quality) in fields.inspect(|_| has_field = true).flat_map(elements) {
-        match &name[..] {
-            b"br" => qualities[0] = Some(quality),
-            b"zstd" => qualities[1] = Some(quality),
-            b"gzip" | b"x-gzip" => qualities[2] = Some(quality),
-            b"identity" => qualities[3] = Some(quality),
-            b"*" => any = Some(quality),
+    for (name, quality) in fields.flat_map(elements) {
+        let is = |coding: &[u8]| name.eq_ignore_ascii_case(coding);
+        match name.len() {
+            1 if is(b"*") => any = Some(quality),
+            2 if is(b"br") => qualities[0] = Some(quality),
+            4 if is(b"zstd") => qualities[1] = Some(quality),
+            4 if is(b"gzip") => qualities[2] = Some(quality),
+            6 if is(b"x-gzip") => qualities[2] = Some(quality),
+            8 if is(b"identity") => qualities[3] = Some(quality),
             _ => {}
         }
     }
-    if !has_field {
-        return vec![Coding::Identity];
-    }
     // `*` gives the quality of the codings that the field does not name. No coding is always
     // acceptable unless it is excluded, with the lowest preference.
-    let default = [any.unwrap_or(0), any.unwrap_or(0), any.unwrap_or(0), any.unwrap_or(1)];
+    let coded = any.unwrap_or(0);
+    let default = [coded, coded, coded, any.unwrap_or(1)];
     let [br, zstd, gzip, identity] = std::array::from_fn(|at| qualities[at].unwrap_or(default[at]));
-    let mut found = vec![
+    let mut found = [
         (br, Coding::Brotli),
         (zstd, Coding::Zstandard),
         (gzip, Coding::Gzip),
         (identity, Coding::Identity),
     ];
-    found.retain(|&(quality, _)| quality > 0);
-    found.sort_by_key(|&(quality, coding)| (std::cmp::Reverse(quality), coding));
-    found.into_iter().map(|(_, coding)| coding).collect()
+    found.sort_unstable_by_key(|&(quality, coding)| (std::cmp::Reverse(quality), coding));
+    found.into_iter().filter(|&(quality, _)| quality > 0).map(|(_, coding)| coding)
 }
 
-/// The elements of a list in lower case, each with its quality in thousandths.
-pub fn elements(list: &[u8]) -> impl Iterator<Item = (Vec<u8>, u16)> {
+/// The elements of a list, each with its quality in thousandths.
+pub fn elements(list: &[u8]) -> impl Iterator<Item = (&[u8], u16)> {
     list.split(|&byte| byte == b',').map(|element| {
-        let mut parameters = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-        let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
-        (name, parameters.find_map(quality).unwrap_or(1000))
+        // Most elements have no parameters.
+        let name = element.iter().position(|&byte| byte == b';').unwrap_or(element.len());
+        let (name, parameters) = element.split_at(name);
+        let mut parameters = parameters.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        (name.trim_ascii(), parameters.find_map(quality).unwrap_or(1000))
     })
 }
 
@@ -121,11 +121,8 @@ mod tests {
             (&["gzip;q=7"], &[Identity]),
         ];
         for (fields, expected) in rows {
-            assert_eq!(
-                accepted(fields.iter().map(|field| field.as_bytes())),
-                *expected,
-                "{fields:?}"
-            );
+            let got = accepted(fields.iter().map(|field| field.as_bytes()));
+            assert_eq!(got.collect::<Vec<_>>(), *expected, "{fields:?}");
         }
     }
 }

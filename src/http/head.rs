@@ -67,17 +67,16 @@ impl HeadScanner {
                 Some(_) => limits.head,
             };
             let ahead = bytes.get(self.at..bytes.len().min(most)).unwrap_or_default();
-            self.at += run_of(ahead, |byte| byte >= b' ' && byte != 0x7f);
+            self.at += first_control(ahead).unwrap_or(ahead.len());
             let Some(&byte) = bytes.get(self.at) else { return Scan::Partial };
             if self.at >= most {
                 return Scan::Refused(self.too_long(bytes, limits));
             }
             match (byte, bytes.get(self.at + 1)) {
                 (b'\n', _) => {}
-                (b'\r', Some(b'\n')) => {
-                    self.at += 1;
-                    continue;
-                }
+                (b'\r', Some(b'\n')) if self.at + 1 < most => self.at += 1,
+                // The limit lies between the two.
+                (b'\r', Some(b'\n')) => return Scan::Refused(self.too_long(bytes, limits)),
                 // The next byte decides whether this is a line end.
                 (b'\r', None) => return Scan::Partial,
                 (b'\t', _) if self.version.is_some() => {
@@ -155,14 +154,27 @@ impl HeadLimits {
     }
 }
 
-/// The number of leading bytes that satisfy `wanted`. Whole blocks are tested without a branch for
-/// each byte, so that the compiler can vectorise the test.
-fn run_of(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
-    const BLOCK: usize = 16;
-    let is_plain = |block: &&[u8]| block.iter().fold(true, |all, &byte| all & wanted(byte));
-    let blocks = bytes.chunks_exact(BLOCK).take_while(is_plain).count();
-    let rest = &bytes[blocks * BLOCK..];
-    blocks * BLOCK + rest.iter().position(|&byte| !wanted(byte)).unwrap_or(rest.len())
+/// The position of the first control character. Eight bytes are tested at a time.
+fn first_control(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, &word) in words.iter().enumerate() {
+        let controls = controls(u64::from_le_bytes(word));
+        if controls != 0 {
+            return Some(at * 8 + controls.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(u8::is_ascii_control)?;
+    Some(words.len() * 8 + at)
+}
+
+/// The highest bit of each byte that is a control character. Above the lowest one that is set, bits
+/// can be wrong, because a subtraction borrows from the next byte (Anderson, "Bit Twiddling Hacks",
+/// "Determine if a word has a byte less than n").
+fn controls(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let below_space = word.wrapping_sub(ONES * 0x20);
+    let delete = (word ^ (ONES * 0x7f)).wrapping_sub(ONES);
+    (below_space | delete) & !word & (ONES * 0x80)
 }
 
 fn trim_cr(line: &[u8]) -> &[u8] {
@@ -326,7 +338,32 @@ mod tests {
         assert_eq!(empty_lines(b""), 0);
     }
 
+    /// Each byte value at each position of a word, before and behind each other one.
+    #[test]
+    fn the_first_control_character_is_found_next_to_any_byte() {
+        for byte in 0..=u8::MAX {
+            for other in [0, b'\t', 0x1f, b' ', b'a', 0x7e, 0x7f, 0x80, 0x9f, 0xa0, 0xff] {
+                for at in 0..17 {
+                    let mut bytes = [b'a'; 19];
+                    (bytes[at], bytes[at + 1]) = (byte, other);
+                    let expected = bytes.iter().position(u8::is_ascii_control);
+                    assert_eq!(first_control(&bytes), expected, "{bytes:?}");
+                }
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_first_control_character_is_found(
+            bytes in prop::collection::vec(
+                prop_oneof![8 => b' '..=u8::MAX, 1 => any::<u8>()], 0..80
+            ),
+        ) {
+            let expected = bytes.iter().position(|&byte| byte < b' ' || byte == 0x7f);
+            prop_assert_eq!(first_control(&bytes), expected);
+        }
+
         #[test]
         fn the_outcome_does_not_depend_on_how_the_bytes_are_split(
             bytes in prop::collection::vec(prop_oneof![
@@ -339,6 +376,9 @@ mod tests {
             all.extend(bytes);
             cuts.sort_unstable();
             prop_assert_eq!(in_pieces(&all, &cuts), whole(&all));
+            // Byte by byte, no word is looked at.
+            let every: Vec<usize> = (0..all.len()).collect();
+            prop_assert_eq!(in_pieces(&all, &every), whole(&all));
         }
     }
 }

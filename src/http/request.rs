@@ -11,17 +11,23 @@ use core::time::Duration;
 use httparse::Header;
 use std::borrow::Cow;
 
-/// Storage for the parsed header fields of one request, on the caller's stack.
+/// Storage for the parsed header fields of one request: on the caller's stack if there are few.
 #[derive(Debug)]
-pub struct FieldSlots<'b>([Header<'b>; config::HEADER_FIELDS]);
+pub struct FieldSlots<'b> {
+    few: [Header<'b>; FEW_FIELDS],
+    /// Room for all that are allowed, made for those who need it.
+    many: Vec<Header<'b>>,
+}
+
+/// Browsers send 10 to 20. All slots are written for each request, so they should not be many more.
+const FEW_FIELDS: usize = 24;
 
 /// Copied for each request, which takes fewer instructions than a loop that fills it.
-static EMPTY_SLOTS: [Header<'static>; config::HEADER_FIELDS] =
-    [httparse::EMPTY_HEADER; config::HEADER_FIELDS];
+static EMPTY_SLOTS: [Header<'static>; FEW_FIELDS] = [httparse::EMPTY_HEADER; FEW_FIELDS];
 
 impl Default for FieldSlots<'_> {
     fn default() -> Self {
-        Self(EMPTY_SLOTS)
+        Self { few: EMPTY_SLOTS, many: Vec::new() }
     }
 }
 
@@ -119,7 +125,15 @@ impl<'b> Request<'b> {
         let (method, method_name) = (Method::parse(method), method);
         // An HTTP/0.9 request has no fields. What follows its line does not belong to it.
         let fields = if version == Version::Http09 { b"\r\n" } else { fields };
-        let fields = match httparse::parse_headers(fields, &mut slots.0) {
+        let FieldSlots { few, many } = slots;
+        let parsed = match httparse::parse_headers(fields, few) {
+            Err(httparse::Error::TooManyHeaders) => {
+                many.resize(config::HEADER_FIELDS, httparse::EMPTY_HEADER);
+                httparse::parse_headers(fields, many)
+            }
+            parsed => parsed,
+        };
+        let fields = match parsed {
             Ok(httparse::Status::Complete((end, found))) if end == fields.len() => found,
             Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
             Ok(_) | Err(_) => return Err(Fault::HeaderField),
@@ -467,6 +481,20 @@ mod tests {
             let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
             assert_eq!(parse(&head), Err(expected), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn all_fields_are_found_however_many_there_are() {
+        let of = |count: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(count));
+        for count in [0, 1, FEW_FIELDS, FEW_FIELDS + 1, config::HEADER_FIELDS] {
+            let (head, mut slots) = (of(count), FieldSlots::default());
+            let request = Request::parse(head.as_bytes(), &mut slots).expect("valid");
+            assert_eq!(request.fields_named("a").count(), count);
+            assert_eq!(request.fields().count(), count);
+        }
+        let (head, mut slots) = (of(config::HEADER_FIELDS + 1), FieldSlots::default());
+        let refused = Request::parse(head.as_bytes(), &mut slots).map(|request| request.method);
+        assert_eq!(refused, Err(Fault::HeadTooLarge));
     }
 
     #[test]

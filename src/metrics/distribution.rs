@@ -4,8 +4,8 @@ use super::moments::Moments;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
-/// The longest duration that is told apart; longer ones count as this one.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// The longest duration that is told apart, in nanoseconds; longer ones count as this one.
+const LONGEST: u64 = 3600 * 1_000_000_000;
 
 /// Resolution of short durations, in nanoseconds.
 const GRAIN: u64 = 1000;
@@ -14,39 +14,53 @@ const GRAIN: u64 = 1000;
 const DIGITS: u8 = 2;
 
 /// Durations of one kind of event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Distribution {
-    histogram: Histogram<u64>,
+    /// Made by the first duration, and as long as the longest one needs: each worker has several.
+    histogram: Option<Histogram<u64>>,
     moments: Moments,
 }
 
-impl Default for Distribution {
-    fn default() -> Self {
-        let longest = LONGEST.as_nanos() as u64;
-        let histogram = Histogram::new_with_bounds(GRAIN, longest, DIGITS);
-        let histogram = histogram.expect("the bounds are constants");
-        Self { histogram, moments: Moments::default() }
-    }
+/// A histogram without durations, which grows with them.
+fn empty() -> Histogram<u64> {
+    let histogram = Histogram::new_with_bounds(GRAIN, 2 * GRAIN, DIGITS);
+    let mut histogram = histogram.expect("the bounds are constants");
+    histogram.auto(true);
+    histogram
 }
 
 impl Distribution {
     /// Adds one duration.
     pub fn record(&mut self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.histogram.saturating_record(nanos);
+        self.record_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds one duration of this many nanoseconds.
+    pub(super) fn record_nanos(&mut self, nanos: u64) {
+        self.count_many(nanos, 1);
         self.moments.record(nanos);
     }
 
     /// Adds `count` durations of zero.
     pub(super) fn record_zeros(&mut self, count: u64) {
-        self.histogram.saturating_record_n(0, count);
-        self.moments.record_zeros(count);
+        if count > 0 {
+            self.count_many(0, count);
+            self.moments.record_zeros(count);
+        }
+    }
+
+    fn count_many(&mut self, nanos: u64, count: u64) {
+        let histogram = self.histogram.get_or_insert_with(empty);
+        if let Err(error) = histogram.record_n(nanos.min(LONGEST), count) {
+            log::error!("cannot count a duration: {error:?}");
+        }
     }
 
     /// Adds all durations of another distribution.
     pub fn add(&mut self, other: &Self) {
-        // Both have the same bounds, so every value has a bucket.
-        if let Err(error) = self.histogram.add(&other.histogram) {
+        if let Some(histogram) = &other.histogram
+            && let Err(error) = self.histogram.get_or_insert_with(empty).add(histogram)
+        {
             log::error!("cannot add up durations: {error:?}");
         }
         self.moments.add(other.moments);
@@ -55,7 +69,9 @@ impl Distribution {
     /// The durations that were added since `earlier`, a former state of this one.
     pub fn since(&self, earlier: &Self) -> Self {
         let mut rest = self.clone();
-        if let Err(error) = rest.histogram.subtract(&earlier.histogram) {
+        if let (Some(histogram), Some(earlier)) = (&mut rest.histogram, &earlier.histogram)
+            && let Err(error) = histogram.subtract(earlier)
+        {
             log::error!("cannot tell what is new among durations: {error:?}");
         }
         rest.moments = self.moments.since(earlier.moments);
@@ -85,14 +101,14 @@ impl Distribution {
 
     /// The duration that a fraction `quantile` of all does not exceed; none if there are none.
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
-        let nanos = self.histogram.value_at_quantile(quantile);
-        (self.count() > 0).then(|| Duration::from_nanos(nanos))
+        let histogram = self.histogram.as_ref().filter(|_| self.count() > 0)?;
+        Some(Duration::from_nanos(histogram.value_at_quantile(quantile)))
     }
 
     /// The number of durations up to `most`, at the resolution of the quantiles.
     pub fn count_up_to(&self, most: Duration) -> u64 {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        self.histogram.count_between(0, nanos)
+        self.histogram.as_ref().map_or(0, |histogram| histogram.count_between(0, nanos))
     }
 }
 
@@ -121,11 +137,27 @@ mod tests {
         assert_eq!(none.squared_variation(), None);
     }
 
+    /// A reader adds up distributions of any range, whether they have durations or not.
+    #[test]
+    fn a_distribution_takes_no_memory_before_its_first_duration() {
+        let mut sum = Distribution::default();
+        sum.record_zeros(0);
+        sum.add(&Distribution::default());
+        let rest = sum.since(&Distribution::default());
+        for none in [&sum, &rest, &sum.clone()] {
+            assert!(none.histogram.is_none());
+            assert_eq!((none.count(), none.count_up_to(Duration::MAX)), (0, 0));
+        }
+        sum.add(&of(&[1000]));
+        sum.add(&of(&[u64::MAX]));
+        assert_eq!((sum.count(), sum.count_up_to(Duration::from_secs(1))), (2, 1));
+    }
+
     #[test]
     fn what_is_longer_than_the_longest_is_kept() {
         let long = of(&[u64::MAX, 1]);
         assert_eq!(long.count(), 2);
-        assert!(long.quantile(1.0) >= Some(LONGEST));
+        assert!(long.quantile(1.0) >= Some(Duration::from_nanos(LONGEST)));
     }
 
     #[test]

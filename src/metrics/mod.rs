@@ -14,7 +14,8 @@
 //! - **Utilisation**: the time that workers had a job, divided by W times the elapsed time.
 //!
 //! Counting costs a store to a cache line that no other thread writes. Times are recorded under the
-//! shard's own lock. Only a reader competes for it, while it copies.
+//! shard's own lock. Only a reader competes for it, while it copies. A thread that has recorded no
+//! time holds no histogram, so a large pool costs memory only for the workers that have worked.
 //!
 //! # Floor plan
 //!
@@ -241,21 +242,22 @@ impl Recorder {
 
     /// Records the end of a turn.
     pub fn let_go(&self, turn: Turn, now: Instant) {
-        let at = self.metrics.nanos(now);
-        if turn.handled {
-            self.served_in(now.saturating_duration_since(turn.taken), at);
+        let Turn { since, taken, handled } = turn;
+        let [since, taken, at] = [since, taken, now].map(|moment| self.metrics.nanos(moment));
+        if handled {
+            self.served_in(at.saturating_sub(taken), at);
         }
         let mut times = lock(&self.shard().times);
-        times.let_go(turn, now, at);
+        times.let_go(since, taken, at, handled);
         if let Some(written) = self.written.take() {
             times.response_write.record(written);
         }
     }
 
     /// Takes the time of a service that ended at nanosecond `at` into the average.
-    fn served_in(&self, time: Duration, at: u64) {
+    fn served_in(&self, nanos: u64, at: u64) {
         let shard = self.shard();
-        let latest = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let latest = nanos.max(1);
         let next = match shard.service_nanos.load(Relaxed) {
             0 => latest,
             before => before - before / SMOOTHING + latest / SMOOTHING,
@@ -319,8 +321,8 @@ mod tests {
         }
         assert!(mean() > Some(millis(29)));
         // What was measured long ago says nothing about now.
-        one.served_in(millis(30), 0);
-        two.served_in(millis(50), u64::MAX);
+        one.served_in(30_000_000, 0);
+        two.served_in(50_000_000, u64::MAX);
         let of_two = millis(30) - millis(30) / 8 + millis(50) / 8;
         assert_eq!(acceptor.mean_service(Duration::ZERO), Some(of_two));
     }

@@ -39,7 +39,8 @@ pub struct Snapshot {
     pub(super) sums: [u64; SLOTS],
     pub(super) arrivals: Passage,
     pub(super) departures: Passage,
-    pub(super) in_system: Duration,
+    /// Nanoseconds; they wrap.
+    pub(super) in_system: u64,
     pub(super) gaps: Moments,
     pub(crate) connections: [usize; ConnectionPhase::ALL.len()],
 }
@@ -112,7 +113,7 @@ impl Snapshot {
             sums: [0; SLOTS],
             arrivals: Passage::default(),
             departures: Passage::default(),
-            in_system: Duration::ZERO,
+            in_system: 0,
             gaps: Moments::default(),
             connections: Default::default(),
         }
@@ -180,7 +181,7 @@ impl Snapshot {
             return None;
         }
         let arrived = self.arrivals().saturating_sub(earlier.arrivals());
-        let time = self.in_system.saturating_sub(earlier.in_system).as_secs_f64() / left as f64;
+        let time = self.in_system.wrapping_sub(earlier.in_system) as f64 / 1e9 / left as f64;
         Some(Little {
             in_system,
             rate: arrived as f64 / elapsed,

@@ -30,8 +30,8 @@ pub(super) struct RecordedTimes {
     service: Distribution,
     pub(super) arrivals: Passage,
     departures: Passage,
-    /// The sum of the times in the system of all requests that left it.
-    in_system: Duration,
+    /// The sum of the times in the system of all requests that left it, in nanoseconds. It wraps.
+    in_system: u64,
     /// Gaps between arrivals.
     gaps: Moments,
     /// When the latest request was queued.
@@ -58,13 +58,13 @@ impl RecordedTimes {
         self.high_water = self.high_water.max(waiting + 1);
     }
 
-    /// A worker lets go of a request now, at nanosecond `at`.
-    pub(super) fn let_go(&mut self, turn: Turn, now: Instant, at: u64) {
+    /// A worker lets go of a request, with these moments in nanoseconds.
+    pub(super) fn let_go(&mut self, since: u64, taken: u64, at: u64, handled: bool) {
         self.departures.pass(at);
-        self.in_system += now.saturating_duration_since(turn.since);
-        self.queue_wait.record(turn.taken.saturating_duration_since(turn.since));
-        if turn.handled {
-            self.service.record(now.saturating_duration_since(turn.taken));
+        self.in_system = self.in_system.wrapping_add(at.saturating_sub(since));
+        self.queue_wait.record_nanos(taken.saturating_sub(since));
+        if handled {
+            self.service.record_nanos(at.saturating_sub(taken));
         }
     }
 
@@ -76,7 +76,7 @@ impl RecordedTimes {
         snapshot.service.add(&self.service);
         snapshot.arrivals.add(self.arrivals);
         snapshot.departures.add(self.departures);
-        snapshot.in_system += self.in_system;
+        snapshot.in_system = snapshot.in_system.wrapping_add(self.in_system);
         snapshot.gaps.add(self.gaps);
         let queue = &mut snapshot.queue;
         queue.high_water = queue.high_water.max(self.high_water);

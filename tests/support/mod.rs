@@ -119,6 +119,13 @@ impl RealServer {
         server
     }
 
+    /// The memory that it holds, in bytes.
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+    }
+
     /// The address of the admin page, as soon as it is printed.
     pub fn admin(&self) -> SocketAddr {
         wait_for("the admin page", || {

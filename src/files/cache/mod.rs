@@ -266,14 +266,15 @@ impl Files {
     ) -> Result<Lookup, NotServed> {
         let now = Instant::now();
         let known = self.cache.as_ref().and_then(|store| store.entries.get(&wanted));
-        match (&known, &self.cache) {
-            (Some(entry), _) if entry.is_fresh(now) => return Ok(Lookup::File(Arc::clone(entry))),
+        // Moved, not cloned: all workers write the count of an entry that many clients want.
+        let known = match (known, &self.cache) {
+            (Some(entry), _) if entry.is_fresh(now) => return Ok(Lookup::File(entry)),
             (None, Some(store)) => match store.absence(wanted) {
                 Some((absence, checked)) if is_recent(checked, now) => return absence.into(),
-                _ => {}
+                _ => None,
             },
-            _ => {}
-        }
+            (known, _) => known,
+        };
         let mut found = look();
         if let Err(NotServed::Exhausted(_)) = &found {
             self.give_way();

@@ -32,7 +32,7 @@ impl View {
     pub(super) fn of(request: &Request<'_>) -> Self {
         let (mut of_json, mut of_html) = (0, 0);
         for (name, quality) in request.fields_named("Accept").flat_map(elements) {
-            match &name[..] {
+            match &name.to_ascii_lowercase()[..] {
                 b"application/json" => of_json = quality,
                 b"text/html" | b"text/*" | b"*/*" => of_html = of_html.max(quality),
                 _ => {}
