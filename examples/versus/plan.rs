@@ -11,9 +11,12 @@ use std::time::Duration;
 /// What a turn takes beside the load.
 const AROUND: f64 = 0.15;
 
-/// What a server takes for a case before the first round: its start, the first load, the count of
-/// its system calls, and its end.
-const ONCE: f64 = 3.0;
+/// What a server takes for a case beside its turns: its start, the count of its system calls, and
+/// its end.
+const ONCE: f64 = 1.3;
+
+/// The first load.
+const WARM_UP: f64 = 1.1;
 
 /// A run.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Plan {
     pub rounds: u32,
     /// The duration of a turn.
     pub seconds: u32,
+    /// Servers do not warm up.
+    pub is_quick: bool,
 }
 
 impl Plan {
@@ -41,7 +46,7 @@ impl Plan {
             missing.push("haproxy");
         }
         let (rounds, seconds) = if args.quick { (1, 1) } else { (args.rounds, args.seconds) };
-        Ok(Self { cases, contenders, missing, rounds, seconds })
+        Ok(Self { cases, contenders, missing, rounds, seconds, is_quick: args.quick })
     }
 
     /// About how long it takes.
@@ -51,6 +56,7 @@ impl Plan {
             .iter()
             .flat_map(|case| self.contenders.iter().filter(|contender| suits(contender, case)));
         let each = f64::from(self.rounds) * (f64::from(self.seconds) + AROUND) + ONCE;
+        let each = if self.is_quick { each } else { each + WARM_UP };
         Duration::from_secs_f64(pairs.count() as f64 * each)
     }
 

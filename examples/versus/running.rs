@@ -10,7 +10,7 @@ use super::peers::{Contender, Role, Setup, find_program, haproxy};
 use super::process::Started;
 use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,20 +36,23 @@ pub struct Running {
     folder: PathBuf,
 }
 
+/// Where servers listen.
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// The address of a port, for load generators.
 fn reachable(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    SocketAddr::from((HOST, port))
 }
 
 fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((HOST, 0))?.local_addr()?.port())
 }
 
 /// An error text with a server's own messages.
 fn failed(contender: &Contender, log: &Path, reason: &str) -> String {
     let said = fs::read_to_string(log).unwrap_or_default();
-    let said: Vec<&str> = said.lines().rev().take(3).collect();
-    format!("{}: {reason} {}", contender.name, said.join("; "))
+    let said: String = said.lines().next_back().unwrap_or_default().chars().take(200).collect();
+    format!("{}: {reason} {said}", contender.name).trim_end().to_owned()
 }
 
 /// Whether a server can take part in a case.
@@ -71,7 +74,9 @@ impl Running {
         let setup = Setup {
             root: folder.join("site"),
             folder: own.clone(),
+            host: HOST,
             port,
+            connections: case.connections,
             workers: case.workers,
             logs: case.logs,
             closes: case.closes,
@@ -89,7 +94,7 @@ impl Running {
         if case.is_proxied {
             let program = find_program("haproxy").ok_or("haproxy is not installed")?;
             let front = free_port().map_err(of_system)?;
-            let command = haproxy(&program, &own, front, port).map_err(of_system)?;
+            let command = haproxy(&program, &setup, front).map_err(of_system)?;
             let mut started = Started::new(command, &log).map_err(of_system)?;
             address = reachable(front);
             wait_for(address, &mut started).map_err(|e| failed(contender, &log, &e))?;
