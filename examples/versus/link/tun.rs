@@ -18,8 +18,11 @@ const BATCH: usize = 16;
 /// Opens a new device in the network namespace of the calling thread. It takes packets of up to
 /// 64 KiB, as hardware with segmentation offload does, each with a header.
 pub fn open(name: &str) -> io::Result<File> {
-    let device =
-        File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
     let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
     let mut ifr_name = [0; libc::IFNAMSIZ];
     for (to, from) in ifr_name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {

@@ -19,7 +19,7 @@ pub const FRAME: u64 = 14 + 4 + 8 + 12;
 /// The queue holds at least this many of the largest packets.
 const QUEUED_LEAST: u64 = 4;
 
-/// Picoseconds, in which also a byte at 10 Gbit/s takes a whole number.
+/// Times are in picoseconds since the start: a byte at 10 Gbit/s takes 800 of them.
 const PER_SECOND: u64 = 1_000_000_000_000;
 
 /// The rate and the delay of a link, such as `1gbit,50ms`.
@@ -127,7 +127,6 @@ pub struct Line {
     packets: VecDeque<Packet>,
     /// Where the next packet goes.
     head: usize,
-    lost: u64,
 }
 
 #[derive(Debug)]
@@ -143,7 +142,7 @@ impl Line {
         let wire = Wire::new(conditions);
         // Beside the packets there is room for the next one, and for what is lost at the ring's end.
         let bytes = vec![0; wire.most() + 8 * LARGEST];
-        Self { wire, bytes, packets: VecDeque::new(), head: 0, lost: 0 }
+        Self { wire, bytes, packets: VecDeque::new(), head: 0 }
     }
 
     /// Where to read the next packet to. `None` while deliveries are late and the ring is full.
@@ -168,15 +167,12 @@ impl Line {
         has_room.then(|| &mut self.bytes[self.head..self.head + LARGEST])
     }
 
-    /// A packet of this length has arrived in the room.
+    /// A packet of this length has arrived in the room. It is lost if the queue is full.
     pub fn push(&mut self, length: usize, now: u64) {
         let read = &self.bytes[self.head..self.head + length];
-        match self.wire.accept(now, on_wire(read)) {
-            Some(due) => {
-                self.packets.push_back(Packet { due, start: self.head, length });
-                self.head += length;
-            }
-            None => self.lost += 1,
+        if let Some(due) = self.wire.accept(now, on_wire(read)) {
+            self.packets.push_back(Packet { due, start: self.head, length });
+            self.head += length;
         }
     }
 
@@ -191,9 +187,167 @@ impl Line {
         let Packet { start, length, .. } = self.packets.pop_front()?;
         Some(&self.bytes[start..start + length])
     }
+}
 
-    /// The packets that found the queue full.
-    pub fn lost(&self) -> u64 {
-        self.lost
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const MILLISECOND: u64 = PER_SECOND / 1000;
+
+    fn conditions(text: &str) -> Conditions {
+        text.parse().unwrap()
+    }
+
+    /// A read of a TCP packet over IPv4 with this payload; 20 bytes of IP and 32 of TCP.
+    fn packet(payload: usize, segment: u16) -> Vec<u8> {
+        let mut read = vec![0; HEADER + 52 + payload];
+        read[1] = u8::from(segment > 0);
+        read[4..6].copy_from_slice(&segment.to_ne_bytes());
+        read[6..8].copy_from_slice(&20_u16.to_ne_bytes());
+        read[HEADER + 20 + 12] = 8 << 4;
+        read
+    }
+
+    #[test]
+    fn links_are_read_from_the_command_line() {
+        let one = Conditions { rate: 1_000_000_000, delay: Duration::from_millis(50) };
+        assert_eq!(conditions("1gbit,50ms"), one);
+        assert_eq!(conditions("1000mbit,50ms"), one);
+        assert_eq!(conditions("10gbit,0ms").delay, Duration::ZERO);
+        for wrong in
+            ["", "1gbit", "1,1ms", "gbit,1ms", "0gbit,1ms", "101gbit,1ms", "1gbit,2s", "1gbit,1"]
+        {
+            wrong.parse::<Conditions>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_packet_takes_on_the_wire_what_its_segments_take() {
+        // Payload, segment size, bytes: a full Ethernet frame takes 1538.
+        for (payload, segment, bytes) in [
+            (0, 0, 52 + 38),
+            (1448, 0, 1538),
+            (1448, 1448, 1538),
+            (1449, 1448, 1538 + 52 + 1 + 38),
+            (44 * 1448, 1448, 44 * 1538),
+        ] {
+            assert_eq!(on_wire(&packet(payload, segment)), bytes, "{payload} {segment}");
+        }
+        assert_eq!(on_wire(&[1; 3]), 0, "less than a header");
+        let mut cut = packet(0, 1448);
+        cut.truncate(HEADER + 21);
+        assert_eq!(on_wire(&cut), 21 + 38, "less than a head is one segment");
+    }
+
+    #[test]
+    fn packets_leave_one_after_the_other_and_arrive_after_the_delay() {
+        let mut wire = Wire::new(conditions("1gbit,1ms"));
+        // 1250 bytes take 10 us.
+        let us = MILLISECOND / 1000;
+        for (now, due) in [(0, 1010), (0, 1020), (5, 1030), (30, 1040), (100, 1110), (105, 1120)] {
+            assert_eq!(wire.accept(now * us, 1250), Some(due * us), "at {now} us");
+        }
+    }
+
+    #[test]
+    fn the_queue_is_a_round_trip_long_and_what_exceeds_it_is_lost() {
+        let mut wire = Wire::new(conditions("1gbit,50ms"));
+        // 12,500,000 bytes take 100 ms, as a round trip does.
+        assert_eq!(wire.accept(0, 12_500_001), None);
+        assert_eq!(wire.accept(0, 12_499_000), Some(149_992 * MILLISECOND / 1000));
+        assert_eq!(wire.accept(0, 1001), None);
+        assert_eq!(wire.accept(0, 1000), Some(150 * MILLISECOND));
+        assert_eq!(wire.accept(0, 1), None);
+        assert_eq!(wire.accept(8000, 1), Some(150 * MILLISECOND + 8000), "a byte has left");
+        // Without a delay there is still room for a few packets.
+        let mut wire = Wire::new(conditions("1gbit,0ms"));
+        let accepted = (0..9).filter(|_| wire.accept(0, LARGEST as u64).is_some()).count();
+        assert_eq!(accepted as u64, QUEUED_LEAST);
+    }
+
+    proptest! {
+        /// Any load: nothing is faster than the rate or the delay, nothing waits longer than the
+        /// queue, the wire is never idle while a packet waits, and nothing is lost that had room.
+        #[test]
+        fn the_rate_and_the_delay_are_exact(
+            rate in 1_000_000..20_000_000_000_u64,
+            delay in 0..100_u64,
+            load in vec((0..2_000_000_000_u64, 90..70_000_u64), 1..200),
+        ) {
+            let delay_time = delay * MILLISECOND;
+            let mut wire = Wire::new(Conditions { rate, delay: Duration::from_millis(delay) });
+            let least = (QUEUED_LEAST * LARGEST as u64) as f64 * 8.0 / rate as f64;
+            let bound = least.max(2.0 * delay as f64 / 1e3) * 1e12;
+            let (mut now, mut sent_before) = (0, 0);
+            for (gap, bytes) in load {
+                now += gap;
+                let takes = bytes as f64 * 8.0 / rate as f64 * 1e12;
+                let waits = sent_before.max(now) - now;
+                match wire.accept(now, bytes) {
+                    Some(due) => {
+                        let sent = due - delay_time;
+                        let busy = (sent - sent_before.max(now)) as f64;
+                        prop_assert!((busy - takes).abs() < 2.0 + takes * 1e-12, "{busy} {takes}");
+                        prop_assert!((sent - now) as f64 <= bound + 2.0);
+                        sent_before = sent;
+                    }
+                    None => prop_assert!(waits as f64 + takes > bound - 2.0),
+                }
+            }
+        }
+
+        /// The bytes leave as they came and in their order, wherever the ring's end is.
+        #[test]
+        fn a_line_delivers_what_it_accepted(
+            steps in vec((0..65_000_usize, 0..500_000_000_u64), 1..400),
+        ) {
+            let mut line = Line::new(conditions("1gbit,1ms"));
+            let (mut now, mut expected, mut number) = (0, VecDeque::new(), 0_u8);
+            for (payload, gap) in steps {
+                now += gap;
+                let read = packet(payload.min(LARGEST - HEADER - 52), 1448);
+                let Some(room) = line.room() else {
+                    return Err(TestCaseError::fail("a ring has room for all that may wait"));
+                };
+                room[..read.len()].copy_from_slice(&read);
+                number = number.wrapping_add(1);
+                room[read.len() - 1] = number;
+                let before = line.packets.len();
+                line.push(read.len(), now);
+                if line.packets.len() > before {
+                    expected.push_back((number, read.len()));
+                }
+                while let Some(due) = line.due().filter(|due| *due <= now) {
+                    prop_assert!(line.pop(due - 1).is_none(), "not before it is due");
+                    let packet = line.pop(due).unwrap();
+                    let got = (packet[packet.len() - 1], packet.len());
+                    prop_assert_eq!(Some(got), expected.pop_front());
+                }
+            }
+            prop_assert_eq!(line.packets.len(), expected.len());
+        }
+    }
+
+    #[test]
+    fn a_line_without_deliveries_runs_out_of_room_and_overwrites_nothing() {
+        let mut line = Line::new(conditions("10gbit,0ms"));
+        let read = packet(60_000, 1448);
+        let mut accepted = 0_u64;
+        // One packet each 100 us: the queue has room, and nobody takes the packets out.
+        while let Some(room) = line.room() {
+            room[..read.len()].copy_from_slice(&read);
+            room[HEADER + 40] = accepted as u8;
+            line.push(read.len(), accepted * MILLISECOND / 10);
+            accepted += 1;
+        }
+        assert_eq!(line.packets.len() as u64, accepted);
+        assert!(accepted > QUEUED_LEAST);
+        for number in 0..accepted {
+            assert_eq!(line.pop(u64::MAX).unwrap()[HEADER + 40], number as u8);
+        }
+        assert!(line.room().is_some());
     }
 }
