@@ -1,20 +1,16 @@
-//! The cases of the comparison, and the folder that all servers serve.
+//! The cases of the comparison.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
-/// The number of files of the case `files`.
-pub const MANY: usize = 10_000;
+use super::site::{ASSETS, Asset, MANY, content, many_path};
+use std::time::Duration;
 
 /// The number of idle connections of the case `idle`.
-pub const IDLE: usize = 5000;
+const IDLE: usize = 5000;
 
-/// The number of connections of the case at half load.
-pub const PACED: usize = 16;
+/// The downloads that small requests are measured beside.
+pub const LARGE: Target = Target::One("/large.bin", 10 << 20);
 
 /// One workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case {
     /// Its name on the command line.
     pub name: &'static str,
@@ -24,6 +20,8 @@ pub struct Case {
     pub target: Target,
     /// The number of active connections.
     pub connections: usize,
+    /// When requests start.
+    pub pace: Pace,
     /// Each request uses a new connection.
     pub closes: bool,
     /// Every server writes an access log.
@@ -32,8 +30,21 @@ pub struct Case {
     pub idle: usize,
     /// The number of workers or threads of each server.
     pub workers: usize,
-    /// Requests start at fixed times, at half of the slowest server's rate.
-    pub paced: bool,
+    /// HAProxy forwards the requests to the server.
+    pub is_proxied: bool,
+    /// How long each request takes. Only this project's server can simulate it.
+    pub delay: Option<Duration>,
+}
+
+/// When requests start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// Each connection sends a request when it has its response: a closed loop.
+    Closed,
+    /// At fixed times, so many a second over all connections.
+    Fixed(f64),
+    /// At fixed times, beside so many connections that download [`LARGE`] in a closed loop.
+    Beside(f64, usize),
 }
 
 /// What is requested.
@@ -45,6 +56,8 @@ pub enum Target {
     Missing,
     /// Each of [`MANY`] files of 1 KiB, in scattered order.
     Many,
+    /// The files of a web application in turn, by clients that accept codings.
+    Assets,
 }
 
 const SMALL: Target = Target::One("/small.html", 1024);
@@ -54,16 +67,48 @@ const PLAIN: Case = Case {
     title: "1 KiB, keep-alive, 64 connections",
     target: SMALL,
     connections: 64,
+    pace: Pace::Closed,
     closes: false,
     logs: false,
     idle: 0,
     workers: 2,
-    paced: false,
+    is_proxied: false,
+    delay: None,
 };
 
+/// A closed loop for one target.
+const fn closed(
+    name: &'static str,
+    title: &'static str,
+    target: Target,
+    connections: usize,
+) -> Case {
+    Case { name, title, target, connections, ..PLAIN }
+}
+
+/// A file of 10 MiB in a closed loop.
+const fn download(name: &'static str, title: &'static str, connections: usize) -> Case {
+    closed(name, title, LARGE, connections)
+}
+
+/// Small requests at a pace.
+const fn paced(name: &'static str, title: &'static str, connections: usize, pace: Pace) -> Case {
+    Case { name, title, connections, pace, ..PLAIN }
+}
+
 /// All cases, in the order in which they run.
-pub const ALL: [Case; 11] = [
+pub const ALL: [Case; 23] = [
     PLAIN,
+    closed("one-connection", "1 KiB, keep-alive, 1 connection", SMALL, 1),
+    closed("four-connections", "1 KiB, keep-alive, 4 connections", SMALL, 4),
+    paced("paced-20k", "1 KiB, 20,000/s on 16 connections", 16, Pace::Fixed(20_000.0)),
+    paced("paced-5k", "1 KiB, 5,000/s on 4 connections", 4, Pace::Fixed(5000.0)),
+    Case {
+        name: "one-worker",
+        title: "1 KiB, keep-alive, 64 connections, 1 worker",
+        workers: 1,
+        ..PLAIN
+    },
     Case {
         name: "close",
         title: "1 KiB, a connection per request, 64 at a time",
@@ -71,37 +116,20 @@ pub const ALL: [Case; 11] = [
         ..PLAIN
     },
     Case {
-        name: "100k",
-        title: "100 KiB, keep-alive, 16 connections",
-        target: Target::One("/medium.bin", 100 * 1024),
-        connections: 16,
+        name: "close-paced",
+        title: "1 KiB, a connection per request, 4,000/s",
+        closes: true,
+        pace: Pace::Fixed(4000.0),
         ..PLAIN
     },
-    Case {
-        name: "10m",
-        title: "10 MiB, keep-alive, 8 connections",
-        target: Target::One("/large.bin", 10 * 1024 * 1024),
-        connections: 8,
-        ..PLAIN
-    },
-    Case {
-        name: "404",
-        title: "a missing file, keep-alive, 64 connections",
-        target: Target::Missing,
-        ..PLAIN
-    },
-    Case {
-        name: "index",
-        title: "a directory with a 1 KiB index, keep-alive, 64 connections",
-        target: Target::One("/folder/", 1024),
-        ..PLAIN
-    },
-    Case {
-        name: "files",
-        title: "10,000 files of 1 KiB, keep-alive, 64 connections",
-        target: Target::Many,
-        ..PLAIN
-    },
+    closed("404", "a missing file, keep-alive, 64 connections", Target::Missing, 64),
+    closed(
+        "index",
+        "a directory with a 1 KiB index, keep-alive, 64 connections",
+        Target::One("/folder/", 1024),
+        64,
+    ),
+    closed("files", "10,000 files of 1 KiB, keep-alive, 64 connections", Target::Many, 64),
     Case {
         name: "log",
         title: "1 KiB, keep-alive, 64 connections, access log on",
@@ -114,28 +142,88 @@ pub const ALL: [Case; 11] = [
         idle: IDLE,
         ..PLAIN
     },
+    closed(
+        "100k",
+        "100 KiB, keep-alive, 16 connections",
+        Target::One("/medium.bin", 100 << 10),
+        16,
+    ),
+    closed("1m", "1 MiB, keep-alive, 16 connections", Target::One("/mega.bin", 1 << 20), 16),
+    download("10m-1", "10 MiB, keep-alive, 1 connection", 1),
+    download("10m-8", "10 MiB, keep-alive, 8 connections", 8),
+    download("10m-64", "10 MiB, keep-alive, 64 connections", 64),
+    paced(
+        "beside-10m",
+        "1 KiB, 2,000/s on 8 connections, beside 4 downloads of 10 MiB",
+        8,
+        Pace::Beside(2000.0, 4),
+    ),
+    closed("static-64", "20 files of a web application, 64 connections", Target::Assets, 64),
+    closed("static-512", "20 files of a web application, 512 connections", Target::Assets, 512),
     Case {
-        name: "one-worker",
-        title: "1 KiB, keep-alive, 64 connections, 1 worker",
-        workers: 1,
+        name: "haproxy",
+        title: "1 KiB, 64 connections to HAProxy in front of the server",
+        is_proxied: true,
         ..PLAIN
     },
     Case {
-        name: "half-load",
-        title: "1 KiB, 16 connections, at half of the slowest server's rate",
-        connections: PACED,
-        paced: true,
+        name: "delay",
+        title: "each request takes 5 ms, 4 workers, 64 connections",
+        workers: 4,
+        delay: Some(Duration::from_millis(5)),
         ..PLAIN
     },
 ];
 
+impl Case {
+    /// The most requests a second that the workers can serve, if each takes a given time.
+    pub fn capacity(&self) -> Option<f64> {
+        self.delay.map(|delay| self.workers as f64 / delay.as_secs_f64())
+    }
+
+    /// Whether a program without files can take part: it sends the same bytes each time.
+    pub fn suits_the_ceiling(&self) -> bool {
+        let is_plain = matches!(self.target, Target::One(..) | Target::Many | Target::Missing);
+        let is_alone = !matches!(self.pace, Pace::Beside(..));
+        is_plain && is_alone && !self.logs && !self.is_proxied && self.delay.is_none()
+    }
+}
+
 impl Target {
-    /// One of its paths, and the expected bytes. `None` for a 404.
-    pub fn example(self) -> (String, Option<Vec<u8>>) {
+    /// One of its paths.
+    pub fn example(self) -> String {
         match self {
-            Self::One(path, length) => (path.to_owned(), Some(content(length))),
-            Self::Missing => ("/missing.html".to_owned(), None),
-            Self::Many => (many_path(MANY / 2), Some(content(1024))),
+            Self::One(path, _) => path.to_owned(),
+            Self::Missing => "/missing.html".to_owned(),
+            Self::Many => many_path(MANY / 2),
+            Self::Assets => ASSETS[0].path(),
+        }
+    }
+
+    /// The bytes that [`example`](Self::example) has in this coding. `None` if there are none.
+    pub fn expected(self, coding: &str) -> Option<Vec<u8>> {
+        match (self, coding) {
+            (Self::Assets, _) => ASSETS[0].bytes(coding),
+            (_, "") => Some(content(self.length())),
+            _ => None,
+        }
+    }
+
+    /// The header fields that clients add to each request.
+    pub fn fields(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Assets => &[("Accept-Encoding", "br;q=1, gzip;q=0.8")],
+            _ => &[],
+        }
+    }
+
+    /// All paths, in the order in which they are requested, if there are several.
+    pub fn paths(self) -> Vec<String> {
+        match self {
+            Self::One(..) | Self::Missing => Vec::new(),
+            // Consecutive ones are far apart: 7919 is a prime that does not divide the number.
+            Self::Many => (1..=MANY).map(|n| many_path(n * 7919 % MANY)).collect(),
+            Self::Assets => ASSETS.iter().map(Asset::path).collect(),
         }
     }
 
@@ -143,34 +231,7 @@ impl Target {
     pub fn length(self) -> usize {
         match self {
             Self::One(_, length) => length,
-            Self::Missing | Self::Many => 1024,
+            Self::Missing | Self::Many | Self::Assets => 1024,
         }
     }
-}
-
-/// The path of one of many files; a folder has a hundred.
-pub fn many_path(number: usize) -> String {
-    format!("/many/{:02}/{:02}.html", number / 100, number % 100)
-}
-
-fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|at| b"0123456789abcdefghijklmnopqrstu\n"[at % 32]).collect()
-}
-
-/// Creates the folder that all servers serve.
-pub fn make_site(root: &Path) -> io::Result<()> {
-    for folder in ["folder", "many"] {
-        fs::create_dir_all(root.join(folder))?;
-    }
-    fs::write(root.join("small.html"), content(1024))?;
-    fs::write(root.join("medium.bin"), content(100 * 1024))?;
-    fs::write(root.join("large.bin"), content(10 * 1024 * 1024))?;
-    fs::write(root.join("folder/index.html"), content(1024))?;
-    for number in 0..MANY {
-        if number % 100 == 0 {
-            fs::create_dir_all(root.join(format!("many/{:02}", number / 100)))?;
-        }
-        fs::write(root.join(&many_path(number)[1..]), content(1024))?;
-    }
-    Ok(())
 }

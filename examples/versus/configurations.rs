@@ -1,6 +1,21 @@
 //! Configurations with which the other servers do the same work.
 
 use super::peers::Setup;
+use std::fmt::Write;
+
+/// The media types of the files that are served. All others are `application/octet-stream`.
+const TYPES: [(&str, &str); 7] = [
+    ("html", "text/html"),
+    ("css", "text/css"),
+    ("js", "text/javascript"),
+    ("json", "application/json"),
+    ("svg", "image/svg+xml"),
+    ("webp", "image/webp"),
+    ("woff2", "font/woff2"),
+];
+
+/// The endings of files that have compressed forms beside them.
+const CODED: &str = r"\.(css|html|js|json|svg)";
 
 /// nginx. `cached` enables its cache of open files, with a check once a second like this server's.
 pub fn nginx(setup: &Setup, cached: bool) -> String {
@@ -14,6 +29,9 @@ pub fn nginx(setup: &Setup, cached: bool) -> String {
         true => "open_file_cache max=20000 inactive=60s; open_file_cache_valid 1s;",
         false => "",
     };
+    let types: String = TYPES.iter().map(|(ending, kind)| format!("{kind} {ending}; ")).collect();
+    // Debian's nginx has this module, but none for Brotli.
+    let coded = if setup.is_coded { "gzip_static on; gzip_vary on;" } else { "" };
     let user = if setup.is_privileged { "user root;" } else { "" };
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -27,8 +45,8 @@ http {{
 {temporary}  access_log {log};
   sendfile on; tcp_nopush on; tcp_nodelay on;
   keepalive_timeout 75s; keepalive_requests 1000000000;
-  types {{ text/html html; }} default_type application/octet-stream;
-  {cache}
+  types {{ {types} }} default_type application/octet-stream;
+  {cache} {coded}
   server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; index index.html; }}
 }}
 "
@@ -48,6 +66,11 @@ pub fn lighttpd(setup: &Setup) -> String {
         ),
         false => String::new(),
     };
+    let coded = if setup.is_coded { LIGHTTPD_CODED.replace("CODED", CODED) } else { String::new() };
+    let assign = |(ending, kind): &(&str, &str)| {
+        format!("\".{ending}\" => \"{kind}\", \".{ending}.br\" => \"{kind}\", ")
+    };
+    let types: String = TYPES.iter().map(assign).collect();
     format!(
         "server.document-root = \"{root}\"
 server.bind = \"127.0.0.1\"
@@ -62,19 +85,33 @@ server.max-keep-alive-idle = 75
 server.network-backend = \"sendfile\"
 server.errorlog = \"{folder}/error.log\"
 index-file.names = ( \"index.html\" )
-mimetype.assign = ( \".html\" => \"text/html\", \"\" => \"application/octet-stream\" )
+mimetype.assign = ( {types}\"\" => \"application/octet-stream\" )
+{coded}
 {log}
 "
     )
 }
+
+/// lighttpd without its module for compression has no setting for compressed forms. Its other
+/// modules do the same: the path is rewritten, and fields are added.
+const LIGHTTPD_CODED: &str = "server.modules += ( \"mod_rewrite\", \"mod_setenv\" )
+$REQUEST_HEADER[\"accept-encoding\"] =~ \"br\" {
+  url.rewrite-once = ( \"^(/static/.*CODED)$\" => \"$1.br\" )
+}
+$HTTP[\"url\"] =~ \"\\.br$\" {
+  setenv.add-response-header = ( \"Content-Encoding\" => \"br\", \"Vary\" => \"Accept-Encoding\" )
+}
+";
 
 /// Apache httpd with the event module. It needs a thread for each active request, so it gets more
 /// threads.
 pub fn apache(setup: &Setup) -> String {
     let Setup { root, folder, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());
-    let modules: String = ["mpm_event", "authz_core", "dir", "mime"]
+    let modules: String = ["mpm_event", "authz_core", "dir", "mime", "rewrite", "headers"]
         .iter()
+        // The last two are for compressed forms.
+        .take(if setup.is_coded { 6 } else { 4 })
         .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
         .collect();
     let log = match setup.logs {
@@ -84,6 +121,9 @@ pub fn apache(setup: &Setup) -> String {
         ),
         false => String::new(),
     };
+    let types: String =
+        TYPES.iter().map(|(ending, kind)| format!("AddType {kind} .{ending}\n")).collect();
+    let coded = if setup.is_coded { apache_coded() } else { String::new() };
     format!(
         "ServerRoot {folder}
 ServerName localhost
@@ -107,17 +147,37 @@ MaxKeepAliveRequests 0
 KeepAliveTimeout 75
 EnableSendfile On
 TypesConfig /dev/null
-AddType text/html .html
-DirectoryIndex index.html
+{types}DirectoryIndex index.html
 DocumentRoot {root}
 <Directory {root}>
 Require all granted
 AllowOverride None
+{coded}
 </Directory>
 {log}
 ",
         threads = 64 * workers
     )
+}
+
+/// Compressed forms, as in the documentation of mod_brotli: the path is rewritten if the form
+/// exists, and fields are added.
+fn apache_coded() -> String {
+    let mut text = format!(
+        "RewriteEngine On
+RewriteCond %{{HTTP:Accept-encoding}} br
+RewriteCond %{{REQUEST_FILENAME}}.br -s
+RewriteRule ^(.*){CODED}$ $1.$2.br [L]
+"
+    );
+    for (ending, kind) in TYPES {
+        let _ = writeln!(text, "RewriteRule {}\\.br$ - [T={kind},L]", ending.replace('.', "\\."));
+    }
+    text + "<FilesMatch \"\\.br$\">
+Header set Content-Encoding br
+Header append Vary Accept-Encoding
+</FilesMatch>
+"
 }
 
 /// h2o.
@@ -129,6 +189,7 @@ pub fn h2o(setup: &Setup) -> String {
         false => String::new(),
     };
     let user = if setup.is_privileged { "user: root" } else { "" };
+    let coded = if setup.is_coded { "file.send-compressed: ON" } else { "" };
     format!(
         "{user}
 num-threads: {workers}
@@ -143,6 +204,7 @@ hosts:
       /:
         file.dir: {root}
 file.index: [ 'index.html' ]
+{coded}
 error-log: {folder}/error.log
 pid-file: {folder}/h2o.pid
 {log}
@@ -157,9 +219,31 @@ pub fn caddy(setup: &Setup) -> String {
         true => format!("log {{\n output file {}/access.log\n }}", folder.display()),
         false => String::new(),
     };
+    let coded = if setup.is_coded { "{\n precompressed br gzip\n }" } else { "" };
     format!(
         "{{\n admin off\n auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n bind 127.0.0.1\n \
-         root * {}\n file_server\n {log}\n}}\n",
+         root * {}\n file_server {coded}\n {log}\n}}\n",
         root.display()
+    )
+}
+
+/// HAProxy with one thread, in front of one server on `to`. It keeps its connections.
+pub fn haproxy(port: u16, to: u16) -> String {
+    format!(
+        "global
+ nbthread 1
+ maxconn 9000
+defaults
+ mode http
+ http-reuse always
+ timeout connect 5s
+ timeout client 75s
+ timeout server 75s
+frontend here
+ bind 127.0.0.1:{port} backlog 4096
+ default_backend there
+backend there
+ server one 127.0.0.1:{to}
+"
     )
 }

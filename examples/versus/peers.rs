@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The setup of a server for one case.
 #[derive(Debug, Clone)]
@@ -22,6 +23,10 @@ pub struct Setup {
     pub logs: bool,
     /// Each request uses a new connection.
     pub closes: bool,
+    /// It sends compressed forms that lie beside the files.
+    pub is_coded: bool,
+    /// How long each request takes.
+    pub delay: Option<Duration>,
     /// Root starts it; it must keep its privileges to read the folder.
     pub is_privileged: bool,
     /// The content length of each response, for the ceiling.
@@ -32,10 +37,27 @@ pub struct Setup {
 #[derive(Debug, Clone)]
 pub struct Contender {
     /// Its name in the tables.
-    pub name: &'static str,
+    pub name: String,
+    /// Its part in the comparison.
+    pub role: Role,
     /// Its program.
     pub program: PathBuf,
     kind: Kind,
+}
+
+/// A server's part in the comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The measured server.
+    Ours,
+    /// An earlier build of it.
+    Earlier,
+    /// Another server.
+    Peer,
+    /// The measured server once more. It shows how much figures differ by chance.
+    Again,
+    /// A program that does as little as possible.
+    Ceiling,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +81,8 @@ const PEERS: [(&str, &str, Kind); 11] = [
     ("nginx", "nginx", Kind::Nginx { cached: false }),
     ("nginx-cache", "nginx", Kind::Nginx { cached: true }),
     ("lighttpd", "lighttpd", Kind::Lighttpd),
-    ("apache2", "apache2", Kind::Apache),
     ("h2o", "h2o", Kind::H2o),
+    ("apache2", "apache2", Kind::Apache),
     ("caddy", "caddy", Kind::Caddy),
     ("busybox", "busybox", Kind::Busybox),
     ("python", "python3", Kind::Python),
@@ -69,48 +91,88 @@ const PEERS: [(&str, &str, Kind); 11] = [
     ("static-web-server", "static-web-server", Kind::StaticWebServer),
 ];
 
+/// The number of the first peers that are measured by default.
+const DEFAULT: usize = 6;
+
 /// This server.
 pub const OURS: &str = "cws";
 
-/// The ceiling.
-pub const CEILING: &str = "(ceiling)";
+/// This server once more.
+pub const AGAIN: &str = "again";
 
-/// This server, the ceiling, and the installed peers in `wanted` (all, if it is empty).
-pub fn contenders(server: &Path, wanted: &[String]) -> Result<Vec<Contender>, String> {
-    let known = PEERS.map(|(name, ..)| name);
+/// The ceiling.
+pub const CEILING: &str = "ceiling";
+
+/// The servers to measure, in the order of their turns, and the names of wanted peers that are not
+/// installed.
+///
+/// This server is always the first, and is measured again as the last. Between them are its
+/// `earlier` builds, and the `wanted` peers, or the usual ones if that is empty.
+pub fn contenders(
+    server: &Path,
+    earlier: &[(PathBuf, String)],
+    wanted: &[String],
+) -> Result<(Vec<Contender>, Vec<&'static str>), String> {
+    let known: Vec<&str> = PEERS.iter().map(|(name, ..)| *name).chain([AGAIN, CEILING]).collect();
     if let Some(unknown) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("unknown peer {unknown} (choose from {})", known.join(", ")));
+        return Err(format!("unknown server {unknown} (choose from {})", known.join(", ")));
     }
-    let this = env::current_exe()
-        .map_err(|error| format!("cannot find this program's own file: {error}"))?;
-    let mut found = vec![
-        Contender { name: OURS, program: server.to_owned(), kind: Kind::Ours },
-        Contender { name: CEILING, program: this, kind: Kind::Ceiling },
-    ];
-    for (name, program, kind) in PEERS {
-        let is_wanted = wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    let is_wanted = |name| wanted.iter().any(|wanted| wanted == name);
+    let ours = |name: &str, role, program: &Path| Contender {
+        name: name.to_owned(),
+        role,
+        program: program.to_owned(),
+        kind: Kind::Ours,
+    };
+    let mut found = vec![ours(OURS, Role::Ours, server)];
+    for (program, name) in earlier {
+        if known.contains(&name.as_str()) || found.iter().any(|other| other.name == *name) {
+            return Err(format!("the name {name} is taken (choose another one for --binary)"));
+        }
+        found.push(ours(name, Role::Earlier, program));
+    }
+    let mut missing = Vec::new();
+    for (at, (name, program, kind)) in PEERS.into_iter().enumerate() {
+        if !is_wanted(name) && !(wanted.is_empty() && at < DEFAULT) {
+            continue;
+        }
         match find_program(program) {
-            Some(program) if is_wanted => found.push(Contender { name, program, kind }),
-            None if is_wanted && !wanted.is_empty() => {
-                return Err(format!("{name} is not installed (install or remove it)"));
+            Some(program) => {
+                found.push(Contender { name: name.to_owned(), role: Role::Peer, program, kind });
             }
-            _ => {}
+            None => missing.push(name),
         }
     }
-    Ok(found)
+    if is_wanted(CEILING) {
+        let program = env::current_exe()
+            .map_err(|error| format!("cannot find this program's own file: {error}"))?;
+        let (name, role) = (CEILING.to_owned(), Role::Ceiling);
+        found.push(Contender { name, role, program, kind: Kind::Ceiling });
+    }
+    found.push(ours(AGAIN, Role::Again, server));
+    Ok((found, missing))
 }
 
 /// Searches the path, and the folders for system programs.
-fn find_program(name: &str) -> Option<PathBuf> {
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(more).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
+/// The command that starts HAProxy on `port` in front of a server on `to`.
+pub fn haproxy(program: &Path, folder: &Path, port: u16, to: u16) -> io::Result<Command> {
+    let file = folder.join("haproxy.configuration");
+    fs::write(&file, configuration::haproxy(port, to))?;
+    let mut command = Command::new(program);
+    command.arg("-db").arg("-f").arg(file);
+    Ok(command)
+}
+
 impl Contender {
-    /// Whether it is the ceiling.
-    pub fn is_ceiling(&self) -> bool {
-        self.kind == Kind::Ceiling
+    /// Whether it is this project's server.
+    pub fn is_ours(&self) -> bool {
+        self.kind == Kind::Ours
     }
 
     /// Whether it can write an access log.
@@ -159,6 +221,9 @@ impl Contender {
         match self.kind {
             Kind::Ours => {
                 command.args(["--workers", &workers, "--idle-timeout", "75s", "--quiet"]);
+                if let Some(delay) = setup.delay {
+                    command.args(["--delay", &format!("{}us", delay.as_micros())]);
+                }
                 command.arg("--root").arg(root).arg(&port);
                 match setup.logs {
                     true => command.arg("--access-log-file").arg(&log),
@@ -184,6 +249,9 @@ impl Contender {
             }
             Kind::Caddy => {
                 command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file);
+                // Go's number of threads that run at a time; its files go into the folder.
+                command.env("GOMAXPROCS", &workers).env("XDG_DATA_HOME", folder);
+                command.env("XDG_CONFIG_HOME", folder);
             }
             Kind::Busybox => {
                 command.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"]).arg(root);

@@ -1,215 +1,207 @@
-//! Computes medians, ranges and ratios of the turns, and formats them as tables.
+//! The tables and files of a run.
 
-use super::cases::Case;
-use super::peers::{CEILING, OURS};
+use super::cases::{Case, Pace};
+use super::figures::{FIGURES, Figure, Limit, Row, Spread, Turn, Verdict, ratio, rows, verdict};
+use super::peers::Role;
+use super::table::Table;
 use lab::markup::escape;
 use std::fmt::Write;
 
-/// The result of one server in one turn.
-#[derive(Debug, Clone)]
-pub struct Turn {
-    /// The case.
-    pub case: &'static str,
-    /// The server.
-    pub server: &'static str,
-    /// The round, starting at 1.
-    pub round: u32,
-    /// Requests per second.
-    pub rate: f64,
-    /// CPU time per request in microseconds.
-    pub cpu_micros: f64,
-    /// The median latency, in microseconds.
-    pub p50: f64,
-    /// The 99th percentile of the latency, in microseconds.
-    pub p99: f64,
-    /// Failed connections, and wrong responses.
-    pub errors: u64,
-    /// The peak memory in bytes.
-    pub rss: u64,
-}
+/// The headings of a case.
+const HEADINGS: [&str; 12] = [
+    "server",
+    "CPU us",
+    "x",
+    "requests/s",
+    "x",
+    "p50 us",
+    "x",
+    "p99 us",
+    "x",
+    "switches",
+    "calls",
+    "MiB",
+];
 
-/// A server's figures in one case: medians, and the range of the rate.
-#[derive(Debug, Clone)]
-struct Row {
-    server: &'static str,
-    rate: f64,
-    range: (f64, f64),
-    cpu: f64,
-    p50: f64,
-    p99: f64,
-    errors: u64,
-    rss: u64,
-}
+/// The headings of comparisons.
+const COMPARED: [&str; 7] =
+    ["case", "limit", "x CPU", "x requests/s", "x p50", "x p99", "this server is"];
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (middle, is_odd) = (values.len() / 2, values.len() % 2 == 1);
-    match values.get(middle) {
-        None => 0.0,
-        Some(value) if is_odd => *value,
-        Some(value) => (values[middle - 1] + value) / 2.0,
+/// What the ratios mean.
+const LEGEND: &str = "x: this server's figure divided by the best one of the others, and whose that \
+                      is; in brackets, divided by its own in other turns (the noise)";
+
+/// One case with all servers.
+pub fn case_table(case: &Case, turns: &[Turn], notes: &[String]) -> Table {
+    let rows = rows(case, turns);
+    let ours = rows.iter().find(|row| row.role == Role::Ours);
+    let mut notes = notes.to_vec();
+    notes.extend(ours.and_then(|ours| about_pace(case, &rows, ours)));
+    Table {
+        title: format!("{} ({})", case.title, case.name),
+        headings: HEADINGS.to_vec(),
+        rows: rows.iter().map(|row| cells(row, ours)).collect(),
+        notes,
     }
 }
 
-/// The servers of a case: this one first, then by rate.
-fn rows(case: &Case, turns: &[Turn]) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    for turn in turns.iter().filter(|turn| turn.case == case.name) {
-        if rows.iter().any(|row| row.server == turn.server) {
-            continue;
-        }
-        let own: Vec<&Turn> = turns
-            .iter()
-            .filter(|other| other.case == case.name && other.server == turn.server)
-            .collect();
-        let of = |value: fn(&Turn) -> f64| own.iter().map(|turn| value(turn)).collect::<Vec<_>>();
-        let rates = of(|turn| turn.rate);
-        rows.push(Row {
-            server: turn.server,
-            range: rates.iter().fold((f64::MAX, 0.0), |(low, high), &r| (low.min(r), high.max(r))),
-            rate: median(rates),
-            cpu: median(of(|turn| turn.cpu_micros)),
-            p50: median(of(|turn| turn.p50)),
-            p99: median(of(|turn| turn.p99)),
-            errors: own.iter().map(|turn| turn.errors).sum(),
-            rss: own.iter().map(|turn| turn.rss).max().unwrap_or_default(),
-        });
+/// Whether the load was as intended, and what else the case is about.
+fn about_pace(case: &Case, rows: &[Row], ours: &Row) -> Option<String> {
+    let rate = |row: &Row| row.figure(Figure::Rate).median;
+    if let Some(capacity) = case.capacity() {
+        let share = rate(ours) / capacity;
+        return Some(format!("{share:.3} of W/D = {capacity:.0}/s"));
     }
-    let place = |row: &Row| match row.server {
-        OURS => 0,
-        CEILING => 2,
-        _ => 1,
+    let busiest = rows.iter().map(|row| row.driver).fold(0.0, f64::max);
+    let (Pace::Fixed(wanted) | Pace::Beside(wanted, _)) = case.pace else {
+        let most = rows.iter().map(rate).fold(0.0, f64::max);
+        let driver = format!("the load generator used up to {busiest:.2} of its processor");
+        return (most > 0.0).then_some(driver);
     };
-    rows.sort_by(|a, b| place(a).cmp(&place(b)).then(b.rate.total_cmp(&a.rate)));
-    rows
+    let least = rows.iter().map(rate).fold(f64::MAX, f64::min);
+    let mut text = format!(
+        "{:.3} of the intended rate or more; the pacer used up to {busiest:.2} of a processor",
+        least / wanted
+    );
+    if let Pace::Beside(..) = case.pace {
+        let each = rows.iter().map(|row| format!("{} {:.0}", row.server, row.downloads));
+        let _ = write!(text, "; downloads/s: {}", each.collect::<Vec<_>>().join(", "));
+    }
+    Some(text)
 }
 
-const HEADINGS: [&str; 9] =
-    ["server", "requests/s", "range", "x", "CPU us", "x CPU", "p50 us", "p99 us", "RSS MiB"];
+/// A number with three digits or more.
+fn number(value: f64) -> String {
+    match value {
+        _ if value >= 99.95 => format!("{value:.0}"),
+        _ if value >= 9.995 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+fn spread(spread: Spread) -> String {
+    match spread.median > 0.0 {
+        true => {
+            format!("{} ({}-{})", number(spread.median), number(spread.low), number(spread.high))
+        }
+        false => "-".to_owned(),
+    }
+}
 
 /// The cells of a row, compared with this server.
-fn cells(row: &Row, ours: Option<&Row>) -> [String; 9] {
-    let ratio = |of: fn(&Row) -> f64| match ours {
-        Some(ours) if ours.server != row.server && of(row) > 0.0 => {
-            format!("{:.2}", of(ours) / of(row))
-        }
-        _ => String::new(),
-    };
+fn cells(row: &Row, ours: Option<&Row>) -> Vec<String> {
     let errors = if row.errors > 0 { format!(" ({} errors)", row.errors) } else { String::new() };
-    [
-        format!("{}{errors}", row.server),
-        format!("{:.0}", row.rate),
-        format!("{:.0}-{:.0}", row.range.0, row.range.1),
-        ratio(|row| row.rate),
-        format!("{:.1}", row.cpu),
-        ratio(|row| row.cpu),
-        format!("{:.0}", row.p50),
-        format!("{:.0}", row.p99),
-        format!("{:.1}", row.rss as f64 / f64::from(1 << 20)),
-    ]
+    let mut cells = vec![format!("{}{errors}", row.server)];
+    for figure in FIGURES {
+        let ours = ours.filter(|ours| ours.server != row.server);
+        let ratio = ours.and_then(|ours| ratio(figure, ours, row));
+        cells.push(spread(row.figure(figure)));
+        cells.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")));
+    }
+    cells.push(if row.switches > 0.0 { number(row.switches) } else { "-".to_owned() });
+    cells.push(row.calls.map_or("-".to_owned(), number));
+    cells.push(format!("{:.1}", row.rss as f64 / f64::from(1 << 20)));
+    cells
 }
 
-/// One case as a table.
-pub fn table(case: &Case, turns: &[Turn]) -> String {
-    let rows = rows(case, turns);
-    let ours = rows.iter().find(|row| row.server == OURS);
-    let mut text = format!("\n{} ({})\n", case.title, case.name);
-    let line = |cells: &[String; 9]| {
-        let [server, rest @ ..] = cells;
-        let [rate, range, x, cpu, x_cpu, p50, p99, rss] = rest;
-        format!(
-            "{server:<18}{rate:>11}{range:>17}{x:>7}{cpu:>8}{x_cpu:>7}{p50:>8}{p99:>8}{rss:>9}\n"
-        )
+/// This server beside the best peer of each case, then beside each earlier build.
+pub fn comparisons(cases: &[Case], turns: &[Turn]) -> Vec<Table> {
+    let mut tables =
+        Vec::from_iter(comparison("the best peer of each case", cases, turns, |row| {
+            row.role == Role::Peer
+        }));
+    let mut earlier: Vec<&str> = Vec::new();
+    for turn in turns.iter().filter(|turn| turn.role == Some(Role::Earlier)) {
+        if !earlier.contains(&turn.server.as_str()) {
+            earlier.push(&turn.server);
+        }
+    }
+    for name in earlier {
+        tables.extend(comparison(name, cases, turns, |row| row.server == name));
+    }
+    // Without rivals, the noise is what there is to see.
+    if tables.is_empty() {
+        let itself = |row: &Row| row.role == Role::Again;
+        tables.extend(comparison("itself", cases, turns, itself));
+    }
+    tables
+}
+
+fn comparison(
+    beside: &str,
+    cases: &[Case],
+    turns: &[Turn],
+    is_rival: impl Fn(&Row) -> bool,
+) -> Option<Table> {
+    let of = |case| verdict(case, &rows(case, turns), &is_rival).map(|v| (case, v));
+    let lines = cases.iter().filter_map(of).map(|(case, verdict)| verdict_cells(case, &verdict));
+    let rows: Vec<Vec<String>> = lines.collect();
+    (!rows.is_empty()).then(|| Table {
+        title: format!("beside {beside}"),
+        headings: COMPARED.to_vec(),
+        rows,
+        notes: vec![LEGEND.to_owned()],
+    })
+}
+
+fn verdict_cells(case: &Case, verdict: &Verdict) -> Vec<String> {
+    let limit = match verdict.limit {
+        Limit::Servers => "server".to_owned(),
+        Limit::Driver(share) => format!("driver ({share:.2})"),
+        Limit::Pace => "pace".to_owned(),
+        Limit::Workers(most) => format!("W/D ({most:.0}/s)"),
     };
-    text.push_str(&line(&HEADINGS.map(str::to_owned)));
-    for row in &rows {
-        text.push_str(&line(&cells(row, ours)));
+    let mut cells = vec![case.name.to_owned(), limit];
+    for figure in FIGURES {
+        let ratio = verdict.ratios.iter().find(|ratio| ratio.figure == figure);
+        cells.push(ratio.map_or("-".to_owned(), |ratio| {
+            let noise = ratio.noise.map_or(String::new(), |noise| format!(" [{noise:.2}]"));
+            format!("{:.2}{noise} {}", ratio.value, ratio.rival)
+        }));
     }
-    text
-}
-
-/// Compares this server with the best peer of each case: the fastest one, and those with the least
-/// CPU, the lowest p99 and the least memory.
-pub fn summary(cases: &[Case], turns: &[Turn]) -> String {
-    let mut text = format!(
-        "\nbeside the best peer of each case\n{:<12}{:>12}{:>24}{:>24}{:>24}{:>24}\n",
-        "case", "requests/s", "x requests/s", "x CPU", "x p99", "x RSS"
-    );
-    for case in cases {
-        let rows = rows(case, turns);
-        let Some(ours) = rows.iter().find(|row| row.server == OURS) else { continue };
-        let best = |of: fn(&Row) -> f64, largest: bool| {
-            let peers = rows.iter().filter(|row| row.server != OURS && row.server != CEILING);
-            let sign = if largest { -1.0 } else { 1.0 };
-            let best = peers.min_by(|a, b| (sign * of(a)).total_cmp(&(sign * of(b))));
-            best.map_or("-".to_owned(), |peer| {
-                format!("{:.2} ({})", of(ours) / of(peer), peer.server)
-            })
-        };
-        let _ = writeln!(
-            text,
-            "{:<12}{:>12.0}{:>24}{:>24}{:>24}{:>24}",
-            case.name,
-            ours.rate,
-            best(|row| row.rate, true),
-            best(|row| row.cpu, false),
-            best(|row| row.p99, false),
-            best(|row| row.rss as f64, false),
-        );
-    }
-    text
+    cells.push(verdict.text());
+    cells
 }
 
 /// One line per turn.
 pub fn csv(turns: &[Turn]) -> String {
     let mut text = String::from(
-        "case,server,round,requests_per_second,cpu_us_per_request,p50_us,p99_us,errors,peak_rss\n",
+        "case,server,round,requests_per_second,cpu_us_per_request,p50_us,p99_us,errors,peak_rss,\
+         switches_per_request,calls_per_request,driver_share,downloads_per_second\n",
     );
     for turn in turns {
-        let Turn { case, server, round, rate, cpu_micros, p50, p99, errors, rss } = turn;
+        let Turn { case, server, round, rate, cpu, p50, p99, errors, rss, .. } = turn;
+        let calls = turn.calls.map_or(String::new(), |calls| format!("{calls:.3}"));
         let _ = writeln!(
             text,
-            "{case},{server},{round},{rate:.1},{cpu_micros:.3},{p50},{p99},{errors},{rss}"
+            "{case},{server},{round},{rate:.1},{cpu:.3},{p50:.1},{p99:.1},{errors},{rss},{:.3},\
+             {calls},{:.3},{:.1}",
+            turn.switches, turn.driver, turn.downloads
         );
     }
     text
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;\
-    padding:0 1rem}table{border-collapse:collapse;width:100%;margin-bottom:2rem}\
+/// All tables in Markdown.
+pub fn markdown(lines: &[String], tables: &[Table]) -> String {
+    let lines: Vec<String> = lines.iter().map(|line| format!("- {line}\n")).collect();
+    lines.concat() + &tables.iter().map(Table::markdown).collect::<String>()
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;\
+    padding:0 1rem}table{border-collapse:collapse;width:100%;margin-bottom:1rem}\
     th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #8884;\
     font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left}\
-    tr.ours{font-weight:bold}tr.ceiling{opacity:.6}:root{color-scheme:light dark}";
+    :root{color-scheme:light dark}";
 
 /// A self-contained HTML page.
-pub fn html(lines: &[String], cases: &[Case], turns: &[Turn]) -> String {
+pub fn html(lines: &[String], tables: &[Table]) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <title>Side by side</title><style>{STYLE}</style></head>\n<body><h1>Side by side</h1>\n<p>"
     );
     page.push_str(&lines.iter().map(|line| escape(line)).collect::<Vec<_>>().join("<br>\n"));
     page.push_str("</p>\n");
-    for case in cases {
-        let rows = rows(case, turns);
-        let ours = rows.iter().find(|row| row.server == OURS);
-        let _ = write!(page, "<h2>{}</h2>\n<table><tr>", escape(case.title));
-        for heading in HEADINGS {
-            let _ = write!(page, "<th scope=\"col\">{heading}</th>");
-        }
-        page.push_str("</tr>\n");
-        for row in &rows {
-            let class = match row.server {
-                OURS => " class=\"ours\"",
-                CEILING => " class=\"ceiling\"",
-                _ => "",
-            };
-            let _ = write!(page, "<tr{class}>");
-            for cell in cells(row, ours) {
-                let _ = write!(page, "<td>{}</td>", escape(&cell));
-            }
-            page.push_str("</tr>\n");
-        }
-        page.push_str("</table>\n");
-    }
+    tables.iter().for_each(|table| page.push_str(&table.html()));
     page + "</body></html>\n"
 }
