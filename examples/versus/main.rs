@@ -28,6 +28,7 @@ mod exchange;
 mod driver;
 mod paced;
 mod peers;
+mod link;
 mod machine;
 mod figures;
 mod table;
@@ -56,6 +57,7 @@ Examples:
   versus --cases keep-alive,close         two cases
   versus --servers nginx,lighttpd --rounds 9
   versus --servers again                  this server alone, and the machine's noise
+  versus --link 1gbit,50ms --seconds 9 --cases 1m,10m-1,10m-8
   versus --binary old/server=old          an earlier build has a column of its own
   versus --markdown report.md --html report.html --csv report.csv
   versus --quick                          one short round, to test the setup
@@ -98,6 +100,10 @@ pub struct Args {
     /// An earlier build of this server to compare with, and its name in the tables
     #[arg(long, value_name = "FILE=NAME", value_parser = binary)]
     binary: Vec<(PathBuf, String)>,
+    /// Put a link of this rate and one-way delay between clients and servers, such as 1gbit,50ms
+    /// (needs Linux and root) [default: the loopback interface]
+    #[arg(long, value_name = "RATE,DELAY")]
+    link: Option<link::Conditions>,
     /// One round of one second with the first case, to test the setup
     #[arg(long)]
     quick: bool,

@@ -2,6 +2,7 @@
 
 use super::Args;
 use super::cases::{self, Case};
+use super::link::Link;
 use super::peers::{Contender, contenders, find_program};
 use super::running::suits;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub struct Plan {
     pub rounds: u32,
     /// The duration of a turn.
     pub seconds: u32,
+    /// Between the load generators and the servers, if it is not the loopback interface. This
+    /// thread and all that it starts are at the clients' end.
+    pub link: Option<Link>,
 }
 
 impl Plan {
@@ -41,7 +45,9 @@ impl Plan {
             missing.push("haproxy");
         }
         let (rounds, seconds) = if args.quick { (1, 1) } else { (args.rounds, args.seconds) };
-        Ok(Self { cases, contenders, missing, rounds, seconds })
+        // Last: from here on, this thread cannot reach other machines.
+        let link = args.link.map(Link::open).transpose()?;
+        Ok(Self { cases, contenders, missing, rounds, seconds, link })
     }
 
     /// About how long it takes.
@@ -56,8 +62,9 @@ impl Plan {
 
     /// Says what comes, and what is missing.
     pub fn describe(&self) -> Vec<String> {
+        let path = self.link.as_ref().map_or("loopback".to_owned(), Link::to_string);
         let mut lines = vec![format!(
-            "{} cases, {} servers, rounds of {} s: {}; about {}",
+            "{} cases, {} servers over {path}, rounds of {} s: {}; about {}",
             self.cases.len(),
             self.contenders.len(),
             self.seconds,

@@ -1,6 +1,11 @@
 //! A link of a given rate and delay on one machine: two network namespaces, each with a TUN device,
 //! and two threads that carry the packets between them.
 //!
+//! Servers listen on 127.0.0.1 in their namespace. The same address leads there from the namespace
+//! of the clients, but over the link: it has no loopback interface, and both ends route loopback
+//! addresses (`route_localnet` in `Documentation/networking/ip-sysctl.rst` of the kernel). So no
+//! server needs another configuration.
+//!
 //! The namespaces have no names. They end with the processes in them and with this one, however it
 //! ends.
 
@@ -10,7 +15,8 @@ mod wire;
 
 pub use wire::Conditions;
 
-use std::fs::File;
+use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, PipeWriter, Write};
 use std::marker::PhantomData;
 use std::net::Ipv4Addr;
@@ -33,6 +39,7 @@ const NEEDS: &str = "a link needs Linux, root, /dev/net/tun and the program ip (
 /// is all that it starts.
 #[derive(Debug)]
 pub struct Link {
+    conditions: Conditions,
     /// The namespace of the servers.
     servers: File,
     /// The namespace in which this thread was before.
@@ -45,9 +52,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// The address of the servers on the link.
-    pub const SERVER: Ipv4Addr = SERVER;
-
     /// Makes the namespaces and the link, and moves the calling thread to the clients.
     pub fn open(conditions: Conditions) -> Result<Self, String> {
         make(conditions).map_err(|error| format!("{NEEDS}: {error}"))
@@ -61,6 +65,14 @@ impl Link {
             let work = scope.spawn(|| enter(servers).map(|()| work()));
             work.join().unwrap_or_else(|_| Err(io::Error::other("the work panicked")))
         })
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Conditions { rate, delay } = self.conditions;
+        let delay = humantime::format_duration(delay);
+        write!(f, "a link of {} Mbit/s with {delay} each way", rate / 1_000_000)
     }
 }
 
@@ -79,16 +91,17 @@ impl Drop for Link {
 fn make(conditions: Conditions) -> io::Result<Link> {
     let before = namespace()?;
     let far = thread::spawn(|| {
-        let device = make_end(SERVER, CLIENT)?;
+        let device = make_end(SERVER, CLIENT, "link set lo up\n")?;
         Ok::<_, io::Error>((namespace()?, device))
     });
     let (servers, server) =
         far.join().unwrap_or_else(|_| Err(io::Error::other("cannot make a namespace")))?;
-    let client = make_end(CLIENT, SERVER).inspect_err(|_| drop(enter(&before)))?;
+    let route = format!("route add {} dev {DEVICE} src {CLIENT}\n", Ipv4Addr::LOCALHOST);
+    let client = make_end(CLIENT, SERVER, &route).inspect_err(|_| drop(enter(&before)))?;
     let (stopped, stop) = io::pipe()?;
     let ends = [(server.try_clone()?, client.try_clone()?), (client, server)];
-    let mut link =
-        Link { servers, before, stop: Some(stop), carriers: Vec::new(), of_thread: PhantomData };
+    let (stop, carriers) = (Some(stop), Vec::new());
+    let mut link = Link { conditions, servers, before, stop, carriers, of_thread: PhantomData };
     for (from, to) in ends {
         let (line, stopped) = (Line::new(conditions), stopped.try_clone()?);
         link.carriers.push(thread::spawn(move || tun::carry(&from, &to, line, stopped.as_fd())));
@@ -98,7 +111,7 @@ fn make(conditions: Conditions) -> io::Result<Link> {
 
 /// Moves the calling thread to a new namespace, with one end of the link in it.
 #[cfg(target_os = "linux")]
-fn make_end(own: Ipv4Addr, other: Ipv4Addr) -> io::Result<File> {
+fn make_end(own: Ipv4Addr, other: Ipv4Addr, more: &str) -> io::Result<File> {
     use rustix::thread::UnshareFlags;
     #[allow(unsafe_code, reason = "some other flags of this call are not safe")]
     // SAFETY: a new network namespace shares no memory and no descriptors.
@@ -107,10 +120,9 @@ fn make_end(own: Ipv4Addr, other: Ipv4Addr) -> io::Result<File> {
     }
     let device = tun::open(DEVICE)?;
     // What one connection learns of the path would be the next one's start.
-    std::fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")?;
-    ip(&format!(
-        "link set lo up\naddress add {own} peer {other} dev {DEVICE}\nlink set dev {DEVICE} up\n"
-    ))?;
+    fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")?;
+    fs::write(format!("/proc/sys/net/ipv4/conf/{DEVICE}/route_localnet"), "1")?;
+    ip(&format!("address add {own} peer {other} dev {DEVICE}\nlink set dev {DEVICE} up\n{more}"))?;
     Ok(device)
 }
 
