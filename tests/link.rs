@@ -1,15 +1,17 @@
 //! The link of `versus`: its arithmetic, and the delay and the rate of a real one.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "cli"))]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 #[path = "../examples/versus/link/mod.rs"]
 mod link;
 
 use link::{Conditions, Link};
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -97,7 +99,7 @@ fn the_ends_are_apart_and_nothing_is_left() {
     let (clients, servers) = (namespace(), link.at_servers(namespace).unwrap());
     assert!(clients != before && servers != before && clients != servers);
     let child = || {
-        let output = std::process::Command::new("readlink").arg("/proc/self/ns/net").output();
+        let output = Command::new("readlink").arg("/proc/self/ns/net").output();
         PathBuf::from(String::from_utf8(output.unwrap().stdout).unwrap().trim())
     };
     assert_eq!(link.at_servers(child).unwrap(), servers, "a process at the servers");
@@ -120,4 +122,41 @@ fn a_link_that_cannot_be_made_says_what_it_needs() {
     });
     let reason = attempt.join().unwrap().unwrap_err();
     assert!(reason.contains("root") && reason.contains("iproute2"), "{reason}");
+}
+
+/// The comparison over a link: the load goes over it, and so do the checks of the responses.
+#[test]
+fn a_comparison_over_a_link_has_its_round_trip() {
+    let Some((link, _)) = open("1gbit,1ms") else { return };
+    drop(link);
+    let this = env::current_exe().unwrap();
+    let program = this.parent().unwrap().parent().unwrap().join("examples/versus");
+    assert!(program.exists(), "{}: run cargo build --examples", program.display());
+    let csv = tempfile::NamedTempFile::new().unwrap();
+    let mut versus = Command::new(program);
+    versus.args(["--server", env!("CARGO_BIN_EXE_server"), "--quick", "--link", "1gbit,20ms"]);
+    versus.args(["--cases", "10m-1", "--servers", "again", "--csv"]);
+    let output = versus.arg(csv.path()).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(3) {
+        eprintln!("skipped: {message}");
+        return;
+    }
+    assert!(output.status.success(), "{message}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("over a link of 1000 Mbit/s with 20ms each way"), "{stdout}");
+    let csv = fs::read_to_string(csv.path()).unwrap();
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let heads = lines.next().unwrap();
+    let column = |name| heads.iter().position(|head| *head == name).unwrap();
+    let (median, rate) = (column("p50_us"), column("requests_per_second"));
+    let mut count = 0;
+    for cells in lines {
+        // A round trip, and the time that 10 MiB take.
+        let least = 40_000.0 + 8.0 * f64::from(10 << 20) / 1e9 * 1e6;
+        assert!(cells[median].parse::<f64>().unwrap() >= least, "{cells:?}");
+        assert!(cells[rate].parse::<f64>().unwrap() <= 1e6 / least, "{cells:?}");
+        count += 1;
+    }
+    assert_eq!(count, 2, "{csv}");
 }
