@@ -9,7 +9,6 @@
 //! The namespaces have no names. They end with the processes in them and with this one, however it
 //! ends.
 
-#[cfg(target_os = "linux")]
 mod tun;
 mod wire;
 
@@ -80,14 +79,17 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.stop = None;
         for carrier in self.carriers.drain(..) {
-            let _ = carrier.join();
+            match carrier.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => eprintln!("versus: the link has failed: {error}"),
+                Err(_) => eprintln!("versus: the link has failed: a thread panicked"),
+            }
         }
         // It fails in a process that has lost its privileges, and changes nothing then.
         let _ = enter(&self.before);
     }
 }
 
-#[cfg(target_os = "linux")]
 fn make(conditions: Conditions) -> io::Result<Link> {
     let before = namespace()?;
     let far = thread::spawn(|| {
@@ -110,7 +112,6 @@ fn make(conditions: Conditions) -> io::Result<Link> {
 }
 
 /// Moves the calling thread to a new namespace, with one end of the link in it.
-#[cfg(target_os = "linux")]
 fn make_end(own: Ipv4Addr, other: Ipv4Addr, more: &str) -> io::Result<File> {
     use rustix::thread::UnshareFlags;
     #[allow(unsafe_code, reason = "some other flags of this call are not safe")]
@@ -126,7 +127,6 @@ fn make_end(own: Ipv4Addr, other: Ipv4Addr, more: &str) -> io::Result<File> {
     Ok(device)
 }
 
-#[cfg(target_os = "linux")]
 fn ip(commands: &str) -> io::Result<()> {
     let mut command = Command::new("ip");
     command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -141,23 +141,11 @@ fn ip(commands: &str) -> io::Result<()> {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn namespace() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
 
-#[cfg(target_os = "linux")]
 fn enter(namespace: &File) -> io::Result<()> {
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn make(_: Conditions) -> io::Result<Link> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn enter(_: &File) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
