@@ -9,7 +9,7 @@ use link::{Conditions, Link};
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -41,8 +41,7 @@ fn namespace() -> PathBuf {
 #[test]
 fn a_round_trip_takes_twice_the_delay() {
     let Some((link, conditions)) = open("1gbit,20ms") else { return };
-    let listener =
-        link.at_servers(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap().unwrap();
+    let listener = link.at_servers(|| TcpListener::bind((Link::SERVER, 0))).unwrap().unwrap();
     let address = listener.local_addr().unwrap();
     let echo = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -72,8 +71,7 @@ fn a_round_trip_takes_twice_the_delay() {
 fn a_transfer_does_not_exceed_the_rate_and_loses_no_byte() {
     const BYTES: usize = 4 * 1024 * 1024;
     let Some((link, conditions)) = open("100mbit,1ms") else { return };
-    let listener =
-        link.at_servers(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap().unwrap();
+    let listener = link.at_servers(|| TcpListener::bind((Link::SERVER, 0))).unwrap().unwrap();
     let address = listener.local_addr().unwrap();
     let content: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
     let sent = content.clone();

@@ -2,6 +2,7 @@
 
 use super::peers::Setup;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 /// The media types of the files that are served. All others are `application/octet-stream`.
 const TYPES: [(&str, &str); 7] = [
@@ -19,7 +20,7 @@ const CODED: &str = r"\.(css|html|js|json|svg)";
 
 /// nginx. `cached` enables its cache of open files, with a check once a second like this server's.
 pub fn nginx(setup: &Setup, cached: bool) -> String {
-    let Setup { root, folder, port, workers, .. } = setup;
+    let Setup { root, folder, host, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());
     let log = match setup.logs {
         true => format!("{folder}/access.log combined"),
@@ -47,7 +48,7 @@ http {{
   keepalive_timeout 75s; keepalive_requests 1000000000;
   types {{ {types} }} default_type application/octet-stream;
   {cache} {coded}
-  server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; index index.html; }}
+  server {{ listen {host}:{port} backlog=4096; root {root}; index index.html; }}
 }}
 "
     )
@@ -55,7 +56,7 @@ http {{
 
 /// lighttpd, which has a cache of file attributes by default.
 pub fn lighttpd(setup: &Setup) -> String {
-    let Setup { root, folder, port, workers, .. } = setup;
+    let Setup { root, folder, host, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());
     // With one worker, the process serves itself; with more, its children do.
     let workers =
@@ -73,7 +74,7 @@ pub fn lighttpd(setup: &Setup) -> String {
     let types: String = TYPES.iter().map(assign).collect();
     format!(
         "server.document-root = \"{root}\"
-server.bind = \"127.0.0.1\"
+server.bind = \"{host}\"
 server.port = {port}
 {workers}
 server.modules = ( )
@@ -104,9 +105,9 @@ $HTTP[\"url\"] =~ \"\\.br$\" {
 ";
 
 /// Apache httpd with the event module. It needs a thread for each active request, so it gets more
-/// threads.
+/// threads. With fewer threads than busy connections it closes some of them.
 pub fn apache(setup: &Setup) -> String {
-    let Setup { root, folder, port, workers, .. } = setup;
+    let Setup { root, folder, host, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());
     let modules: String = ["mpm_event", "authz_core", "dir", "mime", "rewrite", "headers"]
         .iter()
@@ -124,6 +125,7 @@ pub fn apache(setup: &Setup) -> String {
     let types: String =
         TYPES.iter().map(|(ending, kind)| format!("AddType {kind} .{ending}\n")).collect();
     let coded = if setup.is_coded { apache_coded() } else { String::new() };
+    let each = setup.connections.div_ceil(*workers).max(64);
     format!(
         "ServerRoot {folder}
 ServerName localhost
@@ -135,12 +137,13 @@ LogLevel crit
 Group #65534
 ServerLimit {workers}
 StartServers {workers}
-ThreadsPerChild 64
+ThreadLimit {each}
+ThreadsPerChild {each}
 MaxRequestWorkers {threads}
 AsyncRequestWorkerFactor 64
 MinSpareThreads 1
 MaxSpareThreads {threads}
-Listen 127.0.0.1:{port}
+Listen {host}:{port}
 ListenBackLog 4096
 KeepAlive On
 MaxKeepAliveRequests 0
@@ -156,7 +159,7 @@ AllowOverride None
 </Directory>
 {log}
 ",
-        threads = 64 * workers
+        threads = each * workers
     )
 }
 
@@ -182,7 +185,7 @@ Header append Vary Accept-Encoding
 
 /// h2o.
 pub fn h2o(setup: &Setup) -> String {
-    let Setup { root, folder, port, workers, .. } = setup;
+    let Setup { root, folder, host, port, workers, .. } = setup;
     let (root, folder) = (root.display(), folder.display());
     let log = match setup.logs {
         true => format!("access-log: {folder}/access.log"),
@@ -196,7 +199,7 @@ num-threads: {workers}
 max-connections: 9000
 http1-request-timeout: 75
 listen:
-  host: 127.0.0.1
+  host: {host}
   port: {port}
 hosts:
   default:
@@ -214,21 +217,21 @@ pid-file: {folder}/h2o.pid
 
 /// Caddy.
 pub fn caddy(setup: &Setup) -> String {
-    let Setup { root, folder, port, .. } = setup;
+    let Setup { root, folder, host, port, .. } = setup;
     let log = match setup.logs {
         true => format!("log {{\n output file {}/access.log\n }}", folder.display()),
         false => String::new(),
     };
     let coded = if setup.is_coded { "{\n precompressed br gzip\n }" } else { "" };
     format!(
-        "{{\n admin off\n auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n bind 127.0.0.1\n \
+        "{{\n admin off\n auto_https off\n}}\nhttp://{host}:{port} {{\n bind {host}\n \
          root * {}\n file_server {coded}\n {log}\n}}\n",
         root.display()
     )
 }
 
 /// HAProxy with one thread, in front of one server on `to`. It keeps its connections.
-pub fn haproxy(port: u16, to: u16) -> String {
+pub fn haproxy(host: IpAddr, port: u16, to: u16) -> String {
     format!(
         "global
  nbthread 1
@@ -240,10 +243,10 @@ defaults
  timeout client 75s
  timeout server 75s
 frontend here
- bind 127.0.0.1:{port} backlog 4096
+ bind {host}:{port} backlog 4096
  default_backend there
 backend there
- server one 127.0.0.1:{to}
+ server one {host}:{to}
 "
     )
 }

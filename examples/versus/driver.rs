@@ -118,7 +118,8 @@ fn script_for(target: Target) -> String {
         script.push_str(
             "}\nlocal requests = {}\ninit = function(args)\n  \
              for n, path in ipairs(paths) do requests[n] = wrk.format('GET', path) end\nend\n\
-             local n = 0\nrequest = function()\n  n = n % #requests + 1\n  return requests[n]\nend\n",
+             local n = 0\nrequest = function()\n  n = n % #requests + 1\n  \
+             return requests[n]\nend\n",
         );
     }
     script + DONE

@@ -1,4 +1,4 @@
-//! The client's side of single exchanges: requests, and responses with a `Content-Length`.
+//! The client's side of single exchanges: requests and responses.
 
 use super::cases::Target;
 use std::fmt::Write as _;
@@ -22,12 +22,15 @@ pub fn request(target: Target, address: SocketAddr, closes: bool) -> Vec<u8> {
 /// The length of a whole response, and of its head, once the head has arrived. Fails for a response
 /// without a length.
 pub fn lengths(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
-    let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return Ok(None);
-    };
-    let length = field(&bytes[..at], "content-length").and_then(|length| length.parse().ok());
+    let Some(head) = whole_head(bytes) else { return Ok(None) };
+    let length = field(&bytes[..head], "content-length").and_then(|length| length.parse().ok());
     let length: usize = length.ok_or_else(|| cut("it has no Content-Length"))?;
-    Ok(Some((at + 4 + length, at + 4)))
+    Ok(Some((head + length, head)))
+}
+
+/// The length of the head, with the empty line behind it.
+fn whole_head(bytes: &[u8]) -> Option<usize> {
+    Some(bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4)
 }
 
 /// The value of a header field.
@@ -43,19 +46,42 @@ pub fn cut(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
 }
 
-/// Reads one response with a Content-Length into `bytes`. Returns the length of its head.
+/// Reads one response into `bytes`, its chunks joined. Returns the length of its head.
 pub fn read_response(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     bytes.clear();
     let mut buffer = [0; 16 * 1024];
     loop {
-        match lengths(bytes)? {
-            Some((whole, head)) if bytes.len() >= whole => return Ok(head),
-            _ => {}
+        if let Some(head) = whole_head(bytes) {
+            if field(&bytes[..head], "transfer-encoding") == Some("chunked") {
+                if let Some(content) = joined(&bytes[head..]) {
+                    bytes.truncate(head);
+                    bytes.extend(content);
+                    return Ok(head);
+                }
+            } else if lengths(bytes)?.is_some_and(|(whole, _)| bytes.len() >= whole) {
+                return Ok(head);
+            }
         }
         match stream.read(&mut buffer)? {
             0 => return Err(cut("the response was cut")),
             count => bytes.extend_from_slice(&buffer[..count]),
         }
+    }
+}
+
+/// The content of chunks without trailers. `None` until all of them have arrived.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|window| window == b"\r\n")?;
+        let size = str::from_utf8(&chunks[..end]).ok()?.split(';').next()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        let chunk = chunks.get(end + 2..)?.get(..size)?;
+        chunks = chunks[end + 2 + size..].strip_prefix(b"\r\n")?;
+        if size == 0 {
+            return Some(content);
+        }
+        content.extend_from_slice(chunk);
     }
 }
 
@@ -86,6 +112,11 @@ mod tests {
         }
         for broken in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200\r\nContent-Length: x\r\n\r\n"] {
             assert!(lengths(broken.as_bytes()).is_err(), "{broken}");
+        }
+        let chunks = b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n";
+        assert_eq!(joined(chunks).as_deref(), Some(&b"abc0123456789"[..]));
+        for end in 0..chunks.len() {
+            assert_eq!(joined(&chunks[..end]), None, "{end} bytes");
         }
         assert_eq!(field(whole, "a"), Some("b"));
         assert_eq!(field(whole, "b"), None);

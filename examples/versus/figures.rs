@@ -304,3 +304,134 @@ impl Verdict {
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::ALL;
+    use super::*;
+
+    fn case(name: &str) -> Case {
+        ALL.into_iter().find(|case| case.name == name).expect("a case")
+    }
+
+    fn turn(case: &Case, server: &str, role: Role, rate: f64, cpu: f64) -> Turn {
+        let (p50, p99) = (cpu * 10.0, cpu * 20.0);
+        let (server, role) = (server.to_owned(), Some(role));
+        Turn { case: case.name, server, role, rate, cpu, p50, p99, ..Turn::default() }
+    }
+
+    #[test]
+    fn a_spread_has_the_median_and_the_range() {
+        for (values, median, low, high) in [
+            (vec![], 0.0, 0.0, 0.0),
+            (vec![3.0], 3.0, 3.0, 3.0),
+            (vec![3.0, 1.0], 2.0, 1.0, 3.0),
+            (vec![9.0, 1.0, 2.0], 2.0, 1.0, 9.0),
+            (vec![4.0, 1.0, 3.0, 100.0], 3.5, 1.0, 100.0),
+        ] {
+            assert_eq!(Spread::of(values), Spread { median, low, high });
+        }
+    }
+
+    #[test]
+    fn rows_are_medians_over_the_rounds_in_the_order_of_the_roles() {
+        let case = case("keep-alive");
+        let mut turns = vec![
+            turn(&case, "again", Role::Again, 100.0, 1.0),
+            turn(&case, "slow", Role::Peer, 50.0, 4.0),
+            turn(&case, "fast", Role::Peer, 90.0, 2.0),
+            turn(&case, "cws", Role::Ours, 10.0, 1.0),
+            turn(&case, "cws", Role::Ours, 30.0, 3.0),
+            turn(&case, "cws", Role::Ours, 20.0, 2.0),
+            turn(&self::case("close"), "other", Role::Peer, 1.0, 1.0),
+        ];
+        turns[3].errors = 2;
+        turns[4].calls = Some(2.5);
+        let rows = rows(&case, &turns);
+        let names: Vec<&str> = rows.iter().map(|row| row.server.as_str()).collect();
+        assert_eq!(names, ["cws", "fast", "slow", "again"]);
+        let rate = Spread { median: 20.0, low: 10.0, high: 30.0 };
+        assert_eq!(rows[0].figure(Figure::Rate), rate);
+        assert_eq!(rows[0].figure(Figure::P99).median, 40.0);
+        assert_eq!((rows[0].errors, rows[0].calls), (2, Some(2.5)));
+    }
+
+    #[test]
+    fn a_ratio_is_of_the_best_rival_in_each_figure() {
+        let case = case("keep-alive");
+        let turns = [
+            turn(&case, "cws", Role::Ours, 100.0, 2.0),
+            turn(&case, "fast", Role::Peer, 200.0, 8.0),
+            turn(&case, "thrifty", Role::Peer, 50.0, 1.0),
+            turn(&case, "best", Role::Ceiling, 1000.0, 0.1),
+            turn(&case, "again", Role::Again, 80.0, 2.5),
+        ];
+        let rows = rows(&case, &turns);
+        let verdict = verdict(&case, &rows, |row| row.role == Role::Peer).expect("rivals");
+        let found: Vec<(&str, f64, Option<f64>)> = verdict
+            .ratios
+            .iter()
+            .map(|ratio| (ratio.rival.as_str(), ratio.value, ratio.noise))
+            .collect();
+        let latency = ("thrifty", 2.0, Some(0.8));
+        assert_eq!(found, [latency, ("fast", 0.5, Some(1.25)), latency, latency]);
+        assert_eq!(super::verdict(&case, &rows, |_| false), None, "no rivals");
+        assert_eq!(super::verdict(&case, &rows[1..], |_| true), None, "this server is missing");
+    }
+
+    #[test]
+    fn a_figure_that_was_not_measured_is_not_compared() {
+        let case = case("beside-10m");
+        let mut turns = [
+            turn(&case, "cws", Role::Ours, 100.0, 2.0),
+            turn(&case, "peer", Role::Peer, 100.0, 2.0),
+        ];
+        turns.iter_mut().for_each(|turn| turn.cpu = 0.0);
+        let rows = rows(&case, &turns);
+        let verdict = verdict(&case, &rows, |row| row.role == Role::Peer).expect("a rival");
+        let figures: Vec<Figure> = verdict.ratios.iter().map(|ratio| ratio.figure).collect();
+        assert_eq!(figures, [Figure::Rate, Figure::P50, Figure::P99]);
+        assert_eq!(verdict.text(), "level in p50, p99");
+    }
+
+    #[test]
+    fn the_limit_decides_what_is_compared() {
+        for (name, driver, limit, text) in [
+            ("keep-alive", 0.5, Limit::Servers, "ahead in CPU; behind in requests/s"),
+            ("keep-alive", 0.9, Limit::Driver(0.9), "ahead in CPU, p50, p99"),
+            ("paced-5k", 0.9, Limit::Pace, "ahead in CPU, p50, p99"),
+            ("beside-10m", 0.1, Limit::Pace, "ahead in CPU, p50, p99"),
+            ("delay", 0.1, Limit::Workers(800.0), "ahead in CPU"),
+        ] {
+            let case = case(name);
+            let mut turns = [
+                turn(&case, "cws", Role::Ours, 100.0, 1.0),
+                turn(&case, "peer", Role::Peer, 200.0, 2.0),
+            ];
+            turns[1].driver = driver;
+            let rows = rows(&case, &turns);
+            let verdict = verdict(&case, &rows, |row| row.role == Role::Peer).expect("a rival");
+            assert_eq!((verdict.limit, verdict.text()), (limit, text.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_within_the_noise_is_level() {
+        use Standing::{Ahead, Behind, Level};
+        for (figure, value, noise, standing) in [
+            (Figure::Cpu, 0.90, None, Ahead),
+            (Figure::Cpu, 1.10, None, Behind),
+            (Figure::Cpu, 0.985, None, Level),
+            (Figure::Cpu, 0.90, Some(1.15), Level),
+            (Figure::Cpu, 0.90, Some(0.85), Level),
+            (Figure::Cpu, 0.80, Some(0.90), Ahead),
+            (Figure::Rate, 1.10, None, Ahead),
+            (Figure::Rate, 0.90, None, Behind),
+            (Figure::Rate, 0.90, Some(0.80), Level),
+            (Figure::P99, 1.30, Some(1.20), Behind),
+        ] {
+            let ratio = Ratio { figure, value, rival: String::new(), noise };
+            assert_eq!(ratio.standing(), standing, "{ratio:?}");
+        }
+    }
+}

@@ -38,6 +38,7 @@ mod plan;
 mod run;
 
 use clap::Parser;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -128,7 +129,10 @@ pub struct Args {
     /// The ceiling closes each connection after its response
     #[arg(long, hide = true)]
     closes: bool,
-    /// The ceiling's port
+    /// The ceiling's address
+    #[arg(long, hide = true, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Its port
     #[arg(long, hide = true, default_value_t = 0)]
     port: u16,
 }
@@ -150,7 +154,8 @@ fn main() -> ExitCode {
         Err(error) => return lab::cli::usage("versus", &error),
     };
     if let Some(bytes) = args.be_ceiling {
-        return match ceiling::serve(bytes, args.workers, args.port, args.closes) {
+        return match ceiling::serve(bytes, args.workers, (args.host, args.port).into(), args.closes)
+        {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => lab::cli::failure("versus", &format!("the ceiling failed: {error}")),
         };

@@ -253,6 +253,7 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..connections {
                 let Ok((mut stream, _)) = listener.accept() else { return };
+                stream.set_nodelay(true).expect("it is open");
                 scope.spawn(move || {
                     for _ in 0..most {
                         let mut request = [0; 3];

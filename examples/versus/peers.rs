@@ -4,6 +4,7 @@ use super::configurations as configuration;
 use std::env;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,8 +16,12 @@ pub struct Setup {
     pub root: PathBuf,
     /// A folder for its configuration and its logs.
     pub folder: PathBuf,
-    /// The port of 127.0.0.1 to listen on.
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on.
     pub port: u16,
+    /// The number of connections that are busy at a time.
+    pub connections: usize,
     /// Workers or threads.
     pub workers: usize,
     /// It writes an access log.
@@ -160,10 +165,10 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).chain(more).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The command that starts HAProxy on `port` in front of a server on `to`.
-pub fn haproxy(program: &Path, folder: &Path, port: u16, to: u16) -> io::Result<Command> {
-    let file = folder.join("haproxy.configuration");
-    fs::write(&file, configuration::haproxy(port, to))?;
+/// The command that starts HAProxy on `port` in front of a server.
+pub fn haproxy(program: &Path, server: &Setup, port: u16) -> io::Result<Command> {
+    let file = server.folder.join("haproxy.configuration");
+    fs::write(&file, configuration::haproxy(server.host, port, server.port))?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(file);
     Ok(command)
@@ -211,8 +216,8 @@ impl Contender {
 
     /// Writes its configuration, and returns the command that starts it.
     pub fn command(&self, setup: &Setup) -> io::Result<Command> {
-        let Setup { root, folder, port, workers, .. } = setup;
-        let (port, workers) = (port.to_string(), workers.to_string());
+        let Setup { root, folder, host, port, workers, .. } = setup;
+        let [host, port, workers] = [host.to_string(), port.to_string(), workers.to_string()];
         fs::create_dir_all(folder)?;
         let file = folder.join("configuration");
         fs::write(&file, self.configuration(setup))?;
@@ -221,6 +226,7 @@ impl Contender {
         match self.kind {
             Kind::Ours => {
                 command.args(["--workers", &workers, "--idle-timeout", "75s", "--quiet"]);
+                command.args(["--bind", &host]);
                 if let Some(delay) = setup.delay {
                     command.args(["--delay", &format!("{}us", delay.as_micros())]);
                 }
@@ -232,7 +238,7 @@ impl Contender {
             }
             Kind::Ceiling => {
                 command.args(["--be-ceiling", &setup.length.to_string()]);
-                command.args(["--workers", &workers, "--port", &port]);
+                command.args(["--workers", &workers, "--host", &host, "--port", &port]);
                 command.args(setup.closes.then_some("--closes"));
             }
             Kind::Nginx { .. } => {
@@ -254,25 +260,25 @@ impl Contender {
                 command.env("XDG_CONFIG_HOME", folder);
             }
             Kind::Busybox => {
-                command.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"]).arg(root);
+                command.args(["httpd", "-f", "-p", &format!("{host}:{port}"), "-h"]).arg(root);
             }
             Kind::Python => {
-                let module = ["-m", "http.server", "--protocol", "HTTP/1.1", "--bind", "127.0.0.1"];
+                let module = ["-m", "http.server", "--protocol", "HTTP/1.1", "--bind", &host];
                 command.args(module).arg("--directory").arg(root).arg(&port);
             }
             Kind::Darkhttpd => {
-                command.arg(root).args(["--port", &port, "--addr", "127.0.0.1"]);
+                command.arg(root).args(["--port", &port, "--addr", &host]);
                 match setup.logs {
                     true => command.arg("--log").arg(&log),
                     false => command.arg("--no-log"),
                 };
             }
             Kind::Miniserve => {
-                command.args(["-i", "127.0.0.1", "-p", &port, "--index", "index.html"]).arg(root);
+                command.args(["-i", &host, "-p", &port, "--index", "index.html"]).arg(root);
                 command.args(setup.logs.then_some("--verbose"));
             }
             Kind::StaticWebServer => {
-                command.args(["--host", "127.0.0.1", "--port", &port, "--threads-multiplier", "1"]);
+                command.args(["--host", &host, "--port", &port, "--threads-multiplier", "1"]);
                 command.args(["--log-level", if setup.logs { "info" } else { "error" }]);
                 command.arg("--root").arg(root);
             }

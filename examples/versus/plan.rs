@@ -12,9 +12,12 @@ use std::time::Duration;
 /// What a turn takes beside the load.
 const AROUND: f64 = 0.15;
 
-/// What a server takes for a case before the first round: its start, the first load, the count of
-/// its system calls, and its end.
-const ONCE: f64 = 3.0;
+/// What a server takes for a case beside its turns: its start, the count of its system calls, and
+/// its end.
+const ONCE: f64 = 1.3;
+
+/// The first load.
+const WARM_UP: f64 = 1.1;
 
 /// A run.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct Plan {
     /// Between the load generators and the servers, if it is not the loopback interface. This
     /// thread and all that it starts are at the clients' end.
     pub link: Option<Link>,
+    /// Servers do not warm up.
+    pub is_quick: bool,
 }
 
 impl Plan {
@@ -47,7 +52,8 @@ impl Plan {
         let (rounds, seconds) = if args.quick { (1, 1) } else { (args.rounds, args.seconds) };
         // Last: from here on, this thread cannot reach other machines.
         let link = args.link.map(Link::open).transpose()?;
-        Ok(Self { cases, contenders, missing, rounds, seconds, link })
+        let is_quick = args.quick;
+        Ok(Self { cases, contenders, missing, rounds, seconds, link, is_quick })
     }
 
     /// About how long it takes.
@@ -57,20 +63,22 @@ impl Plan {
             .iter()
             .flat_map(|case| self.contenders.iter().filter(|contender| suits(contender, case)));
         let each = f64::from(self.rounds) * (f64::from(self.seconds) + AROUND) + ONCE;
+        let each = if self.is_quick { each } else { each + WARM_UP };
         Duration::from_secs_f64(pairs.count() as f64 * each)
     }
 
     /// Says what comes, and what is missing.
     pub fn describe(&self) -> Vec<String> {
-        let path = self.link.as_ref().map_or("loopback".to_owned(), Link::to_string);
         let mut lines = vec![format!(
-            "{} cases, {} servers over {path}, rounds of {} s: {}; about {}",
+            "{} cases, {} servers, rounds of {} s: {}; about {}",
             self.cases.len(),
             self.contenders.len(),
             self.seconds,
             self.rounds,
             humantime::format_duration(Duration::from_secs(self.length().as_secs()))
         )];
+        let path = self.link.as_ref().map_or("loopback".to_owned(), Link::to_string);
+        lines.push(format!("requests and responses go over {path}"));
         if !self.missing.is_empty() {
             lines.push(format!("skipped, because not installed: {}", self.missing.join(", ")));
         }

@@ -28,8 +28,8 @@ const COMPARED: [&str; 7] =
     ["case", "limit", "x CPU", "x requests/s", "x p50", "x p99", "this server is"];
 
 /// What the ratios mean.
-const LEGEND: &str = "x: this server's figure divided by the best one of the others, and whose that \
-                      is; in brackets, divided by its own in other turns (the noise)";
+const LEGEND: &str = "x: this server's figure divided by the best one of the others, and whose \
+                      that is; in brackets, divided by its own in other turns (the noise)";
 
 /// One case with all servers.
 pub fn case_table(case: &Case, turns: &[Turn], notes: &[String]) -> Table {

@@ -91,8 +91,7 @@ impl Results {
         let mut running = Vec::new();
         for contender in plan.contenders.iter().filter(|one| suits(one, case)) {
             let started = Running::start(contender, case, folder, plan.link.as_ref());
-            let is_short = (plan.rounds, plan.seconds) == (1, 1);
-            let warm = started.and_then(|one| match is_short {
+            let warm = started.and_then(|one| match plan.is_quick {
                 true => Ok(one),
                 false => one.warm_up(case).map(|()| one),
             });
@@ -129,7 +128,7 @@ impl Results {
     fn check<T>(&mut self, case: &Case, outcome: Result<T, String>) -> Option<T> {
         outcome
             .inspect_err(|reason| {
-                eprintln!("versus: {} is without a server: {reason}", case.name);
+                eprintln!("versus: {}: {reason} (it is left out)", case.name);
                 self.failures.push(format!("{}: {reason}", case.name));
             })
             .ok()

@@ -11,7 +11,7 @@ use super::peers::{Contender, Role, Setup, find_program, haproxy};
 use super::process::Started;
 use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,14 +37,15 @@ pub struct Running {
     folder: PathBuf,
 }
 
-/// The address of a port, for load generators.
-fn reachable(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+/// The address on which servers listen.
+fn host(link: Option<&Link>) -> IpAddr {
+    link.map_or(Ipv4Addr::LOCALHOST, |_| Link::SERVER).into()
 }
 
 /// A free port where the servers are.
 fn free_port(link: Option<&Link>) -> std::io::Result<u16> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
+    let host = host(link);
+    let bind = || TcpListener::bind((host, 0))?.local_addr();
     Ok(at_servers(link, bind)?.port())
 }
 
@@ -62,8 +63,8 @@ fn at_servers<T: Send>(
 /// An error text with a server's own messages.
 fn failed(contender: &Contender, log: &Path, reason: &str) -> String {
     let said = fs::read_to_string(log).unwrap_or_default();
-    let said: Vec<&str> = said.lines().rev().take(3).collect();
-    format!("{}: {reason} {}", contender.name, said.join("; "))
+    let said: String = said.lines().next_back().unwrap_or_default().chars().take(200).collect();
+    format!("{}: {reason} {said}", contender.name).trim_end().to_owned()
 }
 
 /// Whether a server can take part in a case.
@@ -90,7 +91,9 @@ impl Running {
         let setup = Setup {
             root: folder.join("site"),
             folder: own.clone(),
+            host: host(link),
             port,
+            connections: case.connections,
             workers: case.workers,
             logs: case.logs,
             closes: case.closes,
@@ -102,16 +105,16 @@ impl Running {
         let command = contender.command(&setup).map_err(of_system)?;
         let log = own.join("output");
         let mut process = at_servers(link, || Started::new(command, &log)).map_err(of_system)?;
-        let mut address = reachable(port);
+        let mut address = SocketAddr::from((setup.host, port));
         wait_for(address, &mut process).map_err(|e| failed(contender, &log, &e))?;
         let mut proxy = None;
         if case.is_proxied {
             let program = find_program("haproxy").ok_or("haproxy is not installed")?;
             let front = free_port(link).map_err(of_system)?;
-            let command = haproxy(&program, &own, front, port).map_err(of_system)?;
+            let command = haproxy(&program, &setup, front).map_err(of_system)?;
             let mut started =
                 at_servers(link, || Started::new(command, &log)).map_err(of_system)?;
-            address = reachable(front);
+            address = SocketAddr::from((setup.host, front));
             wait_for(address, &mut started).map_err(|e| failed(contender, &log, &e))?;
             proxy = Some(started);
         }

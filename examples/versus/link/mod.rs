@@ -1,11 +1,6 @@
 //! A link of a given rate and delay on one machine: two network namespaces, each with a TUN device,
 //! and two threads that carry the packets between them.
 //!
-//! Servers listen on 127.0.0.1 in their namespace. The same address leads there from the namespace
-//! of the clients, but over the link: it has no loopback interface, and both ends route loopback
-//! addresses (`route_localnet` in `Documentation/networking/ip-sysctl.rst` of the kernel). So no
-//! server needs another configuration.
-//!
 //! The namespaces have no names. They end with the processes in them and with this one, however it
 //! ends.
 
@@ -24,8 +19,7 @@ use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use wire::Line;
 
-/// The addresses of the two ends: a network for measurements (RFC 2544, C.2.2).
-const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+/// The clients' address: like the servers', of a network for measurements (RFC 2544, C.2.2).
 const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 
 /// The name of each end's device.
@@ -51,6 +45,9 @@ pub struct Link {
 }
 
 impl Link {
+    /// The servers' address.
+    pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+
     /// Makes the namespaces and the link, and moves the calling thread to the clients.
     pub fn open(conditions: Conditions) -> Result<Self, String> {
         make(conditions).map_err(|error| format!("{NEEDS}: {error}"))
@@ -93,13 +90,12 @@ impl Drop for Link {
 fn make(conditions: Conditions) -> io::Result<Link> {
     let before = namespace()?;
     let far = thread::spawn(|| {
-        let device = make_end(SERVER, CLIENT, "link set lo up\n")?;
+        let device = make_end(Link::SERVER, CLIENT)?;
         Ok::<_, io::Error>((namespace()?, device))
     });
     let (servers, server) =
         far.join().unwrap_or_else(|_| Err(io::Error::other("cannot make a namespace")))?;
-    let route = format!("route add {} dev {DEVICE} src {CLIENT}\n", Ipv4Addr::LOCALHOST);
-    let client = make_end(CLIENT, SERVER, &route).inspect_err(|_| drop(enter(&before)))?;
+    let client = make_end(CLIENT, Link::SERVER).inspect_err(|_| drop(enter(&before)))?;
     let (stopped, stop) = io::pipe()?;
     let ends = [(server.try_clone()?, client.try_clone()?), (client, server)];
     let (stop, carriers) = (Some(stop), Vec::new());
@@ -112,7 +108,7 @@ fn make(conditions: Conditions) -> io::Result<Link> {
 }
 
 /// Moves the calling thread to a new namespace, with one end of the link in it.
-fn make_end(own: Ipv4Addr, other: Ipv4Addr, more: &str) -> io::Result<File> {
+fn make_end(own: Ipv4Addr, other: Ipv4Addr) -> io::Result<File> {
     use rustix::thread::UnshareFlags;
     #[allow(unsafe_code, reason = "some other flags of this call are not safe")]
     // SAFETY: a new network namespace shares no memory and no descriptors.
@@ -122,8 +118,9 @@ fn make_end(own: Ipv4Addr, other: Ipv4Addr, more: &str) -> io::Result<File> {
     let device = tun::open(DEVICE)?;
     // What one connection learns of the path would be the next one's start.
     fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")?;
-    fs::write(format!("/proc/sys/net/ipv4/conf/{DEVICE}/route_localnet"), "1")?;
-    ip(&format!("address add {own} peer {other} dev {DEVICE}\nlink set dev {DEVICE} up\n{more}"))?;
+    ip(&format!(
+        "link set lo up\naddress add {own} peer {other} dev {DEVICE}\nlink set dev {DEVICE} up\n"
+    ))?;
     Ok(device)
 }
 
