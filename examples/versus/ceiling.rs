@@ -10,7 +10,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -48,9 +48,9 @@ struct Shared {
 }
 
 /// Serves until the process is killed.
-pub fn serve(bytes: usize, workers: usize, port: u16, closes: bool) -> io::Result<()> {
+pub fn serve(bytes: usize, workers: usize, address: SocketAddr, closes: bool) -> io::Result<()> {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    listener.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    listener.bind(&address.into())?;
     listener.listen(4096)?;
     let listener = TcpListener::from(listener);
     listener.set_nonblocking(true)?;

@@ -18,7 +18,7 @@ pub fn describe(contenders: &[Contender]) -> Vec<String> {
     #[allow(clippy::disallowed_methods, reason = "the date of the run")]
     let now = humantime::format_rfc3339_seconds(SystemTime::now());
     let mut lines = vec![format!(
-        "{} x {model}, kernel {}, {now}; driven by {driver} with one thread, over loopback",
+        "{} x {model}, kernel {}, {now}; driven by {driver} with one thread",
         num_cpus::get(),
         kernel.trim()
     )];

@@ -28,6 +28,7 @@ mod exchange;
 mod driver;
 mod paced;
 mod peers;
+mod link;
 mod machine;
 mod figures;
 mod table;
@@ -37,6 +38,7 @@ mod plan;
 mod run;
 
 use clap::Parser;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,6 +58,7 @@ Examples:
   versus --cases keep-alive,close         two cases
   versus --servers nginx,lighttpd --rounds 9
   versus --servers again                  this server alone, and the machine's noise
+  versus --link 1gbit,50ms --seconds 9 --cases 1m,10m-1,10m-8
   versus --binary old/server=old          an earlier build has a column of its own
   versus --markdown report.md --html report.html --csv report.csv
   versus --quick                          one short round, to test the setup
@@ -98,6 +101,10 @@ pub struct Args {
     /// An earlier build of this server to compare with, and its name in the tables
     #[arg(long, value_name = "FILE=NAME", value_parser = binary)]
     binary: Vec<(PathBuf, String)>,
+    /// Put a link of this rate and one-way delay between clients and servers, such as 1gbit,50ms
+    /// (needs Linux and root) [default: the loopback interface]
+    #[arg(long, value_name = "RATE,DELAY")]
+    link: Option<link::Conditions>,
     /// One round of one second with the first case, to test the setup
     #[arg(long)]
     quick: bool,
@@ -122,7 +129,10 @@ pub struct Args {
     /// The ceiling closes each connection after its response
     #[arg(long, hide = true)]
     closes: bool,
-    /// The ceiling's port
+    /// The ceiling's address
+    #[arg(long, hide = true, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Its port
     #[arg(long, hide = true, default_value_t = 0)]
     port: u16,
 }
@@ -144,7 +154,8 @@ fn main() -> ExitCode {
         Err(error) => return lab::cli::usage("versus", &error),
     };
     if let Some(bytes) = args.be_ceiling {
-        return match ceiling::serve(bytes, args.workers, args.port, args.closes) {
+        return match ceiling::serve(bytes, args.workers, (args.host, args.port).into(), args.closes)
+        {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => lab::cli::failure("versus", &format!("the ceiling failed: {error}")),
         };

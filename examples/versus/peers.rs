@@ -238,7 +238,7 @@ impl Contender {
             }
             Kind::Ceiling => {
                 command.args(["--be-ceiling", &setup.length.to_string()]);
-                command.args(["--workers", &workers, "--port", &port]);
+                command.args(["--workers", &workers, "--host", &host, "--port", &port]);
                 command.args(setup.closes.then_some("--closes"));
             }
             Kind::Nginx { .. } => {

@@ -2,6 +2,7 @@
 
 use super::Args;
 use super::cases::{self, Case};
+use super::link::Link;
 use super::peers::{Contender, contenders, find_program};
 use super::running::suits;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,9 @@ pub struct Plan {
     pub rounds: u32,
     /// The duration of a turn.
     pub seconds: u32,
+    /// Between the load generators and the servers, if it is not the loopback interface. This
+    /// thread and all that it starts are at the clients' end.
+    pub link: Option<Link>,
     /// Servers do not warm up.
     pub is_quick: bool,
 }
@@ -46,7 +50,10 @@ impl Plan {
             missing.push("haproxy");
         }
         let (rounds, seconds) = if args.quick { (1, 1) } else { (args.rounds, args.seconds) };
-        Ok(Self { cases, contenders, missing, rounds, seconds, is_quick: args.quick })
+        // Last: from here on, this thread cannot reach other machines.
+        let link = args.link.map(Link::open).transpose()?;
+        let is_quick = args.quick;
+        Ok(Self { cases, contenders, missing, rounds, seconds, link, is_quick })
     }
 
     /// About how long it takes.
@@ -70,6 +77,8 @@ impl Plan {
             self.rounds,
             humantime::format_duration(Duration::from_secs(self.length().as_secs()))
         )];
+        let path = self.link.as_ref().map_or("loopback".to_owned(), Link::to_string);
+        lines.push(format!("requests and responses go over {path}"));
         if !self.missing.is_empty() {
             lines.push(format!("skipped, because not installed: {}", self.missing.join(", ")));
         }

@@ -90,7 +90,7 @@ impl Results {
     fn run_case(&mut self, plan: &Plan, case: &Case, counter: Option<Counter>, folder: &Path) {
         let mut running = Vec::new();
         for contender in plan.contenders.iter().filter(|one| suits(one, case)) {
-            let started = Running::start(contender, case, folder);
+            let started = Running::start(contender, case, folder, plan.link.as_ref());
             let warm = started.and_then(|one| match plan.is_quick {
                 true => Ok(one),
                 false => one.warm_up(case).map(|()| one),

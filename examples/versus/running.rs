@@ -5,6 +5,7 @@ use super::cases::{Case, LARGE, Pace};
 use super::driver::{self, Driven, Loop};
 use super::exchange::{self, field, open_idle, read_response};
 use super::figures::Turn;
+use super::link::Link;
 use super::paced::{self, Plan};
 use super::peers::{Contender, Role, Setup, find_program, haproxy};
 use super::process::Started;
@@ -36,16 +37,27 @@ pub struct Running {
     folder: PathBuf,
 }
 
-/// Where servers listen.
-const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// The address of a port, for load generators.
-fn reachable(port: u16) -> SocketAddr {
-    SocketAddr::from((HOST, port))
+/// The address on which servers listen.
+fn host(link: Option<&Link>) -> IpAddr {
+    link.map_or(Ipv4Addr::LOCALHOST, |_| Link::SERVER).into()
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((HOST, 0))?.local_addr()?.port())
+/// A free port where the servers are.
+fn free_port(link: Option<&Link>) -> std::io::Result<u16> {
+    let host = host(link);
+    let bind = || TcpListener::bind((host, 0))?.local_addr();
+    Ok(at_servers(link, bind)?.port())
+}
+
+/// Does this at the other end of the link, if there is one.
+fn at_servers<T: Send>(
+    link: Option<&Link>,
+    work: impl FnOnce() -> std::io::Result<T> + Send,
+) -> std::io::Result<T> {
+    match link {
+        Some(link) => link.at_servers(work)?,
+        None => work(),
+    }
 }
 
 /// An error text with a server's own messages.
@@ -66,15 +78,20 @@ pub fn suits(contender: &Contender, case: &Case) -> bool {
 
 impl Running {
     /// Starts a server, waits until it listens, and checks its responses.
-    pub fn start(contender: &Contender, case: &Case, folder: &Path) -> Result<Self, String> {
+    pub fn start(
+        contender: &Contender,
+        case: &Case,
+        folder: &Path,
+        link: Option<&Link>,
+    ) -> Result<Self, String> {
         let name = &contender.name;
         let of_system = |error: std::io::Error| format!("cannot start {name}: {error}");
-        let port = free_port().map_err(of_system)?;
+        let port = free_port(link).map_err(of_system)?;
         let own = folder.join(format!("{}-{name}", case.name));
         let setup = Setup {
             root: folder.join("site"),
             folder: own.clone(),
-            host: HOST,
+            host: host(link),
             port,
             connections: case.connections,
             workers: case.workers,
@@ -87,16 +104,17 @@ impl Running {
         };
         let command = contender.command(&setup).map_err(of_system)?;
         let log = own.join("output");
-        let mut process = Started::new(command, &log).map_err(of_system)?;
-        let mut address = reachable(port);
+        let mut process = at_servers(link, || Started::new(command, &log)).map_err(of_system)?;
+        let mut address = SocketAddr::from((setup.host, port));
         wait_for(address, &mut process).map_err(|e| failed(contender, &log, &e))?;
         let mut proxy = None;
         if case.is_proxied {
             let program = find_program("haproxy").ok_or("haproxy is not installed")?;
-            let front = free_port().map_err(of_system)?;
+            let front = free_port(link).map_err(of_system)?;
             let command = haproxy(&program, &setup, front).map_err(of_system)?;
-            let mut started = Started::new(command, &log).map_err(of_system)?;
-            address = reachable(front);
+            let mut started =
+                at_servers(link, || Started::new(command, &log)).map_err(of_system)?;
+            address = SocketAddr::from((setup.host, front));
             wait_for(address, &mut started).map_err(|e| failed(contender, &log, &e))?;
             proxy = Some(started);
         }
