@@ -30,6 +30,7 @@ fn one_line(output: &Output) -> String {
 /// Most of the memory of a large pool is that of the workers' measurements, which are made when
 /// they are used.
 #[cfg(target_os = "linux")]
+#[allow(clippy::print_stderr)]
 #[test]
 fn a_worker_that_has_not_worked_takes_little_memory() {
     const WORKERS: usize = 4096;

@@ -1,11 +1,11 @@
 //! What each thread has that steps connections, and what such threads hand to one another.
 
+use super::date::DateCache;
 use super::outgoing::{Thread, Unsent};
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config};
 use crate::handler::Accepts;
-use crate::http::response::DateCache;
 use crate::metrics::{CloseReason, Recorder};
 use crate::notes::note;
 use crate::parking::{Interest, Parking};

@@ -5,6 +5,7 @@
 //! phase until it would block. The [`Next`] that `advance` returns says who continues. A whole
 //! message turns the connection into an [`Exchange`], which a worker serves.
 
+mod date;
 mod input;
 mod outgoing;
 mod context;
