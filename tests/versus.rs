@@ -112,7 +112,7 @@ fn a_quick_run_measures_all_and_leaves_no_processes_or_files() {
     let html = fs::read_to_string(html).unwrap();
     assert_eq!(html.matches("<table>").count(), 4, "two comparisons, two cases");
     let markdown = fs::read_to_string(markdown).unwrap();
-    assert_eq!(markdown.matches("|---|").count(), 4, "{markdown}");
+    assert_eq!(markdown.matches("\n|---|").count(), 4, "{markdown}");
     let folder = dir.path().to_str().unwrap();
     assert_eq!(processes_of(folder), Vec::<String>::new(), "all started processes have ended");
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();

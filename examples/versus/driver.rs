@@ -145,7 +145,7 @@ mod tests {
     fn the_script_has_each_path_and_field() {
         let script = script_for(Target::Assets);
         assert_eq!(script.matches("'/static/").count(), 20);
-        assert!(script.contains("wrk.headers['Accept-Encoding'] = 'br;q=1, gzip;q=0.8'"));
+        assert!(script.contains("wrk.headers['Accept-Encoding'] = 'br, gzip'"));
         let many = Target::Many.paths();
         let mut different = many.clone();
         different.sort();

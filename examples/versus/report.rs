@@ -79,11 +79,12 @@ fn number(value: f64) -> String {
     }
 }
 
+/// The median with the range, if there is one.
 fn spread(spread: Spread) -> String {
-    match spread.median > 0.0 {
-        true => {
-            format!("{} ({}-{})", number(spread.median), number(spread.low), number(spread.high))
-        }
+    let Spread { median, low, high } = spread;
+    match median > 0.0 {
+        true if low == high => number(median),
+        true => format!("{} ({}-{})", number(median), number(low), number(high)),
         false => "-".to_owned(),
     }
 }
@@ -204,4 +205,104 @@ pub fn html(lines: &[String], tables: &[Table]) -> String {
     page.push_str("</p>\n");
     tables.iter().for_each(|table| page.push_str(&table.html()));
     page + "</body></html>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::ALL;
+    use super::*;
+
+    fn turns(case: &'static str, server: &str, role: Role, rates: [f64; 2]) -> [Turn; 2] {
+        rates.map(|rate| Turn {
+            case,
+            server: server.to_owned(),
+            role: Some(role),
+            rate,
+            cpu: 10.0,
+            p50: 50.0,
+            p99: 123.4,
+            switches: 0.5,
+            rss: 3 << 20,
+            ..Turn::default()
+        })
+    }
+
+    fn all_turns(case: &'static str) -> Vec<Turn> {
+        let ours = turns(case, "cws", Role::Ours, [100.0, 300.0]);
+        let peer = turns(case, "peer", Role::Peer, [160.0, 160.0]);
+        let earlier = turns(case, "old", Role::Earlier, [400.0, 400.0]);
+        let again = turns(case, "again", Role::Again, [190.0, 210.0]);
+        [ours, peer, earlier, again].concat()
+    }
+
+    #[test]
+    fn a_case_has_a_row_for_each_server_with_medians_ranges_and_ratios() {
+        let mut all = all_turns("keep-alive");
+        all[0].errors = 7;
+        all[2].calls = Some(3.25);
+        let table = case_table(&ALL[0], &all, &["a note".to_owned()]);
+        let rows: Vec<String> = table.rows.iter().map(|cells| cells.join("|")).collect();
+        assert_eq!(
+            rows,
+            [
+                "cws (7 errors)|10.0||200 (100-300)||50.0||123||0.50|-|3.0",
+                "old|10.0|1.00|400|0.50|50.0|1.00|123|1.00|0.50|-|3.0",
+                "peer|10.0|1.00|160|1.25|50.0|1.00|123|1.00|0.50|3.25|3.0",
+                "again|10.0|1.00|200 (190-210)|1.00|50.0|1.00|123|1.00|0.50|-|3.0",
+            ]
+        );
+        assert!(table.rows.iter().all(|row| row.len() == table.headings.len()));
+        assert_eq!(table.notes[0], "a note");
+    }
+
+    #[test]
+    fn peers_and_earlier_builds_are_compared_apart() {
+        let tables = comparisons(&ALL, &all_turns("keep-alive"));
+        let titles: Vec<&str> = tables.iter().map(|table| table.title.as_str()).collect();
+        assert_eq!(titles, ["beside the best peer of each case", "beside old"]);
+        let row = tables[0].rows[0].join("|");
+        let same = "1.00 [1.00] peer";
+        let expected = format!("keep-alive|server|{same}|1.25 [1.00] peer|{same}|{same}|");
+        assert_eq!(row, expected + "ahead in requests/s; level in CPU");
+        let row = &tables[1].rows[0];
+        assert_eq!((row[3].as_str(), row.len()), ("0.50 [1.00] old", tables[1].headings.len()));
+        let alone: Vec<Turn> = all_turns("close")
+            .into_iter()
+            .filter(|turn| matches!(turn.role, Some(Role::Ours | Role::Again)))
+            .collect();
+        assert_eq!(comparisons(&ALL, &alone)[0].title, "beside itself");
+        assert!(comparisons(&ALL, &[]).is_empty());
+    }
+
+    #[test]
+    fn the_line_below_a_case_says_whether_the_load_was_as_intended() {
+        for (name, expected) in [
+            ("keep-alive", "the load generator used up to 0.00 of its processor"),
+            ("delay", "0.250 of W/D = 800/s"),
+            ("paced-5k", "0.032 of the intended rate or more; the pacer used up to 0.00"),
+            ("beside-10m", "; downloads/s: cws 0, old 0, peer 0, again 0"),
+        ] {
+            let case = ALL.into_iter().find(|case| case.name == name).expect("a case");
+            let table = case_table(&case, &all_turns(case.name), &[]);
+            assert!(table.notes.concat().contains(expected), "{name}: {:?}", table.notes);
+        }
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        for (value, text) in [(0.0, "0.00"), (9.994, "9.99"), (9.996, "10.0"), (1e5, "100000")] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn a_turn_is_a_line_of_the_csv_file() {
+        let text = csv(&all_turns("close"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 9);
+        let columns = |line: &str| line.split(',').count();
+        assert!(lines.iter().all(|line| columns(line) == columns(lines[0])), "{text}");
+        let first = "close,cws,0,100.0,10.000,50.0,123.4,0,3145728,0.500,,0.000,0.0";
+        assert_eq!(lines[1], first);
+    }
 }
