@@ -1,7 +1,7 @@
 //! What a run does: its cases, its servers, and how long it takes.
 
 use super::Args;
-use super::cases::{self, Case};
+use super::cases::{self, Case, Target};
 use super::peers::{Contender, contenders, find_program};
 use super::running::suits;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,11 @@ impl Plan {
         }
         let (rounds, seconds) = if args.quick { (1, 1) } else { (args.rounds, args.seconds) };
         Ok(Self { cases, contenders, missing, rounds, seconds, is_quick: args.quick })
+    }
+
+    /// Whether a case needs the many files.
+    pub fn has_many(&self) -> bool {
+        self.cases.iter().any(|case| case.target == Target::Many)
     }
 
     /// About how long it takes.
