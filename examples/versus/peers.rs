@@ -138,10 +138,9 @@ pub fn contenders(
     }
     let mut missing = Vec::new();
     for (at, (name, program, kind)) in PEERS.into_iter().enumerate() {
-        if !is_wanted(name) && !(wanted.is_empty() && at < DEFAULT) {
-            continue;
-        }
+        let is_chosen = if wanted.is_empty() { at < DEFAULT } else { is_wanted(name) };
         match find_program(program) {
+            _ if !is_chosen => {}
             Some(program) => {
                 found.push(Contender { name: name.to_owned(), role: Role::Peer, program, kind });
             }

@@ -1,7 +1,7 @@
 //! What a run does: its cases, its servers, and how long it takes.
 
 use super::Args;
-use super::cases::{self, Case};
+use super::cases::{self, Case, Target};
 use super::link::Link;
 use super::peers::{Contender, contenders, find_program};
 use super::running::suits;
@@ -54,6 +54,11 @@ impl Plan {
         let link = args.link.map(Link::open).transpose()?;
         let is_quick = args.quick;
         Ok(Self { cases, contenders, missing, rounds, seconds, link, is_quick })
+    }
+
+    /// Whether a case needs the many files.
+    pub fn has_many(&self) -> bool {
+        self.cases.iter().any(|case| case.target == Target::Many)
     }
 
     /// About how long it takes.

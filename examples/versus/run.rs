@@ -39,7 +39,7 @@ pub fn all(args: &Args) -> Result<(), String> {
     end_on_signals(folder.path())?;
     // Servers that run as an unprivileged user must be able to read the folder.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
-        .and_then(|()| site::make(&folder.path().join("site")))
+        .and_then(|()| site::make(&folder.path().join("site"), plan.has_many()))
         .map_err(|error| format!("cannot write the files to serve: {error}"))?;
     let counter = calls::find();
     let mut lines = machine::describe(&plan.contenders);

@@ -72,9 +72,9 @@ pub fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| b"0123456789abcdefghijklmnopqrstu\n"[at % 32]).collect()
 }
 
-/// Creates the folder.
-pub fn make(root: &Path) -> io::Result<()> {
-    for folder in ["folder", "many", "static"] {
+/// Creates the folder, with the many files if they are wanted.
+pub fn make(root: &Path, has_many: bool) -> io::Result<()> {
+    for folder in ["folder", "static"] {
         fs::create_dir_all(root.join(folder))?;
     }
     let plain = [
@@ -94,7 +94,7 @@ pub fn make(root: &Path) -> io::Result<()> {
             }
         }
     }
-    for number in 0..MANY {
+    for number in 0..if has_many { MANY } else { 0 } {
         if number % 100 == 0 {
             fs::create_dir_all(root.join(format!("many/{:02}", number / 100)))?;
         }

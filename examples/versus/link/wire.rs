@@ -140,7 +140,7 @@ impl Line {
     /// Without packets.
     pub fn new(conditions: Conditions) -> Self {
         let wire = Wire::new(conditions);
-        // Beside the packets there is room for the next one, and for what is lost at the ring's end.
+        // Beside the packets there is room for the next one, and for what a wrap leaves unused.
         let bytes = vec![0; wire.most() + 8 * LARGEST];
         Self { wire, bytes, packets: VecDeque::new(), head: 0 }
     }
