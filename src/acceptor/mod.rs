@@ -108,6 +108,7 @@ impl Acceptor {
                 note!(Error, "cannot wait for clients: {error}");
                 thread::sleep(config::ACCEPT_PAUSE);
             }
+            self.context.round = Instant::now();
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }

@@ -6,9 +6,11 @@
 //! message turns the connection into an [`Exchange`], which a worker serves.
 
 mod input;
+mod sending;
 mod outgoing;
 mod context;
 mod eviction;
+mod pace;
 mod flushing;
 mod answer;
 mod reading;
@@ -26,6 +28,7 @@ use crate::metrics::{CloseReason, ConnectionPhase};
 use crate::parking::{Interest, Parked, Socket};
 use flushing::Flushing;
 use input::Input;
+use pace::Pace;
 use reading::Body;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -42,6 +45,7 @@ pub struct Connection {
     share: Share,
     input: Input,
     phase: Phase,
+    pace: Pace,
     deadline: Instant,
     /// At least one byte of a request has arrived.
     has_asked: bool,
@@ -131,6 +135,7 @@ impl Connection {
             share,
             input: Input::default(),
             phase: Phase::Idle,
+            pace: Pace::default(),
             deadline: Instant::now() + config.idle_timeout,
             has_asked: false,
             is_known: false,
