@@ -155,6 +155,8 @@
 //!   Framing refuses a message whose end is in doubt. A worker parses the message once, and refuses
 //!   everything else that is malformed. Only the request line of a message with a body is read
 //!   earlier, if the handler takes bodies.
+//! - The acceptor sends to slow readers for a short time in each round, and then one piece for each
+//!   event. The kernel buffers little for a reader until it has shown that it reads fast.
 //! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger, and
 //!   it runs no code of a handler.
 //! - Measurements share nothing: each thread writes its own shard of `metrics`, and readers add the
@@ -191,7 +193,7 @@
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
-//! | a file goes to a socket | `sendfile` | `src/connection/outgoing.rs` |
+//! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
 //!
 //! # Types of other crates

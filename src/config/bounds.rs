@@ -262,15 +262,15 @@ pub const UNSENT_BYTES: usize = 256 * 1024;
 
 /// The same for a client that reads fast. The kernel then sends most of a response while it
 /// processes acknowledgements, and wakes the sender less often.
-pub const UNSENT_BYTES_MOST: usize = 1024 * 1024;
+pub const UNSENT_BYTES_MOST: usize = 4 * 1024 * 1024;
 
 /// The kernel buffers as many unsent bytes as a client reads in this time, within the two bounds
 /// above.
-pub const UNSENT_TIME: Duration = Duration::from_millis(20);
+pub const UNSENT_TIME: Duration = Duration::from_millis(50);
 
 /// The kernel buffers more than [`UNSENT_BYTES`] for a client only if this many bytes are enough for
 /// all open connections.
-pub const UNSENT_TOTAL: usize = 128 * 1024 * 1024;
+pub const UNSENT_TOTAL: usize = 256 * 1024 * 1024;
 
 /// The size of the pieces in which a file is copied if `sendfile` is not available.
 pub const COPY_PIECE: usize = 64 * 1024;

@@ -69,8 +69,8 @@ mod tests {
         let fast = 100 * most as u64;
         assert_eq!(changed(least, fast, second, 1), Some(most));
         assert_eq!(changed(most, fast, second, 1), None);
-        assert_eq!(changed(least, 1 << 20, second, 1), None, "slow");
-        assert_eq!(changed(most, 1 << 20, second, 1), Some(least), "it has become slow");
+        assert_eq!(changed(least, least as u64, second, 1), None, "slow");
+        assert_eq!(changed(most, least as u64, second, 1), Some(least), "it has become slow");
         assert_eq!(changed(least, fast, Duration::ZERO, 1), Some(most));
     }
 
