@@ -159,6 +159,8 @@
 //!   Framing refuses a message whose end is in doubt. A worker parses the message once, and refuses
 //!   everything else that is malformed. Only the request line of a message with a body is read
 //!   earlier, if the handler takes bodies.
+//! - The acceptor sends to slow readers for a short time in each round, and then one piece for each
+//!   event. The kernel buffers little for a reader until it has shown that it reads fast.
 //! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger. Of
 //!   a handler's code it runs only what the handler declares to take no time ([`Immediate`]).
 //! - What needs no worker is in no figure of the queue or the workers, and nobody loses a place in
@@ -198,7 +200,7 @@
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
-//! | a file goes to a socket | `sendfile` | `src/connection/outgoing.rs` |
+//! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
 //!
 //! # Types of other crates

@@ -128,35 +128,41 @@ pub fn stop_new_connections(_listener: &TcpListener) -> bool {
 }
 
 /// Limits the unsent bytes that the kernel buffers for each connection to [`config::UNSENT_BYTES`].
-///
-/// More would cost memory for each slow reader and gain nothing: when a fast client has read, the
-/// kernel sends the buffered bytes while it processes the acknowledgement, and wakes the sender
-/// then.
+/// More would cost memory for each slow reader. Readers that prove fast get more later
+/// ([`set_unsent_bound`]).
 pub fn bound_unsent(listener: &TcpListener) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = set_tcp_option(listener, libc::TCP_NOTSENT_LOWAT, config::UNSENT_BYTES) {
+    set_unsent_bound(listener, config::UNSENT_BYTES);
+}
+
+/// Limits the unsent bytes that the kernel buffers for a connection; true if the kernel agrees.
+#[cfg(target_os = "linux")]
+pub fn set_unsent_bound(socket: impl AsFd, bytes: usize) -> bool {
+    let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let outcome = set_tcp_option(socket, libc::TCP_NOTSENT_LOWAT, value);
+    if let Err(error) = &outcome {
         note!(Debug, "cannot set TCP_NOTSENT_LOWAT: {error} (slow clients cost more memory)");
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = listener;
+    outcome.is_ok()
+}
+
+/// Other systems have no such limit.
+#[cfg(not(target_os = "linux"))]
+pub fn set_unsent_bound(_socket: impl AsFd, _bytes: usize) -> bool {
+    false
 }
 
 /// Sets an integer option. Accepted connections inherit it from the listener.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "no crate that is used here wraps these options")]
-fn set_tcp_option(
-    listener: &TcpListener,
-    option: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
+fn set_tcp_option(socket: impl AsFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     use std::mem::size_of;
     use std::os::fd::AsRawFd;
 
-    // SAFETY: the descriptor is open while `listener` is borrowed; the kernel reads one `c_int`,
+    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel reads one `c_int`,
     // which lives until the call returns.
     let outcome = unsafe {
         libc::setsockopt(
-            listener.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
             option,
             (&raw const value).cast(),
@@ -273,6 +279,6 @@ mod tests {
                 &raw mut length,
             )
         };
-        assert_eq!((outcome, value), (0, config::UNSENT_BYTES));
+        assert_eq!((outcome, value as usize), (0, config::UNSENT_BYTES));
     }
 }

@@ -118,6 +118,7 @@ impl Acceptor {
                 thread::sleep(config::ACCEPT_PAUSE);
             }
             self.answered = 0;
+            self.context.round = Instant::now();
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }

@@ -122,6 +122,8 @@ pub struct Context {
     /// The buffer for response heads, unless a response has it.
     pub(super) head: Vec<u8>,
     pub(super) date: DateCache,
+    /// When the current round of the acceptor began.
+    pub round: Instant,
 }
 
 impl Deref for Context {
@@ -169,7 +171,8 @@ impl Context {
         errand_sender: Option<Sender<Errand>>,
     ) -> Self {
         let (read_buffer, head, date) = (Vec::new(), Vec::new(), DateCache::default());
-        Self { shared, thread, recorder, errand_sender, read_buffer, head, date }
+        let round = Instant::now();
+        Self { shared, thread, recorder, errand_sender, read_buffer, head, date, round }
     }
 
     /// Hands a connection to whoever continues with it. The acceptor queues jobs itself before it
@@ -238,10 +241,10 @@ impl Context {
         self.thread == Thread::Acceptor
     }
 
-    /// True if this thread may continue with its connection, because no other waits.
+    /// True if this thread may continue with its connection: no other waits, or its turn lasts.
     pub(super) fn may_continue(&self) -> bool {
         match self.thread {
-            Thread::Acceptor => false,
+            Thread::Acceptor => self.round.elapsed() < config::SEND_TURN,
             // A stream can be endless, and must not outlive the server.
             Thread::Worker(_) => self.queue.is_empty() && self.admission.stage() < Stage::Cut,
             Thread::Fetcher => self.errands.is_empty(),

@@ -2,7 +2,9 @@
 //! for.
 
 use super::eviction::Taken;
-use super::outgoing::{Failure, Outgoing, Progress, Unsent};
+use super::outgoing::{Outgoing, Progress, Unsent};
+use super::pace::Full;
+use super::sending::Failure;
 use super::{Connection, Context, Next, Phase};
 use crate::access_log::{self, Record};
 use crate::config::{self, AccessLog, Config};
@@ -25,6 +27,8 @@ pub(super) struct Flushing {
     /// For the memory that it holds while the client is slow.
     claim: Option<Claim>,
     taken: Taken,
+    /// When the socket was full last.
+    full: Option<Full>,
     /// Its handler is not asked for the next piece before this time.
     retry_at: Option<Instant>,
 }
@@ -49,8 +53,8 @@ impl Flushing {
         begun: Instant,
     ) -> Self {
         let (taken, sent_before) = (Taken::nothing(begun), 0);
-        let (claim, retry_at) = (None, None);
-        Self { outgoing, after, record, begun, sent_before, claim, taken, retry_at }
+        let (claim, full, retry_at) = (None, None, None);
+        Self { outgoing, after, record, begun, sent_before, claim, taken, full, retry_at }
     }
 
     /// How much of it the client has read.
@@ -157,8 +161,14 @@ impl Connection {
                 flushing.account(self.peer, "", context);
                 return self.end_response(after, now, context);
             }
-            Ok(Progress::Yielded | Progress::Blocked) => {
-                flushing.taken.look(&self.socket, flushing.outgoing.sent());
+            Ok(progress @ (Progress::Yielded | Progress::Blocked)) => {
+                let sent = flushing.outgoing.sent();
+                flushing.taken.look(&self.socket, sent);
+                if progress == Progress::Blocked {
+                    let open = context.admission.open();
+                    let full = self.pace.note_full(flushing.full, sent, &self.socket, open);
+                    flushing.full = Some(full);
+                }
                 return Some(Next::Park(Interest::Writable));
             }
             Ok(Progress::OnDisk) => return Some(Next::Fetch),

@@ -7,9 +7,11 @@
 
 mod date;
 mod input;
+mod sending;
 mod outgoing;
 mod context;
 mod eviction;
+mod pace;
 mod flushing;
 mod answer;
 mod reading;
@@ -28,6 +30,7 @@ use crate::metrics::{CloseReason, ConnectionPhase};
 use crate::parking::{Interest, Parked, Socket};
 use flushing::Flushing;
 use input::Input;
+use pace::Pace;
 use reading::Body;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -44,6 +47,7 @@ pub struct Connection {
     share: Share,
     input: Input,
     phase: Phase,
+    pace: Pace,
     deadline: Instant,
     /// At least one byte of a request has arrived.
     has_asked: bool,
@@ -133,6 +137,7 @@ impl Connection {
             share,
             input: Input::default(),
             phase: Phase::Idle,
+            pace: Pace::default(),
             deadline: Instant::now() + config.idle_timeout,
             has_asked: false,
             is_known: false,

@@ -9,12 +9,14 @@ use std::fs::File;
 ///
 /// `preadv2(2)` with `RWF_NOWAIT` reads only what is in memory. For the rest, the kernel starts to
 /// read ahead. This function probes one byte in each [`config::PROBE_STRIDE`], and the last byte,
-/// because files come into memory in ranges of about that size. A page that is missing between two
+/// because files come into memory in ranges of about that size. If the range `goes_on` behind one
+/// that was in memory, its first byte need not be probed. A page that is missing between two
 /// probes, or is evicted before it is sent, makes the sender wait.
 #[cfg(target_os = "linux")]
-pub fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
+pub fn is_in_memory(file: &File, offset: u64, length: u64, goes_on: bool) -> bool {
     let Some(last) = length.checked_sub(1) else { return true };
-    let mut probes = (0..last).step_by(config::PROBE_STRIDE).chain([last]);
+    let probes = (0..last).step_by(config::PROBE_STRIDE).skip(goes_on.into());
+    let mut probes = probes.chain([last]);
     probes.all(|at| probe(file, offset + at))
 }
 
@@ -43,7 +45,7 @@ pub(super) fn lives_in_memory(file: &File) -> bool {
 
 /// Other systems offer no way to ask.
 #[cfg(not(target_os = "linux"))]
-pub fn is_in_memory(_file: &File, _offset: u64, _length: u64) -> bool {
+pub fn is_in_memory(_file: &File, _offset: u64, _length: u64, _goes_on: bool) -> bool {
     let _ = config::PROBE_STRIDE;
     true
 }
@@ -59,15 +61,15 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a temporary file");
         file.write_all(&vec![1; 1 << 20]).expect("written");
         file.sync_all().expect("a disk");
-        assert!(is_in_memory(&file, 0, 1 << 20), "just written");
-        assert!(is_in_memory(&file, 1 << 20, 5), "beyond the end");
-        assert!(is_in_memory(&file, 5, 0), "an empty range");
+        assert!(is_in_memory(&file, 0, 1 << 20, false), "just written");
+        assert!(is_in_memory(&file, 1 << 20, 5, false), "beyond the end");
+        assert!(is_in_memory(&file, 5, 0, false), "an empty range");
         if lives_in_memory(&file) {
             return;
         }
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("a file");
-        assert!(!is_in_memory(&file, 0, 1 << 20));
+        assert!(!is_in_memory(&file, 0, 1 << 20, false));
         file.read_at(&mut [0; 100], 0).expect("a file");
-        assert!(is_in_memory(&file, 0, 100), "read again");
+        assert!(is_in_memory(&file, 0, 100, false), "read again");
     }
 }

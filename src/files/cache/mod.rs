@@ -323,7 +323,7 @@ impl Files {
         length: u64,
         name: &[u8],
     ) -> Result<Option<Permit>, NotServed> {
-        if is_in_memory(file, offset, length) {
+        if is_in_memory(file, offset, length, false) {
             return Ok(None);
         }
         Ok(Some(self.cold.enter(self.hasher.hash_one(name))?))
