@@ -5,7 +5,7 @@ use crate::config;
 use crate::metrics::AcceptQueue;
 use crate::notes::note;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 
 /// The length and limit of the kernel's accept queue, which holds connections that are complete and
@@ -51,6 +51,26 @@ pub fn has_client(listener: &TcpListener) -> bool {
     let mut looked_at = [PollFd::new(listener, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut looked_at, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// Accepts a connection that does not block, and returns it with its peer.
+#[cfg(target_os = "linux")]
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+    // Setting the mode with the same call saves one.
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (stream, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or_else(|| io::Error::other("the peer of a connection has no address"))?;
+    Ok((stream.into(), peer))
+}
+
+/// The same in two steps.
+#[cfg(not(target_os = "linux"))]
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((stream, peer))
 }
 
 /// The bytes that the kernel has accepted for a connection's peer and that the peer has not

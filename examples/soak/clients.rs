@@ -1,6 +1,9 @@
 //! The clients of the soak test, their expected results, and the final check of the counters.
 
-use cws::{CloseReason, Config, Counter, Request, Response, Schedule, Server, WhenFull};
+use cws::{
+    CloseReason, Config, Counter, Error, Handler, Immediate, Request, Response, Schedule, Server,
+    WhenFull,
+};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -89,15 +92,7 @@ impl Case {
         next: &mut Instant,
         tell: &impl Fn(&str),
     ) -> Result<Refusals, String> {
-        let large = bytes::Bytes::from(vec![b'x'; LARGE]);
-        let handler = move |request: &Request<'_>| match request.target.raw {
-            b"/large" => Response::ok("text/plain", large.clone()),
-            b"/slow" => {
-                std::thread::sleep(SLOW);
-                Response::ok("text/plain", "slow")
-            }
-            _ => Response::ok("text/plain", "small"),
-        };
+        let handler = Answers { large: vec![b'x'; LARGE].into(), asked: AtomicU64::new(0) };
         let blocks = self.config.when_full == WhenFull::Block;
         // The kernel holds no connection back at the end, so a case ends at once.
         let config = self.config.workers(WORKERS).queue(QUEUE).defer_accept(false);
@@ -124,6 +119,41 @@ impl Case {
             })
         })?;
         audit(server, self.mine, descriptors, blocks)
+    }
+}
+
+/// Answers some of the small requests without a worker.
+struct Answers {
+    large: bytes::Bytes,
+    asked: AtomicU64,
+}
+
+impl Handler for Answers {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, request: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        Ok(match request.target.raw {
+            b"/large" => Response::ok("text/plain", self.large.clone()),
+            b"/slow" => {
+                std::thread::sleep(SLOW);
+                Response::ok("text/plain", "slow")
+            }
+            _ => Response::ok("text/plain", "small"),
+        })
+    }
+
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        Some(self)
+    }
+}
+
+impl Immediate for Answers {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        let is_second = self.asked.fetch_add(1, Relaxed).is_multiple_of(2);
+        let is_small = request.target.raw == b"/small";
+        (is_small && is_second).then(|| Response::ok("text/plain", "small"))
     }
 }
 
@@ -160,7 +190,8 @@ fn audit(
     let books = server.shutdown().snapshot;
     same("accepted and connected", books.get(Counter::Accepted), connections)?;
     same("closed and accepted", books.closed_in_all(), books.get(Counter::Accepted))?;
-    let answered = books.get(Counter::Handled) + books.get(Counter::Refused);
+    let answers = [Counter::Handled, Counter::Immediate, Counter::Refused];
+    let answered = answers.iter().map(|&of| books.get(of)).sum();
     same("answered and responses", answered, books.responses_in_all())?;
     same("arrivals and departures", books.arrivals(), books.departures())?;
     same("waiting", books.queue.waiting as u64, 0)?;

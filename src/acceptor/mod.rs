@@ -171,8 +171,8 @@ impl Acceptor {
             let listener = self.listeners[at].source();
             // When descriptors are short, files come before connections.
             let spare = self.reserve.check(listener, self.admission.open());
-            let accepted = spare.and_then(|()| listener.accept()).and_then(|(stream, peer)| {
-                stream.set_nonblocking(true)?;
+            let accepted = spare.and_then(|()| listening::accept(listener));
+            let accepted = accepted.and_then(|(stream, peer)| {
                 self.reserve.note(&stream, self.admission.open());
                 Ok((stream, peer))
             });
