@@ -112,8 +112,7 @@ impl Acceptor {
     fn run(mut self) {
         let mut ready = ReadyKeys::with_capacity(config::EVENT_BATCH);
         while !self.is_over() {
-            let timeout = self.next_look().saturating_duration_since(Instant::now());
-            if let Err(error) = self.parking.wait(&mut ready, timeout) {
+            if let Err(error) = self.parking.wait(&mut ready, self.timeout()) {
                 note!(Error, "cannot wait for clients: {error}");
                 thread::sleep(config::ACCEPT_PAUSE);
             }
@@ -261,7 +260,7 @@ impl Acceptor {
 
     /// Checks deadlines, a few times per second.
     fn sweep(&mut self) {
-        let now = Instant::now();
+        let now = self.context.round;
         match self.accepting {
             Accepting::Full(_) if self.admission.has_room() => self.set_accepting(Accepting::Yes),
             Accepting::Full(until) | Accepting::Paused(until) if until <= now => {
@@ -298,13 +297,17 @@ impl Acceptor {
         self.carry_out(connection, next);
     }
 
-    /// The latest time for the next round without an event.
-    fn next_look(&self) -> Instant {
+    /// How long to wait at most for the next event.
+    fn timeout(&self) -> Duration {
         let next = match self.accepting {
             Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
             Accepting::Yes => self.next_sweep,
         };
-        self.next_tending().map_or(next, |look| look.min(next))
+        match self.next_tending() {
+            Some(look) => look.min(next).saturating_duration_since(Instant::now()),
+            // A few microseconds matter to nobody, and the clock is not asked again.
+            None => next.saturating_duration_since(self.context.round),
+        }
     }
 
     #[allow(clippy::vec_box, reason = "connections live in boxes, which move without copying")]

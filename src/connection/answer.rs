@@ -4,14 +4,12 @@ use super::flushing::{After, Flushing};
 use super::outgoing::Outgoing;
 use super::{Connection, Context, Phase};
 use crate::access_log::Record;
-use crate::config::AccessLog;
 use crate::handler::{Body, Response};
 use crate::http::Version;
 use crate::http::fault::Fault;
 use crate::http::request::split_request_line;
 use crate::http::response::{Length, ResponseHead};
 use crate::metrics::{Activity, CloseReason, Counter};
-use log::LevelFilter;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -59,9 +57,7 @@ pub(super) fn record(
     in_any_case: bool,
     context: &Context,
 ) -> Option<Box<Record>> {
-    let is_logged =
-        context.config.access_log != AccessLog::Off && log::max_level() >= LevelFilter::Info;
-    if !is_logged && !in_any_case {
+    if !context.logs_access() && !in_any_case {
         return None;
     }
     let (line, _) = split_request_line(head);

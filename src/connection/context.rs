@@ -4,7 +4,7 @@ use super::date::DateCache;
 use super::outgoing::{Thread, Unsent};
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
-use crate::config::{self, Config};
+use crate::config::{self, AccessLog, Config};
 use crate::handler::Accepts;
 use crate::metrics::{CloseReason, Recorder};
 use crate::notes::note;
@@ -13,6 +13,7 @@ use crate::queue::ages::Limits;
 use crate::queue::{Queue, Queued, Sizes};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
+use log::LevelFilter;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -249,6 +250,16 @@ impl Context {
             Thread::Worker(_) => self.queue.is_empty() && self.admission.stage() < Stage::Cut,
             Thread::Fetcher => self.errands.is_empty(),
         }
+    }
+
+    /// True if log lines or responses say how long a handler took.
+    pub(super) fn tells_times(&self) -> bool {
+        self.config.server_timing || self.logs_access()
+    }
+
+    /// True if each response has a line in the access log.
+    pub(super) fn logs_access(&self) -> bool {
+        self.config.access_log != AccessLog::Off && log::max_level() >= LevelFilter::Info
     }
 
     /// The number of the worker, if this thread is one.

@@ -33,7 +33,7 @@ impl Connection {
         let (head, behind) = self.input.as_slice().split_at(message.head);
         let mut slots = FieldSlots::default();
         let Ok(request) = parse(head, &mut slots, context) else { return false };
-        let start = Instant::now();
+        let start = if context.tells_times() { Instant::now() } else { context.round };
         let arrival = Arrival {
             peer: self.peer,
             worker: 0,

@@ -12,7 +12,11 @@ use std::io::{self, ErrorKind, IoSlice};
 /// The unsent rest of a head and its content.
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    /// The head, and small content behind it.
     head: Vec<u8>,
+    /// The length of the head alone.
+    head_length: usize,
+    /// What has been sent of `head`.
     head_sent: usize,
     /// The part of the content that is being sent: bytes, a piece of a file, or nothing.
     body: Body,
@@ -85,9 +89,15 @@ impl Thread {
 impl Outgoing {
     /// A response. If it is the last one of its connection, its last bytes may wait for the FIN,
     /// which must follow at once.
-    pub(super) fn new(head: Vec<u8>, body: Body, is_chunked: bool, is_last: bool) -> Self {
+    pub(super) fn new(mut head: Vec<u8>, body: Body, is_chunked: bool, is_last: bool) -> Self {
         let mut behind = VecDeque::new();
+        let head_length = head.len();
         let body = match body {
+            // A copy costs less than a call with two buffers.
+            Body::Bytes(bytes) if bytes.len() <= config::COPIED_BYTES && !is_chunked => {
+                head.extend_from_slice(&bytes);
+                Body::Empty
+            }
             // Most responses have one part and need no queue.
             Body::Empty | Body::Bytes(_) | Body::File(_) if !is_chunked => body,
             body => {
@@ -98,7 +108,7 @@ impl Outgoing {
         if is_chunked {
             behind.push_back(Part::End);
         }
-        Self { head, head_sent: 0, body, behind, is_chunked, is_last, sent: 0 }
+        Self { head, head_length, head_sent: 0, body, behind, is_chunked, is_last, sent: 0 }
     }
 
     /// Moves on to the next part with content. Returns why not, if there is none for this thread.
@@ -187,7 +197,7 @@ impl Outgoing {
 
     /// The bytes of content given to the kernel so far.
     pub(super) fn content_sent(&self) -> u64 {
-        self.sent - self.head_sent as u64
+        self.sent.saturating_sub(self.head_length as u64)
     }
 
     /// The bytes given to the kernel so far.
@@ -265,6 +275,7 @@ impl Outgoing {
                 let wanted = head.len() + content.len();
                 let sent = match self.is_last && self.behind.is_empty() {
                     true => send_more(socket, &slices),
+                    false if content.is_empty() => socket.send(head),
                     false => socket.write(&slices),
                 };
                 let sent = sent.map_err(Failure::Peer)?;

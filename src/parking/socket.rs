@@ -65,6 +65,11 @@ impl Socket {
         (&self.stream).read(into)
     }
 
+    /// Writes as much of one buffer as there is room for.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        (&self.stream).write(bytes)
+    }
+
     /// Writes as much as there is room for.
     pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         (&self.stream).write_vectored(slices)
