@@ -4,13 +4,13 @@
 mod support;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use cws::{Config, Counter, Error, Handler, Immediate, Request, Response, Server};
+use cws::{Config, Counter, Error, Handler, Immediate, Lane, NoPermit, Request, Response, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Reply, connect, exchange, get, wait_for};
 
 const NOW: &[u8] = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -312,4 +312,58 @@ fn a_panic_costs_its_own_client_the_response_and_nobody_else_anything() {
     assert_eq!((at_once + handled, replaced), (6, 0));
     assert!(at_once >= 3, "a connection at a time needs no worker");
     assert_eq!(snapshot.responses_in_all(), 6);
+}
+
+/// Work that needs a permit. Its result needs no time.
+#[derive(Clone)]
+struct Prepared {
+    lane: Arc<Lane>,
+    is_deferred: Arc<AtomicBool>,
+    is_done: Arc<AtomicBool>,
+}
+
+impl Handler for Prepared {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, _: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        match self.lane.enter(1) {
+            Err(NoPermit::Wait(wait)) => {
+                self.is_deferred.store(true, SeqCst);
+                Ok(Response::deferred(wait))
+            }
+            Ok(_) | Err(NoPermit::Full) => panic!("the test has the only permit"),
+        }
+    }
+
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        Some(self)
+    }
+}
+
+impl Immediate for Prepared {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        let waited = request.waited().as_micros().to_string();
+        self.is_done.load(SeqCst).then(|| Response::text(waited))
+    }
+}
+
+#[test]
+fn a_deferred_request_has_waited_even_if_it_needs_no_worker_in_the_end() {
+    let lane = Arc::new(Lane::new(1, 1));
+    let prepared = Prepared { lane, is_deferred: Arc::default(), is_done: Arc::default() };
+    let permit = prepared.lane.enter(0).unwrap();
+    let server = Server::start(Config::default().workers(1), prepared.clone()).unwrap();
+    let mut client = connect(server.addresses()[0]);
+    client.write_all(NOW).unwrap();
+    wait_for("the deferral", || prepared.is_deferred.load(SeqCst).then_some(()));
+    let start = Instant::now();
+    wait_for("some time", || (start.elapsed() > Duration::from_millis(20)).then_some(()));
+    prepared.is_done.store(true, SeqCst);
+    let least = start.elapsed();
+    drop(permit);
+    let waited = String::from_utf8(Reply::read(&mut client).body).unwrap().parse().unwrap();
+    assert!(Duration::from_micros(waited) >= least, "{waited} microseconds");
+    assert_eq!(server.snapshot().get(Counter::Immediate), 1);
 }
