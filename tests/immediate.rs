@@ -41,6 +41,7 @@ impl Handler for Mixed {
         let number = self.entered.fetch_add(1, SeqCst);
         match request.target.raw {
             b"/held" => _ = self.released.as_ref().unwrap().recv(),
+            b"/slow" => thread::sleep(Duration::from_millis(5)),
             // One in a hundred takes long.
             b"/bimodal" if number.is_multiple_of(100) => {
                 thread::sleep(Duration::from_millis(100));
@@ -269,6 +270,19 @@ fn a_handler_that_blocks_now_and_then_blocks_no_reader() {
         }
         drop(stop);
         assert!(delayed < ROUNDS / 2, "{delayed} of {ROUNDS} waited for others' services");
+    });
+}
+
+/// Under load they take their part again, although nothing else tells that they are quick by now.
+#[test]
+fn workers_that_were_slow_once_are_not_spared_for_ever() {
+    let held = Held::start(Config::default().workers(1));
+    get(held.address(), "/slow");
+    let mut client = connect(held.address());
+    wait_for("the worker to answer what needs none", || {
+        client.write_all(&NOW.repeat(16)).unwrap();
+        (0..16).for_each(|_| check_now(&mut client));
+        (held.server.snapshot().get(Counter::Handled) > 1).then_some(())
     });
 }
 

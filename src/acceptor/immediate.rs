@@ -69,7 +69,7 @@ impl Acceptor {
     /// True if the workers do short work, and do not all lag behind now.
     fn workers_are_quick(&mut self, now: Instant) -> bool {
         let short = config::CHANNEL_WAIT / 4;
-        self.service(now).is_none_or(|service| service <= short)
+        self.recent_service(now).is_none_or(|service| service <= short)
             && self.context.recorder.has_quick_worker(now, config::CHANNEL_WAIT)
     }
 }

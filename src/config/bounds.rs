@@ -187,6 +187,10 @@ pub const EVENT_BATCH: usize = 1024;
 /// full load, where more would make the other threads wait.
 pub const IMMEDIATE_BATCH: usize = 4;
 
+/// How long a service counts for whether workers are quick. Without one for so long, they get
+/// requests that need no worker again, which shows how quick they are.
+pub const RECENT_SERVICE: Duration = Duration::from_secs(1);
+
 /// How many times the acceptor yields the processor to the workers while jobs wait. In this time
 /// more events arrive, and workers that find the next job at once need not sleep and be woken.
 pub const YIELDS: usize = 16;
