@@ -28,7 +28,7 @@ struct Mixed {
     /// Calls of the immediate part.
     asked: AtomicUsize,
     released: Option<Receiver<()>>,
-    /// What the first request for `/first` waits for.
+    /// What requests for `/first` wait for: that its sender is dropped.
     first: Option<Receiver<()>>,
 }
 
@@ -72,9 +72,7 @@ impl Immediate for Mixed {
             b"/now" => Some(Response::text("now\n")),
             b"/count" => Some(Response::text(number.to_string())),
             b"/first" => {
-                if number == 0 {
-                    let _ = self.first.as_ref().unwrap().recv();
-                }
+                let _ = self.first.as_ref().unwrap().recv();
                 Some(Response::text("first\n"))
             }
             b"/panic" => panic!("on purpose"),
@@ -290,7 +288,7 @@ fn workers_that_were_slow_once_are_not_spared_for_ever() {
 #[test]
 fn a_client_that_pipelines_does_not_keep_the_others_waiting() {
     const MANY: usize = 5000;
-    let (go, first) = bounded(1);
+    let (go, first) = bounded::<()>(1);
     let handler = Arc::new(Mixed { first: Some(first), ..Mixed::default() });
     let server = Server::start(Config::default().workers(1), Shared(handler)).unwrap();
     let address = server.addresses()[0];
@@ -303,11 +301,41 @@ fn a_client_that_pipelines_does_not_keep_the_others_waiting() {
     });
     let mut polite = connect(address);
     polite.write_all(b"GET /count HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    go.send(()).unwrap();
+    drop(go);
     let count: usize = String::from_utf8(Reply::read(&mut polite).body).unwrap().parse().unwrap();
     assert!(count < MANY / 10, "it came after {count} of the other's");
     (0..MANY).for_each(|_| assert_eq!(Reply::read(&mut greedy).body, b"first\n"));
     sent.join().unwrap();
+}
+
+/// No discipline orders what needs no worker, so each client gets one answer in turn.
+#[test]
+fn many_clients_that_pipeline_do_not_keep_the_others_waiting() {
+    const GREEDY: usize = 40;
+    const EACH: usize = 16;
+    let (go, first) = bounded::<()>(1);
+    let (release, released) = bounded::<()>(1);
+    let mixed = Mixed { first: Some(first), released: Some(released), ..Mixed::default() };
+    let handler = Arc::new(mixed);
+    let server = Server::start(Config::default().workers(1), Shared(Arc::clone(&handler))).unwrap();
+    let ask = |bytes: &[u8]| {
+        let mut stream = connect(server.addresses()[0]);
+        stream.write_all(bytes).unwrap();
+        stream
+    };
+    let mut holding = ask(HELD);
+    wait_for("the worker", || (handler.entered.load(SeqCst) == 1).then_some(()));
+    let request = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
+    let greedy: Vec<_> = (0..GREEDY).map(|_| ask(&request.repeat(EACH))).collect();
+    let mut polite = ask(b"GET /count HTTP/1.1\r\nHost: a\r\n\r\n");
+    drop(go);
+    let count: usize = String::from_utf8(Reply::read(&mut polite).body).unwrap().parse().unwrap();
+    assert!(count < GREEDY * EACH / 2, "it came after {count} of the others'");
+    for mut stream in greedy {
+        (0..EACH).for_each(|_| assert_eq!(Reply::read(&mut stream).body, b"first\n"));
+    }
+    drop(release);
+    assert_eq!(Reply::read(&mut holding).status, 200);
 }
 
 #[test]
