@@ -165,6 +165,8 @@
 //!   a handler's code it runs only what the handler declares to take no time ([`Immediate`]).
 //! - What needs no worker is in no figure of the queue or the workers, and nobody loses a place in
 //!   the queue for it. It is answered however many requests wait.
+//! - No discipline orders what the acceptor answers, so it answers one request of each connection
+//!   in turn. Those pipelined behind it follow at once only for a short time in each round.
 //! - Measurements share nothing: each thread writes its own shard of `metrics`, and readers add the
 //!   shards up.
 //! - No byte restarts a deadline. A body must arrive, and a response must be read, at a minimum

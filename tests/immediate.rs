@@ -4,13 +4,13 @@
 mod support;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use cws::{Config, Counter, Error, Handler, Immediate, Request, Response, Server};
+use cws::{Config, Counter, Error, Handler, Immediate, Lane, NoPermit, Request, Response, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Reply, connect, exchange, get, wait_for};
 
 const NOW: &[u8] = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -28,7 +28,7 @@ struct Mixed {
     /// Calls of the immediate part.
     asked: AtomicUsize,
     released: Option<Receiver<()>>,
-    /// What the first request for `/first` waits for.
+    /// What requests for `/first` wait for: that its sender is dropped.
     first: Option<Receiver<()>>,
 }
 
@@ -41,6 +41,7 @@ impl Handler for Mixed {
         let number = self.entered.fetch_add(1, SeqCst);
         match request.target.raw {
             b"/held" => _ = self.released.as_ref().unwrap().recv(),
+            b"/slow" => thread::sleep(Duration::from_millis(5)),
             // One in a hundred takes long.
             b"/bimodal" if number.is_multiple_of(100) => {
                 thread::sleep(Duration::from_millis(100));
@@ -71,9 +72,7 @@ impl Immediate for Mixed {
             b"/now" => Some(Response::text("now\n")),
             b"/count" => Some(Response::text(number.to_string())),
             b"/first" => {
-                if number == 0 {
-                    let _ = self.first.as_ref().unwrap().recv();
-                }
+                let _ = self.first.as_ref().unwrap().recv();
                 Some(Response::text("first\n"))
             }
             b"/panic" => panic!("on purpose"),
@@ -272,11 +271,24 @@ fn a_handler_that_blocks_now_and_then_blocks_no_reader() {
     });
 }
 
+/// Under load they take their part again, although nothing else tells that they are quick by now.
+#[test]
+fn workers_that_were_slow_once_are_not_spared_for_ever() {
+    let held = Held::start(Config::default().workers(1));
+    get(held.address(), "/slow");
+    let mut client = connect(held.address());
+    wait_for("the worker to answer what needs none", || {
+        client.write_all(&NOW.repeat(16)).unwrap();
+        (0..16).for_each(|_| check_now(&mut client));
+        (held.server.snapshot().get(Counter::Handled) > 1).then_some(())
+    });
+}
+
 /// One who pipelines without end gets a turn like all others.
 #[test]
 fn a_client_that_pipelines_does_not_keep_the_others_waiting() {
     const MANY: usize = 5000;
-    let (go, first) = bounded(1);
+    let (go, first) = bounded::<()>(1);
     let handler = Arc::new(Mixed { first: Some(first), ..Mixed::default() });
     let server = Server::start(Config::default().workers(1), Shared(handler)).unwrap();
     let address = server.addresses()[0];
@@ -289,11 +301,41 @@ fn a_client_that_pipelines_does_not_keep_the_others_waiting() {
     });
     let mut polite = connect(address);
     polite.write_all(b"GET /count HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    go.send(()).unwrap();
+    drop(go);
     let count: usize = String::from_utf8(Reply::read(&mut polite).body).unwrap().parse().unwrap();
     assert!(count < MANY / 10, "it came after {count} of the other's");
     (0..MANY).for_each(|_| assert_eq!(Reply::read(&mut greedy).body, b"first\n"));
     sent.join().unwrap();
+}
+
+/// No discipline orders what needs no worker, so each client gets one answer in turn.
+#[test]
+fn many_clients_that_pipeline_do_not_keep_the_others_waiting() {
+    const GREEDY: usize = 40;
+    const EACH: usize = 16;
+    let (go, first) = bounded::<()>(1);
+    let (release, released) = bounded::<()>(1);
+    let mixed = Mixed { first: Some(first), released: Some(released), ..Mixed::default() };
+    let handler = Arc::new(mixed);
+    let server = Server::start(Config::default().workers(1), Shared(Arc::clone(&handler))).unwrap();
+    let ask = |bytes: &[u8]| {
+        let mut stream = connect(server.addresses()[0]);
+        stream.write_all(bytes).unwrap();
+        stream
+    };
+    let mut holding = ask(HELD);
+    wait_for("the worker", || (handler.entered.load(SeqCst) == 1).then_some(()));
+    let request = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
+    let greedy: Vec<_> = (0..GREEDY).map(|_| ask(&request.repeat(EACH))).collect();
+    let mut polite = ask(b"GET /count HTTP/1.1\r\nHost: a\r\n\r\n");
+    drop(go);
+    let count: usize = String::from_utf8(Reply::read(&mut polite).body).unwrap().parse().unwrap();
+    assert!(count < GREEDY * EACH / 2, "it came after {count} of the others'");
+    for mut stream in greedy {
+        (0..EACH).for_each(|_| assert_eq!(Reply::read(&mut stream).body, b"first\n"));
+    }
+    drop(release);
+    assert_eq!(Reply::read(&mut holding).status, 200);
 }
 
 #[test]
@@ -312,4 +354,58 @@ fn a_panic_costs_its_own_client_the_response_and_nobody_else_anything() {
     assert_eq!((at_once + handled, replaced), (6, 0));
     assert!(at_once >= 3, "a connection at a time needs no worker");
     assert_eq!(snapshot.responses_in_all(), 6);
+}
+
+/// Work that needs a permit. Its result needs no time.
+#[derive(Clone)]
+struct Prepared {
+    lane: Arc<Lane>,
+    is_deferred: Arc<AtomicBool>,
+    is_done: Arc<AtomicBool>,
+}
+
+impl Handler for Prepared {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, _: &Request<'_>, _: &mut ()) -> Result<Response, Error> {
+        match self.lane.enter(1) {
+            Err(NoPermit::Wait(wait)) => {
+                self.is_deferred.store(true, SeqCst);
+                Ok(Response::deferred(wait))
+            }
+            Ok(_) | Err(NoPermit::Full) => panic!("the test has the only permit"),
+        }
+    }
+
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        Some(self)
+    }
+}
+
+impl Immediate for Prepared {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        let waited = request.waited().as_micros().to_string();
+        self.is_done.load(SeqCst).then(|| Response::text(waited))
+    }
+}
+
+#[test]
+fn a_deferred_request_has_waited_even_if_it_needs_no_worker_in_the_end() {
+    let lane = Arc::new(Lane::new(1, 1));
+    let prepared = Prepared { lane, is_deferred: Arc::default(), is_done: Arc::default() };
+    let permit = prepared.lane.enter(0).unwrap();
+    let server = Server::start(Config::default().workers(1), prepared.clone()).unwrap();
+    let mut client = connect(server.addresses()[0]);
+    client.write_all(NOW).unwrap();
+    wait_for("the deferral", || prepared.is_deferred.load(SeqCst).then_some(()));
+    let start = Instant::now();
+    wait_for("some time", || (start.elapsed() > Duration::from_millis(20)).then_some(()));
+    prepared.is_done.store(true, SeqCst);
+    let least = start.elapsed();
+    drop(permit);
+    let waited = String::from_utf8(Reply::read(&mut client).body).unwrap().parse().unwrap();
+    assert!(Duration::from_micros(waited) >= least, "{waited} microseconds");
+    assert_eq!(server.snapshot().get(Counter::Immediate), 1);
 }

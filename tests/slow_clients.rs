@@ -309,3 +309,16 @@ fn a_response_must_be_read_at_the_minimum_rate() {
         (server.snapshot().closed(CloseReason::WriteTimeout) == 1).then_some(())
     });
 }
+
+/// The kernel has buffered much for it by then, and takes no more until most of that is read.
+#[test]
+fn a_fast_reader_may_become_slow() {
+    let config = Config::default().write_timeout(Duration::from_millis(500)).min_rate(1024);
+    let server = large_server(config);
+    let mut stream = connect(server.addresses()[0]);
+    socket2::SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.read_exact(&mut vec![0; 16 << 20]).unwrap();
+    assert!(read_slowly(&mut stream, 1_000_000, Duration::from_secs(3)));
+    assert_eq!(server.snapshot().closed(CloseReason::WriteTimeout), 0);
+}

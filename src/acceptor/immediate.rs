@@ -12,7 +12,9 @@ use std::time::Instant;
 
 impl Acceptor {
     /// Answers a message, or queues it for a worker. The requests pipelined behind an answered one
-    /// follow, until it is another connection's turn.
+    /// follow, until it is another connection's turn. That is at once if the acceptor has been busy
+    /// for a while in this round: no discipline orders what it answers, so whoever pipelines most
+    /// would get most.
     pub(super) fn serve(&mut self, connection: Box<Connection>, message: Message) {
         let mut exchange = self.exchange(connection, message);
         for in_a_row in 1.. {
@@ -21,7 +23,9 @@ impl Acceptor {
                 Err(exchange) => return self.enqueue(exchange),
             };
             exchange = match next {
-                Next::Serve(message) if in_a_row < config::PIPELINE_TURN => {
+                Next::Serve(message)
+                    if in_a_row < config::PIPELINE_TURN && self.context.may_continue() =>
+                {
                     self.exchange(connection, message)
                 }
                 Next::Produce => return self.carry_out(connection, next),
@@ -68,8 +72,9 @@ impl Acceptor {
 
     /// True if the workers do short work, and do not all lag behind now.
     fn workers_are_quick(&mut self, now: Instant) -> bool {
+        // Well below the wait at which the queue is slow.
         let short = config::CHANNEL_WAIT / 4;
-        self.service(now).is_none_or(|service| service <= short)
+        self.recent_service(now).is_none_or(|service| service <= short)
             && self.context.recorder.has_quick_worker(now, config::CHANNEL_WAIT)
     }
 }

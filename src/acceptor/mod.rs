@@ -171,10 +171,8 @@ impl Acceptor {
             // When descriptors are short, files come before connections.
             let spare = self.reserve.check(listener, self.admission.open());
             let accepted = spare.and_then(|()| listening::accept(listener));
-            let accepted = accepted.and_then(|(stream, peer)| {
-                self.reserve.note(&stream, self.admission.open());
-                Ok((stream, peer))
-            });
+            let accepted =
+                accepted.inspect(|(stream, _)| self.reserve.note(stream, self.admission.open()));
             match accepted {
                 Ok((stream, peer)) => {
                     *left -= 1;

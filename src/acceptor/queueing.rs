@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Queueing {
     /// The workers' mean service time, as of the last look.
     service: Option<Duration>,
+    /// The same of those that have served lately.
+    recent_service: Option<Duration>,
     /// When to look again.
     next_estimate: Instant,
     next_expiry: Instant,
@@ -25,7 +27,8 @@ pub(super) struct Queueing {
 impl Queueing {
     pub(super) fn new(now: Instant) -> Self {
         let (next_estimate, next_expiry) = (now, now);
-        Self { service: None, next_estimate, next_expiry, blocked: VecDeque::new() }
+        let (service, recent_service, blocked) = (None, None, VecDeque::new());
+        Self { service, recent_service, next_estimate, next_expiry, blocked }
     }
 }
 
@@ -107,14 +110,28 @@ impl Acceptor {
         self.context.limits.bound(service)
     }
 
-    /// The workers' mean service time, looked up now and then.
-    pub(super) fn service(&mut self, now: Instant) -> Option<Duration> {
-        if now >= self.queueing.next_estimate {
-            self.queueing.next_estimate = now + config::ESTIMATE_PAUSE;
-            let memory = self.context.limits.memory();
-            self.queueing.service = self.context.recorder.mean_service(memory);
-        }
+    /// The workers' mean service time.
+    fn service(&mut self, now: Instant) -> Option<Duration> {
+        self.estimate(now);
         self.queueing.service
+    }
+
+    /// The mean service time of the workers that have served lately. It is none while the acceptor
+    /// answers everything: an estimate from before would have it go on with that for ever.
+    pub(super) fn recent_service(&mut self, now: Instant) -> Option<Duration> {
+        self.estimate(now);
+        self.queueing.recent_service
+    }
+
+    /// Looks the service times up now and then.
+    fn estimate(&mut self, now: Instant) {
+        if now < self.queueing.next_estimate {
+            return;
+        }
+        self.queueing.next_estimate = now + config::ESTIMATE_PAUSE;
+        let mean = |memory| self.context.recorder.mean_service(memory);
+        self.queueing.service = mean(self.context.limits.memory());
+        self.queueing.recent_service = mean(config::RECENT_SERVICE);
     }
 
     /// Parks a whole message until the queue has room, or until it is too old. Its connection is

@@ -187,6 +187,10 @@ pub const EVENT_BATCH: usize = 1024;
 /// full load, where more would make the other threads wait.
 pub const IMMEDIATE_BATCH: usize = 4;
 
+/// How long a service counts for whether workers are quick. Without one for so long, they get
+/// requests that need no worker again, which shows how quick they are.
+pub const RECENT_SERVICE: Duration = Duration::from_secs(1);
+
 /// How many times the acceptor yields the processor to the workers while jobs wait. In this time
 /// more events arrive, and workers that find the next job at once need not sleep and be woken.
 pub const YIELDS: usize = 16;
@@ -257,12 +261,13 @@ pub const FETCHERS: usize = 4;
 /// The interval at which the handler is asked to release what it has not used lately.
 pub const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time for which the acceptor goes on sending after a wait. A connection whose turn comes later
-/// in the same round sends one piece. Others wait at most this long in addition.
+/// The time for which the acceptor goes on sending after a wait. A connection whose turn comes
+/// later in the same round sends one piece. Others wait at most this long in addition.
 pub const SEND_TURN: Duration = Duration::from_micros(100);
 
 /// The most unsent bytes that the kernel buffers for a client whose speed is unknown or low: enough
-/// to keep a fast network busy until the sender's next turn (at 10 Gbit/s, a fifth of a millisecond).
+/// to keep a fast network busy until the sender's next turn (at 10 Gbit/s, a fifth of a
+/// millisecond).
 pub const UNSENT_BYTES: usize = 256 * 1024;
 
 /// The same for a client that reads fast. The kernel then sends most of a response while it
@@ -273,8 +278,8 @@ pub const UNSENT_BYTES_MOST: usize = 4 * 1024 * 1024;
 /// above.
 pub const UNSENT_TIME: Duration = Duration::from_millis(50);
 
-/// The kernel buffers more than [`UNSENT_BYTES`] for a client only if this many bytes are enough for
-/// all open connections.
+/// When a client's bound grows, it is at most this divided by the number of open connections. The
+/// bounds of others stay, also if they stall, so the sum can exceed this a few times.
 pub const UNSENT_TOTAL: usize = 256 * 1024 * 1024;
 
 /// Content up to this length is copied behind its head, so that one buffer is sent. Measured: it

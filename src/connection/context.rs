@@ -243,7 +243,7 @@ impl Context {
     }
 
     /// True if this thread may continue with its connection: no other waits, or its turn lasts.
-    pub(super) fn may_continue(&self) -> bool {
+    pub fn may_continue(&self) -> bool {
         match self.thread {
             Thread::Acceptor => self.round.elapsed() < config::SEND_TURN,
             // A stream can be endless, and must not outlive the server.

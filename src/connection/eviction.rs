@@ -38,6 +38,11 @@ impl Taken {
         Self { bytes: 0, since: now }
     }
 
+    /// The bytes that the client has read, as of the last look.
+    pub(super) fn bytes(&self) -> i64 {
+        self.bytes
+    }
+
     /// Updates the figures; `sent` is the number of bytes given to the kernel.
     pub(super) fn look(&mut self, socket: &Socket, sent: u64) {
         let bytes = sent as i64 - listening::unacknowledged(socket).unwrap_or(0) as i64;

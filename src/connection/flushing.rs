@@ -24,6 +24,8 @@ pub(super) struct Flushing {
     begun: Instant,
     /// Bytes sent when the current window began.
     sent_before: u64,
+    /// Bytes that the client had read then.
+    read_before: i64,
     /// For the memory that it holds while the client is slow.
     claim: Option<Claim>,
     taken: Taken,
@@ -52,9 +54,20 @@ impl Flushing {
         record: Option<Box<Record>>,
         begun: Instant,
     ) -> Self {
-        let (taken, sent_before) = (Taken::nothing(begun), 0);
+        let (taken, sent_before, read_before) = (Taken::nothing(begun), 0, 0);
         let (claim, full, retry_at) = (None, None, None);
-        Self { outgoing, after, record, begun, sent_before, claim, taken, full, retry_at }
+        Self {
+            outgoing,
+            after,
+            record,
+            begun,
+            sent_before,
+            read_before,
+            claim,
+            taken,
+            full,
+            retry_at,
+        }
     }
 
     /// How much of it the client has read.
@@ -65,6 +78,17 @@ impl Flushing {
     /// Takes out what is not sent, if dropping it would run code of a handler.
     fn take_unsent(&mut self) -> Option<Unsent> {
         self.outgoing.take_unsent()
+    }
+
+    /// Begins a new window. Returns the bytes that moved in the last one: to the kernel, or from
+    /// the kernel to the client. The kernel can hold more for a client that was fast than it may
+    /// for one that is slow. It then takes nothing new until the client has read the difference.
+    fn end_window(&mut self) -> u64 {
+        let (sent, read) = (self.outgoing.sent(), self.taken.bytes());
+        let moved = u64::try_from(read - self.read_before).unwrap_or(0);
+        let moved = moved.max(sent - self.sent_before);
+        (self.sent_before, self.read_before) = (sent, read);
+        moved
     }
 
     /// True if it holds memory that it has claimed.
@@ -175,7 +199,7 @@ impl Connection {
             Ok(Progress::AtHandler) => return Some(Next::Produce),
             Ok(Progress::NothingYet) => {
                 // A new window begins: it is not the client that is waited for.
-                flushing.sent_before = flushing.outgoing.sent();
+                flushing.end_window();
                 let now = Instant::now();
                 self.deadline = now + context.config.write_timeout;
                 return Some(self.retry_at(now + config::SWEEP_INTERVAL));
@@ -228,12 +252,10 @@ impl Connection {
         let Phase::Flushing(flushing) = &mut self.phase else { return Next::Park(interest) };
         let Config { min_rate, write_timeout, .. } = *context.config;
         let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
-        let sent = flushing.outgoing.sent();
-        if sent - flushing.sent_before < least.max(1) {
+        if flushing.end_window() < least.max(1) {
             flushing.account(self.peer, "not taken in time", context);
             return Next::Close(CloseReason::WriteTimeout);
         }
-        flushing.sent_before = sent;
         self.deadline = Instant::now() + write_timeout;
         Next::Park(interest)
     }

@@ -5,7 +5,7 @@ use super::{Connection, Context, Exchange, Message, Next};
 use crate::handler::{ImmediateHandler, Response};
 use crate::http::request::{Arrival, FieldSlots};
 use crate::metrics::Counter;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Exchange {
     /// Answers a message for which the handler needs no time. The error returns any other, and a
@@ -34,12 +34,12 @@ impl Connection {
         let mut slots = FieldSlots::default();
         let Ok(request) = parse(head, &mut slots, context) else { return false };
         let start = if context.tells_times() { Instant::now() } else { context.round };
-        let arrival = Arrival {
-            peer: self.peer,
-            worker: 0,
-            waited: Duration::ZERO,
-            time_left: message.patience.or(context.config.patience),
-        };
+        // Only one that a worker deferred, or that was blocked, has waited.
+        let queued = message.queued.or(message.blocked).unwrap_or(start);
+        let waited = start.saturating_duration_since(queued);
+        let patience = message.patience.or(context.config.patience);
+        let time_left = patience.map(|most| most.saturating_sub(waited));
+        let arrival = Arrival { peer: self.peer, worker: 0, waited, time_left };
         let request = request.with_body(&behind[..message.body], arrival);
         let Some(mut handled) = handler.answer(&request) else { return false };
         // A response that waits for other work takes time.
@@ -47,7 +47,7 @@ impl Connection {
             return false;
         }
         context.recorder.count(Counter::Immediate);
-        let service = Service { queued: start, start, made: Instant::now() };
+        let service = Service { queued, start, made: Instant::now() };
         let answer = answer(handled, &request, head, message, service, context);
         self.input.consume(message.head + message.body);
         self.start_response(answer, context);

@@ -73,7 +73,8 @@ impl Method {
 pub struct Arrival {
     /// The address of the client, or of the last proxy.
     pub peer: SocketAddr,
-    /// The number of the worker that serves the request, from 1.
+    /// The number of the worker that serves the request, from 1; 0 if none does, because the
+    /// handler needs no time for it.
     pub worker: usize,
     /// How long the request waited in the queue.
     pub waited: Duration,
@@ -214,7 +215,8 @@ impl<'b> Request<'b> {
         self.arrival.peer
     }
 
-    /// The number of the worker that serves the request, from 1.
+    /// The number of the worker that serves the request, from 1; 0 if none does, because the
+    /// handler needs no time for it.
     pub fn worker(&self) -> usize {
         self.arrival.worker
     }

@@ -206,11 +206,16 @@ impl Files {
         if let Some(store) = &self.cache
             && entry.loaded.is_cacheable()
         {
-            let mut forms = entry.forms.clone();
+            // The same request, or another one, may have found other forms since it got `entry`.
+            let wanted = CacheKeyRef { path: &entry.key.path, is_index: entry.key.is_index };
+            let latest = store.entries.get(&wanted);
+            let latest = latest.filter(|latest| Arc::ptr_eq(&latest.loaded, &entry.loaded));
+            let CachedFile { key, path, checked, loaded, forms, .. } =
+                latest.as_deref().unwrap_or(entry);
+            let (key, path, loaded) = (key.clone(), path.clone(), Arc::clone(loaded));
+            let mut forms = forms.clone();
             forms[at] = found.clone();
-            let (key, path) = (entry.key.clone(), entry.path.clone());
-            let loaded = Arc::clone(&entry.loaded);
-            store.put(CachedFile { key, path, checked: entry.checked, loaded, forms, weight: 0 });
+            store.put(CachedFile { key, path, checked: *checked, loaded, forms, weight: 0 });
         }
         Ok(match found {
             Precompressed::Present(loaded) => Some(loaded),
@@ -527,6 +532,22 @@ mod tests {
         files.give_way();
         let left: Vec<_> = store(&files).entries.iter().map(|(key, _)| key.path).collect();
         assert_eq!(left, [Arc::from(&b"small"[..])]);
+    }
+
+    /// A request looks them up one after the other.
+    #[test]
+    fn all_forms_that_a_request_looks_up_are_known_afterwards() {
+        let dir = tempfile::tempdir().expect("a directory");
+        ["a.js", "a.js.gz"].iter().for_each(|name| put(&dir, name, 100));
+        let files = files(&dir, 1 << 20, 4);
+        let entry = find(&files, "a.js").expect("there");
+        for coding in Coding::PRECOMPRESSED {
+            files.precompressed(&entry, coding).expect("in memory");
+        }
+        let entry = find(&files, "a.js").expect("there");
+        let known = Coding::PRECOMPRESSED.map(|coding| files.known_form(&entry, coding));
+        let is_there = known.map(|form| form.expect("it was looked up").is_some());
+        assert_eq!(is_there, Coding::PRECOMPRESSED.map(|coding| coding == Coding::Gzip));
     }
 
     #[test]
