@@ -10,6 +10,7 @@ use crate::handler::{Handler, ImmediateHandler};
 use crate::http::response::is_valid_field;
 use crate::http::target::DecodedPath;
 use crate::listening;
+use crate::memory::Memory;
 use crate::metrics::{CloseReason, Metrics, Snapshot};
 use crate::notes::{self, Inbox};
 use crate::observer::Observer;
@@ -155,6 +156,7 @@ impl Server {
             blocked: Arc::default(),
             parking,
             produce_jobs: Arc::default(),
+            unsent: Memory::new(config::UNSENT_TOTAL),
             errands,
             common_fields: handler.common_fields(),
             accepts: Arc::new(handler.accepts()),

@@ -278,9 +278,9 @@ pub const UNSENT_BYTES_MOST: usize = 4 * 1024 * 1024;
 /// above.
 pub const UNSENT_TIME: Duration = Duration::from_millis(50);
 
-/// When a client's bound grows, it is at most this divided by the number of open connections. The
-/// bounds of others stay, also if they stall, so the sum can exceed this a few times.
-pub const UNSENT_TOTAL: usize = 256 * 1024 * 1024;
+/// What the bounds of all clients together may exceed [`UNSENT_BYTES`] by. When it is used up, the
+/// bounds of others do not grow.
+pub const UNSENT_TOTAL: u64 = 256 * 1024 * 1024;
 
 /// Content up to this length is copied behind its head, so that one buffer is sent. Measured: it
 /// saves a fiftieth of a small response, and costs more than it saves from a few KiB on.

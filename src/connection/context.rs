@@ -6,6 +6,7 @@ use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, AccessLog, Config};
 use crate::handler::Accepts;
+use crate::memory::Memory;
 use crate::metrics::{CloseReason, Recorder};
 use crate::notes::note;
 use crate::parking::{Interest, Parking};
@@ -100,6 +101,8 @@ pub struct Shared {
     pub blocked: Arc<AtomicUsize>,
     /// The number of queued jobs that are `Work::Produce`.
     pub produce_jobs: Arc<AtomicUsize>,
+    /// The budget for unsent bytes that the kernel holds for clients that read fast.
+    pub unsent: Memory,
     /// The work for fetchers.
     pub errands: Receiver<Errand>,
     /// Header fields for responses that the server makes itself.

@@ -189,8 +189,8 @@ impl Connection {
                 let sent = flushing.outgoing.sent();
                 flushing.taken.look(&self.socket, sent);
                 if progress == Progress::Blocked {
-                    let open = context.admission.open();
-                    let full = self.pace.note_full(flushing.full, sent, &self.socket, open);
+                    let full =
+                        self.pace.note_full(flushing.full, sent, &self.socket, &context.unsent);
                     flushing.full = Some(full);
                 }
                 return Some(Next::Park(Interest::Writable));
@@ -252,7 +252,10 @@ impl Connection {
         let Phase::Flushing(flushing) = &mut self.phase else { return Next::Park(interest) };
         let Config { min_rate, write_timeout, .. } = *context.config;
         let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
-        if flushing.end_window() < least.max(1) {
+        let moved = flushing.end_window();
+        // A client that has become slow may never fill its socket again.
+        self.pace.follow(moved, write_timeout, &self.socket, &context.unsent);
+        if moved < least.max(1) {
             flushing.account(self.peer, "not taken in time", context);
             return Next::Close(CloseReason::WriteTimeout);
         }
