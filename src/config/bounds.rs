@@ -247,6 +247,10 @@ pub const CACHE_TYPICAL: u64 = 4 * 1024;
 /// get their turn.
 pub const SEND_PIECE: usize = 256 * 1024;
 
+/// A worker sends the last bytes of a file in one turn if they are at most this many. Most sockets
+/// have room for them, and handing the connection over costs more than sending them.
+pub const SEND_REST: u64 = 1024 * 1024;
+
 /// The distance between two probes of whether a file is in memory: the kernel's default read-ahead.
 /// Each probe costs a system call, which is noticeable for large files.
 pub const PROBE_STRIDE: usize = 128 * 1024;
