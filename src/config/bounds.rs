@@ -261,12 +261,13 @@ pub const FETCHERS: usize = 4;
 /// The interval at which the handler is asked to release what it has not used lately.
 pub const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time for which the acceptor goes on sending after a wait. A connection whose turn comes later
-/// in the same round sends one piece. Others wait at most this long in addition.
+/// The time for which the acceptor goes on sending after a wait. A connection whose turn comes
+/// later in the same round sends one piece. Others wait at most this long in addition.
 pub const SEND_TURN: Duration = Duration::from_micros(100);
 
 /// The most unsent bytes that the kernel buffers for a client whose speed is unknown or low: enough
-/// to keep a fast network busy until the sender's next turn (at 10 Gbit/s, a fifth of a millisecond).
+/// to keep a fast network busy until the sender's next turn (at 10 Gbit/s, a fifth of a
+/// millisecond).
 pub const UNSENT_BYTES: usize = 256 * 1024;
 
 /// The same for a client that reads fast. The kernel then sends most of a response while it
@@ -277,8 +278,8 @@ pub const UNSENT_BYTES_MOST: usize = 4 * 1024 * 1024;
 /// above.
 pub const UNSENT_TIME: Duration = Duration::from_millis(50);
 
-/// The kernel buffers more than [`UNSENT_BYTES`] for a client only if this many bytes are enough for
-/// all open connections.
+/// The kernel buffers more than [`UNSENT_BYTES`] for a client only if this many bytes are enough
+/// for all open connections.
 pub const UNSENT_TOTAL: usize = 256 * 1024 * 1024;
 
 /// The size of the pieces in which a file is copied if `sendfile` is not available.
