@@ -231,7 +231,7 @@ impl Outgoing {
             if let (Some(progress), true) = (at_end, is_content) {
                 return Ok(progress);
             }
-            if had_turn && !may_continue() {
+            if had_turn && !self.ends_in_this_turn(thread) && !may_continue() {
                 return Ok(Progress::Yielded);
             }
             if let (Body::File(slice), true, false) = (&self.body, is_content, thread.reads_disks())
@@ -253,6 +253,12 @@ impl Outgoing {
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// True if this thread sends the rest of a file even though other connections wait.
+    fn ends_in_this_turn(&self, thread: Thread) -> bool {
+        matches!((&self.body, thread), (Body::File(slice), Thread::Worker(_))
+            if slice.length <= config::SEND_REST)
     }
 
     /// One system call for the next bytes; true if the kernel took all of them.
@@ -318,7 +324,7 @@ mod tests {
 
     #[test]
     fn senders_take_turns_after_a_piece() {
-        let (file, content) = file_of(2 * config::SEND_PIECE);
+        let (file, content) = file_of(config::SEND_REST as usize + 2 * config::SEND_PIECE);
         let (socket, _reader) = pair();
         let length = content.len() as u64;
         let slice = FileSlice { file, offset: 0, length };
@@ -327,6 +333,26 @@ mod tests {
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < Some(length), "the head takes no turn of its own");
         assert!(outgoing.body.length() >= Some(length - config::SEND_PIECE as u64), "one piece");
+    }
+
+    #[test]
+    fn a_worker_sends_the_rest_of_a_file_in_one_turn() {
+        use std::net::{TcpListener, TcpStream};
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let _reader = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        let (writer, _) = listener.accept().expect("connected");
+        writer.set_nonblocking(true).expect("a socket");
+        let socket = Socket::new(writer);
+        let (file, content) = file_of(4 * config::SEND_PIECE);
+        let length = content.len() as u64;
+        assert!(length <= config::SEND_REST);
+        let send = |thread| {
+            let slice = FileSlice { file: Arc::clone(&file), offset: 0, length };
+            let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false, false);
+            outgoing.write(&socket, thread, || false).expect("a peer")
+        };
+        assert_eq!(send(Thread::Acceptor), Progress::Yielded);
+        assert_ne!(send(WORKER), Progress::Yielded);
     }
 
     #[test]
