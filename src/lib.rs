@@ -157,8 +157,8 @@
 //! - The protocol (`http`) knows neither sockets nor files nor clocks.
 //! - A message is framed once: by the acceptor, or by a worker that continues with a pipelined one.
 //!   Framing refuses a message whose end is in doubt. A worker parses the message once, and refuses
-//!   everything else that is malformed. Only the request line of a message with a body is read
-//!   earlier, if the handler takes bodies.
+//!   everything else that is malformed. The acceptor parses one only to ask a handler that has an
+//!   immediate part, and the request line of one with a body if the handler takes bodies.
 //! - The acceptor sends to slow readers for a short time in each round, and then one piece for each
 //!   event. The kernel buffers little for a reader until it has shown that it reads fast.
 //! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger. Of
