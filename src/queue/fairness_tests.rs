@@ -295,18 +295,14 @@ fn who_has_been_served_is_not_starved_by_clients_that_come_for_the_first_time() 
     assert!(turns.windows(2).all(|of| of[1] - of[0] <= 2 * 22), "{turns:?}");
 }
 
+fn entry(number: u64, client: u32) -> Entry<()> {
+    let (client, since) = (address(client), Instant::now());
+    Entry { item: (), number, client, since, size: 0, stays: false }
+}
+
 #[test]
 fn debts_take_a_bounded_amount_of_memory() {
     let mut queue = Fair::default();
-    let since = Instant::now();
-    let entry = |number: u64, client| Entry {
-        item: (),
-        number,
-        client: address(client),
-        since,
-        size: 0,
-        stays: false,
-    };
     let most = 5 * config::DEBTORS as u32;
     // Many wait at a time, then are in debt, and then only one waits.
     for client in 0..most {
@@ -331,15 +327,6 @@ fn debts_take_a_bounded_amount_of_memory() {
 #[test]
 fn what_goes_back_into_the_queue_costs_its_client_nothing_and_is_no_service() {
     let mut queue = Fair::default();
-    let since = Instant::now();
-    let entry = |number, client| Entry {
-        item: (),
-        number,
-        client: address(client),
-        since,
-        size: 0,
-        stays: false,
-    };
     (0..40).for_each(|number| queue.admit(entry(number, 1)));
     let next = |queue: &mut Fair<()>| {
         let (entry, charge) = queue.next().expect("it waits");
