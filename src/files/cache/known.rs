@@ -101,9 +101,6 @@ impl Files {
         if !are_unchanged || !is_unchanged("", &entry.loaded) {
             return None;
         }
-        let CachedFile { key, path, loaded, forms, weight, .. } = &*entry;
-        let (key, path, loaded) = (key.clone(), path.clone(), Arc::clone(loaded));
-        let forms = forms.clone();
-        Some(store.put(CachedFile { key, path, checked: now, loaded, forms, weight: *weight }))
+        Some(store.put(entry.checked_at(now)))
     }
 }

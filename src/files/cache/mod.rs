@@ -111,6 +111,12 @@ impl CachedFile {
         &self.loaded
     }
 
+    /// A copy for the store, as of a check at this time.
+    fn checked_at(&self, checked: Instant) -> Self {
+        let (key, path, forms) = (self.key.clone(), self.path.clone(), self.forms.clone());
+        Self { key, path, checked, loaded: Arc::clone(&self.loaded), forms, weight: 0 }
+    }
+
     fn is_fresh(&self, now: Instant) -> bool {
         is_recent(self.checked, now) && self.loaded.is_unchanged()
     }
@@ -210,12 +216,10 @@ impl Files {
             let wanted = CacheKeyRef { path: &entry.key.path, is_index: entry.key.is_index };
             let latest = store.entries.get(&wanted);
             let latest = latest.filter(|latest| Arc::ptr_eq(&latest.loaded, &entry.loaded));
-            let CachedFile { key, path, checked, loaded, forms, .. } =
-                latest.as_deref().unwrap_or(entry);
-            let (key, path, loaded) = (key.clone(), path.clone(), Arc::clone(loaded));
-            let mut forms = forms.clone();
-            forms[at] = found.clone();
-            store.put(CachedFile { key, path, checked: *checked, loaded, forms, weight: 0 });
+            let latest = latest.as_deref().unwrap_or(entry);
+            let mut copy = latest.checked_at(latest.checked);
+            copy.forms[at] = found.clone();
+            store.put(copy);
         }
         Ok(match found {
             Precompressed::Present(loaded) => Some(loaded),
