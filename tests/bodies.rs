@@ -196,6 +196,10 @@ fn slow_bodies_cost_no_worker_and_stay_within_the_bound() {
         assert_eq!(snapshot.connections(ConnectionPhase::Queued), 0, "round {round}");
         if round % 8 == 0 {
             assert_eq!(get(address, "/").body, told(b"").into_bytes(), "round {round}");
+            // Its worker may still have to count it out.
+            wait_for("its worker to be idle", || {
+                (server.snapshot().connections(ConnectionPhase::InService) == 0).then_some(())
+            });
         }
     }
     // The kernel may still hold much of it.
