@@ -136,8 +136,11 @@ fn it_answers_while_the_pool_is_busy() {
         });
         clients.push(client);
     }
-    let full = get(admin, "/readyz");
-    assert_eq!((full.status, &full.body[..]), (503, &b"the queue is full\n"[..]));
+    assert_eq!(get(admin, "/readyz").body, b"ready\n", "a full queue is no reason to go elsewhere");
+    for path in ["/readyz?full", "/readyz?verbose=1&full=1"] {
+        let full = get(admin, path);
+        assert_eq!((full.status, &full.body[..]), (503, &b"the queue is full\n"[..]), "{path}");
+    }
     assert_eq!(get(admin, "/healthz").body, b"alive\n");
     let seen = stats(admin);
     assert_eq!(seen["workers"][0]["activity"], "handle");
@@ -151,7 +154,8 @@ fn it_answers_while_the_pool_is_busy() {
         gate.wait();
         assert_eq!(Reply::read(&mut client).body, b"done");
     }
-    wait_for("room in the queue", || (get(admin, "/readyz").status == 200).then_some(()));
+    let full = || get(admin, "/readyz?full").status == 503;
+    wait_for("room in the queue", || (!full()).then_some(()));
 }
 
 /// A connection from this address of the machine.
