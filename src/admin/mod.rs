@@ -5,6 +5,8 @@
 
 mod history;
 mod hosts;
+mod exposition;
+mod process;
 mod metrics_text;
 mod page;
 mod stats;

@@ -1,0 +1,185 @@
+//! The weight that a balancer gives to this server, in percent of the configured one.
+
+use crate::config;
+use std::time::Duration;
+
+/// A weight changes if it is off by this share at least. Two servers whose weights are off by it in
+/// opposite directions differ in their utilisation by less than 0.05 up to a utilisation of 0.83.
+const HYSTERESIS: f64 = 0.03;
+
+/// The largest rise in one step. A server that seems to be faster gets the load for it step by
+/// step; one that is slower loses it at once.
+const RISE: f64 = 1.25;
+
+/// The time in which the excess of the usual capacity over the present one halves.
+const FORGETS: Duration = Duration::from_secs(600);
+
+/// The weight that was told last, and what it follows.
+#[derive(Debug)]
+pub(super) struct Weight {
+    /// The capacity that is 100 percent, if that is configured.
+    configured: Option<f64>,
+    /// The capacity that is usual here: 100 percent if none is configured.
+    usual: Option<f64>,
+    told: Option<f64>,
+    changed: Duration,
+    seen: Duration,
+}
+
+impl Weight {
+    /// A weight of 100 percent at this capacity, or else at the usual one.
+    pub(super) fn new(configured: Option<f64>) -> Self {
+        let (usual, told) = (None, None);
+        Self { configured, usual, told, changed: Duration::ZERO, seen: Duration::ZERO }
+    }
+
+    /// In percent, 1 to 100; none before a capacity is known. 0 would be a drain.
+    pub(super) fn percent(&self) -> Option<u32> {
+        self.told.map(|told| told as u32)
+    }
+
+    /// Follows the capacity at a moment. It may become the usual one if it is settled. The weight
+    /// rises only if it may.
+    pub(super) fn follow(&mut self, rate: f64, now: Duration, is_settled: bool, may_rise: bool) {
+        let elapsed = now.saturating_sub(std::mem::replace(&mut self.seen, now));
+        if is_settled && may_rise {
+            let halvings = elapsed.as_secs_f64() / FORGETS.as_secs_f64();
+            let excess = self.usual.map_or(0.0, |usual| (usual - rate).max(0.0));
+            self.usual = Some(rate + excess * 0.5_f64.powf(halvings));
+        }
+        let Some(whole) = self.configured.or(self.usual) else { return };
+        let wanted = (100.0 * rate / whole).round().clamp(1.0, 100.0);
+        let Some(told) = self.told else {
+            (self.told, self.changed) = (Some(wanted), now);
+            return;
+        };
+        let is_due = now >= self.changed + config::AGENT_STEP;
+        let differs = (wanted - told).abs() >= (HYSTERESIS * told).max(1.0);
+        if !is_due || !differs || (wanted > told && !may_rise) {
+            return;
+        }
+        let most = (told * RISE).ceil();
+        (self.told, self.changed) = (Some(wanted.min(most)), now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::capacity::Capacity;
+    use super::super::capacity::tests::Pool;
+    use super::*;
+    use crate::metrics::Work;
+
+    const TICK: Duration = config::AGENT_TICK;
+
+    /// Servers of a fleet, a balancer that gives each a share of the load by its weight, and the
+    /// weights as it learns them, once a second.
+    struct Fleet {
+        pools: Vec<(Pool, Capacity, Weight)>,
+        told: Vec<f64>,
+        load: f64,
+        at: Duration,
+    }
+
+    impl Fleet {
+        fn new(workers: &[usize], whole: Option<f64>, load: f64) -> Self {
+            let pools = workers.iter().map(|&workers| {
+                let pool = Pool::new(workers, 0.0, 0.02);
+                (pool, Capacity::new(workers, Work::default()), Weight::new(whole))
+            });
+            let told = vec![100.0; workers.len()];
+            Self { pools: pools.collect(), told, load, at: Duration::ZERO }
+        }
+
+        fn run(&mut self, seconds: u32) {
+            for _ in 0..5 * seconds {
+                self.at += TICK;
+                let all: f64 = self.told.iter().sum();
+                for ((pool, capacity, weight), told) in self.pools.iter_mut().zip(&self.told) {
+                    let erlangs = self.load * told / all * pool.service;
+                    pool.utilisation = (erlangs / pool.workers as f64).min(1.0);
+                    capacity.look(pool.work_for(TICK));
+                    if let Some(rate) = capacity.rate() {
+                        weight.follow(rate, self.at, capacity.is_settled(), true);
+                    }
+                }
+                if self.at.as_millis().is_multiple_of(1000) {
+                    let told = self.pools.iter().zip(&self.told);
+                    let told = told.map(|((_, _, weight), &before)| {
+                        weight.percent().map_or(before, f64::from)
+                    });
+                    self.told = told.collect();
+                }
+            }
+        }
+
+        fn spread(&self) -> f64 {
+            let each = self.pools.iter().map(|(pool, _, _)| pool.utilisation);
+            each.clone().fold(0.0, f64::max) - each.fold(1.0, f64::min)
+        }
+    }
+
+    #[test]
+    fn utilisations_differ_by_less_than_five_percent_at_any_load() {
+        for load in [0.1, 0.3, 0.5, 0.8] {
+            let mut fleet = Fleet::new(&[1, 2, 4], Some(200.0), load * 7.0 / 0.02);
+            fleet.run(20);
+            assert!(fleet.spread() < 0.05, "{:?} at {load}", fleet.told);
+            // One of them slows down.
+            fleet.pools[2].0.service = 0.06;
+            fleet.load = load * (3.0 / 0.02 + 4.0 / 0.06);
+            fleet.run(3);
+            assert!(fleet.told[2] < 70.0, "{:?}", fleet.told);
+            fleet.run(20);
+            assert!(fleet.spread() < 0.05, "{:?} at {load}, slower", fleet.told);
+        }
+    }
+
+    /// Without a common unit, equal servers share equally, and one that slows down gives way.
+    #[test]
+    fn the_usual_capacity_is_the_unit_unless_one_is_configured() {
+        let mut fleet = Fleet::new(&[2, 2], None, 100.0);
+        fleet.run(20);
+        assert_eq!(fleet.told, [100.0, 100.0]);
+        fleet.pools[1].0.service = 0.06;
+        fleet.run(20);
+        assert_eq!(fleet.told[0], 100.0);
+        assert!((32.0..38.0).contains(&fleet.told[1]), "{:?}", fleet.told);
+        assert!(fleet.spread() < 0.05, "{}", fleet.spread());
+        // It stays so for a while, and becomes usual in the end.
+        fleet.run(60);
+        assert!(fleet.told[1] < 45.0, "{:?}", fleet.told);
+        fleet.run(7200);
+        assert_eq!(fleet.told, [100.0, 100.0]);
+    }
+
+    /// The weights that follow from rates at moments in milliseconds.
+    fn followed(weight: &mut Weight, steps: &[(u64, f64)], may_rise: bool) -> Vec<u32> {
+        let follow = |&(at, rate): &(u64, f64)| {
+            weight.follow(rate, Duration::from_millis(at), true, may_rise);
+            weight.percent().unwrap_or_default()
+        };
+        steps.iter().map(follow).collect()
+    }
+
+    #[test]
+    fn it_changes_at_most_once_a_second_and_rises_by_a_quarter() {
+        let mut weight = Weight::new(Some(100.0));
+        let steps = [(0, 100.0), (200, 10.0), (900, 10.0), (1000, 10.0), (1900, 90.0)];
+        assert_eq!(followed(&mut weight, &steps, true), [100, 100, 100, 10, 10]);
+        let steps = [(2000, 90.0), (2500, 90.0), (3000, 90.0), (4000, 90.0), (5000, 20.0)];
+        assert_eq!(followed(&mut weight, &steps, true), [13, 13, 17, 22, 20]);
+    }
+
+    #[test]
+    fn small_changes_and_the_quickness_of_failures_do_not_count() {
+        let mut weight = Weight::new(Some(100.0));
+        let steps = [(0, 70.0), (2000, 72.0), (4000, 68.0), (6000, 67.0), (8000, 69.4)];
+        assert_eq!(followed(&mut weight, &steps, true), [70, 70, 70, 67, 67]);
+        assert_eq!(followed(&mut weight, &[(10_000, 99.0)], false), [67]);
+        assert_eq!(followed(&mut weight, &[(12_000, 50.0)], false), [50]);
+        assert_eq!(followed(&mut weight, &[(14_000, 0.01)], true), [1], "0 would be a drain");
+        let mut large = Weight::new(Some(1.0));
+        assert_eq!(followed(&mut large, &[(0, 1e9)], true), [100]);
+    }
+}
