@@ -72,6 +72,12 @@ impl Observer {
         self.shared.queue.busiest(most)
     }
 
+    /// The number of requests that wait now.
+    #[cfg(feature = "admin")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.waiting()
+    }
+
     /// The number of requests that may wait now.
     pub(crate) fn bound(&self) -> usize {
         let limits = &self.shared.limits;

@@ -11,8 +11,8 @@ use crate::memory::MemoryUse;
 use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot};
 use crate::observer::Observer;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::prometheus_text;
 use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -65,7 +65,8 @@ impl Collector for Scrape {
 impl Scrape {
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let of = |counter| self.snapshot.get(counter);
-        let help = "Requests that asked for a worker, including those refused as the queue was full";
+        let help =
+            "Requests that asked for a worker, including those refused as the queue was full";
         out.counter("requests_offered", help, of(Counter::Offered))?;
         let help = "Requests that a handler answered on a worker";
         out.counter("requests_handled", help, of(Counter::Handled))?;

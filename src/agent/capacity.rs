@@ -16,6 +16,10 @@ const CHANGE: f64 = 0.2;
 /// exponential service times has a standard deviation of about 1 / sqrt(N).
 const CHANCE: f64 = 1.5;
 
+/// How long the slow estimate follows the fast one after a change. Then the fast one has forgotten
+/// what was before the change, but for e^-3 of it.
+const SETTLES: Duration = Duration::from_secs(3);
+
 /// Services that the estimate needs before it says what is usual.
 const ENOUGH: f64 = 20.0;
 
@@ -56,6 +60,8 @@ pub(super) struct Capacity {
     last: Work,
     slow: Sums,
     fast: Sums,
+    /// Until then the slow estimate follows the fast one.
+    changes_until: Duration,
     /// A service has ended.
     is_known: bool,
 }
@@ -64,7 +70,8 @@ impl Capacity {
     /// The capacity of this many workers, which have done this before.
     pub(super) fn new(workers: usize, before: Work) -> Self {
         let (slow, fast) = Default::default();
-        Self { workers: workers as f64, last: before, slow, fast, is_known: false }
+        let (changes_until, is_known) = (Duration::ZERO, false);
+        Self { workers: workers as f64, last: before, slow, fast, changes_until, is_known }
     }
 
     /// Takes in what the workers have done since the last time.
@@ -86,6 +93,9 @@ impl Capacity {
         self.fast.add(new, factor(FAST));
         let change = (self.fast.service() / self.slow.service()).ln().abs();
         if change > CHANGE.max(CHANCE / self.fast.handled.max(1.0).sqrt()) {
+            self.changes_until = work.at + SETTLES;
+        }
+        if work.at < self.changes_until {
             self.slow = self.fast;
         }
     }
@@ -166,8 +176,8 @@ pub(super) mod tests {
             (pool.service, pool.utilisation) = (0.06, 1.0);
             let soon = look(&mut capacity, &mut pool, 1.6);
             assert!(soon < 0.6 * before, "{soon} of {before}");
-            let later = look(&mut capacity, &mut pool, 20.0);
-            assert!((3.0 * later / before - 1.0).abs() < 0.05, "{later} of {before}");
+            let later = look(&mut capacity, &mut pool, 4.0);
+            assert!((3.0 * later / before - 1.0).abs() < 0.03, "{later} of {before}");
             (pool.service, pool.utilisation) = (0.02, 0.8);
             let again = look(&mut capacity, &mut pool, 20.0);
             assert!((again / before - 1.0).abs() < 0.05, "{again} of {before}");

@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use weight::Weight;
+use weight::{Headroom, Weight};
 
 /// The most bytes that a balancer may send (`agent-send`). They are read and dropped.
 const SENT_MOST: usize = 1024;
@@ -33,9 +33,10 @@ const SENT_MOST: usize = 1024;
 ///
 /// The percentage is that of the weight which the balancer's configuration gives to the server. It
 /// is proportional to the capacity W / S, where S is the service time that is measured now. So
-/// servers of different sizes and speeds come to the same utilisation, whatever the load is, and no
-/// weight depends on the load that it causes. It changes once a second at most, and only if it is
-/// off by 3 percent.
+/// servers of different sizes and speeds come to the same utilisation, whatever the load is. No
+/// weight depends on the utilisation that it causes, so nothing oscillates. Only a backlog lowers
+/// it: by the rate at which the backlog is served in 5 s, and by half at most. It changes once a
+/// second at most, and only if it is off by 3 percent.
 ///
 /// Percentages need a unit that all servers of a balancer share: the capacity that is 100 percent
 /// ([`Agent::with_capacity`]). A server does not know the others. Without it the unit is the server's
@@ -132,9 +133,13 @@ impl Teller {
     fn look(&mut self) {
         self.capacity.look(self.observed.work());
         if let Some(rate) = self.capacity.rate() {
-            let may_rise = !self.capacity.is_failing();
-            let is_settled = self.capacity.is_settled();
-            self.weight.follow(rate, self.started.elapsed(), is_settled, may_rise);
+            let headroom = Headroom {
+                rate,
+                is_settled: self.capacity.is_settled(),
+                waiting: self.observed.waiting(),
+                may_rise: !self.capacity.is_failing(),
+            };
+            self.weight.follow(headroom, self.started.elapsed());
         }
     }
 

@@ -14,6 +14,36 @@ const RISE: f64 = 1.25;
 /// The time in which the excess of the usual capacity over the present one halves.
 const FORGETS: Duration = Duration::from_secs(600);
 
+/// The time in which a backlog is to be served. A server with requests that wait takes so many fewer
+/// new ones. It is longer than the delay between a weight and its effect, so the weight does not
+/// oscillate.
+const HORIZON: Duration = Duration::from_secs(5);
+
+/// The least share of its weight that a server with a backlog keeps. Where all servers are
+/// saturated, all have this share, so the load is still divided by their capacities.
+const SATURATED: f64 = 0.5;
+
+/// What the weight follows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Headroom {
+    /// The capacity in requests per second.
+    pub(super) rate: f64,
+    /// The rate is told from chance, so it can be the usual one.
+    pub(super) is_settled: bool,
+    /// The number of requests that wait.
+    pub(super) waiting: usize,
+    /// The responses are not mainly failures, which are quick.
+    pub(super) may_rise: bool,
+}
+
+impl Headroom {
+    /// The rate of requests that it can take beside the backlog.
+    fn spare_rate(&self) -> f64 {
+        let backlog = self.waiting as f64 / (self.rate * HORIZON.as_secs_f64());
+        self.rate * (1.0 - backlog).max(SATURATED)
+    }
+}
+
 /// The weight that was told last, and what it follows.
 #[derive(Debug)]
 pub(super) struct Weight {
@@ -38,9 +68,9 @@ impl Weight {
         self.told.map(|told| told as u32)
     }
 
-    /// Follows the capacity at a moment. It may become the usual one if it is settled. The weight
-    /// rises only if it may.
-    pub(super) fn follow(&mut self, rate: f64, now: Duration, is_settled: bool, may_rise: bool) {
+    /// Follows the headroom at a moment.
+    pub(super) fn follow(&mut self, headroom: Headroom, now: Duration) {
+        let Headroom { rate, is_settled, may_rise, .. } = headroom;
         let elapsed = now.saturating_sub(std::mem::replace(&mut self.seen, now));
         if is_settled && may_rise {
             let halvings = elapsed.as_secs_f64() / FORGETS.as_secs_f64();
@@ -48,7 +78,7 @@ impl Weight {
             self.usual = Some(rate + excess * 0.5_f64.powf(halvings));
         }
         let Some(whole) = self.configured.or(self.usual) else { return };
-        let wanted = (100.0 * rate / whole).round().clamp(1.0, 100.0);
+        let wanted = (100.0 * headroom.spare_rate() / whole).round().clamp(1.0, 100.0);
         let Some(told) = self.told else {
             (self.told, self.changed) = (Some(wanted), now);
             return;
@@ -76,6 +106,7 @@ mod tests {
     /// weights as it learns them, once a second.
     struct Fleet {
         pools: Vec<(Pool, Capacity, Weight)>,
+        waiting: Vec<f64>,
         told: Vec<f64>,
         load: f64,
         at: Duration,
@@ -88,19 +119,27 @@ mod tests {
                 (pool, Capacity::new(workers, Work::default()), Weight::new(whole))
             });
             let told = vec![100.0; workers.len()];
-            Self { pools: pools.collect(), told, load, at: Duration::ZERO }
+            let waiting = vec![0.0; workers.len()];
+            Self { pools: pools.collect(), waiting, told, load, at: Duration::ZERO }
         }
 
         fn run(&mut self, seconds: u32) {
             for _ in 0..5 * seconds {
                 self.at += TICK;
                 let all: f64 = self.told.iter().sum();
-                for ((pool, capacity, weight), told) in self.pools.iter_mut().zip(&self.told) {
-                    let erlangs = self.load * told / all * pool.service;
-                    pool.utilisation = (erlangs / pool.workers as f64).min(1.0);
+                let each = self.pools.iter_mut().zip(&self.told).zip(&mut self.waiting);
+                for (((pool, capacity, weight), told), waiting) in each {
+                    let arrived = self.load * told / all * TICK.as_secs_f64();
+                    let most = pool.workers as f64 / pool.service * TICK.as_secs_f64();
+                    let served = (*waiting + arrived).min(most);
+                    *waiting += arrived - served;
+                    pool.utilisation = served / most;
                     capacity.look(pool.work_for(TICK));
                     if let Some(rate) = capacity.rate() {
-                        weight.follow(rate, self.at, capacity.is_settled(), true);
+                        let is_settled = capacity.is_settled();
+                        let waiting = *waiting as usize;
+                        let headroom = Headroom { rate, is_settled, waiting, may_rise: true };
+                        weight.follow(headroom, self.at);
                     }
                 }
                 if self.at.as_millis().is_multiple_of(1000) {
@@ -130,7 +169,7 @@ mod tests {
             fleet.load = load * (3.0 / 0.02 + 4.0 / 0.06);
             fleet.run(3);
             assert!(fleet.told[2] < 70.0, "{:?}", fleet.told);
-            fleet.run(20);
+            fleet.run(17);
             assert!(fleet.spread() < 0.05, "{:?} at {load}, slower", fleet.told);
         }
     }
@@ -150,13 +189,45 @@ mod tests {
         fleet.run(60);
         assert!(fleet.told[1] < 45.0, "{:?}", fleet.told);
         fleet.run(7200);
+        assert_eq!(fleet.told, [100.0, 50.0], "half, by its backlog");
+        fleet.load = 50.0;
+        fleet.run(120);
         assert_eq!(fleet.told, [100.0, 100.0]);
+    }
+
+    #[test]
+    fn weights_do_not_oscillate_and_keep_their_proportions_in_overload() {
+        let mut fleet = Fleet::new(&[1, 2, 4], Some(200.0), 2.0 * 7.0 / 0.02);
+        fleet.run(60);
+        assert_eq!(fleet.told, [13.0, 25.0, 50.0], "half of the capacities, by the backlogs");
+        // At less load, what waits is served before long, and the weights return for good.
+        fleet.load /= 4.0;
+        let served = |fleet: &Fleet| fleet.waiting.iter().all(|&waiting| waiting < 1.0);
+        let mut seconds = 0;
+        while !served(&fleet) {
+            fleet.run(1);
+            seconds += 1;
+            assert!(seconds < 150, "{:?} wait", fleet.waiting);
+        }
+        fleet.run(20);
+        assert_eq!(fleet.told, [25.0, 50.0, 100.0]);
+        fleet.run(1);
+        assert!(fleet.spread() < 0.05);
+    }
+
+    #[test]
+    fn a_backlog_lowers_the_weight_by_what_it_takes() {
+        let spare = |waiting| {
+            Headroom { rate: 100.0, is_settled: true, waiting, may_rise: true }.spare_rate()
+        };
+        assert_eq!([0, 100, 250, 1000].map(spare), [100.0, 80.0, 50.0, 50.0]);
     }
 
     /// The weights that follow from rates at moments in milliseconds.
     fn followed(weight: &mut Weight, steps: &[(u64, f64)], may_rise: bool) -> Vec<u32> {
         let follow = |&(at, rate): &(u64, f64)| {
-            weight.follow(rate, Duration::from_millis(at), true, may_rise);
+            let headroom = Headroom { rate, is_settled: true, waiting: 0, may_rise };
+            weight.follow(headroom, Duration::from_millis(at));
             weight.percent().unwrap_or_default()
         };
         steps.iter().map(follow).collect()
