@@ -5,6 +5,7 @@
 use super::Watch;
 use super::exposition::{Out, ratio};
 use super::process::Process;
+use crate::config;
 use crate::figures::Figures;
 use crate::handler::Response;
 use crate::memory::MemoryUse;
@@ -26,7 +27,9 @@ pub(super) fn response(watch: &Watch) -> Response {
     let mut registry = Registry::default();
     let observed = watch.observed.clone();
     let own = registry.sub_registry_with_prefix("cws");
-    own.register_collector(Box::new(Scrape { observed, snapshot, minute }));
+    let clients = observed.busiest_clients(config::RECENT_CLIENTS);
+    let busiest = clients.iter().filter_map(|client| client.service_share).fold(0.0, f64::max);
+    own.register_collector(Box::new(Scrape { observed, snapshot, minute, busiest }));
     registry.register_collector(Box::new(Process));
     let mut text = String::new();
     match prometheus_text::encode(&mut text, &registry) {
@@ -44,6 +47,9 @@ struct Scrape {
     observed: Observer,
     snapshot: Snapshot,
     minute: Figures,
+    /// The largest share of the service time of all requests that have waited. It is a number, so
+    /// it names nobody. 0 while nobody has waited.
+    busiest: f64,
 }
 
 impl Collector for Scrape {
@@ -199,6 +205,9 @@ impl Scrape {
             let help = "Offered rate times mean service time, over the last minute";
             out.gauge_of("offered_load", help, &erlangs(), offered)?;
         }
+        let help =
+            "Largest share of the service time that one client had lately, of those that waited";
+        out.gauge_of("busiest_client_service_share", help, &ratio(), self.busiest)?;
         if let Some(wait) = minute.expected_queue_wait {
             let help = "Mean queue wait that theory expects for the load of the last minute";
             out.gauge_of("expected_queue_wait", help, &Unit::Seconds, wait.as_secs_f64())?;

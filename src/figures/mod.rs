@@ -178,9 +178,13 @@ impl Figures {
     }
 
     /// The offered load in erlangs: the offered rate times the mean service time, which is the
-    /// number of workers that it would keep busy on average. None if no service was measured.
+    /// number of workers that it would keep busy on average. None if requests were offered and no
+    /// service was measured.
     pub fn erlangs(&self) -> Option<f64> {
-        self.load().map(|load| load * self.workers as f64)
+        match self.load() {
+            Some(load) => Some(load * self.workers as f64),
+            None => (self.offered == 0.0).then_some(0.0),
+        }
     }
 
     /// The shed rate divided by the offered rate.
@@ -334,6 +338,9 @@ mod tests {
         let figures = Figures::between(&snapshot, &snapshot);
         assert_eq!((figures.offered, figures.utilisation.total()), (0.0, 0.0));
         assert_eq!((figures.capacity, figures.load()), (None, None));
+        assert_eq!(figures.erlangs(), Some(0.0), "nothing is no load");
+        let unknown = Figures { offered: 1.0, ..figures.clone() };
+        assert_eq!(unknown.erlangs(), None);
         assert_eq!((figures.expected_queue_wait, figures.little), (None, None));
         assert_eq!(figures.queue_wait, Times::default());
     }

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgentArgs {
-    /// Tell HAProxy on this address how much the server can take (agent-check): its weight, maxconn,
-    /// and drain after a stop signal; a port alone means the loopback address
+    /// Tell HAProxy on this address how much the server can take (agent-check): its weight, its
+    /// maxconn, and drain after a stop signal; a port alone means the loopback address
     #[arg(long, env = "CWS_AGENT", value_name = "ADDR:PORT", value_parser = address)]
     agent: Option<SocketAddr>,
-    /// Capacity in requests/s at which the agent says 100 %: the same for all servers of a balancer,
-    /// at least that of the largest [default: the usual capacity of this server]
+    /// Capacity in requests/s at which the agent says 100 %: the same for all servers of a
+    /// balancer, at least that of the largest [default: the usual capacity of this server]
     #[arg(long, env = "CWS_AGENT_CAPACITY", value_name = "RATE", value_parser = rate)]
     agent_capacity: Option<f64>,
 }
