@@ -146,9 +146,9 @@ settings! {
         drain_timeout: Duration,
         /// The format of the access log, whose lines go to `log` with the target `access`.
         access_log: AccessLog,
-        /// The process's logger may block, for example on a terminal or a disk. Then a thread of its
-        /// own logs the acceptor's lines. If it never blocks, say `false`: the acceptor calls it
-        /// itself, which saves waking that thread for each line.
+        /// The process's logger may block, for example on a terminal or a disk. Then a thread of
+        /// its own logs the acceptor's lines. If it never blocks, say `false`: the acceptor calls
+        /// it itself, which saves waking that thread for each line.
         logger_may_block: bool,
         /// Add a `Server-Timing` field to handlers' responses: how long the request waited, and how
         /// long the handler took.
