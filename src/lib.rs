@@ -304,6 +304,11 @@ pub mod internals {
         pub use crate::http::*;
     }
 
+    /// Text in HTML pages.
+    pub mod html {
+        pub use crate::html::*;
+    }
+
     /// The disciplines, ages and bounds of the queue.
     pub mod queue {
         pub use crate::queue::{Charge, Discipline, Entry, Victim, ages, discipline};
