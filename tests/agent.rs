@@ -219,8 +219,8 @@ impl Watch<'_> {
     /// The weights over time.
     fn chart(&self) -> Chart {
         let (x, y) = (Axis::linear("seconds"), Axis::linear("weight in HAProxy"));
-        let text = "Three servers of 1, 2 and 4 workers tell their weights. The third one's service \
-                    time trebles, and then the second one drains.";
+        let text = "Three servers of 1, 2 and 4 workers tell their weights. The third one's \
+                    service time trebles, and then the second one drains.";
         let mut chart = Chart::new("Weights of three servers by their agents", text, x, y);
         let colours = [Colour::Blue, Colour::Orange, Colour::Green];
         for (at, (name, colour)) in ["W = 1", "W = 2", "W = 4"].into_iter().zip(colours).enumerate()

@@ -1,5 +1,5 @@
-//! The files of `examples/deploy/kubernetes`: a server starts with the very arguments, and the numbers
-//! in them agree.
+//! The files of `examples/deploy/kubernetes`: a server starts with the very arguments, and the
+//! numbers in them agree.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 

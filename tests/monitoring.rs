@@ -1,5 +1,5 @@
-//! The files of `examples/deploy` for Prometheus and Grafana, with the real programs and against the
-//! metrics of a real server.
+//! The files of `examples/deploy` for Prometheus and Grafana, with the real programs and against
+//! the metrics of a real server.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 

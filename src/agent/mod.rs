@@ -38,13 +38,14 @@ const SENT_MOST: usize = 1024;
 /// it: by the rate at which the backlog is served in 5 s, and by half at most. It changes once a
 /// second at most, and only if it is off by 3 percent.
 ///
-/// Percentages need a unit that all servers of a balancer share: the capacity that is 100 percent
-/// ([`Agent::with_capacity`]). A server does not know the others. Without it the unit is the server's
-/// own usual capacity, so a server that becomes slower than usual gives way, and the configuration
-/// gives weights to servers of different sizes.
+/// Percentages need a unit that all servers of a balancer share, since no server knows the others:
+/// the capacity that is 100 percent ([`Agent::with_capacity`]). Without it the unit is the server's
+/// own usual capacity. Then a server that becomes slower than usual gives way, and the balancer's
+/// configuration gives weights to servers of different sizes.
 ///
-/// `maxconn` is the number of requests that the server can have, W and the bound of its queue, and a
-/// few more that it refuses at once.
+/// `maxconn` is the number of requests that the server can have, W and the bound of its queue, and
+/// 16 more that it refuses at once. With fewer, the balancer keeps what is too much in a queue of
+/// its own, which knows no deadline, and most requests are answered too late.
 #[derive(Debug)]
 #[must_use = "dropping it stops the agent"]
 pub struct Agent {
