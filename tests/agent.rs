@@ -124,6 +124,11 @@ const SERVICE: Duration = Duration::from_millis(20);
 
 impl Member {
     fn start(config: Config, whole: f64) -> Self {
+        Self::start_at(config, whole, [LOOPBACK; 3])
+    }
+
+    /// Starts a server, its agent and its admin page at these addresses.
+    fn start_at(config: Config, whole: f64, addresses: [SocketAddr; 3]) -> Self {
         let service = Arc::new(AtomicU64::new(SERVICE.as_nanos() as u64));
         let handler = {
             let service = Arc::clone(&service);
@@ -132,9 +137,10 @@ impl Member {
                 "served\n"
             }
         };
-        let server = Server::start(config, handler).unwrap();
-        let agent = Agent::with_capacity(LOOPBACK, whole, server.observer()).unwrap();
-        let admin = Admin::start(vec![LOOPBACK], server.observer()).unwrap();
+        let [own, agent, admin] = addresses;
+        let server = Server::start(config.listen(vec![own]), handler).unwrap();
+        let agent = Agent::with_capacity(agent, whole, server.observer()).unwrap();
+        let admin = Admin::start(vec![admin], server.observer()).unwrap();
         Self { server, service, agent, admin }
     }
 
@@ -286,6 +292,37 @@ fn the_weights_bring_unequal_servers_to_the_same_utilisation() {
     let text =
         format!("{}\nlost weight after {lost_after:?}\n", watch.chart().text(100, 20).unwrap());
     std::fs::write(folder.join("agent-weights.txt"), text).unwrap();
+}
+
+/// The next process at the same addresses is not drained, though HAProxy was told so by the last.
+#[test]
+fn a_server_that_starts_again_gets_requests_again() {
+    let config = || Config::default().workers(1).drain_delay(Duration::from_secs(1));
+    let mut members = vec![Member::start(config(), 50.0)];
+    let Some(proxy) = balance(&members) else { return };
+    let status = || proxy.servers()[0]["status"].clone();
+    assert_eq!(get(proxy.address, "/").status, 200);
+    let member = members.remove(0);
+    let addresses =
+        [member.server.addresses()[0], member.agent.address(), member.admin.addresses()[0]];
+    member.server.stopper().stop();
+    wait_for("HAProxy to know", || status().starts_with("DRAIN").then_some(()));
+    drop(member);
+    let _again = Member::start_at(config(), 50.0, addresses);
+    wait_for("HAProxy to know", || (status() == "UP").then_some(()));
+    assert_eq!(get(proxy.address, "/").status, 200);
+    // What an administrator says does not last in the first minute, unless the agent is off.
+    proxy.ask("set server servers/s1 state maint");
+    wait_for("the agent to be asked", || (status() == "UP").then_some(()));
+    proxy.ask("disable agent servers/s1; set server servers/s1 state maint");
+    assert_eq!(status(), "MAINT");
+    let row = &proxy.servers()[0];
+    wait_for("some more time", || {
+        let later = &proxy.servers()[0];
+        let waited = number(later, "lastchg") >= number(row, "lastchg") + 2;
+        (waited || later["status"] != "MAINT").then_some(())
+    });
+    assert_eq!(status(), "MAINT");
 }
 
 /// Full servers stay in, refuse themselves, and keep their connections.

@@ -14,9 +14,8 @@ const RISE: f64 = 1.25;
 /// The time in which the excess of the usual capacity over the present one halves.
 const FORGETS: Duration = Duration::from_secs(600);
 
-/// The time in which a backlog is to be served. A server with requests that wait takes as many
-/// fewer new ones. It is longer than the delay between a weight and its effect, so the weight does not
-/// oscillate.
+/// The time in which a backlog is to be served: a server where requests wait takes fewer new ones.
+/// It is longer than the delay between a weight and its effect, so the weight does not oscillate.
 const HORIZON: Duration = Duration::from_secs(5);
 
 /// The least share of its weight that a server with a backlog keeps. Where all servers are
