@@ -278,6 +278,8 @@ fn a_request_that_gives_way_was_refused_by_the_full_queue() {
         let found = reasons
             .map(|reason| metrics[&format!("cws_requests_refused_total{{reason=\"{reason}\"}}")]);
         assert_eq!(found, [refused as f64, 0.0, 0.0, 0.0], "{case}");
+        let offered = metrics["cws_requests_offered_total"];
+        assert_eq!(offered, 4.0, "each of them asked once, whoever gave way: {case}");
         let totals = stats(admin)["totals"].take();
         assert_eq!((&totals["queue_full"], &totals["refused"]), (&json!(refused), &json!(refused)));
         let minute = stats(admin)["minute"].take();

@@ -58,6 +58,8 @@ fn it_is_answered_while_the_worker_is_busy_and_the_queue_is_full() {
     wait_for("all to wait still", || (in_queue() == WAITING).then_some(()));
     let counters = [Counter::Health, Counter::Refused, Counter::Handled, Counter::Unhandled];
     assert_eq!(counters.map(|of| snapshot.get(of)), [54, 1, 0, 0]);
+    let asked = 1 + WAITING as u64 + 1;
+    assert_eq!(snapshot.get(Counter::Offered), asked, "the one that was refused included");
     assert_eq!(snapshot.responses_in_all(), 55);
     gated.release.send(()).unwrap();
     assert_eq!(Reply::read(&mut held).body, b"released");
@@ -117,8 +119,8 @@ fn a_worker_answers_it_between_pipelined_requests() {
         check_health(&Reply::read(&mut stream));
     }
     let snapshot = gated.server.snapshot();
-    let counters = [Counter::Health, Counter::Handled, Counter::Unhandled];
-    assert_eq!(counters.map(|of| snapshot.get(of)), [2, 2, 2]);
+    let counters = [Counter::Health, Counter::Handled, Counter::Unhandled, Counter::Offered];
+    assert_eq!(counters.map(|of| snapshot.get(of)), [2, 2, 2, 2]);
 }
 
 #[test]

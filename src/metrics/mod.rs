@@ -130,7 +130,8 @@ impl Metrics {
         snapshot
     }
 
-    /// What the workers have done in all. It takes no lock and visits no connection.
+    /// What the workers have done in all, for the agent. It takes no lock and visits no connection.
+    #[cfg(feature = "admin")]
     pub fn work(&self) -> Work {
         let at = self.nanos(Instant::now());
         let sum = |slot: usize| -> u64 {
@@ -184,6 +185,7 @@ impl Metrics {
 }
 
 /// What the workers of a server have done from its start to a moment.
+#[cfg(feature = "admin")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
     /// The moment: time since the server's start.
