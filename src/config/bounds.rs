@@ -366,8 +366,8 @@ pub const AGENT_CONNECTIONS: usize = 16;
 pub const AGENT_LINGER: Duration = Duration::from_secs(1);
 
 /// The most connections that the agent accepts in an [`AGENT_TICK`]; others wait in the kernel. So
-/// whoever connects all the time costs next to nothing.
-pub const AGENT_ACCEPTS: usize = 32;
+/// whoever connects all the time costs a few percent of a processor, and delays no balancer.
+pub const AGENT_ACCEPTS: usize = 200;
 
 /// How often the agent looks at the workers.
 pub const AGENT_TICK: Duration = Duration::from_millis(200);
