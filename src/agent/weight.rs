@@ -214,6 +214,35 @@ mod tests {
         assert!(fleet.spread() < 0.05);
     }
 
+    /// A worker at a utilisation of 0.8 with exponential services of 20 ms: the number of services
+    /// that end in a busy time has a Poisson distribution.
+    #[test]
+    fn services_that_vary_shake_the_weight_little() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut capacity = Capacity::new(1, Work::default());
+        let mut weight = Weight::new(Some(100.0));
+        let (mut work, mut left, mut seen) = (Work::default(), 0.02, Vec::new());
+        for _ in 0..5 * 600 {
+            work.at += TICK;
+            work.busy += TICK.mul_f64(0.8);
+            left -= TICK.as_secs_f64() * 0.8;
+            while left < 0.0 {
+                work.handled += 1;
+                left -= 0.02 * random.f64().ln();
+            }
+            capacity.look(work);
+            let rate = capacity.rate().unwrap_or(50.0);
+            let headroom = Headroom { rate, is_settled: true, waiting: 0, may_rise: true };
+            weight.follow(headroom, work.at);
+            seen.push(f64::from(weight.percent().unwrap_or_default()));
+        }
+        let seen = &seen[100..];
+        let mean = seen.iter().sum::<f64>() / seen.len() as f64;
+        let off = seen.iter().filter(|&&told| (told / 50.0 - 1.0).abs() > 0.2).count();
+        assert!((mean / 50.0 - 1.0).abs() < 0.05, "{mean} on average");
+        assert!(off * 20 < seen.len(), "{off} of {} are off by a fifth", seen.len());
+    }
+
     #[test]
     fn a_backlog_lowers_the_weight_by_what_it_takes() {
         let spare = |waiting| {
