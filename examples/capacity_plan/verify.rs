@@ -203,9 +203,9 @@ fn show(
     }
     program.table(&table);
     program.text(&format!(
-        "\nThe mean service time was {:.2?}. A wait counts as delayed from a twentieth of the delay \
-         on: less is the time to wake a thread. The allowed range is the plan, and the deviations \
-         of {TWINS} ideal pools with other random arrivals from their mean.",
+        "\nThe mean service time was {:.2?}. A request is delayed if it waits for more than a \
+         twentieth of it: less is the time to wake a thread. The allowed range is the plan, and \
+         the deviations of {TWINS} ideal pools with other random arrivals from their mean.",
         measured.service
     ));
     for (what, holds) in checks {

@@ -29,8 +29,8 @@ const LOWER: f64 = 0.19;
 const NEAR: f64 = 2e-4;
 
 /// The steady state of a pool with constant service times in which at most K requests are in
-/// service or wait, first come, first served. Further requests are refused; the figures of waits are
-/// those of the admitted requests.
+/// service or wait, first come, first served. Further requests are refused; the figures of waits
+/// are those of the admitted requests.
 ///
 /// The mean wait is within 6 % of simulations. It is less certain than the refused share: above a
 /// utilisation of 1, the workers never pause, and the times at which they began decide how their

@@ -238,8 +238,8 @@ proptest! {
     ) {
         let (system, rho) = (servers + room, 10f64.powf(power));
         let exponential = Mmck::new(servers, system, rho).unwrap();
-        let shares =
-            [exponential.blocking(), exponential.wait_probability(), exponential.response_beyond(time)];
+        let waits = exponential.wait_probability();
+        let shares = [exponential.blocking(), waits, exponential.response_beyond(time)];
         prop_assert!(shares.into_iter().all(is_share), "{shares:?}");
         let most = f64::from(room) / f64::from(servers);
         prop_assert!((0.0..=most * (1.0 + 1e-9)).contains(&exponential.mean_wait()));
