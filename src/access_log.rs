@@ -4,9 +4,10 @@
 //! so that they can neither end a line nor leave a quoted part.
 
 use crate::config::AccessLog;
+use crate::http::request::UNIX_PEER;
 use crate::http::status::Status;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The `log` target of the lines.
@@ -72,9 +73,9 @@ impl Record {
         match form {
             AccessLog::Off => String::new(),
             AccessLog::Brief => self.brief(peer, sent, error),
-            AccessLog::Common => self.common(peer.ip(), sent),
+            AccessLog::Common => self.common(peer, sent),
             AccessLog::Combined => {
-                let mut line = self.common(peer.ip(), sent);
+                let mut line = self.common(peer, sent);
                 for field in [&self.referer, &self.user_agent] {
                     line.push_str(" \"");
                     push_escaped(&mut line, field.as_deref().unwrap_or(b"-"));
@@ -98,13 +99,14 @@ impl Record {
         let millis = self.since.elapsed().as_secs_f64() * 1e3;
         let colon = if error.is_empty() { "" } else { ": " };
         let (line, status) = (self.shown(), self.status.code());
+        let peer = if peer == UNIX_PEER { client(peer) } else { peer.to_string() };
         format!("{peer} \"{line}\" {status} {sent} {millis:.1}ms{colon}{error}")
     }
 
-    fn common(&self, client: IpAddr, sent: u64) -> String {
+    fn common(&self, peer: SocketAddr, sent: u64) -> String {
         let mut line = String::with_capacity(self.request_line.len() + 96);
         // Writing into a `String` cannot fail.
-        let _ = write!(line, "{} - ", client.to_canonical());
+        let _ = write!(line, "{} - ", client(peer));
         match self.user.as_deref() {
             // A space in a name would shift the fields behind it.
             Some(user) if !user.is_empty() => {
@@ -130,8 +132,8 @@ impl Record {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         serde_json::json!({
             "time": humantime::format_rfc3339_micros(self.time).to_string(),
-            "client": peer.ip().to_canonical().to_string(),
-            "port": peer.port(),
+            "client": client(peer),
+            "port": (peer != UNIX_PEER).then_some(peer.port()),
             "user": text(&self.user),
             "request": String::from_utf8_lossy(&self.request_line),
             "status": self.status.code(),
@@ -145,6 +147,14 @@ impl Record {
             "error": (!error.is_empty()).then_some(error),
         })
         .to_string()
+    }
+}
+
+/// The client in a line: its IP address, or `unix:` for a peer of a UNIX socket, as nginx has it.
+fn client(peer: SocketAddr) -> String {
+    match peer {
+        UNIX_PEER => "unix:".to_owned(),
+        peer => peer.ip().to_canonical().to_string(),
     }
 }
 

@@ -68,6 +68,9 @@ impl Method {
     }
 }
 
+/// Stands for the peer of a UNIX socket, which has no address. No peer of a TCP socket has this one.
+pub const UNIX_PEER: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// Where a request comes from, which worker serves it, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
@@ -84,12 +87,8 @@ pub struct Arrival {
 
 impl Arrival {
     /// For a request that does not come from a connection.
-    pub const NONE: Self = Self {
-        peer: SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        worker: 0,
-        waited: Duration::ZERO,
-        time_left: None,
-    };
+    pub const NONE: Self =
+        Self { peer: UNIX_PEER, worker: 0, waited: Duration::ZERO, time_left: None };
 }
 
 /// A complete and valid request, with its body if the handler accepts one.
@@ -210,7 +209,8 @@ impl<'b> Request<'b> {
         self.body
     }
 
-    /// The address of the client, or of the last proxy before the server.
+    /// The address of the client, or of the last proxy before the server. It is `0.0.0.0:0` for a
+    /// peer of a UNIX socket, which has no address.
     pub fn peer(&self) -> SocketAddr {
         self.arrival.peer
     }
