@@ -45,6 +45,8 @@ pub(crate) struct Link {
 /// What a running server passes.
 #[derive(Debug)]
 pub(crate) struct Offer {
+    /// The number of its process.
+    pub(crate) process: u32,
     pub(crate) passed: Vec<Passed>,
     /// The interval in which its service manager expects a sign of life.
     pub(crate) watchdog: Option<Duration>,
@@ -134,7 +136,8 @@ impl Link {
             format!(" {}{kept}", listener.role.name())
         });
         let watchdog = watchdog.map_or(0, |interval| interval.as_micros());
-        let line = format!("{LISTENERS} {watchdog}{}\n", roles.collect::<String>());
+        let (own, roles) = (std::process::id(), roles.collect::<String>());
+        let line = format!("{LISTENERS} {own} {watchdog}{roles}\n");
         let sockets: Vec<_> = listeners.iter().map(|listener| listener.socket.as_fd()).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MOST))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -154,8 +157,10 @@ impl Link {
         if words.next() != Some(LISTENERS) {
             return Err(unknown(&format!("{:?}", line.escape_debug())));
         }
-        let watchdog = words.next().and_then(|micros| micros.parse().ok());
-        let watchdog = watchdog.ok_or_else(|| unknown("a line"))?;
+        let mut number = || words.next().and_then(|number| number.parse().ok());
+        let process = number().and_then(|process: u64| u32::try_from(process).ok());
+        let process = process.ok_or_else(|| unknown("a line"))?;
+        let watchdog = number().ok_or_else(|| unknown("a line"))?;
         let sockets = std::mem::take(&mut self.sockets);
         let roles: Vec<&str> = words.collect();
         if roles.len() != sockets.len() {
@@ -174,7 +179,7 @@ impl Link {
             passed.push(Passed { role, listener });
         }
         let watchdog = Some(Duration::from_micros(watchdog)).filter(|of| !of.is_zero());
-        Ok(Offer { passed, watchdog })
+        Ok(Offer { process, passed, watchdog })
     }
 
     /// Reads bytes, and the sockets that come with them.
@@ -242,6 +247,7 @@ mod tests {
         let found: Vec<_> = offer.passed.iter().filter_map(|of| of.listener.address()).collect();
         assert_eq!(found, addresses);
         assert_eq!(offer.watchdog, Some(Duration::from_secs(3)));
+        assert_eq!(offer.process, std::process::id());
     }
 
     #[test]
@@ -266,10 +272,10 @@ mod tests {
             new.take(Duration::from_millis(20)).expect_err("no listeners").kind()
         };
         assert_eq!(hear(b""), ErrorKind::TimedOut);
-        assert_eq!(hear(b"listeners 0 http"), ErrorKind::TimedOut, "no end of the line");
-        assert_eq!(hear(b"listeners 0 http\n"), ErrorKind::InvalidData, "no socket");
+        assert_eq!(hear(b"listeners 1 0 http"), ErrorKind::TimedOut, "no end of the line");
+        assert_eq!(hear(b"listeners 1 0 http\n"), ErrorKind::InvalidData, "no socket");
         assert_eq!(hear(b"listeners\n"), ErrorKind::InvalidData);
-        assert_eq!(hear(b"listeners x\n"), ErrorKind::InvalidData);
+        assert_eq!(hear(b"listeners x 0\n"), ErrorKind::InvalidData);
         assert_eq!(hear(b"\xff\xfe\n"), ErrorKind::InvalidData);
         assert_eq!(hear(&[b'x'; 2 * LINE]), ErrorKind::InvalidData);
         assert_eq!(hear(b"error busy\n"), ErrorKind::Other);

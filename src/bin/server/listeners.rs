@@ -3,7 +3,6 @@
 use crate::admin;
 use cws::{Listener, StartError};
 use listenfd::ListenFd;
-use log::info;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -74,6 +73,8 @@ pub(crate) struct Passed {
 pub(crate) struct Listeners {
     pub(crate) http: Vec<Listener>,
     pub(crate) admin: Vec<Listener>,
+    /// Those that were passed, and that no option names.
+    pub(crate) unwanted: Vec<Listener>,
 }
 
 /// A copy of a listener, for the process that takes over.
@@ -101,10 +102,8 @@ impl ListenArgs {
         let wanted: Vec<Place> = admin.into_iter().cloned().collect();
         self.complete(&mut for_admin, &wanted, Role::Admin, &mut passed)
             .map_err(|reason| format!("cannot start the admin page: {reason}"))?;
-        for unwanted in passed {
-            info!("no longer listening on {}: no option names it", unwanted.listener);
-        }
-        Ok(Listeners { http, admin: for_admin })
+        let unwanted = passed.into_iter().map(|of| of.listener).collect();
+        Ok(Listeners { http, admin: for_admin, unwanted })
     }
 
     /// Adds the listeners at these places that are not there yet.

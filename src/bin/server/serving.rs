@@ -59,7 +59,10 @@ fn serve(
         running.admin = Some(admin);
     }
     let watchdog = successor.as_ref().and_then(|of| of.watchdog).or_else(notify::watchdog);
-    let door = successor.map(|successor| successor.take_over(&ends)).transpose()?.flatten();
+    let door = match successor {
+        Some(successor) => successor.take_over(&ends, listeners.unwanted)?,
+        None => None,
+    };
     running.is_shared = false;
     let gate = args.takeover.open_gate(door, copies, watchdog, send_end)?;
     let notifier = Notifier::start(observer.clone(), watchdog);

@@ -32,6 +32,10 @@ const START: Duration = Duration::from_secs(60);
 /// How long a new process waits for the listeners: another one may be before it.
 const TURN: Duration = Duration::from_secs(2 * START.as_secs());
 
+/// How long the running server gets to accept the last connections of listeners that the new one
+/// does not want.
+const LAST: Duration = Duration::from_millis(300);
+
 /// The pause when the system refuses a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,6 +51,8 @@ pub(crate) struct TakeoverArgs {
 #[derive(Debug)]
 pub(crate) struct Successor {
     link: Link,
+    /// The number of the process that runs.
+    process: u32,
     /// The listener of the path.
     door: Option<Listener>,
     /// The interval in which the service manager expects a sign of life, if it told the running
@@ -86,10 +92,10 @@ impl TakeoverArgs {
         let ask = || {
             let mut link = Link::new(stream)?;
             link.say(HELLO)?;
-            let Offer { mut passed, watchdog } = link.take(TURN)?;
+            let Offer { process, mut passed, watchdog } = link.take(TURN)?;
             let door = passed.extract_if(.., |of| of.role == Role::Takeover).last();
             let door = door.map(|of| of.listener);
-            Ok((Successor { link, door, watchdog }, passed))
+            Ok((Successor { link, process, door, watchdog }, passed))
         };
         ask().map(Some).map_err(|error| explain(path, &error))
     }
@@ -142,17 +148,23 @@ fn explain(path: &Path, error: &io::Error) -> String {
 }
 
 impl Successor {
-    /// Tells the running server that this one serves, and has the listeners from now on. Returns
-    /// the listener of the path. A signal that has come before leaves them where they are.
-    pub(crate) fn take_over(mut self, ends: &Receiver<End>) -> Result<Option<Listener>, String> {
+    /// Tells the running server that this one serves, and has the listeners from now on. Those that
+    /// are `unwanted` are closed. Returns the listener of the path. A signal that has come before
+    /// leaves them all where they are.
+    pub(crate) fn take_over(
+        mut self,
+        ends: &Receiver<End>,
+        unwanted: Vec<Listener>,
+    ) -> Result<Option<Listener>, String> {
         if ends.try_recv().is_ok() {
             return Err("a signal came before this server took over".to_owned());
         }
         let link = &mut self.link;
         let told = link.say(READY).and_then(|()| link.expect(GO, ANSWER));
+        let told = told.map(|()| close_all(unwanted));
         match told.and_then(|()| link.say(TAKEN)) {
             Ok(()) => {
-                info!("took over from process {}", link.peer().unwrap_or_default());
+                info!("took over from process {}", self.process);
                 // It closes the link when it has closed its listeners.
                 link.wait_for_end(ANSWER);
             }
@@ -168,9 +180,22 @@ impl Successor {
     }
 }
 
+/// Ends listeners that no option names any more. The running server still accepts what has begun.
+fn close_all(unwanted: Vec<Listener>) {
+    if unwanted.is_empty() {
+        return;
+    }
+    for listener in unwanted {
+        info!("no longer listening on {listener}: no option names it");
+        listener.with_file().close();
+    }
+    thread::sleep(LAST);
+}
+
 /// True if the other process is no more.
 fn has_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe)
+    use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset)
 }
 
 impl Gate {
