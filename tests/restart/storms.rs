@@ -51,7 +51,10 @@ fn stop_the_old_one_meanwhile(place: &Place, mut old: Running, storm: u64) -> Ru
     assert!(next.is_running(), "{}", next.log());
     // It offers the path when it has taken over.
     wait_for("the end of the takeover", || {
-        ["took over", "has ended"].iter().any(|text| next.log().contains(text)).then_some(())
+        ["took over from process", "has ended"]
+            .iter()
+            .any(|text| next.log().contains(text))
+            .then_some(())
     });
     next
 }
@@ -70,7 +73,7 @@ fn two_at_once(place: &Place, mut old: Running) -> Running {
     };
     assert_eq!(first.code(), Some(0), "{}", first.log());
     assert!(last.is_running(), "{}", last.log());
-    last.logs("took over");
+    last.logs("took over from process");
     last
 }
 
@@ -105,7 +108,7 @@ fn a_new_server_that_is_stopped_while_it_starts_leaves_one_state_or_the_other() 
         spin(Duration::from_millis(3 * round));
         next.signal("TERM");
         let code = next.code();
-        if next.log().contains("took over") {
+        if next.log().contains("took over from process") {
             assert_eq!((code, old.code()), (Some(0), Some(0)), "{}", next.log());
             assert!(!place.path().exists(), "nobody serves");
             old = place.start(&OPTIONS);
