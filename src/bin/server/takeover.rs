@@ -76,8 +76,10 @@ enum State {
     Own(Vec<Copied>),
     /// This process, and a new one that is starting.
     Passing(Vec<Copied>),
-    /// A new one, or nobody: this one is stopping.
-    Ended,
+    /// A new one.
+    Left,
+    /// Nobody: the server has stopped.
+    Closed,
 }
 
 impl TakeoverArgs {
@@ -202,15 +204,16 @@ impl Gate {
     /// Lets nobody in any more: the server stops. Returns true if a new process has the listeners
     /// at the moment, and continues with them. Otherwise the path is removed.
     pub(crate) fn close(self) -> bool {
-        let before = std::mem::replace(&mut *lock(&self.state), State::Ended);
+        let mut state = lock(&self.state);
+        let is_own = matches!(*state, State::Own(_));
+        *state = if is_own { State::Closed } else { State::Left };
+        drop(state);
         drop(self.stop);
-        if matches!(before, State::Own(_)) {
-            if self.thread.join().is_err() {
-                log::error!("the thread for takeovers panicked");
-            }
-            return false;
+        // Otherwise the thread may still wait for the new process.
+        if is_own && self.thread.join().is_err() {
+            log::error!("the thread for takeovers panicked");
         }
-        true
+        !is_own
     }
 }
 
@@ -246,8 +249,9 @@ impl Keeper {
             }
         }
         match *lock(&self.state) {
-            State::Ended => self.door.close(),
-            State::Own(_) | State::Passing(_) => {}
+            State::Closed => self.door.close(),
+            // The path is the new process's.
+            State::Left | State::Own(_) | State::Passing(_) => self.door.hand_over(),
         }
     }
 
@@ -287,7 +291,7 @@ impl Keeper {
         let agreed = link.expect(READY, START).and_then(|()| link.say(GO));
         match agreed.and_then(|()| link.expect(TAKEN, ANSWER)) {
             Ok(()) => {
-                let before = std::mem::replace(&mut *lock(&self.state), State::Ended);
+                let before = std::mem::replace(&mut *lock(&self.state), State::Left);
                 // Otherwise the server is stopping already, and leaves its listeners.
                 Ok(matches!(before, State::Passing(_)).then_some(heir))
             }
