@@ -20,7 +20,6 @@ use crate::queue::{self, Entrance, Queue};
 use crate::workers::Worker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -227,10 +227,15 @@ fn the_image_copies_what_its_build_needs() {
         let done = Command::new("cp").arg("-r").arg(top.join(source)).arg(folder.path()).status();
         assert!(done.unwrap().success(), "{source}");
     }
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["metadata", "--locked", "--offline", "--format-version=1"]);
-    let output = cargo.current_dir(folder.path()).stderr(Stdio::piped()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        let output = cargo.args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    // The lock file is right for what was copied.
+    cargo(&["tree", "--locked", "--edges", "normal,build"]);
+    let output = cargo(&["metadata", "--no-deps", "--format-version=1"]);
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = found["packages"].as_array().unwrap();
     let own = packages.iter().find(|of| of["name"] == "concurrent-web-server").unwrap();

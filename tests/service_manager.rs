@@ -80,6 +80,15 @@ impl Running {
     fn spawn(mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         command.stdout(File::create(folder.path().join("out")).unwrap());
+        Self::log_to(folder, command)
+    }
+
+    /// The same, with its standard output where it is.
+    fn with_own_output(command: Command) -> Self {
+        Self::log_to(tempfile::tempdir().unwrap(), command)
+    }
+
+    fn log_to(folder: tempfile::TempDir, mut command: Command) -> Self {
         command.stderr(File::create(folder.path().join("err")).unwrap());
         Self { child: command.spawn().unwrap(), folder }
     }
@@ -253,8 +262,10 @@ impl Handler for Blocking {
 
 impl Immediate for Blocking {
     fn respond(&self, request: &Request<'_>) -> Option<Response> {
-        while request.target.raw == b"/block" {
-            std::thread::park();
+        if request.target.raw == b"/block" {
+            loop {
+                std::thread::park();
+            }
         }
         None
     }
@@ -305,9 +316,18 @@ fn a_stuck_acceptor_gives_no_sign_of_life() {
     let address = support::listening_address(&line("listening on", 0));
     assert_eq!(get(address, "/").body, b"hello");
     wait_for("a sign of life", || (manager.message() == ["WATCHDOG=1"]).then_some(()));
-    let mut stuck = connect(address);
-    stuck.write_all(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    line("the acceptor is stuck", 0);
+    // While workers are awake, one of them may get the request, and answer it.
+    let is_stuck = || running.log().contains("the acceptor is stuck");
+    let mut blocked = Vec::new();
+    while !is_stuck() {
+        let mut stream = connect(address);
+        stream.write_all(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        stream.set_nonblocking(true).unwrap();
+        wait_for("a response, or none", || {
+            (is_stuck() || stream.peek(&mut [0]).is_ok()).then_some(())
+        });
+        blocked.push(stream);
+    }
     let is_alive = |message: &Vec<String>| message.contains(&"WATCHDOG=1".to_owned());
     manager.rest();
     // Three looks later.
@@ -328,7 +348,7 @@ fn passed_sockets_serve_by_their_names_and_outlive_the_server() {
         // Who connects before the server starts, or after the one before has ended, is served.
         let early = std::thread::spawn(move || get(address, "/testfile"));
         let sockets = [admin.try_clone().unwrap().into(), http.try_clone().unwrap().into()];
-        let mut running = Running::spawn(with_sockets(&site, "admin:web", "", sockets));
+        let mut running = Running::with_own_output(with_sockets(&site, "admin:web", "", sockets));
         assert_eq!(early.join().unwrap().body, TESTFILE);
         assert!(ask(&path, "/healthz").ends_with("alive\n"));
         wait_for("its lines", || {
@@ -353,7 +373,7 @@ fn options_add_to_what_was_passed() {
     // One of those that were passed is named, too.
     let options = format!("--bind unix:{} --bind 127.0.0.1 {}", path.display(), passed[0].port());
     let command = with_sockets(&site, "a:b", &options, sockets.map(OwnedFd::from));
-    let _running = Running::spawn(command);
+    let _running = Running::with_own_output(command);
     for address in passed {
         assert_eq!(get(address, "/testfile").body, TESTFILE);
     }
@@ -366,7 +386,7 @@ fn what_is_passed_and_does_not_listen_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let sockets = [listener.into(), stream.into()];
-    let mut running = Running::spawn(with_sockets(&site, "http:other", "", sockets));
+    let mut running = Running::with_own_output(with_sockets(&site, "http:other", "", sockets));
     assert_eq!(running.code(), Some(1));
     let expected = "server: cannot use socket 1 (\"other\") of LISTEN_FDS: it does not listen";
     assert!(running.log().starts_with(expected), "{}", running.log());
