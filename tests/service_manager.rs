@@ -324,6 +324,8 @@ fn a_stuck_acceptor_gives_no_sign_of_life() {
         stream.write_all(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         stream.set_nonblocking(true).unwrap();
         wait_for("a response, or none", || {
+            // Who sends to a full queue of messages waits.
+            manager.rest();
             (is_stuck() || stream.peek(&mut [0]).is_ok()).then_some(())
         });
         blocked.push(stream);
@@ -331,7 +333,7 @@ fn a_stuck_acceptor_gives_no_sign_of_life() {
     let is_alive = |message: &Vec<String>| message.contains(&"WATCHDOG=1".to_owned());
     manager.rest();
     // Three looks later.
-    line("the acceptor is stuck", 3);
+    line("the acceptor is stuck", 4);
     let said = manager.rest();
     assert!(!said.iter().any(is_alive), "{said:?}");
 }

@@ -225,7 +225,7 @@ fn a_handler_sees_a_peer_without_an_address() {
     let listener = Listener::bind_unix(&path, 0o600).unwrap();
     let peer = |request: &Request<'_>| Response::text(request.peer().to_string());
     let server = Server::start_on(vec![listener], Config::default(), peer).unwrap();
-    assert_eq!(server.paths(), [path.clone()]);
+    assert_eq!(server.paths(), std::slice::from_ref(&path));
     assert!(server.addresses().is_empty());
     assert_eq!(get(&path, "/").body, b"0.0.0.0:0");
     let _ = server.shutdown();
