@@ -365,6 +365,34 @@ fn passed_sockets_serve_by_their_names_and_outlive_the_server() {
     }
 }
 
+/// Sockets that systemd keeps stay its own, whichever process has taken them over.
+#[test]
+fn a_takeover_passes_on_the_sockets_of_the_service_manager() {
+    let site = Site::new();
+    let http = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let admin = UnixListener::bind(&path).unwrap();
+    let address = http.local_addr().unwrap();
+    let takeover = folder.path().join("takeover").display().to_string();
+    let sockets = [http.try_clone().unwrap().into(), admin.try_clone().unwrap().into()];
+    let options = format!("--takeover {takeover}");
+    let mut old = Running::with_own_output(with_sockets(&site, "http:admin", &options, sockets));
+    assert_eq!(get(address, "/testfile").body, TESTFILE);
+    // No option names an address, and no variable of systemd is set.
+    let mut new = Running::spawn(server(&site, &["--takeover", &takeover]));
+    let expected =
+        format!("listening on http://{address}/\nadmin page on unix:{}\n", path.display());
+    assert_eq!(new.printed(2), expected);
+    assert_eq!(old.code(), Some(0), "{}", old.log());
+    assert_eq!(get(address, "/testfile").body, TESTFILE);
+    assert!(ask(&path, "/healthz").ends_with("alive\n"));
+    new.signal("TERM");
+    assert_eq!(new.code(), Some(0));
+    // Who connects now waits for the next one.
+    let _waits = (connect(address), UnixStream::connect(&path).unwrap());
+}
+
 #[test]
 fn options_add_to_what_was_passed() {
     let site = Site::new();

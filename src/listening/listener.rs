@@ -80,7 +80,8 @@ impl Listener {
                 .filter(|_| kind == SocketType::STREAM)
                 .ok_or_else(|| wrong("it is neither a TCP socket nor a UNIX socket for streams"))?;
         // Apple's systems do not tell.
-        if cfg!(target_os = "linux") && !sockopt::socket_acceptconn(&socket)? {
+        #[cfg(target_os = "linux")]
+        if !sockopt::socket_acceptconn(&socket)? {
             return Err(wrong("it does not listen"));
         }
         rustix::io::ioctl_fionbio(&socket, true)?;

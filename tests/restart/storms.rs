@@ -79,7 +79,7 @@ fn two_at_once(place: &Place, mut old: Running) -> Running {
 
 /// A successor dies after each of the lines that it says. The server goes on.
 fn one_that_dies_half_way(place: &Place, old: Running, storm: u64) -> Running {
-    let lines = ["cws-takeover 1\n", "ready\n"];
+    let lines = ["cws-takeover 1 0\n", "ready\n"];
     let said = storm as usize / 4 % 3;
     let mut link = UnixStream::connect(place.path()).unwrap();
     for line in &lines[..said] {

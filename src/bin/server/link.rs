@@ -6,7 +6,7 @@ use cws::Listener;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// The first line of a successor, with the version of the protocol.
+/// How a successor begins its first line, with the version of the protocol. The number of its
+/// process follows.
 pub(crate) const HELLO: &str = "cws-takeover 1";
 /// The successor serves.
 pub(crate) const READY: &str = "ready";
@@ -56,17 +57,16 @@ impl Link {
     /// A link to a process of the same user. It is an error if it is another's.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
-        let theirs = sockopt::socket_peercred(&stream)?.uid;
-        if theirs != rustix::process::geteuid() {
-            let reason = format!("it is the process of another user ({})", theirs.as_raw());
-            return Err(io::Error::new(ErrorKind::PermissionDenied, reason));
+        // Elsewhere the permissions of the path keep others away.
+        #[cfg(target_os = "linux")]
+        {
+            let theirs = rustix::net::sockopt::socket_peercred(&stream)?.uid;
+            if theirs != rustix::process::geteuid() {
+                let reason = format!("it is the process of another user ({})", theirs.as_raw());
+                return Err(io::Error::new(ErrorKind::PermissionDenied, reason));
+            }
         }
         Ok(Self { stream, buffer: Vec::new(), sockets: Vec::new() })
-    }
-
-    /// The number of the other process.
-    pub(crate) fn peer(&self) -> io::Result<u32> {
-        Ok(sockopt::socket_peercred(&self.stream)?.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Sends a line.
@@ -145,7 +145,7 @@ impl Link {
             return Err(io::Error::other("there are too many listeners"));
         }
         let slices = [IoSlice::new(line.as_bytes())];
-        let sent = sendmsg(&self.stream, &slices, &mut control, SendFlags::NOSIGNAL)?;
+        let sent = sendmsg(&self.stream, &slices, &mut control, SendFlags::empty())?;
         // A line is much shorter than the socket's buffer.
         if sent == line.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
     }
@@ -188,7 +188,10 @@ impl Link {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MOST))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(&mut bytes)];
+        #[cfg(target_os = "linux")]
         let flags = RecvFlags::CMSG_CLOEXEC;
+        #[cfg(not(target_os = "linux"))]
+        let flags = RecvFlags::empty();
         let message = match recvmsg(&self.stream, &mut slices, &mut control, flags) {
             // The other process ended with lines of ours unread.
             Err(Errno::CONNRESET) => return Err(ErrorKind::UnexpectedEof.into()),

@@ -2,7 +2,7 @@
 //! one (`--takeover`).
 //!
 //! The running server listens on a UNIX socket. A process that starts with the same path connects,
-//! and says `cws-takeover 1`. It gets the listeners by `SCM_RIGHTS` (unix(7)), that of the path
+//! and says `cws-takeover 1 PID`. It gets the listeners by `SCM_RIGHTS` (unix(7)), that of the path
 //! included, starts on them, and says `ready`. The running one answers `go`, and on `taken` it
 //! accepts no more, closes its copies, and drains. Until then it serves, so a new process that fails
 //! at any point changes nothing. Both have the same sockets, so connections that wait in the
@@ -15,13 +15,14 @@ use crossbeam_channel::{Receiver, Sender};
 use cws::Listener;
 use log::{info, warn};
 use rustix::event::{PollFd, PollFlags, poll};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use std::{io, process};
 
 /// How long a process may take to introduce itself, and to answer a line.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -93,7 +94,7 @@ impl TakeoverArgs {
         };
         let ask = || {
             let mut link = Link::new(stream)?;
-            link.say(HELLO)?;
+            link.say(&format!("{HELLO} {}", process::id()))?;
             let Offer { process, mut passed, watchdog } = link.take(TURN)?;
             let door = passed.extract_if(.., |of| of.role == Role::Takeover).last();
             let door = door.map(|of| of.listener);
@@ -272,17 +273,18 @@ impl Keeper {
     /// Passes the listeners to a process. Returns its number if they are its own now.
     fn pass_on(&self, socket: OwnedFd) -> io::Result<Option<u32>> {
         let mut link = Link::new(UnixStream::from(socket))?;
-        let heir = link.peer()?;
         // Somebody who only looks whether the server lives.
         let hello = match link.hear(ANSWER) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             hello => hello?,
         };
-        if hello != HELLO {
+        let process = hello.strip_prefix(HELLO).and_then(|rest| rest.strip_prefix(' '));
+        let heir = process.and_then(|process| process.parse().ok());
+        let Some(heir) = heir else {
             link.refuse(&format!("the running server speaks {HELLO:?}"));
             let hello = hello.escape_debug();
-            return Err(io::Error::other(format!("process {heir} says {hello:?}")));
-        }
+            return Err(io::Error::other(format!("a process says {hello:?}")));
+        };
         if !self.begin(&mut link)? {
             link.refuse("the running server is stopping");
             return Ok(None);
