@@ -198,6 +198,7 @@
 //! | 503: a request is too old when its turn comes | `is_too_old` | `src/connection/exchange.rs` |
 //! | 503: a request is too old in the room | `expire_waiting` | `src/acceptor/queueing.rs` |
 //! | how long, and how many may wait | `own.map(age)` | `src/queue/ages.rs` |
+//! | what a balancer is told | `fn report` | `src/agent/mod.rs` |
 //! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
@@ -247,11 +248,15 @@ mod observer;
 mod server;
 #[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "admin")]
+mod agent;
 #[cfg(feature = "client")]
 pub mod client;
 
 #[cfg(feature = "admin")]
 pub use admin::{Admin, AdminPages};
+#[cfg(feature = "admin")]
+pub use agent::Agent;
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config, Schedule, WhenFull};

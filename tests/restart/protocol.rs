@@ -19,9 +19,10 @@ fn a_new_server_takes_the_listeners_over_and_the_old_one_drains() {
     let (unix, admin) = (place.file("http.sock"), place.file("admin.sock"));
     let bind = format!("127.0.0.1,unix:{}", unix.display());
     let admin_place = format!("unix:{}", admin.display());
-    let options = ["0", "--bind", &bind, "--admin", &admin_place, "--delay", "100ms"];
+    let options = ["0", "--bind", &bind, "--admin", &admin_place, "--agent", "0"];
+    let options = [&options[..], &["--delay", "100ms"]].concat();
     let mut old = place.start(&options);
-    wait_for("its lines", || (old.printed().lines().count() == 3).then_some(()));
+    wait_for("its lines", || (old.printed().lines().count() == 4).then_some(()));
     let address = old.address();
     let inodes = || [&unix, &admin, &place.path()].map(|path| fs::metadata(path).unwrap().ino());
     let before = inodes();
@@ -38,8 +39,12 @@ fn a_new_server_takes_the_listeners_over_and_the_old_one_drains() {
     }
     assert_eq!(idle.read(&mut [0]).unwrap(), 0, "an idle connection is closed");
     assert_eq!(old.code(), Some(0));
-    wait_for("its lines", || (new.printed().lines().count() == 3).then_some(()));
+    wait_for("its lines", || (new.printed().lines().count() == 4).then_some(()));
     assert_eq!(new.printed(), old.printed());
+    let agent = new.printed().lines().find_map(|line| line.strip_prefix("agent on ")?.parse().ok());
+    let mut told = String::new();
+    connect(agent.unwrap()).read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("ready up "), "a balancer hears of no drain: {told}");
     assert_eq!(inodes(), before, "the files stay");
     assert_eq!(get(address, "/testfile").body, TESTFILE);
     new.logs(&format!("took over from process {}", old.pid()));
@@ -72,7 +77,10 @@ fn a_new_server_that_cannot_start_leaves_the_old_one_serving() {
         assert!(old.is_running());
         assert_eq!(get(old.address(), "/testfile").body, TESTFILE);
     }
-    assert_eq!(old.log().matches("has ended before it took over (this server goes on)").count(), 3);
+    wait_for("what the old one says of it", || {
+        let line = "has ended before it took over (this server goes on)";
+        (old.log().matches(line).count() == 3).then_some(())
+    });
     // And it can still be taken over.
     let new = place.start(&["0"]);
     assert_eq!(old.code(), Some(0));

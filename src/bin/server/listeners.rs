@@ -44,13 +44,18 @@ pub(crate) enum Place {
 pub(crate) enum Role {
     Http,
     Admin,
+    Agent,
     /// The socket of `--takeover`.
     Takeover,
 }
 
 impl Role {
-    const ALL: [(&str, Self); 3] =
-        [("http", Self::Http), ("admin", Self::Admin), ("takeover", Self::Takeover)];
+    const ALL: [(&str, Self); 4] = [
+        ("http", Self::Http),
+        ("admin", Self::Admin),
+        ("agent", Self::Agent),
+        ("takeover", Self::Takeover),
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, role)| *role == self).map_or("", |(name, _)| *name)
@@ -73,6 +78,7 @@ pub(crate) struct Passed {
 pub(crate) struct Listeners {
     pub(crate) http: Vec<Listener>,
     pub(crate) admin: Vec<Listener>,
+    pub(crate) agent: Vec<Listener>,
     /// Those that were passed, and that no option names.
     pub(crate) unwanted: Vec<Listener>,
 }
@@ -90,7 +96,8 @@ impl ListenArgs {
     /// keeps, and new ones.
     pub(crate) fn open(
         &self,
-        admin: Option<&Place>,
+        admin: Option<Place>,
+        agent: Option<Place>,
         mut passed: Vec<Passed>,
     ) -> Result<Listeners, String> {
         let mut http = kept(&mut passed, Role::Http);
@@ -99,11 +106,13 @@ impl ListenArgs {
             self.complete(&mut http, &self.places()?, Role::Http, &mut passed)?;
         }
         let mut for_admin = kept(&mut passed, Role::Admin);
-        let wanted: Vec<Place> = admin.into_iter().cloned().collect();
-        self.complete(&mut for_admin, &wanted, Role::Admin, &mut passed)
+        self.complete(&mut for_admin, admin.as_slice(), Role::Admin, &mut passed)
             .map_err(|reason| format!("cannot start the admin page: {reason}"))?;
+        let mut for_agent = kept(&mut passed, Role::Agent);
+        self.complete(&mut for_agent, agent.as_slice(), Role::Agent, &mut passed)
+            .map_err(|reason| format!("cannot start the agent: {reason}"))?;
         let unwanted = passed.into_iter().map(|of| of.listener).collect();
-        Ok(Listeners { http, admin: for_admin, unwanted })
+        Ok(Listeners { http, admin: for_admin, agent: for_agent, unwanted })
     }
 
     /// Adds the listeners at these places that are not there yet.
@@ -161,7 +170,8 @@ impl Listeners {
     pub(crate) fn copies(&self) -> io::Result<Vec<Copied>> {
         let http = self.http.iter().map(|listener| (Role::Http, listener));
         let admin = self.admin.iter().map(|listener| (Role::Admin, listener));
-        http.chain(admin).map(|(role, listener)| Copied::of(role, listener)).collect()
+        let agent = self.agent.iter().map(|listener| (Role::Agent, listener));
+        http.chain(admin).chain(agent).map(|(role, listener)| Copied::of(role, listener)).collect()
     }
 }
 
@@ -206,8 +216,8 @@ fn kept(passed: &mut Vec<Passed>, role: Role) -> Vec<Listener> {
     kept
 }
 
-/// The sockets that a service manager has passed (`sd_listen_fds`(3)): those with the name `admin`
-/// are for the admin page, and all others serve. Call this before the first thread starts: it
+/// The sockets that a service manager has passed (`sd_listen_fds`(3)): those with the names `admin`
+/// and `agent` are for these, and all others serve. Call this before the first thread starts: it
 /// removes the variables from the environment.
 pub(crate) fn activated() -> Result<Vec<Passed>, String> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -230,7 +240,7 @@ pub(crate) fn activated() -> Result<Vec<Passed>, String> {
             },
         };
         let listener = Listener::adopt(socket).map_err(failed)?.kept_elsewhere();
-        let role = if name == Role::Admin.name() { Role::Admin } else { Role::Http };
+        let role = Role::named(name).filter(|role| *role != Role::Takeover).unwrap_or(Role::Http);
         passed.push(Passed { role, listener });
     }
     Ok(passed)

@@ -1,6 +1,7 @@
 //! The `server` command: turns arguments into a configuration and starts the server.
 
 mod admin;
+mod agent;
 #[path = "../cli.rs"]
 mod cli;
 mod link;
@@ -17,6 +18,7 @@ mod values;
 mod site;
 mod whole_lines;
 
+use agent::AgentArgs;
 use clap::Parser;
 use cws::{
     AccessLog, Admin, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User,
@@ -161,6 +163,8 @@ struct Args {
     #[arg(long, env = "CWS_ADMIN_HOST", value_name = "NAME", value_delimiter = ',',
           value_parser = admin::host)]
     admin_host: Vec<String>,
+    #[command(flatten)]
+    agent: AgentArgs,
     /// Log statistics at this interval, for example 10s [default: off]
     #[arg(long, env = "CWS_STATS_INTERVAL", value_name = "DURATION",
           value_parser = values::timeout)]
@@ -293,8 +297,9 @@ fn refusals(snapshot: &Snapshot) -> String {
 }
 
 fn configure(args: &Args, shares: &Shares, has_admin: bool) -> Result<Config, String> {
-    // The admin server has connections of its own.
+    // The admin server and the agent have connections of their own.
     let others = if has_admin { Admin::CONNECTIONS } else { 0 };
+    let others = others + args.agent.descriptors();
     let limit = cws::raise_descriptor_limit().saturating_sub(others);
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();

@@ -8,7 +8,7 @@ use crate::signals::End;
 use crate::takeover::{Gate, Successor};
 use crate::{Args, admin, listeners, notify, signals};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use cws::{Admin, Delay, Server, Summary};
+use cws::{Admin, Agent, Delay, Server, Summary};
 use log::info;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ fn serve(
     let config = crate::configure(args, shares, has_admin)?;
     let files = crate::files(args, shares, config.workers)?;
     let handler = Delay::new(args.delay.unwrap_or_default(), files);
-    let listeners = args.listen.open(args.admin.as_ref(), passed)?;
+    let listeners = args.listen.open(args.admin.clone(), args.agent.place(), passed)?;
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
     let server = Server::start_on(listeners.http, config, handler);
     let server = server.map_err(|error| error.to_string())?;
@@ -53,11 +53,12 @@ fn serve(
     announce_all("listening on", server.addresses(), server.paths());
     crate::tell_start(args, observer.config());
     let is_shared = successor.is_some();
-    let mut running = Running { server: Some(server), admin: None, is_shared };
+    let mut running = Running { server: Some(server), admin: None, agent: None, is_shared };
     if has_admin {
         let admin = admin::start(listeners.admin, &args.admin_host, observer.clone())?;
         running.admin = Some(admin);
     }
+    running.agent = args.agent.start(listeners.agent, &observer)?;
     let watchdog = successor.as_ref().and_then(|of| of.watchdog).or_else(notify::watchdog);
     let door = match successor {
         Some(successor) => successor.take_over(&ends, listeners.unwanted)?,
@@ -95,6 +96,8 @@ struct Running {
     server: Option<Server>,
     /// It answers until the server has ended, and reports that it is stopping.
     admin: Option<Admin>,
+    /// The same holds for it, unless another process tells the balancer now.
+    agent: Option<Agent>,
     /// Another process has the listeners, too, and goes on with them.
     is_shared: bool,
 }
@@ -107,8 +110,10 @@ impl Running {
     }
 
     /// Leaves listeners that are shared to the other process.
-    fn leave(&self) {
+    fn leave(&mut self) {
         if self.is_shared {
+            // It would say that the server drains, which the other one does not.
+            self.agent = None;
             let admin = self.admin.iter().map(Admin::stopper);
             let server = self.server.iter().map(Server::stopper);
             admin.chain(server).for_each(|stopper| stopper.hand_over());
@@ -135,7 +140,7 @@ pub(crate) fn announce_all(what: &str, addresses: &[SocketAddr], paths: &[PathBu
 }
 
 /// Prints a line for a program that started this one and waits for the line.
-fn announce(line: &str) {
+pub(crate) fn announce(line: &str) {
     let mut stdout = io::stdout();
     // If standard output is closed, nobody waits for the line.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
