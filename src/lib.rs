@@ -218,6 +218,7 @@ mod notes;
 mod lane;
 mod config;
 mod http;
+mod proxy;
 mod theory;
 mod metrics;
 mod figures;
@@ -255,6 +256,8 @@ pub use admin::{Admin, AdminPages};
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config, Schedule, WhenFull};
+#[cfg(feature = "proxy")]
+pub use config::{ClientAddress, Network, NetworkError};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 #[cfg(feature = "files")]

@@ -120,7 +120,11 @@ impl Connection {
             return Next::Close(CloseReason::PeerGone);
         }
         for in_a_row in 1.. {
-            if !self.answer_health(&message, turn.since, context) {
+            let is_answered = self.answer_health(&message, turn.since, context);
+            if !is_answered && self.is_one_too_many() {
+                // The acceptor has not seen one that was pipelined.
+                self.refuse_whole(message, Fault::TooManyConnections, turn.since, context);
+            } else if !is_answered {
                 self.answer(message, turn, handler, context);
             }
             message = match self.advance(context) {
@@ -152,14 +156,18 @@ impl Connection {
         let (head, behind) = self.input.as_slice().split_at(message.head);
         let patience = message.patience.or(context.config.patience);
         let arrival = Arrival {
-            peer: self.peer,
+            peer: self.origin.peer(),
+            client: self.origin.client().ip(),
             worker: context.worker().unwrap_or_default(),
             waited: turn.taken.saturating_duration_since(queued),
             time_left: patience.map(|most| most.saturating_sub(queued.elapsed())),
         };
         let mut slots = FieldSlots::default();
         let request = match parse(head, &mut slots, context) {
-            Ok(request) => request.with_body(&behind[..message.body], arrival),
+            Ok(request) => {
+                let request = request.with_body(&behind[..message.body], arrival);
+                request.with_id(self.origin.request_id())
+            }
             Err(fault) => {
                 context.recorder.count(Counter::Unhandled);
                 self.phase = Phase::Whole(message);

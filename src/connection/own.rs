@@ -23,7 +23,9 @@ impl Connection {
     ) {
         let input = self.input.as_slice();
         let mut slots = FieldSlots::default();
-        let (fault, keeps) = match fault.is_of_queue() {
+        // Others use a proxy's connection as well.
+        let keeps_proxy = fault == Fault::TooManyConnections && self.origin.is_trusted();
+        let (fault, keeps) = match fault.is_of_queue() || keeps_proxy {
             false => (fault, false),
             true => match parse(&input[..message.head], &mut slots, context) {
                 Ok(request) => (fault, after(&request, &message, context) == After::Keep),

@@ -6,7 +6,7 @@ use super::head::is_simple;
 use super::target::{Target, is_authority};
 use super::{Version, is_token_byte};
 use crate::config;
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use httparse::Header;
 use std::borrow::Cow;
@@ -71,8 +71,10 @@ impl Method {
 /// Where a request comes from, which worker serves it, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// The address of the client, or of the last proxy.
+    /// The address at the other end of the connection: the client's, or the last proxy's.
     pub peer: SocketAddr,
+    /// The address of the client, as far as trusted proxies tell it.
+    pub client: IpAddr,
     /// The number of the worker that serves the request, from 1; 0 if none does, because the
     /// handler needs no time for it.
     pub worker: usize,
@@ -85,7 +87,8 @@ pub struct Arrival {
 impl Arrival {
     /// For a request that does not come from a connection.
     pub const NONE: Self = Self {
-        peer: SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         worker: 0,
         waited: Duration::ZERO,
         time_left: None,
@@ -108,6 +111,8 @@ pub struct Request<'b> {
     fields: &'b [Header<'b>],
     body: &'b [u8],
     arrival: Arrival,
+    /// Empty if it has none.
+    id: &'b str,
     /// What the parameters of a route's pattern stand for, by their names.
     params: &'b [(&'b str, &'b str)],
 }
@@ -142,8 +147,18 @@ impl<'b> Request<'b> {
         // Behind CONNECT, a client may send the bytes of a tunnel, which must not be taken for
         // requests (RFC 9110, section 9.3.6).
         let persistent = is_persistent(version, fields)? && method != Method::Connect;
-        let (body, arrival, params) = (&b""[..], Arrival::NONE, &[]);
-        Ok(Self { method, target, version, persistent, method_name, fields, body, arrival, params })
+        Ok(Self {
+            method,
+            target,
+            version,
+            persistent,
+            method_name,
+            fields,
+            body: b"",
+            arrival: Arrival::NONE,
+            id: "",
+            params: &[],
+        })
     }
 
     /// Adds the body and the arrival.
@@ -151,6 +166,12 @@ impl<'b> Request<'b> {
     #[doc(hidden)]
     pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
         Self { body, arrival, ..self }
+    }
+
+    /// Adds the identifier; none if it is empty.
+    #[must_use]
+    pub(crate) fn with_id(self, id: &'b str) -> Self {
+        Self { id, ..self }
     }
 
     /// The request for a handler that is mounted under the first `segments` segments of the path,
@@ -210,9 +231,23 @@ impl<'b> Request<'b> {
         self.body
     }
 
-    /// The address of the client, or of the last proxy before the server.
+    /// The address at the other end of the connection: the client's, or that of the last proxy
+    /// before the server.
     pub fn peer(&self) -> SocketAddr {
         self.arrival.peer
+    }
+
+    /// The address of the client: what a trusted proxy says in a PROXY header
+    /// (`Config::proxy_protocol`) or in a field (`Config::client_address`), otherwise that of the
+    /// peer. The last trusted proxy stands for a client whose address it does not tell.
+    pub fn client(&self) -> IpAddr {
+        self.arrival.client
+    }
+
+    /// The identifier of the request, if requests have one (`Config::request_id`). The access log
+    /// has it, and so has the field `X-Request-Id` of the response.
+    pub fn request_id(&self) -> Option<&'b str> {
+        (!self.id.is_empty()).then_some(self.id)
     }
 
     /// The number of the worker that serves the request, from 1; 0 if none does, because the
