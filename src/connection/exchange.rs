@@ -157,7 +157,7 @@ impl Connection {
         let patience = message.patience.or(context.config.patience);
         let arrival = Arrival {
             peer: self.origin.peer(),
-            client: self.origin.client().ip(),
+            client: self.origin.client().ip().to_canonical(),
             worker: context.worker().unwrap_or_default(),
             waited: turn.taken.saturating_duration_since(queued),
             time_left: patience.map(|most| most.saturating_sub(queued.elapsed())),

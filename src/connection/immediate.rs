@@ -39,7 +39,7 @@ impl Connection {
         let waited = start.saturating_duration_since(queued);
         let patience = message.patience.or(context.config.patience);
         let time_left = patience.map(|most| most.saturating_sub(waited));
-        let (peer, client) = (self.origin.peer(), self.origin.client().ip());
+        let (peer, client) = (self.origin.peer(), self.origin.client().ip().to_canonical());
         let arrival = Arrival { peer, client, worker: 0, waited, time_left };
         let request = request.with_body(&behind[..message.body], arrival);
         let request = request.with_id(self.origin.request_id());

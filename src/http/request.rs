@@ -239,7 +239,8 @@ impl<'b> Request<'b> {
 
     /// The address of the client: what a trusted proxy says in a PROXY header
     /// (`Config::proxy_protocol`) or in a field (`Config::client_address`), otherwise that of the
-    /// peer. The last trusted proxy stands for a client whose address it does not tell.
+    /// peer. The last trusted proxy stands for a client whose address it does not tell. An IPv4
+    /// address that is mapped into IPv6 is returned as IPv4.
     pub fn client(&self) -> IpAddr {
         self.arrival.client
     }

@@ -125,7 +125,7 @@ fn read_binary(bytes: &[u8]) -> Announcement {
 }
 
 fn client(address: IpAddr, port: u16) -> Source {
-    Source::Client(SocketAddr::new(address, port))
+    Source::Client(SocketAddr::new(address.to_canonical(), port))
 }
 
 #[cfg(test)]
@@ -335,7 +335,7 @@ mod tests {
                     (source, target),
                 ).build().expect("a header"),
             };
-            let expected = Announcement::Complete(header.len(), Source::Client(source));
+            let expected = Announcement::Complete(header.len(), client(source.ip(), source.port()));
             prop_assert_eq!(read(&header), expected);
         }
     }
