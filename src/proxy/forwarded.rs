@@ -404,10 +404,12 @@ mod tests {
                 IpAddr::V4(address) => address.to_string(),
                 IpAddr::V6(address) => format!("[{address}]"),
             };
-            let plain = [&front[..], format!(",{shown}{}", ", 10.9.9.9".repeat(hops)).as_bytes()].concat();
+            let plain = format!(",{shown}{}", ", 10.9.9.9".repeat(hops));
+            let plain = [&front[..], plain.as_bytes()].concat();
             let quoted = format!(",for=\"{shown}\"{}", ", for=10.9.9.9;proto=http".repeat(hops));
             let quoted = [&front[..], quoted.as_bytes()].concat();
-            let expected = Found { client: SocketAddr::new(address.to_canonical(), 0), of_last: true };
+            let client = SocketAddr::new(address.to_canonical(), 0);
+            let expected = Found { client, of_last: true };
             prop_assert_eq!(found(XForwardedFor, &[&plain]), expected);
             prop_assert_eq!(found(Forwarded, &[&quoted]), expected);
         }
