@@ -181,6 +181,8 @@
 //!   a pipelined request for it answers it, too.
 //! - A refusal because of the queue keeps its connection. One connection is refused at most once in
 //!   a turn of the acceptor.
+//! - What a proxy says counts if the proxy is trusted, and a list is read from the end that the proxy
+//!   has written. Nobody else can say who the client is.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!
@@ -200,6 +202,8 @@
 //! | how long, and how many may wait | `own.map(age)` | `src/queue/ages.rs` |
 //! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
+//! | whose request a proxy passes on | `fn find_client` | `src/connection/origin.rs` |
+//! | a connection has no PROXY header | `fn refuse_announcement` | `src/connection/announced.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
@@ -300,6 +304,12 @@ pub mod internals {
     /// The protocol without sockets.
     pub mod http {
         pub use crate::http::*;
+    }
+
+    /// What proxies say.
+    #[cfg(feature = "proxy")]
+    pub mod proxy {
+        pub use crate::proxy::*;
     }
 
     /// The disciplines, ages and bounds of the queue.

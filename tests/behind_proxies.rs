@@ -48,7 +48,8 @@ fn start(program: &str, run: &str, config: impl FnOnce(SocketAddr, &str) -> Stri
     Proxy { child, address, _dir: dir }
 }
 
-/// HAProxy in front of `server`, in this mode and with what follows it, and with these options of the server's line.
+/// HAProxy in front of `server`, in this mode and with what follows it, and with these options of
+/// the server's line.
 fn haproxy(server: SocketAddr, mode: &str, options: &str) -> Option<Proxy> {
     installed("haproxy")?;
     Some(start("haproxy", "exec haproxy -db -f \"$0\"", |_, _| {
@@ -178,8 +179,9 @@ fn eight_clients_behind_haproxy_with_the_proxy_protocol_are_eight_clients() {
 fn eight_clients_behind_haproxy_with_x_forwarded_for_are_eight_clients() {
     let site = Site::new();
     let server = server(&site, &["--client-address", "x-forwarded-for"]);
-    let mode = "mode http\n option forwardfor\n http-reuse always\n unique-id-format %{+X}o%ci-%rt\n \
-                unique-id-header X-Request-Id\n http-request del-header X-Request-Id";
+    let mode = "mode http\n option forwardfor\n http-reuse always\n \
+                unique-id-format %{+X}o%ci-%rt\n unique-id-header X-Request-Id\n \
+                http-request del-header X-Request-Id";
     let Some(proxy) = haproxy(server.address(), mode, "") else { return };
     for line in check(&server, &proxy).0 {
         assert_eq!(line["port"], Value::Null, "the field has no port: {line}");

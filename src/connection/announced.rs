@@ -3,33 +3,11 @@
 
 use super::{Connection, Context, Next, Phase};
 use crate::admission::Share;
-use crate::config;
 use crate::metrics::CloseReason;
 use crate::notes::note;
 use crate::parking::Interest;
 use crate::proxy::header::{self, Announcement, Source};
 use std::time::Instant;
-
-/// When refusals were logged. Anybody can cause them, so most are only counted.
-#[derive(Debug, Default)]
-pub(super) struct Announcements {
-    /// No line before this time.
-    quiet_until: Option<Instant>,
-    /// Refusals since the last line.
-    untold: u64,
-}
-
-impl Announcements {
-    /// Counts a refusal. Returns how many there were since the last line if it is time for one.
-    fn refused(&mut self, now: Instant) -> Option<u64> {
-        if self.quiet_until.is_some_and(|until| now < until) {
-            self.untold += 1;
-            return None;
-        }
-        self.quiet_until = Some(now + config::PROXY_LOG_PAUSE);
-        Some(std::mem::take(&mut self.untold))
-    }
-}
 
 impl Connection {
     /// Reads the header. None: it is whole, and the first request can follow.
@@ -91,29 +69,12 @@ impl Connection {
 
     fn tell_refusal(&self, why: &str, context: &mut Context) {
         let peer = self.origin.peer();
-        match context.announcements.refused(Instant::now()) {
+        match context.refusals.count(Instant::now()) {
             Some(0) => note!(Warn, "refused a connection of {peer}: {why}"),
             Some(untold) => {
                 note!(Warn, "refused a connection of {peer}: {why}; and {untold} others before it");
             }
             None => note!(Debug, "refused a connection of {peer}: {why}"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_are_told_once_in_a_while() {
-        let (mut announcements, start) = (Announcements::default(), Instant::now());
-        assert_eq!(announcements.refused(start), Some(0));
-        for _ in 0..1000 {
-            assert_eq!(announcements.refused(start), None);
-        }
-        assert_eq!(announcements.refused(start + config::PROXY_LOG_PAUSE), Some(1000));
-        assert_eq!(announcements.refused(start + config::PROXY_LOG_PAUSE), None);
-        assert_eq!(announcements.refused(start + 3 * config::PROXY_LOG_PAUSE), Some(1));
     }
 }

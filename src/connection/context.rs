@@ -1,9 +1,9 @@
 //! What each thread has that steps connections, and what such threads hand to one another.
 
-#[cfg(feature = "proxy")]
-use super::announced::Announcements;
 use super::date::DateCache;
 use super::outgoing::{Thread, Unsent};
+#[cfg(feature = "proxy")]
+use super::refusals::Refusals;
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, AccessLog, Config};
@@ -131,9 +131,9 @@ pub struct Context {
     pub(super) date: DateCache,
     /// Makes identifiers of requests.
     pub(super) identifiers: Identifiers,
-    /// When connections were refused for the PROXY protocol.
+    /// Connections that were refused for the PROXY protocol.
     #[cfg(feature = "proxy")]
-    pub(super) announcements: Announcements,
+    pub(super) refusals: Refusals,
     /// When the current round of the acceptor began.
     pub round: Instant,
 }
@@ -192,7 +192,7 @@ impl Context {
             date: DateCache::default(),
             identifiers: Identifiers::default(),
             #[cfg(feature = "proxy")]
-            announcements: Announcements::default(),
+            refusals: Refusals::default(),
             round: Instant::now(),
         }
     }

@@ -7,10 +7,12 @@
 
 mod date;
 mod input;
-mod origin;
+#[cfg(feature = "proxy")]
+mod refusals;
 mod sending;
 mod outgoing;
 mod context;
+mod origin;
 mod eviction;
 mod pace;
 mod flushing;
