@@ -133,6 +133,9 @@
 //!      closed <-- Lingering <-- last response +
 //! ```
 //!
+//! Behind a proxy with the PROXY protocol, a connection is `Announced` before it is `Idle` for the
+//! first time.
+//!
 //! # Floors
 //!
 //! The modules below are declared from the bottom up, and each uses only those above its own line;
@@ -310,6 +313,11 @@ pub mod internals {
     #[cfg(feature = "proxy")]
     pub mod proxy {
         pub use crate::proxy::*;
+    }
+
+    /// Text in HTML pages.
+    pub mod html {
+        pub use crate::html::*;
     }
 
     /// The disciplines, ages and bounds of the queue.

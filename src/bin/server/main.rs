@@ -347,6 +347,8 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
         .defer_accept(!args.no_defer_accept)
         .min_rate(args.min_rate)
         .access_log(access_log(args))
+        // Lines go to a thread of the logger's own, and those that find no room are counted.
+        .logger_may_block(false)
         .server_timing(args.server_timing)
         .http09(!args.no_http09)
         .server_field(!args.no_server_header)
