@@ -184,8 +184,8 @@
 //!   a pipelined request for it answers it, too.
 //! - A refusal because of the queue keeps its connection. One connection is refused at most once in
 //!   a turn of the acceptor.
-//! - What a proxy says counts if the proxy is trusted, and a list is read from the end that the proxy
-//!   has written. Nobody else can say who the client is.
+//! - What a proxy says counts if the proxy is trusted, and a list is read from the end that the
+//!   proxy has written. Nobody else can say who the client is.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!
