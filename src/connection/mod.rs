@@ -65,6 +65,16 @@ pub struct Connection {
     origin: Origin,
 }
 
+const _: () = assert!(
+    size_of::<Connection>()
+        + config::KEPT_BYTES
+        + config::FORWARDED_KEPT
+        + config::REQUEST_ID_BYTES
+        + 128
+        <= config::CONNECTION_BYTES as usize,
+    "an idle connection holds no more than is claimed for it"
+);
+
 /// What a connection waits for, with the data for that.
 #[derive(Debug)]
 enum Phase {

@@ -153,8 +153,10 @@ fn address(text: &[u8], may_be_bare: bool) -> Node {
             (address.parse().ok().filter(IpAddr::is_ipv4), port)
         }
     };
+    // No request comes from the unspecified address.
+    let address = address.map(|of| of.to_canonical()).filter(|of| !of.is_unspecified());
     match (address, port_of(port)) {
-        (Some(address), Some(port)) => Node::Address(SocketAddr::new(address.to_canonical(), port)),
+        (Some(address), Some(port)) => Node::Address(SocketAddr::new(address, port)),
         _ => Node::Unknown,
     }
 }
@@ -259,6 +261,9 @@ mod tests {
     #[test]
     fn what_is_no_address_leaves_the_last_trusted_proxy() {
         for bad in [
+            "0.0.0.0",
+            "[::]",
+            "[::ffff:0.0.0.0]",
             "unknown",
             "_hidden",
             "_SEVKISEK",
@@ -402,7 +407,8 @@ mod tests {
             hops in 0usize..4,
             address in any::<IpAddr>(),
         ) {
-            prop_assume!(!trusts(address.to_canonical()));
+            let canonical = address.to_canonical();
+            prop_assume!(!trusts(canonical) && !canonical.is_unspecified());
             let shown = match address {
                 IpAddr::V4(address) => address.to_string(),
                 IpAddr::V6(address) => format!("[{address}]"),

@@ -125,7 +125,11 @@ fn read_binary(bytes: &[u8]) -> Announcement {
 }
 
 fn client(address: IpAddr, port: u16) -> Source {
-    Source::Client(SocketAddr::new(address.to_canonical(), port))
+    match address.to_canonical() {
+        // No connection comes from there.
+        address if address.is_unspecified() => Source::Unknown,
+        address => Source::Client(SocketAddr::new(address, port)),
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +178,8 @@ mod tests {
             ("PROXY TCP4 192.0.2.1 192.0.2.2 0 0\r\n", v4(1, 0)),
             ("PROXY TCP6 2001:db8::7 2001:db8::8 65535 80\r\n", v6),
             ("PROXY UNKNOWN\r\n", Source::Unknown),
+            ("PROXY TCP4 0.0.0.0 192.0.2.2 4711 80\r\n", Source::Unknown),
+            ("PROXY TCP6 :: ::1 4711 80\r\n", Source::Unknown),
             ("PROXY UNKNOWN 192.0.2.1 192.0.2.2 4711 80\r\n", Source::Unknown),
             ("PROXY UNKNOWN whatever, the line is ignored\r\n", Source::Unknown),
         ];
