@@ -11,6 +11,7 @@ use std::time::Instant;
 
 impl Connection {
     /// Reads the header. None: it is whole, and the first request can follow.
+    #[cold]
     pub(super) fn read_announcement(&mut self, context: &mut Context) -> Option<Next> {
         loop {
             match header::read(self.input.as_slice()) {

@@ -157,17 +157,15 @@ impl Connection {
         let patience = message.patience.or(context.config.patience);
         let arrival = Arrival {
             peer: self.origin.peer(),
-            client: self.origin.client().ip().to_canonical(),
+            client: self.origin.client(),
+            id: self.origin.request_id(),
             worker: context.worker().unwrap_or_default(),
             waited: turn.taken.saturating_duration_since(queued),
             time_left: patience.map(|most| most.saturating_sub(queued.elapsed())),
         };
         let mut slots = FieldSlots::default();
         let request = match parse(head, &mut slots, context) {
-            Ok(request) => {
-                let request = request.with_body(&behind[..message.body], arrival);
-                request.with_id(self.origin.request_id())
-            }
+            Ok(request) => request.with_body(&behind[..message.body], arrival),
             Err(fault) => {
                 context.recorder.count(Counter::Unhandled);
                 self.phase = Phase::Whole(message);

@@ -39,10 +39,10 @@ impl Connection {
         let waited = start.saturating_duration_since(queued);
         let patience = message.patience.or(context.config.patience);
         let time_left = patience.map(|most| most.saturating_sub(waited));
-        let (peer, client) = (self.origin.peer(), self.origin.client().ip().to_canonical());
-        let arrival = Arrival { peer, client, worker: 0, waited, time_left };
+        let (peer, client, id) =
+            (self.origin.peer(), self.origin.client(), self.origin.request_id());
+        let arrival = Arrival { peer, client, id, worker: 0, waited, time_left };
         let request = request.with_body(&behind[..message.body], arrival);
-        let request = request.with_id(self.origin.request_id());
         let Some(mut handled) = handler.answer(&request) else { return false };
         // A response that waits for other work takes time.
         if handled.as_mut().ok().and_then(Response::take_wait).is_some() {

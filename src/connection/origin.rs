@@ -117,6 +117,7 @@ impl Origin {
     }
 
     /// A request begins, whose head this is.
+    #[inline(never)]
     pub(super) fn begin(&mut self, head: &[u8], context: &mut Context) {
         #[cfg(feature = "proxy")]
         if let (true, Some(field)) = (self.is_trusted, context.config.client_address) {
@@ -144,12 +145,17 @@ impl Origin {
     /// The response to the request is sent.
     pub(super) fn end(&mut self) {
         if self.looks_at_heads {
-            self.request_id.clear();
-            self.client = self.end;
-            if self.is_trusted {
-                self.place.count_nobody();
-                self.share = Share::Within;
-            }
+            self.forget();
+        }
+    }
+
+    #[inline(never)]
+    fn forget(&mut self) {
+        self.request_id.clear();
+        self.client = self.end;
+        if self.is_trusted {
+            self.place.count_nobody();
+            self.share = Share::Within;
         }
     }
 

@@ -70,11 +70,13 @@ impl Method {
 
 /// Where a request comes from, which worker serves it, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
+pub struct Arrival<'b> {
     /// The address at the other end of the connection: the client's, or the last proxy's.
     pub peer: SocketAddr,
     /// The address of the client, as far as trusted proxies tell it.
-    pub client: IpAddr,
+    pub client: SocketAddr,
+    /// The identifier of the request; empty if it has none.
+    pub id: &'b str,
     /// The number of the worker that serves the request, from 1; 0 if none does, because the
     /// handler needs no time for it.
     pub worker: usize,
@@ -84,11 +86,12 @@ pub struct Arrival {
     pub time_left: Option<Duration>,
 }
 
-impl Arrival {
+impl Arrival<'_> {
     /// For a request that does not come from a connection.
     pub const NONE: Self = Self {
         peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        client: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        id: "",
         worker: 0,
         waited: Duration::ZERO,
         time_left: None,
@@ -110,9 +113,7 @@ pub struct Request<'b> {
     method_name: &'b [u8],
     fields: &'b [Header<'b>],
     body: &'b [u8],
-    arrival: Arrival,
-    /// Empty if it has none.
-    id: &'b str,
+    arrival: Arrival<'b>,
     /// What the parameters of a route's pattern stand for, by their names.
     params: &'b [(&'b str, &'b str)],
 }
@@ -156,7 +157,6 @@ impl<'b> Request<'b> {
             fields,
             body: b"",
             arrival: Arrival::NONE,
-            id: "",
             params: &[],
         })
     }
@@ -164,14 +164,8 @@ impl<'b> Request<'b> {
     /// Adds the body and the arrival.
     #[must_use]
     #[doc(hidden)]
-    pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
+    pub fn with_body(self, body: &'b [u8], arrival: Arrival<'b>) -> Self {
         Self { body, arrival, ..self }
-    }
-
-    /// Adds the identifier; none if it is empty.
-    #[must_use]
-    pub(crate) fn with_id(self, id: &'b str) -> Self {
-        Self { id, ..self }
     }
 
     /// The request for a handler that is mounted under the first `segments` segments of the path,
@@ -242,13 +236,13 @@ impl<'b> Request<'b> {
     /// peer. The last trusted proxy stands for a client whose address it does not tell. An IPv4
     /// address that is mapped into IPv6 is returned as IPv4.
     pub fn client(&self) -> IpAddr {
-        self.arrival.client
+        self.arrival.client.ip().to_canonical()
     }
 
     /// The identifier of the request, if requests have one (`Config::request_id`). The access log
     /// has it, and so has the field `X-Request-Id` of the response.
     pub fn request_id(&self) -> Option<&'b str> {
-        (!self.id.is_empty()).then_some(self.id)
+        Some(self.arrival.id).filter(|id| !id.is_empty())
     }
 
     /// The number of the worker that serves the request, from 1; 0 if none does, because the

@@ -19,12 +19,18 @@ impl Identifiers {
     /// Writes the next one in place of what is there: 32 hexadecimal digits.
     pub fn write(&mut self, into: &mut String) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let halves = [0_u8, 1].map(|half| self.key.hash_one((self.made, half)));
-        self.made = self.made.wrapping_add(1);
-        into.clear();
-        for nibble in halves.iter().flat_map(|half| (0..16).map(move |at| half >> (60 - 4 * at))) {
-            into.push(char::from(DIGITS[nibble as usize & 15]));
+        let mut half = || {
+            self.made = self.made.wrapping_add(1);
+            self.key.hash_one(self.made).to_be_bytes()
+        };
+        let bytes = [half(), half()];
+        let mut digits = [0; 32];
+        for (digits, byte) in digits.chunks_exact_mut(2).zip(bytes.as_flattened()) {
+            digits[0] = DIGITS[usize::from(byte >> 4)];
+            digits[1] = DIGITS[usize::from(byte & 15)];
         }
+        into.clear();
+        into.push_str(std::str::from_utf8(&digits).unwrap_or_default());
     }
 }
 
