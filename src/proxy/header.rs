@@ -237,7 +237,7 @@ mod tests {
         let long = format!("PROXY UNKNOWN {}\r\n", "f".repeat(107 - 15));
         check_refused(long.as_bytes());
         // Without a line end it is refused at the bound, and not before.
-        let endless = [b"PROXY TCP4 ".repeat(1), b"1".repeat(200)].concat();
+        let endless = [&b"PROXY TCP4 "[..], &[b'1'; 200]].concat();
         assert_eq!(read(&endless[..106]), Announcement::Partial);
         assert_eq!(read(&endless[..107]), Announcement::Refused(TOO_LONG));
     }
