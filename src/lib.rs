@@ -23,9 +23,9 @@
 //! count against the bound of the queue, so its length is the real demand. A silent, slow or
 //! unreading client costs a slot in the table. It costs neither a worker nor a place in the queue.
 //!
-//! What a handler can answer at once from memory, the acceptor answers itself ([`Immediate`]): a
-//! small cached file, a 304, a redirect, a health check. At low load this saves waking a worker. At
-//! high load the workers are awake, and get most of these requests while they are quick.
+//! What a handler can answer at once, the acceptor answers itself ([`Immediate`]): a cached file, a
+//! 304, a redirect, a health check. At low load this saves waking a worker. At high load the workers
+//! are awake, and get most of these requests while they are quick.
 //!
 //! While workers take jobs from the channel at once, the channel is the queue. When it is slow,
 //! those that wait move to the waiting room in front of it, where a discipline decides who is next:
