@@ -146,10 +146,13 @@ impl FromStr for Network {
 }
 
 impl Config {
-    /// True if this is the address of a trusted proxy.
+    /// True if this is the address of a trusted proxy. The unspecified address is: it stands for
+    /// the peer of a UNIX socket, which only those reach whom its permissions admit. Nothing that
+    /// arrives over a network comes from it, and none is taken from what a proxy says.
     #[cfg(feature = "proxy")]
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(address))
+        let is_trusted = |network: &Network| network.contains(address);
+        address.is_unspecified() || self.trusted_proxies.iter().any(is_trusted)
     }
 
     /// Nobody is trusted without the feature `proxy`.
@@ -234,6 +237,12 @@ mod tests {
         assert!(!network.contains(ip("::1")));
         assert!(!network.contains(ip("128.0.0.1")));
         assert!(Network::from(ip("::ffff:127.0.0.1")).contains(ip("127.0.0.1")));
+        let config = Config::default().trusted_proxies(vec![network]);
+        for (address, is_trusted) in
+            [("127.1.2.3", true), ("::ffff:127.1.2.3", true), ("0.0.0.0", true), ("::1", false)]
+        {
+            assert_eq!(config.trusts(ip(address)), is_trusted, "{address}");
+        }
     }
 
     #[test]
