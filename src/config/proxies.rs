@@ -169,10 +169,13 @@ impl Config {
         return false;
     }
 
-    /// Says what is wrong with the settings for proxies.
-    pub(super) fn check_proxies(&self) -> Result<(), String> {
+    /// Says what is wrong with the settings for proxies. The peers of UNIX sockets need not be
+    /// named.
+    pub(crate) fn check_proxies(&self, has_unix_sockets: bool) -> Result<(), String> {
+        #[cfg(not(feature = "proxy"))]
+        let _ = has_unix_sockets;
         #[cfg(feature = "proxy")]
-        if self.trusted_proxies.is_empty() {
+        if self.trusted_proxies.is_empty() && !has_unix_sockets {
             let what = match (self.proxy_protocol, self.client_address) {
                 (true, _) => "the PROXY protocol",
                 (false, Some(field)) => field.name(),
@@ -248,11 +251,20 @@ mod tests {
     #[test]
     fn proxies_that_nobody_trusts_are_an_error() {
         let config = Config::default().proxy_protocol(true);
-        assert!(config.check().is_err_and(|why| why.contains("the PROXY protocol from nobody")));
+        assert!(
+            config
+                .check_proxies(false)
+                .is_err_and(|why| why.contains("the PROXY protocol from nobody"))
+        );
         let config = Config::default().client_address(ClientAddress::XForwardedFor);
-        assert!(config.check().is_err_and(|why| why.contains("X-Forwarded-For from nobody")));
+        assert!(
+            config
+                .check_proxies(false)
+                .is_err_and(|why| why.contains("X-Forwarded-For from nobody"))
+        );
+        assert_eq!(config.check_proxies(true), Ok(()), "those on UNIX sockets");
         let trusted = vec!["10.0.0.0/8".parse().expect("a network")];
         let config = config.proxy_protocol(true).trusted_proxies(trusted);
-        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.check_proxies(false), Ok(()));
     }
 }

@@ -12,14 +12,12 @@ pub(crate) struct ProxyArgs {
     trusted_proxy: Vec<Network>,
     /// Expect a PROXY protocol header, version 1 or 2, at the start of each connection, and close
     /// connections without it or from others than --trusted-proxy
-    #[arg(long, env = "CWS_PROXY_PROTOCOL", value_parser = values::flag(),
-          requires = "trusted_proxy")]
+    #[arg(long, env = "CWS_PROXY_PROTOCOL", value_parser = values::flag())]
     proxy_protocol: bool,
     /// Request header field in which --trusted-proxy names the client: x-forwarded-for or
     /// forwarded; name the one that the proxy sets, because it passes on the other as the client
     /// wrote it [default: none]
-    #[arg(long, env = "CWS_CLIENT_ADDRESS", value_name = "FIELD", value_parser = field,
-          requires = "trusted_proxy")]
+    #[arg(long, env = "CWS_CLIENT_ADDRESS", value_name = "FIELD", value_parser = field)]
     client_address: Option<ClientAddress>,
     /// Give each request an identifier: in the access log and in the response field X-Request-Id;
     /// that of --trusted-proxy is taken over
