@@ -125,6 +125,9 @@ impl Connection {
                 // The acceptor has not seen one that was pipelined.
                 self.refuse_whole(message, Fault::TooManyConnections, turn.since, context);
             } else if !is_answered {
+                if in_a_row > 1 {
+                    context.recorder.count(Counter::Offered);
+                }
                 self.answer(message, turn, handler, context);
             }
             message = match self.advance(context) {

@@ -32,7 +32,8 @@ impl Connection {
                 Err(malformed) => (malformed, false),
             },
         };
-        if !fault.is_passing() && context.worker().is_some() {
+        let is_unhandled = !fault.is_passing() || fault == Fault::TooManyConnections;
+        if is_unhandled && context.worker().is_some() {
             context.recorder.count(Counter::Unhandled);
         }
         let mut answer = refusal(self.client(), fault, message.version, input, since, context);
