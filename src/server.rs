@@ -99,6 +99,8 @@ impl Server {
         handler: impl Handler,
     ) -> Result<Self, StartError> {
         config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
+        let is_local = listeners.iter().any(|listener| listener.path().is_some());
+        config.check_proxies(is_local).map_err(StartError::Config)?;
         let addresses = listeners.iter().filter_map(Listener::address).collect();
         let paths = listeners.iter().filter_map(Listener::path).map(Path::to_owned).collect();
 

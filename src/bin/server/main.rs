@@ -11,6 +11,7 @@ mod logger;
 mod memory;
 mod notify;
 mod overload;
+mod proxy;
 mod serving;
 mod signals;
 mod takeover;
@@ -29,6 +30,7 @@ use log::{LevelFilter, info, warn};
 use logger::Logging;
 use memory::Shares;
 use overload::OverloadArgs;
+use proxy::ProxyArgs;
 use site::SiteArgs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,6 +99,8 @@ struct Args {
     when_full: WhenFull,
     #[command(flatten)]
     overload: OverloadArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     /// Maximum number of open connections [default: half of the descriptor limit]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = values::at_least_one)]
     max_connections: Option<usize>,
@@ -242,6 +246,7 @@ fn tell_start(args: &Args, config: &Config) {
             root.display()
         );
     }
+    args.proxy.warn();
     if args.deadline.is_some_and(|deadline| deadline <= 2 * delay) {
         warn!(
             "the deadline is at most twice the delay of {}: most clients give up before they are \
@@ -305,8 +310,8 @@ fn configure(args: &Args, shares: &Shares, has_admin: bool) -> Result<Config, St
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
     Ok(args
-        .overload
-        .configure(default)
+        .proxy
+        .configure(args.overload.configure(default))
         .workers(workers)
         .queue(args.queue)
         .queue_timeout(args.queue_timeout)

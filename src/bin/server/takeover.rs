@@ -4,8 +4,8 @@
 //! The running server listens on a UNIX socket. A process that starts with the same path connects,
 //! and says `cws-takeover 1 PID`. It gets the listeners by `SCM_RIGHTS` (unix(7)), the one of the
 //! path included, starts on them, and says `ready`. The running one answers `go`. On `taken` it
-//! accepts no more, closes its copies, and drains. Until then it serves, so a new process that fails
-//! at any point changes nothing. Both have the same sockets, so connections that wait in the
+//! accepts no more, closes its copies, and drains. Until then it serves, so a new process that
+//! fails at any point changes nothing. Both have the same sockets, so connections that wait in the
 //! kernel's queue are accepted by one of them.
 
 use crate::link::{GO, HELLO, LISTENERS_MOST, Link, Offer, READY, TAKEN};
