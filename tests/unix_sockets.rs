@@ -86,6 +86,7 @@ fn the_server_and_its_admin_page_are_reached_by_paths() {
         &format!("--admin=unix:{}", admin.display()),
         "--unix-mode=600",
         "--per-client=3",
+        "--client-address=x-forwarded-for",
     ];
     let mut server = Running::start(&site, &options);
     assert_eq!(get(&http, "/testfile").body, TESTFILE);
@@ -105,20 +106,28 @@ fn the_server_and_its_admin_page_are_reached_by_paths() {
         expected
     );
 
-    // All peers of UNIX sockets are one client.
-    let mut held: Vec<_> = (0..3).map(|_| connect(&http)).collect();
-    for stream in &mut held {
-        stream.write_all(b"GET /testfile HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        stream.read_exact(&mut [0]).unwrap();
-    }
-    assert_eq!(get(&http, "/testfile").status, 503);
-    drop(held);
-    wait_for("room for the client", || (get(&http, "/testfile").status == 200).then_some(()));
+    // What reaches the socket is trusted to name clients, and is not limited itself.
+    let ask = |client: &str| {
+        let mut stream = connect(&http);
+        let head = "GET /testfile HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ";
+        stream.write_all(format!("{head}{client}\r\n\r\n").as_bytes()).unwrap();
+        let mut reply = [0; 12];
+        stream.read_exact(&mut reply).unwrap();
+        (String::from_utf8_lossy(&reply[9..]).into_owned(), stream)
+    };
+    let held = [(); 3].map(|()| ask("192.0.2.1"));
+    assert!(held.iter().all(|(status, _)| status == "200"));
+    assert_eq!(ask("192.0.2.1").0, "503");
+    assert_eq!(ask("192.0.2.2").0, "200");
+    let many = [(); 9].map(|()| connect(&http));
+    assert_eq!(get(&http, "/testfile").status, 200);
+    drop((held, many));
 
     assert_eq!(server.stop(), Some(0));
     assert!(!http.exists() && !admin.exists(), "its files are removed");
     let log = server.log();
     assert!(log.contains("unix: \"GET /testfile HTTP/1.1\" 200 13 "), "{log}");
+    assert!(log.contains("192.0.2.2 \"GET /testfile HTTP/1.1\" 200 13 "), "{log}");
     assert!(!log.contains("TCP_"), "no option of TCP is tried: {log}");
 }
 

@@ -57,8 +57,8 @@ impl Acceptor {
         self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
     }
 
-    /// Closes the listeners that other processes keep, or all of them if they were handed over. What
-    /// waits to be accepted there waits for another process.
+    /// Closes the listeners that other processes keep, or all of them if they were handed over.
+    /// What waits to be accepted there waits for another process.
     fn leave_to_others(&mut self, is_handed_over: bool) {
         self.listeners.retain_mut(|listener| {
             let stays = !is_handed_over && !listener.source().is_kept_elsewhere();

@@ -68,7 +68,7 @@ impl Method {
     }
 }
 
-/// Stands for the peer of a UNIX socket, which has no address. No peer of a TCP socket has this one.
+/// Stands for the peer of a UNIX socket, which has no address. No peer of a TCP socket has it.
 pub const UNIX_PEER: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Where a request comes from, which worker serves it, and when.

@@ -34,8 +34,8 @@ impl Interest {
     }
 }
 
-/// A connection's non-blocking stream, of TCP or of a UNIX socket. From the first time it is parked until it is dropped, the
-/// poller watches it.
+/// A connection's non-blocking stream, of TCP or of a UNIX socket. From the first time it is parked
+/// until it is dropped, the poller watches it.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,

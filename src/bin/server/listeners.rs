@@ -22,8 +22,8 @@ pub(crate) struct ListenArgs {
     /// Port to listen on; 0 chooses a free port [default: 8080]
     #[arg(env = "CWS_PORT")]
     port: Option<u16>,
-    /// Address or host name to listen on (for a name, all of its addresses), or unix:PATH for a UNIX
-    /// socket; repeat for more [default: 127.0.0.1, or the sockets that systemd has passed]
+    /// Address or host name to listen on (for a name, all of its addresses), or unix:PATH for a
+    /// UNIX socket; repeat for more [default: 127.0.0.1, or the sockets that systemd has passed]
     #[arg(short, long, env = "CWS_BIND", value_name = "ADDR", value_delimiter = ',')]
     bind: Vec<String>,
     /// Permissions of UNIX sockets, in octal digits; clients need the permission to write
@@ -92,8 +92,8 @@ pub(crate) struct Copied {
 }
 
 impl ListenArgs {
-    /// The listeners for the options: those of `passed` that they name, those that a service manager
-    /// keeps, and new ones.
+    /// The listeners for the options: those of `passed` that they name, those that a service
+    /// manager keeps, and new ones.
     pub(crate) fn open(
         &self,
         admin: Option<Place>,

@@ -157,8 +157,8 @@ struct Args {
     /// Do not send a Server field
     #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = values::flag())]
     no_server_header: bool,
-    /// Serve metrics, health checks and the live page on this address, or on unix:PATH; a port alone
-    /// means the loopback address
+    /// Serve metrics, health checks and the live page on this address, or on unix:PATH; a port
+    /// alone means the loopback address
     #[arg(long, env = "CWS_ADMIN", value_name = "ADDR:PORT",
           value_parser = listeners::admin_place)]
     admin: Option<Place>,

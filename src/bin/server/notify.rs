@@ -11,8 +11,8 @@ use std::{env, io, process, thread};
 /// The longest time between two looks at the server, for the line of its state.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The longest time between two rounds of an acceptor that is not stuck. It comes round four times a
-/// second by itself; the rest is for a machine that is busy.
+/// The longest time between two rounds of an acceptor that is not stuck. It comes round four times
+/// a second by itself; the rest is for a machine that is busy.
 const ROUND: Duration = Duration::from_secs(2);
 
 /// How many times as long as the longest service so far a pool may stand still. See

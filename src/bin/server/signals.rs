@@ -13,8 +13,8 @@ pub enum End {
     TakenOver(u32),
 }
 
-/// Waits for SIGINT and SIGTERM. `ends` gets the first one. The second one ends the process at once,
-/// with the shell's exit code for it. SIGHUP calls `hung_up` and ends nothing.
+/// Waits for SIGINT and SIGTERM. `ends` gets the first one. The second one ends the process at
+/// once, with the shell's exit code for it. SIGHUP calls `hung_up` and ends nothing.
 pub fn watch(ends: Sender<End>, hung_up: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     // This thread does little else: it must handle the second signal even if all other threads
