@@ -115,19 +115,16 @@ fn the_server_and_its_admin_page_are_reached_by_paths() {
         stream.read_exact(&mut reply).unwrap();
         (String::from_utf8_lossy(&reply[9..]).into_owned(), stream)
     };
-    let held = [(); 3].map(|()| ask("192.0.2.1"));
+    let held = [(); 9].map(|()| ask("192.0.2.1"));
     assert!(held.iter().all(|(status, _)| status == "200"));
-    assert_eq!(ask("192.0.2.1").0, "503");
-    assert_eq!(ask("192.0.2.2").0, "200");
-    let many = [(); 9].map(|()| connect(&http));
     assert_eq!(get(&http, "/testfile").status, 200);
-    drop((held, many));
+    drop(held);
 
     assert_eq!(server.stop(), Some(0));
     assert!(!http.exists() && !admin.exists(), "its files are removed");
     let log = server.log();
     assert!(log.contains("unix: \"GET /testfile HTTP/1.1\" 200 13 "), "{log}");
-    assert!(log.contains("192.0.2.2 \"GET /testfile HTTP/1.1\" 200 13 "), "{log}");
+    assert!(log.contains("192.0.2.1 \"GET /testfile HTTP/1.1\" 200 13 "), "{log}");
     assert!(!log.contains("TCP_"), "no option of TCP is tried: {log}");
 }
 
