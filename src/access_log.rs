@@ -4,10 +4,11 @@
 //! so that they can neither end a line nor leave a quoted part.
 
 use crate::config::AccessLog;
+use crate::http::request::UNIX_PEER;
 use crate::http::status::Status;
 use std::cell::RefCell;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The `log` target of the lines.
@@ -85,9 +86,9 @@ impl Record {
         match form {
             AccessLog::Off => String::new(),
             AccessLog::Brief => self.brief(from, sent, error),
-            AccessLog::Common => self.common(from.client.ip(), sent),
+            AccessLog::Common => self.common(from.client, sent),
             AccessLog::Combined => {
-                let mut line = self.common(from.client.ip(), sent);
+                let mut line = self.common(from.client, sent);
                 for field in [&self.referer, &self.user_agent] {
                     line.push_str(" \"");
                     push_escaped(&mut line, field.as_deref().unwrap_or(b"-"));
@@ -115,6 +116,7 @@ impl Record {
         let colon = if error.is_empty() { "" } else { ": " };
         let (line, status) = (self.shown(), self.status.code());
         let client = match from.client {
+            UNIX_PEER => "unix:".to_owned(),
             client if client.port() == 0 => client.ip().to_string(),
             client => client.to_string(),
         };
@@ -123,12 +125,15 @@ impl Record {
         format!("{client} \"{line}\" {status} {sent} {millis:.1}ms{space}{id}{colon}{error}")
     }
 
-    fn common(&self, client: IpAddr, sent: u64) -> String {
+    fn common(&self, peer: SocketAddr, sent: u64) -> String {
         let quoted = [&self.referer, &self.user_agent];
         let quoted = quoted.map(|field| field.as_ref().map_or(0, Vec::len)).iter().sum::<usize>();
         let mut line = String::with_capacity(self.request_line.len() + quoted + 128);
         // Writing into a `String` cannot fail.
-        let _ = write!(line, "{} - ", client.to_canonical());
+        let _ = match peer {
+            UNIX_PEER => line.write_str("unix: - "),
+            peer => write!(line, "{} - ", peer.ip().to_canonical()),
+        };
         match self.user.as_deref() {
             // A space in a name would shift the fields behind it.
             Some(user) if !user.is_empty() => {
@@ -158,9 +163,12 @@ impl Record {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         serde_json::json!({
             "time": humantime::format_rfc3339_micros(self.time).to_string(),
-            "client": client.ip().to_canonical().to_string(),
+            "client": shown_client(client),
             "port": (client.port() > 0).then_some(client.port()),
-            "peer": SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string(),
+            "peer": match peer {
+                UNIX_PEER => shown_client(peer),
+                peer => SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string(),
+            },
             "user": text(&self.user),
             "request_id": (!request_id.is_empty()).then_some(request_id),
             "request": String::from_utf8_lossy(&self.request_line),
@@ -175,6 +183,14 @@ impl Record {
             "error": (!error.is_empty()).then_some(error),
         })
         .to_string()
+    }
+}
+
+/// The client in a line: its IP address, or `unix:` for a peer of a UNIX socket, as nginx has it.
+fn shown_client(peer: SocketAddr) -> String {
+    match peer {
+        UNIX_PEER => "unix:".to_owned(),
+        peer => peer.ip().to_canonical().to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::memory::{Claim, Memory, MemoryUse};
 use crate::parking::Waker;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// The stages of a server's life, in order. Each is entered at most once.
@@ -37,6 +37,8 @@ pub struct Admission {
     /// Each connection claims a part of this budget.
     memory: Memory,
     stage: AtomicU8,
+    /// Another process continues with the listeners.
+    is_handed_over: AtomicBool,
     waker: Waker,
 }
 
@@ -96,6 +98,7 @@ impl Admission {
             per_client,
             memory: config.memory.clone(),
             stage: AtomicU8::new(Stage::Serving as u8),
+            is_handed_over: AtomicBool::new(false),
             waker,
         })
     }
@@ -125,6 +128,17 @@ impl Admission {
     pub fn enter_stage(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, SeqCst);
         self.waker.wake();
+    }
+
+    /// Starts the shutdown of a server whose listeners another process continues with.
+    pub fn hand_over(&self) {
+        self.is_handed_over.store(true, SeqCst);
+        self.enter_stage(Stage::Leaving);
+    }
+
+    /// True if another process continues with the listeners.
+    pub fn is_handed_over(&self) -> bool {
+        self.is_handed_over.load(SeqCst)
     }
 
     /// The current stage.

@@ -285,6 +285,7 @@ pub use http::target::{DecodedPath, Form, Target};
 #[cfg(feature = "http")]
 pub use interop::{FromHttp, NotFinal, from_http};
 pub use lane::{Lane, NoPermit, Permit, Wait};
+pub use listening::Listener;
 pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
 pub use metrics::{

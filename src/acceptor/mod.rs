@@ -10,7 +10,7 @@ use crate::config;
 use crate::connection::{Connection, Context, Next, Work};
 use crate::descriptors::{self, Reserve};
 use crate::handler::ImmediateHandler;
-use crate::listening;
+use crate::listening::{self, Listener};
 use crate::metrics::{AcceptQueue, CloseReason, Counter};
 use crate::notes::{Outbox, note};
 use crate::parking::Parking;
@@ -19,7 +19,7 @@ use crate::queue::Entrance;
 use queueing::Queueing;
 use room::Candidates;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 /// What the acceptor thread owns.
 pub struct Acceptor {
-    listeners: Vec<Watched<TcpListener>>,
+    listeners: Vec<Watched<Listener>>,
     parking: Arc<Parking<Connection>>,
     entrance: Entrance<Work>,
     queueing: Queueing,
@@ -67,15 +67,15 @@ enum Accepting {
 }
 
 impl Acceptor {
-    /// An acceptor for `listeners`, which must be non-blocking. It answers what is `immediate`.
+    /// An acceptor for `listeners`. It answers what is `immediate`.
     pub fn new(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         entrance: Entrance<Work>,
         immediate: Option<ImmediateHandler>,
         context: Context,
     ) -> io::Result<Self> {
         if context.config.defer_accept {
-            listeners.iter().for_each(|listener| listening::defer_accept(listener, true));
+            listeners.iter().for_each(|listener| listener.defer(true));
         }
         let parking = Arc::clone(&context.parking);
         let watched = listeners.into_iter().map(|listener| parking.watch_listener(listener));
@@ -120,6 +120,7 @@ impl Acceptor {
             }
             self.answered = 0;
             self.context.round = Instant::now();
+            self.context.rounds.fetch_add(1, Relaxed);
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }

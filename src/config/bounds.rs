@@ -8,6 +8,12 @@ use std::time::Duration;
 /// its own `somaxconn`.
 pub const BACKLOG: i32 = 4096;
 
+/// How often, and how long apart, a server tries to lock the directory of a UNIX socket while
+/// another one listens there.
+pub const FOLDER_LOCK_TRIES: usize = 200;
+/// See [`FOLDER_LOCK_TRIES`].
+pub const FOLDER_LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// The most connections accepted in a row. Then the open connections get their turn.
 pub const ACCEPT_BATCH: usize = 64;
 

@@ -21,7 +21,7 @@ use log::LevelFilter;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The work of a worker.
@@ -112,6 +112,8 @@ pub struct Shared {
     pub common_fields: Bytes,
     /// The bodies and methods that the handler takes.
     pub accepts: Arc<Accepts>,
+    /// The number of rounds of the acceptor, which writes it alone.
+    pub rounds: Arc<AtomicU64>,
 }
 
 /// What one thread has that steps connections. It derefs to what all of them share.

@@ -68,6 +68,9 @@ impl Method {
     }
 }
 
+/// Stands for the peer of a UNIX socket, which has no address. No peer of a TCP socket has it.
+pub const UNIX_PEER: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// Where a request comes from, which worker serves it, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival<'b> {
@@ -89,8 +92,8 @@ pub struct Arrival<'b> {
 impl Arrival<'_> {
     /// For a request that does not come from a connection.
     pub const NONE: Self = Self {
-        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        client: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        peer: UNIX_PEER,
+        client: UNIX_PEER,
         id: "",
         worker: 0,
         waited: Duration::ZERO,
@@ -226,7 +229,7 @@ impl<'b> Request<'b> {
     }
 
     /// The address at the other end of the connection: the client's, or that of the last proxy
-    /// before the server.
+    /// before the server. It is `0.0.0.0:0` for a peer of a UNIX socket, which has no address.
     pub fn peer(&self) -> SocketAddr {
         self.arrival.peer
     }
