@@ -4,7 +4,7 @@ use crate::balancer::Balancer;
 use crate::measure::{Bench, COMMITTED, WITHOUT};
 use crate::options::{LOAD, LOAD_OF_KILL};
 use crate::policy::Policy;
-use crate::servers::{Server, until};
+use crate::servers::{PATIENCE, Server, until};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Group, Outcome, Starts, run_together};
 use lab::progress::Progress;
@@ -20,7 +20,7 @@ const AWAY: Duration = Duration::from_millis(2000);
 
 /// The longest times that a restart and the kill take: the loads last as long.
 const RESTART: Duration = Duration::from_millis(3500);
-const KILL: Duration = Duration::from_millis(4500);
+const KILL: Duration = Duration::from_millis(4000);
 
 /// The time in which a server was stopping, away, or not yet known to be back.
 #[derive(Debug, Clone, Copy)]
@@ -58,11 +58,13 @@ pub struct Kill {
     pub fronts: Vec<Front>,
 }
 
-/// Restarts each server in turn, as soon as the one before is back.
+/// Restarts each server in turn, as soon as the one before is back; in the short form the first one
+/// alone.
 pub fn restart(bench: &Bench) -> io::Result<Restart> {
     let mut servers = bench.start_servers()?;
     let balancer = bench.balancer(COMMITTED, &servers, Policy::LeastConnections)?;
-    let length = BEFORE * 2 + RESTART * servers.len() as u32;
+    let count = if bench.args.common.quick { 1 } else { servers.len() };
+    let length = BEFORE * 2 + RESTART * count as u32;
     let rate = LOAD * bench.capacity();
     let starts = Arrivals::poisson(rate, bench.args.common.seed).starts(Stop::After(length));
     let client = bench.client(&balancer);
@@ -72,7 +74,7 @@ pub fn restart(bench: &Bench) -> io::Result<Restart> {
         |clock| {
             thread::sleep(BEFORE);
             let restart = |(place, server)| restart_one(place, server, &balancer, clock);
-            servers.iter_mut().enumerate().map(restart).collect::<io::Result<Vec<_>>>()
+            servers.iter_mut().take(count).enumerate().map(restart).collect::<io::Result<Vec<_>>>()
         },
     )?;
     let retries = balancer.stats()?.sum("wretr");
@@ -123,11 +125,8 @@ pub fn kill(bench: &Bench) -> io::Result<Kill> {
         || run_together(&groups),
         |clock| {
             thread::sleep(BEFORE);
-            // Not before it has a request of each: otherwise, there would be nothing to lose.
-            for balancer in &balancers {
-                until("a request", || {
-                    Ok((balancer.stats()?.server(place, "scur") > 0).then_some(()))
-                })?;
+            if let Some(careless) = balancers.last() {
+                await_request(careless, place)?;
             }
             kill_one(place, &mut servers[place], &balancers, clock)
         },
@@ -144,6 +143,20 @@ pub fn kill(bench: &Bench) -> io::Result<Kill> {
         })
     });
     Ok(Kill { gap, fronts: fronts.collect::<io::Result<_>>()? })
+}
+
+/// Returns as soon as the server has got a request: without one, there would be nothing to lose.
+fn await_request(balancer: &Balancer, place: usize) -> io::Result<()> {
+    let requests = || Ok::<_, io::Error>(balancer.stats()?.server(place, "scur"));
+    until("an idle server", || Ok((requests()? == 0).then_some(())))?;
+    let begun = Instant::now();
+    // Without a pause: it must be killed while it works.
+    while requests()? == 0 {
+        if begun.elapsed() > PATIENCE {
+            return Err(io::Error::other("the server gets no requests"));
+        }
+    }
+    Ok(())
 }
 
 fn kill_one(

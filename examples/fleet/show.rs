@@ -2,7 +2,7 @@
 
 use crate::measure::{Bench, Run};
 use crate::options::Args;
-use crate::outages::{Gap, Kill, Restart, lost};
+use crate::outages::{Kill, Restart, lost};
 use crate::policy::Policy;
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::load::Outcome;
@@ -14,18 +14,21 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-const POLICIES: &str = "The mean wait of each run (crosses), of the twin with the same arrivals \
-    and services (bars: nine in ten of its runs where it draws lots of its own), and in the steady \
-    state of theory. Runs of a few seconds wait less than the steady state, and random ones differ \
+const POLICIES: &str = "The mean wait of each run, of the twin with the same arrivals and services \
+    (bars: nine in ten of its runs where it draws lots of its own), and in the steady state of \
+    theory. Runs of a few seconds wait less than the steady state, and random ones differ \
     a lot.";
 
 const RESTARTED: &str = "The longest latency of the requests of each tenth of a second, while each \
-    server is restarted in turn (bars: from the stop signal until HAProxy uses the server again). \
-    The others carry less than what is offered, so a queue grows, and is worked off afterwards. \
-    Nothing is lost.";
+    server is restarted in turn. A server that is told to stop serves on until HAProxy knows. While \
+    it is away, the others carry less than what is offered: a queue grows, and is worked off \
+    afterwards. Nothing is lost.";
 
 const KILLED: &str = "The same while a server is killed. The requests that it was working on are \
     lost, unless the configuration allows HAProxy to send them to another server.";
+
+/// The bottom of the charts over time, in milliseconds.
+const BOTTOM: f64 = 5.0;
 
 /// The width of a step of the charts over time.
 const STEP: Duration = Duration::from_millis(100);
@@ -203,9 +206,9 @@ fn over_time(outcomes: &[Outcome]) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
     (points.collect(), lost.collect())
 }
 
-fn gap_boxes<'a>(gaps: impl IntoIterator<Item = &'a Gap>, top: f64) -> Shape {
-    let area = |gap: &Gap| [gap.from.as_secs_f64(), 1.0, gap.to.as_secs_f64(), top];
-    Shape::Boxes(gaps.into_iter().map(area).collect())
+/// A strip at the bottom of a chart over time, below all latencies.
+fn strip(from: Duration, to: Duration) -> [f64; 4] {
+    [from.as_secs_f64(), BOTTOM, to.as_secs_f64(), BOTTOM * 1.6]
 }
 
 /// The top of a logarithmic axis for these latencies.
@@ -215,7 +218,7 @@ fn top(points: &[(f64, f64)]) -> f64 {
 
 pub fn restart(program: &mut Program, restart: &Restart) -> Result<(), Box<dyn Error>> {
     let Restart { gaps, outcomes, retries, last } = restart;
-    program.heading("Each server is restarted, at .9 of the capacity");
+    program.heading("A rolling restart, at .9 of the capacity");
     let mut table = Table::new(["server", "told to stop", "ended after", "back after"]);
     for (letter, gap) in ('a'..).zip(gaps) {
         table.row([
@@ -230,18 +233,25 @@ pub fn restart(program: &mut Program, restart: &Restart) -> Result<(), Box<dyn E
     let description = "The longest latency over time. It rises while a server is away, and falls \
         afterwards.";
     let top = top(&points);
+    let leaving = gaps.iter().map(|gap| strip(gap.from, gap.ended));
+    let away = gaps.iter().map(|gap| strip(gap.ended, gap.to));
     let x = Axis::linear("seconds");
-    let y = Axis::log("longest latency, milliseconds").between(1.0, top);
+    let y = Axis::log("longest latency, milliseconds").between(BOTTOM, top);
     let chart = Chart::new("Latency through a rolling restart", description, x, y)
-        .with("a server restarts", Colour::Grey, gap_boxes(gaps, top))
+        .with("told to stop, serves on", Colour::Orange, Shape::Boxes(leaving.collect()))
+        .with("away", Colour::Red, Shape::Boxes(away.collect()))
         .with("longest latency", Colour::Blue, Shape::Line(points));
     program.chart(&chart, RESTARTED)?;
     let lost = lost(outcomes).len();
     program.check(
         format!(
-            "a rolling restart of {} servers at .9 of the capacity: {lost} of {} requests lost \
-             ({retries} were tried again)",
-            gaps.len(),
+            "{} restarted at .9 of the capacity: {lost} of {} requests lost ({retries} were tried \
+             again)",
+            if gaps.len() == 1 {
+                "one server".to_owned()
+            } else {
+                format!("{} servers in turn", gaps.len())
+            },
             outcomes.len()
         ),
         lost == 0,
@@ -295,9 +305,11 @@ pub fn kill(program: &mut Program, kill: &Kill) -> Result<(), Box<dyn Error>> {
     let description = "The longest latency over time while a server is killed, and the requests \
         that are lost.";
     let x = Axis::linear("seconds");
-    let y = Axis::log("longest latency, milliseconds").between(1.0, top);
+    let y = Axis::log("longest latency, milliseconds").between(BOTTOM, top);
+    let tried = strip(gap.from, safe.down);
     let mut chart = Chart::new("Latency while a server is killed", description, x, y)
-        .with("a server is away", Colour::Grey, gap_boxes([&gap], top))
+        .with("killed, HAProxy tries it", Colour::Orange, Shape::Boxes(vec![tried]))
+        .with("taken out", Colour::Grey, Shape::Boxes(vec![strip(safe.down, gap.to)]))
         .with("longest latency, as committed", Colour::Blue, Shape::Line(points));
     if !losses.is_empty() {
         chart = chart.with("lost without retry-on", Colour::Red, Shape::Points(losses));
