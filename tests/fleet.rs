@@ -125,4 +125,5 @@ fn a_rolling_restart_under_load_loses_nothing() {
     let stats = balancer.stats().unwrap();
     assert_eq!(stats.sum("chkdown"), 3, "each was out once");
     assert_eq!((stats.sum("wretr"), stats.sum("wredis"), stats.own_errors()), (0, 0, 0));
+    assert_eq!(run.conduct.reconnects(), 0, "the client sent nothing again");
 }

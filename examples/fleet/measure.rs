@@ -21,7 +21,7 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// More kept connections than are ever used.
-const CONNECTIONS: usize = 4000;
+pub const KEPT: Connections = Connections::Kept(4000);
 
 /// The size of the file that is served.
 const FILE_BYTES: usize = 1000;
@@ -103,7 +103,7 @@ impl<'a> Bench<'a> {
         let balancer = self.balancer(COMMITTED, &servers, Policy::RoundRobin)?;
         let rate = CALIBRATION_LOAD * self.capacity();
         let starts = Arrivals::constant(rate).starts(Stop::Count(CALIBRATION_REQUESTS));
-        self.client(&balancer).open_loop(&starts)?;
+        self.client(&balancer, KEPT).open_loop(&starts)?;
         let services = services(&servers, CALIBRATION_REQUESTS as f64)?;
         Ok(Duration::from_secs_f64(services.seconds / services.count))
     }
@@ -123,8 +123,8 @@ impl<'a> Bench<'a> {
         Balancer::start(&self.haproxy, &file, servers, policy.balance())
     }
 
-    pub fn client(&self, balancer: &Balancer) -> Client {
-        Target::new(balancer.address, "/file").client(Connections::Kept(CONNECTIONS), PATIENCE)
+    pub fn client(&self, balancer: &Balancer, connections: Connections) -> Client {
+        Target::new(balancer.address, "/file").client(connections, PATIENCE)
     }
 
     /// Runs of all policies. Each seed has its own servers, at the same time: they sleep most of
@@ -169,7 +169,7 @@ impl<'a> Bench<'a> {
         let starts = Arrivals::poisson(rate, seed).starts(Stop::After(self.args.length()));
         let balancer = self.balancer(COMMITTED, servers, policy)?;
         let before = services(servers, 0.0)?;
-        let load = self.client(&balancer).open_loop(&starts)?;
+        let load = self.client(&balancer, KEPT).open_loop(&starts)?;
         let stats = balancer.stats()?;
         let mut outcomes = load.outcomes;
         outcomes.sort_unstable_by_key(|outcome| outcome.begun.unwrap_or(outcome.intended));

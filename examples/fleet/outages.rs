@@ -1,12 +1,12 @@
 //! Restarts each server under load, and kills one.
 
 use crate::balancer::Balancer;
-use crate::measure::{Bench, COMMITTED, WITHOUT};
+use crate::measure::{Bench, COMMITTED, KEPT, WITHOUT};
 use crate::options::{LOAD, LOAD_OF_KILL};
 use crate::policy::Policy;
 use crate::servers::{PATIENCE, Server, until};
 use lab::arrivals::{Arrivals, Stop};
-use lab::load::{Group, Outcome, Starts, run_together};
+use lab::load::{Connections, Group, Outcome, Starts, run_together};
 use lab::progress::Progress;
 use std::io;
 use std::thread;
@@ -38,6 +38,8 @@ pub struct Restart {
     pub gaps: Vec<Gap>,
     pub outcomes: Vec<Outcome>,
     pub retries: u64,
+    /// Requests that the clients sent again, because their connection was closed.
+    pub sent_again: u64,
     /// When the last request was due.
     pub last: Duration,
 }
@@ -67,7 +69,7 @@ pub fn restart(bench: &Bench) -> io::Result<Restart> {
     let length = BEFORE * 2 + RESTART * count as u32;
     let rate = LOAD * bench.capacity();
     let starts = Arrivals::poisson(rate, bench.args.common.seed).starts(Stop::After(length));
-    let client = bench.client(&balancer);
+    let client = bench.client(&balancer, KEPT);
     let _progress = Progress::start("restart", length);
     let (run, gaps) = beside(
         || client.open_loop(&starts),
@@ -79,7 +81,8 @@ pub fn restart(bench: &Bench) -> io::Result<Restart> {
     )?;
     let retries = balancer.stats()?.sum("wretr");
     let last = starts.last().copied().unwrap_or_default();
-    Ok(Restart { gaps, outcomes: run.outcomes, retries, last })
+    let sent_again = run.conduct.reconnects();
+    Ok(Restart { gaps, outcomes: run.outcomes, retries, sent_again, last })
 }
 
 fn restart_one(
@@ -114,7 +117,8 @@ pub fn kill(bench: &Bench) -> io::Result<Kill> {
         .map(|seed| Arrivals::poisson(rate, seed).starts(Stop::After(length)))
         .collect();
     let group = |(balancer, starts)| {
-        let client = bench.client(balancer);
+        // Where a connection is kept, the client itself sends a request again on a new one.
+        let client = bench.client(balancer, Connections::NewEach);
         Group { client, starts: Starts::Open(starts) }
     };
     let starts = starts.iter().map(Vec::as_slice);
