@@ -134,7 +134,7 @@ fn waits(bench: &Bench<'_>, runs: &[Run]) -> Chart {
         let utilisation = over(runs, policy, |run| run.utilisation).mean();
         if let Some(wait) = policy.steady(args.servers(), args.workers, utilisation) {
             let line = Shape::Dashed(vec![(place - 0.4, wait), (place + 0.4, wait)]);
-            chart = chart.with(name, Colour::Orange, line);
+            chart = chart.with(name, Colour::Ink, line);
             name = "";
         }
     }
@@ -202,7 +202,7 @@ fn over_time(outcomes: &[Outcome]) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
         .iter()
         .map(|(step, latency)| ((*step as f64 + 0.5) * STEP.as_secs_f64(), millis(*latency)));
     let lost = lost(outcomes).into_iter();
-    let lost = lost.map(|of| (of.intended.as_secs_f64(), millis(of.latency()).max(1.0)));
+    let lost = lost.map(|of| (of.intended.as_secs_f64(), millis(of.latency()).max(2.4 * BOTTOM)));
     (points.collect(), lost.collect())
 }
 

@@ -194,6 +194,45 @@ impl Fleet {
     }
 }
 
+/// The waits at servers with these numbers of workers. Each request has the time of its arrival, the
+/// place of its server and its service time; the times are in order.
+///
+/// # Panics
+///
+/// If there is no such server.
+pub fn replay_to(
+    workers: &[usize],
+    requests: impl IntoIterator<Item = (Duration, usize, Duration)>,
+) -> Vec<Duration> {
+    let mut servers: Vec<Server> = workers.iter().map(|&workers| Server::new(workers)).collect();
+    let serve = |(now, place, service): (_, usize, _)| servers[place].serve(now, service);
+    requests.into_iter().map(serve).collect()
+}
+
+/// Weighted turns: each server gets a share of the requests that is proportional to its weight, as
+/// evenly as possible.
+#[derive(Debug, Clone, Default)]
+pub struct Turns {
+    /// What each server is owed, in requests times the sum of the weights.
+    owed: Vec<f64>,
+}
+
+impl Turns {
+    /// The place of the server whose turn it is with these weights, which may differ from call to
+    /// call. `None` without a positive weight.
+    pub fn next(&mut self, weights: &[f64]) -> Option<usize> {
+        self.owed.resize(weights.len(), 0.0);
+        let all: f64 = weights.iter().sum();
+        for (owed, weight) in self.owed.iter_mut().zip(weights) {
+            *owed += weight;
+        }
+        let served = self.owed.iter().zip(weights).enumerate().filter(|(_, (_, w))| **w > 0.0);
+        let (place, _) = served.max_by(|(_, (a, _)), (_, (b, _))| a.total_cmp(b))?;
+        self.owed[place] -= all;
+        Some(place)
+    }
+}
+
 /// An exponentially distributed number with mean 1.
 fn unit(random: &mut fastrand::Rng) -> f64 {
     // 1 - x is above zero, and so has a logarithm.
@@ -258,6 +297,44 @@ mod tests {
         // Ties by lot cost a little.
         assert!((1.0..1.3).contains(&distinct), "{distinct}");
         assert!(1.2 * distinct < repeated && 1.2 * repeated < random, "{repeated} and {random}");
+    }
+
+    #[test]
+    fn weighted_turns_are_even_and_follow_their_weights() {
+        let mut turns = Turns::default();
+        let got = |turns: &mut Turns, weights: &[f64], count| {
+            let mut got = vec![0; weights.len()];
+            for _ in 0..count {
+                got[turns.next(weights).expect("a server")] += 1;
+            }
+            got
+        };
+        // Each cycle is exact, and the largest one never has three in a row of its four in seven.
+        let weights = [1.0, 2.0, 4.0];
+        for _ in 0..5 {
+            assert_eq!(got(&mut turns, &weights, 7), [1, 2, 4]);
+        }
+        let order: Vec<_> = (0..21).map(|_| turns.next(&weights).expect("a server")).collect();
+        assert!(order.windows(3).all(|three| three != [2, 2, 2]), "{order:?}");
+        assert_eq!(got(&mut turns, &[1.0, 0.0, 1.0], 100), [50, 0, 50]);
+        assert_eq!(turns.next(&[0.0, 0.0]), None);
+        assert_eq!(turns.next(&[]), None);
+    }
+
+    /// With the servers that a policy has chosen, the waits are the policy's.
+    #[test]
+    fn given_servers_have_the_waits_of_the_policy_that_chose_them() {
+        let arrivals = Arrivals::poisson(380.0, 7).starts(Stop::Count(5000));
+        let service = |number: usize| MILLIS(8 + number as u64 % 5);
+        let visits = fleet(2, 2, Policy::Least).replay(arrivals.iter().copied(), service);
+        let requests = arrivals.iter().zip(&visits).enumerate();
+        let requests = requests.map(|(number, (at, visit))| (*at, visit.server, service(number)));
+        let expected: Vec<_> = visits.iter().map(|visit| visit.wait).collect();
+        assert_eq!(replay_to(&[2, 2], requests), expected);
+        // The second server has more workers: nobody waits there.
+        let crowd = [(0, 0), (0, 1), (0, 0), (0, 1), (0, 1)];
+        let crowd = crowd.map(|(at, place)| (MILLIS(at), place, MILLIS(10)));
+        assert_eq!(replay_to(&[1, 3], crowd), [0, 0, 10, 0, 0].map(MILLIS));
     }
 
     /// For any arrivals, in turn and with equal service times, each request waits exactly as long
