@@ -5,6 +5,7 @@
 
 use crate::config::AccessLog;
 use crate::http::status::Status;
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -102,7 +103,9 @@ impl Record {
     }
 
     fn common(&self, client: IpAddr, sent: u64) -> String {
-        let mut line = String::with_capacity(self.request_line.len() + 96);
+        let quoted = [&self.referer, &self.user_agent];
+        let quoted = quoted.map(|field| field.as_ref().map_or(0, Vec::len)).iter().sum::<usize>();
+        let mut line = String::with_capacity(self.request_line.len() + quoted + 128);
         // Writing into a `String` cannot fail.
         let _ = write!(line, "{} - ", client.to_canonical());
         match self.user.as_deref() {
@@ -118,7 +121,10 @@ impl Record {
         push_time(&mut line, self.time);
         line.push('"');
         push_escaped(&mut line, &self.request_line);
-        let _ = write!(line, "\" {} {sent}", self.status.code());
+        line.push_str("\" ");
+        line.push_str(itoa::Buffer::new().format(self.status.code()));
+        line.push(' ');
+        line.push_str(itoa::Buffer::new().format(sent));
         line
     }
 
@@ -148,26 +154,43 @@ impl Record {
     }
 }
 
-/// Appends ` [10/Oct/2000:13:55:36 +0000] `, the date as the log formats have it, in UTC.
+thread_local! {
+    /// The second of this thread's last line, and its text.
+    static TIME: RefCell<(u64, String)> = RefCell::default();
+}
+
+/// Appends ` [10/Oct/2000:13:55:36 +0000] `, the date as the log formats have it, in UTC. The text
+/// is made once a second, or when the second is another one.
 fn push_time(line: &mut String, time: SystemTime) {
+    let second = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    TIME.with_borrow_mut(|(last, text)| {
+        if *last != second || text.is_empty() {
+            (*last, *text) = (second, time_text(time));
+        }
+        line.push_str(text);
+    });
+}
+
+fn time_text(time: SystemTime) -> String {
     // `Tue, 10 Oct 2000 13:55:36 GMT`
     let text = httpdate::fmt_http_date(time);
     let part = |range| text.get(range).unwrap_or_default();
     let (day, month, year, clock) = (part(5..7), part(8..11), part(12..16), part(17..25));
-    let _ = write!(line, " [{day}/{month}/{year}:{clock} +0000] ");
+    format!(" [{day}/{month}/{year}:{clock} +0000] ")
 }
 
 /// Appends bytes, escaped as Apache httpd does: a backslash before quotes and backslashes, `\xhh`
 /// for what is not printable ASCII.
 fn push_escaped(line: &mut String, bytes: &[u8]) {
-    for &byte in bytes {
-        match byte {
-            b'"' => line.push_str("\\\""),
-            b'\\' => line.push_str("\\\\"),
-            b' '..=b'~' => line.push(char::from(byte)),
-            byte => {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    for run in bytes.chunk_by(|a, b| is_plain(a) && is_plain(b)) {
+        match run {
+            b"\"" => line.push_str("\\\""),
+            b"\\" => line.push_str("\\\\"),
+            &[byte] if !is_plain(&byte) => {
                 let _ = write!(line, "\\x{byte:02x}");
             }
+            plain => line.push_str(std::str::from_utf8(plain).unwrap_or_default()),
         }
     }
 }

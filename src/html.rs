@@ -2,7 +2,7 @@
 
 /// Escapes text for HTML content and for quoted attribute values. Control characters appear as
 /// Rust escapes, such as `\n`, so that a file name that holds them can be read.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -23,9 +23,9 @@
 //! count against the bound of the queue, so its length is the real demand. A silent, slow or
 //! unreading client costs a slot in the table. It costs neither a worker nor a place in the queue.
 //!
-//! What a handler can answer at once from memory, the acceptor answers itself ([`Immediate`]): a
-//! small cached file, a 304, a redirect, a health check. At low load this saves waking a worker. At
-//! high load the workers are awake, and get most of these requests while they are quick.
+//! What a handler can answer at once, the acceptor answers itself ([`Immediate`]): a cached file, a
+//! 304, a redirect, a health check. At low load this saves waking a worker. At high load the
+//! workers are awake, and get most of these requests while they are quick.
 //!
 //! While workers take jobs from the channel at once, the channel is the queue. When it is slow,
 //! those that wait move to the waiting room in front of it, where a discipline decides who is next:
@@ -198,6 +198,7 @@
 //! | 503: a request is too old when its turn comes | `is_too_old` | `src/connection/exchange.rs` |
 //! | 503: a request is too old in the room | `expire_waiting` | `src/acceptor/queueing.rs` |
 //! | how long, and how many may wait | `own.map(age)` | `src/queue/ages.rs` |
+//! | what a balancer is told | `fn report` | `src/agent/mod.rs` |
 //! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
@@ -247,11 +248,15 @@ mod observer;
 mod server;
 #[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "admin")]
+mod agent;
 #[cfg(feature = "client")]
 pub mod client;
 
 #[cfg(feature = "admin")]
 pub use admin::{Admin, AdminPages};
+#[cfg(feature = "admin")]
+pub use agent::Agent;
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config, Schedule, WhenFull};
@@ -297,6 +302,11 @@ pub mod internals {
     /// The protocol without sockets.
     pub mod http {
         pub use crate::http::*;
+    }
+
+    /// Text in HTML pages.
+    pub mod html {
+        pub use crate::html::*;
     }
 
     /// The disciplines, ages and bounds of the queue.

@@ -3,6 +3,8 @@
 use crate::admission::Stage;
 use crate::config::Config;
 use crate::connection::Shared;
+#[cfg(feature = "admin")]
+use crate::metrics::Work;
 use crate::metrics::{Activity, ConnectionPhase, Metrics, Snapshot};
 use crate::queue::ClientLoad;
 use std::sync::Arc;
@@ -44,6 +46,12 @@ impl Observer {
         snapshot
     }
 
+    /// What the workers have done in all.
+    #[cfg(feature = "admin")]
+    pub(crate) fn work(&self) -> Work {
+        self.metrics.work()
+    }
+
     /// True until the shutdown begins.
     pub fn is_ready(&self) -> bool {
         self.shared.admission.stage() == Stage::Serving
@@ -64,8 +72,14 @@ impl Observer {
         self.shared.queue.busiest(most)
     }
 
+    /// The number of requests that wait now.
+    #[cfg(feature = "admin")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.waiting()
+    }
+
     /// The number of requests that may wait now.
-    fn bound(&self) -> usize {
+    pub(crate) fn bound(&self) -> usize {
         let limits = &self.shared.limits;
         limits.bound(self.metrics.mean_service(limits.memory()))
     }

@@ -146,7 +146,8 @@ impl Server {
         let (send_errand, errands) = unbounded();
         let (alive, all_alive) = bounded(0);
         let (config, handler) = (Arc::new(config), Arc::new(handler));
-        let (outbox, inbox) = notes::outbox(config.memory.clone());
+        let lines = || notes::outbox(config.memory.clone());
+        let (outbox, inbox) = config.logger_may_block.then(lines).unzip();
         let shared = Shared {
             config: Arc::clone(&config),
             admission,
@@ -182,10 +183,10 @@ impl Server {
             let fetcher = Fetcher { handler, tends: number == 1, context, alive };
             fetchers.push(fetcher.start(number).map_err(StartError::System)?);
         }
-        let notes = start_notes(inbox, alive).map_err(StartError::System)?;
+        let notes = inbox.map(|inbox| start_notes(inbox, alive)).transpose()?;
         let acceptor = Some(acceptor.start(outbox).map_err(StartError::System)?);
         let (observer, started) = (Observer::new(metrics, shared), Instant::now());
-        let others = fetchers.into_iter().chain([notes]).collect();
+        let others = fetchers.into_iter().chain(notes).collect();
         Ok(Self { addresses, observer, started, acceptor, workers, others, all_alive })
     }
 
@@ -273,11 +274,12 @@ impl Drop for Server {
 }
 
 /// Starts the thread that logs for the acceptor. It ends after the acceptor.
-fn start_notes(inbox: Inbox, alive: Sender<Infallible>) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("notes".to_owned()).spawn(move || {
+fn start_notes(inbox: Inbox, alive: Sender<Infallible>) -> Result<JoinHandle<()>, StartError> {
+    let run = move || {
         inbox.run();
         drop(alive);
-    })
+    };
+    thread::Builder::new().name("notes".to_owned()).spawn(run).map_err(StartError::System)
 }
 
 /// The slots of the channel of jobs: for those that wait in it, for one that each idle worker is

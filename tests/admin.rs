@@ -136,8 +136,11 @@ fn it_answers_while_the_pool_is_busy() {
         });
         clients.push(client);
     }
-    let full = get(admin, "/readyz");
-    assert_eq!((full.status, &full.body[..]), (503, &b"the queue is full\n"[..]));
+    assert_eq!(get(admin, "/readyz").body, b"ready\n", "a full queue is no reason to go elsewhere");
+    for path in ["/readyz?full", "/readyz?verbose=1&full=1"] {
+        let full = get(admin, path);
+        assert_eq!((full.status, &full.body[..]), (503, &b"the queue is full\n"[..]), "{path}");
+    }
     assert_eq!(get(admin, "/healthz").body, b"alive\n");
     let seen = stats(admin);
     assert_eq!(seen["workers"][0]["activity"], "handle");
@@ -151,7 +154,8 @@ fn it_answers_while_the_pool_is_busy() {
         gate.wait();
         assert_eq!(Reply::read(&mut client).body, b"done");
     }
-    wait_for("room in the queue", || (get(admin, "/readyz").status == 200).then_some(()));
+    let full = || get(admin, "/readyz?full").status == 503;
+    wait_for("room in the queue", || (!full()).then_some(()));
 }
 
 /// A connection from this address of the machine.
@@ -274,6 +278,8 @@ fn a_request_that_gives_way_was_refused_by_the_full_queue() {
         let found = reasons
             .map(|reason| metrics[&format!("cws_requests_refused_total{{reason=\"{reason}\"}}")]);
         assert_eq!(found, [refused as f64, 0.0, 0.0, 0.0], "{case}");
+        let offered = metrics["cws_requests_offered_total"];
+        assert_eq!(offered, 4.0, "each of them asked once, whoever gave way: {case}");
         let totals = stats(admin)["totals"].take();
         assert_eq!((&totals["queue_full"], &totals["refused"]), (&json!(refused), &json!(refused)));
         let minute = stats(admin)["minute"].take();

@@ -58,6 +58,8 @@ fn it_is_answered_while_the_worker_is_busy_and_the_queue_is_full() {
     wait_for("all to wait still", || (in_queue() == WAITING).then_some(()));
     let counters = [Counter::Health, Counter::Refused, Counter::Handled, Counter::Unhandled];
     assert_eq!(counters.map(|of| snapshot.get(of)), [54, 1, 0, 0]);
+    let asked = 1 + WAITING as u64 + 1;
+    assert_eq!(snapshot.get(Counter::Offered), asked, "the one that was refused included");
     assert_eq!(snapshot.responses_in_all(), 55);
     gated.release.send(()).unwrap();
     assert_eq!(Reply::read(&mut held).body, b"released");
@@ -117,8 +119,8 @@ fn a_worker_answers_it_between_pipelined_requests() {
         check_health(&Reply::read(&mut stream));
     }
     let snapshot = gated.server.snapshot();
-    let counters = [Counter::Health, Counter::Handled, Counter::Unhandled];
-    assert_eq!(counters.map(|of| snapshot.get(of)), [2, 2, 2]);
+    let counters = [Counter::Health, Counter::Handled, Counter::Unhandled, Counter::Offered];
+    assert_eq!(counters.map(|of| snapshot.get(of)), [2, 2, 2, 2]);
 }
 
 #[test]
@@ -178,6 +180,51 @@ fn it_ends_connections_while_the_server_stops() {
     assert_eq!(replies[0].field("Connection"), Some("close"));
     gated.release.send(()).unwrap();
     assert_eq!(Reply::read(&mut held).body, b"released");
+}
+
+/// The worker is held and the queue is full, so nobody but the acceptor can answer.
+#[cfg(feature = "cli")]
+#[test]
+fn readiness_without_a_worker_tells_of_a_full_queue_only_if_asked() {
+    use cws::{AdminPages, Request, Routes, Server};
+    let (gate, held) = support::gated();
+    let admin = AdminPages::new();
+    let routes = Routes::new()
+        .get("/held", move |request: &Request<'_>| held(request))
+        .mount("/readyz", admin.readiness())
+        .mount("/admin", admin.clone())
+        .build()
+        .unwrap();
+    let server = Server::start(Config::default().workers(1).queue(1), routes).unwrap();
+    let address = server.addresses()[0];
+    assert_eq!(get(address, "/readyz").status, 503, "it is starting");
+    admin.observe(server.observer()).unwrap();
+    let said = |path: &str| {
+        let Reply { status, body, .. } = get(address, path);
+        (status, String::from_utf8(body).unwrap())
+    };
+    let ready = (200, "ready\n".to_owned());
+    wait_for("the worker to be free", || (said("/readyz?full") == ready).then_some(()));
+    let mut clients = Vec::new();
+    for waiting in 0..2 {
+        let mut client = connect(address);
+        client.write_all(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        wait_for("the request to be taken or queued", || {
+            let snapshot = server.snapshot();
+            let busy = snapshot.connections(cws::ConnectionPhase::InService) == 1;
+            (busy && snapshot.queue.waiting == waiting).then_some(())
+        });
+        clients.push(client);
+    }
+    for prefix in ["", "/admin"] {
+        assert_eq!(said(&format!("{prefix}/readyz")), ready);
+        let full = (503, "the queue is full\n".to_owned());
+        assert_eq!(said(&format!("{prefix}/readyz?full")), full);
+    }
+    for mut client in clients {
+        gate.wait();
+        assert_eq!(Reply::read(&mut client).body, b"done");
+    }
 }
 
 #[cfg(feature = "cli")]

@@ -1,4 +1,4 @@
-//! Small files in memory, absent names and redirects need no worker, and are never out of date or
+//! Cached files, absent names and redirects need no worker, and are never out of date or
 //! open to anybody else for that.
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "cli")]
@@ -110,6 +110,10 @@ fn a_response_is_the_same_with_and_without_a_worker() {
     site.put("code.js", "let a = 1;");
     site.put("code.js.gz", "compressed");
     site.put("empty", "");
+    site.put("large.js", "// A file that is sent from its descriptor.\n".repeat(3000));
+    site.put("large.js.gz", "compressed");
+    site.put("form.txt", "short");
+    site.put("form.txt.gz", "a form that is kept open\n".repeat(3000));
     let cold = RealServer::start(&site, &["--no-cache"]);
     let (warm_server, address) = {
         let files = StaticFiles::new(site.path()).unwrap();
@@ -120,9 +124,8 @@ fn a_response_is_the_same_with_and_without_a_worker() {
     let tag = get(cold.address(), "/testfile").field("ETag").unwrap().to_owned();
     let date = get(cold.address(), "/testfile").field("Last-Modified").unwrap().to_owned();
     let mut requests = Vec::new();
-    for target in
-        ["testfile", "code.js", "empty", "folder", "folder/", "absent", ".hidden", "a%20b"]
-    {
+    let files = ["testfile", "code.js", "empty", "large.js", "form.txt"];
+    for target in files.into_iter().chain(["folder", "folder/", "absent", ".hidden", "a%20b"]) {
         for method in ["GET", "HEAD", "OPTIONS"] {
             for fields in [
                 String::new(),
@@ -157,6 +160,30 @@ fn a_response_is_the_same_with_and_without_a_worker() {
     let snapshot = warm_server.snapshot();
     let (at_once, handled) = (snapshot.get(Counter::Immediate), snapshot.get(Counter::Handled));
     assert!(at_once > handled, "most needed no worker: {at_once} of {}", at_once + handled);
+}
+
+/// A file that is kept open is sent without a worker. Parts of it are read, which is a worker's. A
+/// change shows at once, although the last check of its name is recent.
+#[test]
+fn a_large_file_needs_no_worker_and_is_never_out_of_date() {
+    let site = Site::new();
+    let content = |of: &str| of.repeat(100_000);
+    site.put("large", content("first"));
+    let files = StaticFiles::new(site.path()).unwrap();
+    let server = Server::start(Config::default().workers(1), files).unwrap();
+    let address = server.addresses()[0];
+    warm(&server, "/large");
+    let before = immediate(&server);
+    assert!(get(address, "/large").body == content("first").as_bytes());
+    assert_eq!(immediate(&server), before + 1);
+    let part = b"GET /large HTTP/1.0\r\nRange: bytes=4-7\r\n\r\n";
+    assert_eq!(Reply::all(&exchange(address, part), false)[0].body, b"tfir");
+    assert_eq!(immediate(&server), before + 1);
+    // In place: the descriptor is the same.
+    std::fs::write(site.path().join("large"), content("later")).unwrap();
+    assert!(get(address, "/large").body == content("later").as_bytes());
+    std::fs::write(site.path().join("large"), "short").unwrap();
+    assert_eq!(get(address, "/large").body, b"short");
 }
 
 /// A file in memory is nobody's who has not shown the password.

@@ -4,7 +4,7 @@ use super::cases::{Case, Pace};
 use super::figures::{FIGURES, Figure, Limit, Row, Spread, Turn, Verdict, ratio, rows, verdict};
 use super::peers::Role;
 use super::table::Table;
-use lab::markup::escape;
+use cws::internals::html::escape;
 use std::fmt::Write;
 
 /// The headings of a case.

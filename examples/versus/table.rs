@@ -1,6 +1,6 @@
 //! Tables as plain text, Markdown and HTML.
 
-use lab::markup::escape;
+use cws::internals::html::escape;
 use std::fmt::Write;
 
 /// A table with a title.

@@ -101,10 +101,12 @@ impl Acceptor {
         })
     }
 
-    /// Starts its thread, which never waits for a logger.
-    pub fn start(self, outbox: Outbox) -> io::Result<JoinHandle<()>> {
+    /// Starts its thread. It never waits for a logger: its lines go to the outbox, if there is one.
+    pub fn start(self, outbox: Option<Outbox>) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
-            outbox.take_over();
+            if let Some(outbox) = outbox {
+                outbox.take_over();
+            }
             self.run();
         })
     }

@@ -4,7 +4,7 @@ use super::Acceptor;
 use crate::config::{self, WhenFull};
 use crate::connection::{Connection, Exchange, Next, Work};
 use crate::http::fault::Fault;
-use crate::metrics::Turn;
+use crate::metrics::{Counter, Turn};
 use crate::queue::{Entry, Victim};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -40,17 +40,31 @@ impl Acceptor {
         }
         let (now, waiting) = (Instant::now(), self.context.waiting());
         let since = exchange.blocked_since().unwrap_or(now);
-        // A request is admitted once: a deferred one that returns is not refused.
-        if self.is_full(waiting, now) && !exchange.is_returning() {
+        // A request asks and is admitted once: a deferred one that returns is not refused.
+        let asks = !exchange.is_returning();
+        if asks && self.is_full(waiting, now) {
             // It is queued only to save the acceptor's time, so it is not refused for that.
             return match self.answer_immediately(exchange) {
                 Ok((connection, next)) => self.context.settle(connection, next),
-                Err(exchange) => self.enqueue_when_full(exchange, since, waiting),
+                Err(exchange) => {
+                    self.count_offered(&exchange);
+                    self.enqueue_when_full(exchange, since, waiting);
+                }
             };
+        }
+        if asks {
+            self.count_offered(&exchange);
         }
         // Record first: a worker may finish it before we do.
         self.context.recorder.queued(since, waiting);
         self.entrance.put(Work::Serve(exchange), since, now);
+    }
+
+    /// Counts a request that asks for a worker. One that has waited for room was counted before.
+    fn count_offered(&self, exchange: &Exchange) {
+        if exchange.blocked_since().is_none() {
+            self.context.recorder.count(Counter::Offered);
+        }
     }
 
     fn enqueue_when_full(&mut self, exchange: Exchange, since: Instant, waiting: usize) {

@@ -3,49 +3,34 @@
 //! Names follow the labels of the counters and the keys of `/stats.json`, with the unit at the end.
 
 use super::Watch;
+use super::exposition::{Out, ratio};
+use super::process::Process;
+use crate::config;
 use crate::figures::Figures;
 use crate::handler::Response;
 use crate::memory::MemoryUse;
-use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Distribution, Snapshot};
+use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot};
 use crate::observer::Observer;
 use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::prometheus_text;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
-use std::time::Duration;
-
-/// Upper bounds of the histograms' buckets: from the service time of a small file to a long
-/// timeout of a client's.
-const BUCKETS: [Duration; 16] = [
-    Duration::from_micros(25),
-    Duration::from_micros(100),
-    Duration::from_micros(250),
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-    Duration::from_micros(2_500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_millis(2_500),
-    Duration::from_secs(10),
-];
 
 /// The response to `/metrics`.
 pub(super) fn response(watch: &Watch) -> Response {
     let snapshot = watch.observed.snapshot();
     let minute = watch.history().minute(&snapshot);
-    let mut registry = Registry::with_prefix("cws");
+    let mut registry = Registry::default();
     let observed = watch.observed.clone();
-    registry.register_collector(Box::new(Scrape { observed, snapshot, minute }));
+    let own = registry.sub_registry_with_prefix("cws");
+    let clients = observed.busiest_clients(config::RECENT_CLIENTS);
+    let busiest = clients.iter().filter_map(|client| client.service_share).fold(0.0, f64::max);
+    own.register_collector(Box::new(Scrape { observed, snapshot, minute, busiest }));
+    registry.register_collector(Box::new(Process));
     let mut text = String::new();
     match prometheus_text::encode(&mut text, &registry) {
         Ok(()) => Response::ok(prometheus_text::CONTENT_TYPE, text),
@@ -62,11 +47,17 @@ struct Scrape {
     observed: Observer,
     snapshot: Snapshot,
     minute: Figures,
+    /// The largest share of the service time of all requests that have waited. It is a number, so
+    /// it names nobody. 0 while nobody has waited.
+    busiest: f64,
 }
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(&mut encoder);
+        let help = "The version of this server; the value is always 1";
+        let build = [(env!("CARGO_PKG_VERSION"), ConstGauge::new(1.0))];
+        out.labelled(("build_info", help), None, MetricType::Gauge, "version", build)?;
         self.requests(&mut out)?;
         self.times(&mut out)?;
         self.workers(&mut out)?;
@@ -80,6 +71,9 @@ impl Collector for Scrape {
 impl Scrape {
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let of = |counter| self.snapshot.get(counter);
+        let help =
+            "Requests that asked for a worker, including those refused as the queue was full";
+        out.counter("requests_offered", help, of(Counter::Offered))?;
         let help = "Requests that a handler answered on a worker";
         out.counter("requests_handled", help, of(Counter::Handled))?;
         let help = "Requests that a handler answered at once, without a worker";
@@ -118,6 +112,9 @@ impl Scrape {
     fn workers(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let workers = &self.snapshot.workers;
         out.gauge("workers", "Worker threads", workers.len() as f64)?;
+        // In erlangs a pool can carry as much as it has workers, whatever a service takes.
+        let help = "Largest load that the workers can carry: the number of busy workers";
+        out.gauge_of("capacity", help, &erlangs(), workers.len() as f64)?;
         let spent = Activity::ALL.map(|activity| {
             let spent = workers.iter().map(|worker| worker.spent(activity).as_secs_f64());
             (activity.label(), ConstCounter::new(spent.sum::<f64>()))
@@ -195,97 +192,35 @@ impl Scrape {
     fn saturation(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let minute = &self.minute;
         let help = "Share of the workers' time that they had a job, over the last minute";
-        out.gauge_of("utilisation", help, &Unit::Ratios, minute.utilisation.total())?;
+        out.gauge_of("utilisation", help, &ratio(), minute.utilisation.total())?;
         if let Some(capacity) = minute.capacity {
             let help = "Workers divided by the mean service time, over the last minute";
             out.gauge("capacity_requests_per_second", help, capacity)?;
         }
         if let Some(load) = minute.load() {
             let help = "Offered rate divided by capacity, over the last minute";
-            out.gauge_of("load", help, &Unit::Ratios, load)?;
+            out.gauge_of("load", help, &ratio(), load)?;
         }
+        if let Some(offered) = minute.erlangs() {
+            let help = "Offered rate times mean service time, over the last minute";
+            out.gauge_of("offered_load", help, &erlangs(), offered)?;
+        }
+        let help =
+            "Largest share of the service time that one client had lately, of those that waited";
+        out.gauge_of("busiest_client_service_share", help, &ratio(), self.busiest)?;
         if let Some(wait) = minute.expected_queue_wait {
             let help = "Mean queue wait that theory expects for the load of the last minute";
             out.gauge_of("expected_queue_wait", help, &Unit::Seconds, wait.as_secs_f64())?;
         }
         if let Some(little) = minute.little {
             let help = "Relative difference of both sides of Little's law, over the last minute";
-            out.gauge_of("little_residual", help, &Unit::Ratios, little.residual())?;
+            out.gauge_of("little_residual", help, &ratio(), little.residual())?;
         }
         Ok(())
     }
 }
 
-/// Writes metrics of each shape.
-struct Out<'a, 'e>(&'a mut DescriptorEncoder<'e>);
-
-impl Out<'_, '_> {
-    fn family(
-        &mut self,
-        (name, help): (&str, &str),
-        unit: Option<&Unit>,
-        kind: MetricType,
-        write: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        write(self.0.encode_descriptor(name, help, unit, kind)?)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let counter = ConstCounter::new(value);
-        self.family((name, help), None, MetricType::Counter, |out| counter.encode(out))
-    }
-
-    fn counter_of(&mut self, name: &str, help: &str, unit: &Unit, value: u64) -> fmt::Result {
-        let counter = ConstCounter::new(value);
-        self.family((name, help), Some(unit), MetricType::Counter, |out| counter.encode(out))
-    }
-
-    fn counters(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'static str, u64)>,
-    ) -> fmt::Result {
-        let values = values.into_iter().map(|(of, value)| (of, ConstCounter::new(value)));
-        self.labelled((name, help), None, MetricType::Counter, label, values)
-    }
-
-    fn labelled<M: EncodeMetric>(
-        &mut self,
-        texts: (&str, &str),
-        unit: Option<&Unit>,
-        kind: MetricType,
-        label: &str,
-        values: impl IntoIterator<Item = (&'static str, M)>,
-    ) -> fmt::Result {
-        self.family(texts, unit, kind, |mut out| {
-            let mut values = values.into_iter();
-            values.try_for_each(|(of, value)| value.encode(out.encode_family(&[(label, of)])?))
-        })
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        let gauge = ConstGauge::new(value);
-        self.family((name, help), None, MetricType::Gauge, |out| gauge.encode(out))
-    }
-
-    fn gauge_of(&mut self, name: &str, help: &str, unit: &Unit, value: f64) -> fmt::Result {
-        let gauge = ConstGauge::new(value);
-        self.family((name, help), Some(unit), MetricType::Gauge, |out| gauge.encode(out))
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, times: &Distribution) -> fmt::Result {
-        let mut below = 0;
-        let buckets = BUCKETS.map(|bound| {
-            let up_to = times.count_up_to(bound);
-            let within = up_to - below;
-            below = up_to;
-            (bound.as_secs_f64(), within)
-        });
-        let (sum, count) = (times.sum().as_secs_f64(), times.count());
-        self.family((name, help), Some(&Unit::Seconds), MetricType::Histogram, |mut out| {
-            out.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-        })
-    }
+/// The unit of load: the mean number of workers that it keeps busy.
+fn erlangs() -> Unit {
+    Unit::Other("erlangs".to_owned())
 }

@@ -5,6 +5,8 @@
 
 mod history;
 mod hosts;
+mod exposition;
+mod process;
 mod metrics_text;
 mod page;
 mod stats;
@@ -146,6 +148,9 @@ const HEALTH: &[u8] = b"healthz";
 /// The endpoint that says whether the server should get requests.
 const READINESS: &[u8] = b"readyz";
 
+/// The query parameter with which [`READINESS`] tells of a full queue, too.
+const FULL: &str = "full";
+
 /// Answers a request for the endpoint of this name.
 fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) -> Response {
     // Health reveals no data, and health checkers send any host name.
@@ -165,9 +170,10 @@ fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) 
         b"metrics" => metrics_text::response(watch),
         b"stats.json" => stats::response(watch),
         HEALTH => plain(Status::OK, "alive\n"),
-        READINESS => readiness(&watch.observed),
+        READINESS => readiness(&watch.observed, request.query(FULL).is_some()),
         _ => {
-            let known = "The endpoints are /, /metrics, /stats.json, /healthz and /readyz.";
+            let known = "The endpoints are /, /metrics, /stats.json, /healthz, /readyz \
+                         and /readyz?full.";
             Response::error(Status::NOT_FOUND, known)
         }
     };
@@ -178,10 +184,14 @@ fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) 
 }
 
 /// Whether a load balancer should send requests to the observed server.
-fn readiness(observed: &Observer) -> Response {
+///
+/// A full queue alone is no reason against it: whatever takes one server out for that sends its
+/// requests to the others, which are full next. A balancer that sees all servers out refuses
+/// requests that they could answer. Who wants to know asks for it.
+fn readiness(observed: &Observer, tells_fullness: bool) -> Response {
     if !observed.is_ready() {
         plain(Status::SERVICE_UNAVAILABLE, "stopping\n")
-    } else if observed.is_queue_full() {
+    } else if tells_fullness && observed.is_queue_full() {
         plain(Status::SERVICE_UNAVAILABLE, "the queue is full\n")
     } else {
         plain(Status::OK, "ready\n")

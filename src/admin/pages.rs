@@ -73,7 +73,8 @@ impl AdminPages {
         self.only(HEALTH)
     }
 
-    /// Only the readiness check: 503 while the server should get no requests.
+    /// Only the readiness check: 503 before the server is observed and from the moment that it is
+    /// told to stop; with the query `full`, also while its queue is full.
     pub fn readiness(&self) -> Self {
         self.only(READINESS)
     }

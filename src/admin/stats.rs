@@ -132,6 +132,7 @@ fn figures(figures: &Figures) -> Value {
         },
         "capacity": figures.capacity,
         "load": figures.load(),
+        "erlangs": figures.erlangs(),
         "queue_wait": times(&figures.queue_wait),
         "expected_queue_wait": seconds(figures.expected_queue_wait),
         "service": times(&figures.service),

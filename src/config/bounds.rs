@@ -359,6 +359,32 @@ pub const MARKS: u32 = 10;
 /// The limit of connections to the admin address: a few browsers and scrapers.
 pub const ADMIN_CONNECTIONS: usize = 64;
 
+/// The most connections of balancers to the agent that are kept until their other end closes them.
+pub const AGENT_CONNECTIONS: usize = 16;
+
+/// How long the agent keeps a connection after it has told everything.
+pub const AGENT_LINGER: Duration = Duration::from_secs(1);
+
+/// The most connections that the agent accepts in an [`AGENT_TICK`]; others wait in the kernel. So
+/// whoever connects all the time costs a few percent of a processor, and delays no balancer.
+pub const AGENT_ACCEPTS: usize = 200;
+
+/// How often the agent looks at the workers.
+pub const AGENT_TICK: Duration = Duration::from_millis(200);
+
+/// The shortest time between two changes of what the agent tells.
+pub const AGENT_STEP: Duration = Duration::from_secs(1);
+
+/// How long the agent calls the server ready after its start, which cancels the `drain` of the
+/// process before it. After that, an administrator's own `drain` in the balancer stays.
+pub const AGENT_READY: Duration = Duration::from_secs(60);
+
+/// Requests that a balancer may have at the server in addition to those in service and those that
+/// may wait: they are being refused. Without them the balancer keeps what is too much in a queue of
+/// its own, which knows no age, so that all are answered too late. A refusal takes well under a
+/// millisecond, so this is enough for more than 10,000 of them a second.
+pub const AGENT_REFUSALS: usize = 16;
+
 /// The write timeout of the admin address. Its responses are small. A client that reads nothing for
 /// a sixteenth of this time may lose its place to a health check.
 pub const ADMIN_WRITE_TIMEOUT: Duration = Duration::from_secs(2);

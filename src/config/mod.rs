@@ -146,6 +146,10 @@ settings! {
         drain_timeout: Duration,
         /// The format of the access log, whose lines go to `log` with the target `access`.
         access_log: AccessLog,
+        /// The process's logger may block, for example on a terminal or a disk. Then a thread of
+        /// its own logs the acceptor's lines. If it never blocks, say `false`: the acceptor calls
+        /// it itself, which saves waking that thread for each line.
+        logger_may_block: bool,
         /// Add a `Server-Timing` field to handlers' responses: how long the request waited, and how
         /// long the handler took.
         server_timing: bool,
@@ -222,6 +226,7 @@ impl Default for Config {
             drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
             access_log: AccessLog::default(),
+            logger_may_block: true,
             server_timing: false,
             http09: true,
             server_field: true,

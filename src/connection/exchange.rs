@@ -121,6 +121,9 @@ impl Connection {
         }
         for in_a_row in 1.. {
             if !self.answer_health(&message, turn.since, context) {
+                if in_a_row > 1 {
+                    context.recorder.count(Counter::Offered);
+                }
                 self.answer(message, turn, handler, context);
             }
             message = match self.advance(context) {

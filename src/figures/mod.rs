@@ -18,7 +18,8 @@ pub struct Figures {
     pub elapsed: Duration,
     /// Worker threads, W.
     pub workers: usize,
-    /// Requests per second that arrived, including those refused because the queue was full.
+    /// Requests per second that asked for a worker, including those refused because the queue was
+    /// full.
     pub offered: f64,
     /// Requests per second that a handler answered on a worker.
     pub handled: f64,
@@ -149,7 +150,7 @@ impl Figures {
         Self {
             elapsed,
             workers,
-            offered: per_second(arrived + queue_full),
+            offered: per_second(counted(&[Counter::Offered])),
             handled: per_second(counted(&[Counter::Handled])),
             immediate: per_second(counted(&[Counter::Immediate])),
             shed: per_second(queue_full + shed_later),
@@ -174,6 +175,16 @@ impl Figures {
     /// The offered rate divided by the capacity; none if the capacity is unknown.
     pub fn load(&self) -> Option<f64> {
         self.capacity.map(|capacity| self.offered / capacity)
+    }
+
+    /// The offered load in erlangs: the offered rate times the mean service time, which is the
+    /// number of workers that it would keep busy on average. None if requests were offered and no
+    /// service was measured.
+    pub fn erlangs(&self) -> Option<f64> {
+        match self.load() {
+            Some(load) => Some(load * self.workers as f64),
+            None => (self.offered == 0.0).then_some(0.0),
+        }
     }
 
     /// The shed rate divided by the offered rate.
@@ -265,6 +276,7 @@ mod tests {
         for number in 0..900 {
             let worker = if number % 2 == 0 { &one } else { &two };
             let since = f64::from(number) * 1e3 / 30.0;
+            acceptor.count(Counter::Offered);
             acceptor.queued(at(since), 0);
             worker.enter(Activity::Handle, at(since));
             worker.count(Counter::Handled);
@@ -286,6 +298,7 @@ mod tests {
         assert!(near(figures.utilisation.total(), 0.75), "{figures:?}");
         assert!(near(figures.capacity.unwrap_or(0.0), 40.0), "{figures:?}");
         assert!(near(figures.load().unwrap_or(0.0), 0.75), "{figures:?}");
+        assert!(near(figures.erlangs().unwrap_or(0.0), 1.5), "{figures:?}");
         assert_eq!(figures.shed_share(), 0.0);
         // With constant gaps and constant service times, no request waits.
         assert!(figures.expected_queue_wait < Some(Duration::from_micros(10)), "{figures:?}");
@@ -325,6 +338,9 @@ mod tests {
         let figures = Figures::between(&snapshot, &snapshot);
         assert_eq!((figures.offered, figures.utilisation.total()), (0.0, 0.0));
         assert_eq!((figures.capacity, figures.load()), (None, None));
+        assert_eq!(figures.erlangs(), Some(0.0), "nothing is no load");
+        let unknown = Figures { offered: 1.0, ..figures.clone() };
+        assert_eq!(unknown.erlangs(), None);
         assert_eq!((figures.expected_queue_wait, figures.little), (None, None));
         assert_eq!(figures.queue_wait, Times::default());
     }

@@ -1,6 +1,7 @@
 //! What the kernel knows of a name without a look at a disk.
 
 use super::loaded::Stamp;
+use std::fs::File;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Glance {
 /// `AT_STATX_DONT_SYNC` does the same for `statx(2)` and the attributes.
 #[cfg(target_os = "linux")]
 pub fn glance(dir: impl std::os::fd::AsFd, relative: &[u8], follows_links: bool) -> Option<Glance> {
-    use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
+    use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
     use rustix::io::Errno;
     let confined = match follows_links {
         true => ResolveFlags::CACHED,
@@ -31,13 +32,31 @@ pub fn glance(dir: impl std::os::fd::AsFd, relative: &[u8], follows_links: bool)
             Err(Errno::NOENT | Errno::NOTDIR) => return Some(Glance::Nothing),
             Err(_) => return None,
         };
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let stat = statx(&place, c"", flags, StatxFlags::BASIC_STATS).ok()?;
+    let stat = look(&place)?;
     match FileType::from_raw_mode(stat.stx_mode.into()) {
         FileType::RegularFile => Some(Glance::File(Stamp::of_statx(&stat))),
         FileType::Directory => Some(Glance::Directory),
         _ => None,
     }
+}
+
+/// The state of an open file, if it is in memory.
+#[cfg(target_os = "linux")]
+pub fn state(file: &File) -> Option<Stamp> {
+    look(file).map(|stat| Stamp::of_statx(&stat))
+}
+
+#[cfg(target_os = "linux")]
+fn look(file: impl std::os::fd::AsFd) -> Option<rustix::fs::Statx> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(file, c"", flags, StatxFlags::BASIC_STATS).ok()
+}
+
+/// Other systems offer no way to ask.
+#[cfg(not(target_os = "linux"))]
+pub fn state(_file: &File) -> Option<Stamp> {
+    None
 }
 
 /// Other systems offer no way to ask.

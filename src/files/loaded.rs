@@ -248,6 +248,19 @@ impl LoadedFile {
         self.description.get_or_init(prepare)
     }
 
+    /// True if the description is prepared.
+    pub fn is_described(&self) -> bool {
+        self.description.get().is_some()
+    }
+
+    /// True if the content is still that of this state, as far as the kernel knows without a disk.
+    pub fn is_known_unchanged(&self, state: impl FnOnce(&File) -> Option<Stamp>) -> bool {
+        match &self.content {
+            Content::Memory(_) => true,
+            Content::File { file, .. } => state(file) == Some(self.stamp),
+        }
+    }
+
     /// True if it keeps a descriptor open.
     pub fn is_open(&self) -> bool {
         matches!(self.content, Content::File { .. })

@@ -63,6 +63,11 @@ counted! {
     Counter {
         /// Connections accepted.
         Accepted "accepted"
+        /// Requests that asked for a worker, counted when they ask, once each: those that were
+        /// queued, those that were refused because the queue was full, and pipelined ones that a
+        /// worker continued with. Not those that are answered without a worker, and not those whose
+        /// client has too many connections.
+        Offered "offered"
         /// Requests that a handler answered on a worker, panics included.
         Handled "handled"
         /// Requests that a handler answered at once, without a worker, panics included. They never

@@ -130,6 +130,22 @@ impl Metrics {
         snapshot
     }
 
+    /// What the workers have done in all, for the agent. It takes no lock and visits no connection.
+    #[cfg(feature = "admin")]
+    pub fn work(&self) -> Work {
+        let at = self.nanos(Instant::now());
+        let sum = |slot: usize| -> u64 {
+            self.workers().iter().map(|shard| shard.counters[slot].load(Relaxed)).sum()
+        };
+        let refused = Counter::REASONS.iter().map(|&of| sum(slots::counter(of))).sum();
+        Work {
+            at: Duration::from_nanos(at),
+            busy: self.workers().iter().map(|shard| shard.activity.read(at).busy()).sum(),
+            handled: sum(slots::counter(Counter::Handled)),
+            failed: sum(slots::class(5)).saturating_sub(refused),
+        }
+    }
+
     /// The number of workers without a job.
     pub fn idle_workers(&self) -> usize {
         let workers = self.workers().iter();
@@ -166,6 +182,20 @@ impl Metrics {
         // It wraps after five centuries.
         since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
     }
+}
+
+/// What the workers of a server have done from its start to a moment.
+#[cfg(feature = "admin")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// The moment: time since the server's start.
+    pub at: Duration,
+    /// The time that they had a job, including those that they have now.
+    pub busy: Duration,
+    /// Requests that a handler answered.
+    pub handled: u64,
+    /// Responses of class 5xx, without refusals.
+    pub failed: u64,
 }
 
 /// Records the measurements of one thread.

@@ -1,8 +1,9 @@
-//! What of a site needs no worker: small files that are in memory, names that are known not to
-//! exist, and redirects.
+//! What of a site needs no worker: files that the cache has in memory or open, names that are known
+//! not to exist, and redirects.
 
 use super::StaticFiles;
 use crate::files::cache::{CachedFile, Known};
+use crate::files::loaded::LoadedFile;
 use crate::handler::{Immediate, Response, redirect_to_slash};
 use crate::http::request::{Method, Request};
 use std::sync::Arc;
@@ -36,7 +37,19 @@ impl StaticFiles {
         if request.is_conditional() && !self.options.error_pages.is_empty() {
             return None;
         }
-        self.chosen(request, entry, |coding| self.files.known_form(entry, coding).ok_or(())).ok()?
+        // Parts of an open file are read, and its start tells what its type is.
+        let is_read = |loaded: &LoadedFile| {
+            entry.loaded().is_open() && !loaded.is_described()
+                || entry.holds_descriptors() && request.field("Range").is_some()
+        };
+        if is_read(entry.loaded()) {
+            return None;
+        }
+        let form = |coding| match self.files.known_form(entry, coding) {
+            Some(Some(form)) if is_read(&form) => Err(()),
+            known => known.ok_or(()),
+        };
+        self.chosen(request, entry, form).ok()?
     }
 
     /// The answer to a name that does not exist, if it needs no file.

@@ -19,6 +19,10 @@ use std::time::SystemTime;
 impl StaticFiles {
     /// Answers with a file, or with its precompressed form in a coding that the client prefers.
     pub(super) fn negotiated(&self, request: &Request<'_>, entry: &Arc<CachedFile>) -> Response {
+        if entry.loaded().is_open() {
+            // From now on it needs no worker, whichever form is chosen.
+            self.describe(entry, entry.loaded(), Coding::Identity);
+        }
         let chosen = self.chosen(request, entry, |coding| self.files.precompressed(entry, coding));
         match chosen {
             Ok(Some(response)) => response,

@@ -8,6 +8,8 @@
 
 pub mod browser;
 pub mod gate;
+#[cfg(unix)]
+pub mod haproxy;
 pub mod machine;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 pub mod limits;
@@ -128,10 +130,15 @@ impl RealServer {
 
     /// The address of the admin page, as soon as it is printed.
     pub fn admin(&self) -> SocketAddr {
-        wait_for("the admin page", || {
-            let line = self.printed.lock().unwrap().clone();
-            let url = line.lines().find_map(|line| line.strip_prefix("admin page on http://"))?;
-            url.strip_suffix('/')?.parse().ok()
+        self.announced("admin page on http://")
+    }
+
+    /// The address in the line that begins with this, as soon as it is printed.
+    pub fn announced(&self, what: &str) -> SocketAddr {
+        wait_for(what, || {
+            let printed = self.printed.lock().unwrap().clone();
+            let address = printed.lines().find_map(|line| line.strip_prefix(what))?;
+            address.trim_end_matches('/').parse().ok()
         })
     }
 

@@ -7,7 +7,6 @@
 //!
 //! The modules are declared from the bottom up: each uses only those above its own line.
 
-pub mod markup;
 pub mod numbers;
 pub mod moments;
 pub mod csv;

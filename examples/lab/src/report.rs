@@ -1,8 +1,8 @@
 //! A self-contained HTML page with text, charts, tables and checks. It loads nothing else, and
 //! follows the reader's light or dark scheme.
 
-use crate::markup::escape;
 use crate::table::Table;
+use cws::internals::html::escape;
 
 const STYLE: &str = include_str!("report.css");
 

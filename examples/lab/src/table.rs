@@ -1,6 +1,6 @@
 //! A table, as aligned text for the terminal and as HTML.
 
-use crate::markup::escape;
+use cws::internals::html::escape;
 use std::fmt;
 
 /// Column headings and rows of text. The first column is aligned left, the others right.

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// The largest number of lines that wait to be written. Further lines are dropped and counted.
 const LINES: usize = 16 * 1024;
 
+/// The least time between batches. Meanwhile lines collect, and nobody has to wake the writer.
+const COLLECT: Duration = Duration::from_millis(5);
+
 /// At the end: the longest wait for lines that are not written yet.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -218,6 +221,7 @@ fn write_all(waiting: &Receiver<Message>, backlog: &Backlog, target: Target) {
             }
         }
         write_batch(&mut lines, backlog);
+        thread::sleep(COLLECT);
     }
 }
 

@@ -3,11 +3,15 @@
 use crate::log_writer::{LogSink, LogWriter};
 use env_logger::{Target, WriteStyle};
 use log::{LevelFilter, Log, Metadata, Record};
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
 /// The log target of access lines.
 const ACCESS: &str = "access";
+
+/// The bytes of most access lines: a longer one needs another allocation.
+const LINE_BYTES: usize = 256;
 
 /// The writers of the logger. Call `finish` before the process ends.
 #[derive(Debug)]
@@ -90,7 +94,10 @@ impl Log for Router {
     fn log(&self, record: &Record<'_>) {
         match &self.access {
             Some(sink) if record.target() == ACCESS => {
-                sink.put(format!("{}\n", record.args()).into_bytes());
+                let mut line = String::with_capacity(LINE_BYTES);
+                // Writing into a `String` cannot fail.
+                let _ = writeln!(line, "{}", record.args());
+                sink.put(line.into_bytes());
             }
             _ => self.general.log(record),
         }

@@ -1,6 +1,7 @@
 //! The `server` command: turns arguments into a configuration and starts the server.
 
 mod admin;
+mod agent;
 #[path = "../cli.rs"]
 mod cli;
 mod log_writer;
@@ -12,6 +13,7 @@ mod values;
 mod site;
 mod whole_lines;
 
+use agent::AgentArgs;
 use clap::Parser;
 use cws::{
     AccessLog, Admin, BasicAuth, Config, Counter, Delay, Schedule, Server, Snapshot, StaticFiles,
@@ -159,6 +161,8 @@ struct Args {
     #[arg(long, env = "CWS_ADMIN_HOST", value_name = "NAME", value_delimiter = ',',
           value_parser = admin::host)]
     admin_host: Vec<String>,
+    #[command(flatten)]
+    agent: AgentArgs,
     /// Log statistics at this interval, for example 10s [default: off]
     #[arg(long, env = "CWS_STATS_INTERVAL", value_name = "DURATION",
           value_parser = values::timeout)]
@@ -204,12 +208,13 @@ fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
     // The admin server answers until the server has ended, and reports that it is stopping.
     let start_admin = |address| admin::start(address, &args.admin_host, observer.clone());
     let admin = args.admin.map(start_admin).transpose()?;
+    let agent = args.agent.start(&observer)?;
     admin::report_until(&signals, args.stats_interval, &observer);
     server.stopper().stop();
     let most = show(observer.config().drain_timeout);
     info!("stopping: finishing queued and running requests, for at most {most}");
     let summary = server.join();
-    drop(admin);
+    drop((admin, agent));
     tell_end(&summary);
     Ok(summary.cut)
 }
@@ -322,8 +327,9 @@ fn announce(line: &str) {
 }
 
 fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
-    // The admin server has connections of its own.
+    // The admin server and the agent have connections of their own.
     let others = if args.admin.is_some() { Admin::CONNECTIONS } else { 0 };
+    let others = others + args.agent.descriptors();
     let limit = cws::raise_descriptor_limit().saturating_sub(others);
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
@@ -342,6 +348,8 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
         .defer_accept(!args.no_defer_accept)
         .min_rate(args.min_rate)
         .access_log(access_log(args))
+        // Lines go to a thread of the logger's own, and those that find no room are counted.
+        .logger_may_block(false)
         .server_timing(args.server_timing)
         .http09(!args.no_http09)
         .server_field(!args.no_server_header)

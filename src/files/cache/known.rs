@@ -1,9 +1,9 @@
-//! What is known without a disk: content that the cache has in memory, and names that it has
+//! What is known without a disk: files that the cache has in memory or open, and names that it has
 //! checked lately or that the kernel has in memory.
 
 use super::store::{Absence, CacheKeyRef, Store};
 use super::{CachedFile, Files, Precompressed, is_recent};
-use crate::files::glance::Glance;
+use crate::files::glance::{self, Glance};
 use crate::files::loaded::LoadedFile;
 use crate::http::coding::Coding;
 use crate::http::target::DecodedPath;
@@ -13,7 +13,7 @@ use std::time::Instant;
 /// What is known of a path without a disk.
 #[derive(Debug)]
 pub enum Known {
-    /// A file whose content is in memory.
+    /// A file whose content is in memory, or which is open.
     File(Arc<CachedFile>),
     /// There is nothing.
     Missing,
@@ -67,20 +67,21 @@ impl Files {
         match at.map(|at| &entry.forms[at]) {
             None | Some(Precompressed::Absent) => Some(None),
             Some(Precompressed::Present(loaded)) => {
-                (!loaded.is_open()).then(|| Some(Arc::clone(loaded)))
+                loaded.is_known_unchanged(glance::state).then(|| Some(Arc::clone(loaded)))
             }
             Some(Precompressed::Unknown) => None,
         }
     }
 
-    /// An entry whose content is in memory, checked again if its last check is not recent.
+    /// An entry, if its file is unchanged. Its names are checked again if their last check is not
+    /// recent.
     fn checked(
         &self,
         store: &Store,
         entry: Arc<CachedFile>,
         now: Instant,
     ) -> Option<Arc<CachedFile>> {
-        if entry.loaded.is_open() {
+        if !entry.loaded.is_known_unchanged(glance::state) {
             return None;
         }
         if is_recent(entry.checked, now) {

@@ -121,7 +121,8 @@ impl CachedFile {
         is_recent(self.checked, now) && self.loaded.is_unchanged()
     }
 
-    fn holds_descriptors(&self) -> bool {
+    /// True if the file or one of its forms is kept open.
+    pub fn holds_descriptors(&self) -> bool {
         let is_open =
             |form: &Precompressed| matches!(form, Precompressed::Present(file) if file.is_open());
         self.loaded.is_open() || self.forms.iter().any(is_open)

@@ -2,7 +2,7 @@
 
 use super::palette::{Colour, style_sheet};
 use super::{Axis, Chart, ChartError, Shape, drawable};
-use crate::markup::escape;
+use cws::internals::html::escape;
 use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
