@@ -43,10 +43,10 @@ fn fleet(site: &Site, more: &[&str]) -> Option<(Vec<Server>, Balancer)> {
     let root = ["--quiet", "--root", site.path().to_str().unwrap()];
     let options = root.iter().chain(&OPTIONS).chain(more).map(|option| (*option).to_owned());
     let binary = env!("CARGO_BIN_EXE_server").into();
-    let launch = Launch { binary, options: options.collect() };
+    let launch = Launch { binary, options: options.collect(), has_agent: true };
     let servers: Vec<_> = (0..3).map(|_| Server::start(&launch).unwrap()).collect();
     let program = Path::new(program.get_program());
-    let balancer = Balancer::start(program, &file(), &servers, "leastconn").unwrap();
+    let balancer = Balancer::start(program, &file(), &servers, "leastconn", true).unwrap();
     Some((servers, balancer))
 }
 

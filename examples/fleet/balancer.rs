@@ -12,6 +12,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+/// A port on which nobody listens.
+const NOBODY: u16 = 1;
+
 /// A running HAProxy. Dropping it kills it.
 #[derive(Debug)]
 pub struct Balancer {
@@ -31,12 +34,14 @@ impl Balancer {
     /// Starts it with a configuration file, on a free port of the loopback interface, and waits
     /// until it has checked all servers.
     ///
-    /// The file gets what differs by environment variables.
+    /// The file gets what differs by environment variables. With `asks_agents`, the agents of the
+    /// servers have a say.
     pub fn start(
         program: &Path,
         file: &Path,
         servers: &[Server],
         balance: &str,
+        asks_agents: bool,
     ) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = File::create(folder.path().join("log"))?;
@@ -53,6 +58,8 @@ impl Balancer {
         for (letter, server) in ('A'..).zip(servers) {
             command.env(format!("CWS_{letter}"), server.address.to_string());
             command.env(format!("CWS_{letter}_ADMIN"), server.admin.port().to_string());
+            let agent = server.agent.filter(|_| asks_agents).map_or(NOBODY, |agent| agent.port());
+            command.env(format!("CWS_{letter}_AGENT"), agent.to_string());
         }
         let child = command.spawn()?;
         let mut balancer = Self { child, folder, address };

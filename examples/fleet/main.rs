@@ -14,6 +14,7 @@ mod policy;
 mod reference;
 mod servers;
 mod show;
+mod weights;
 
 #[path = "../shared/options.rs"]
 mod values;
@@ -77,6 +78,8 @@ fn real(program: &mut Program, bench: Bench<'_>) -> Result<(), Box<dyn Error>> {
     ));
     let runs = bench.all(program)?;
     show::policies(program, &bench, &runs)?;
+    let sides = weights::measure(&bench)?;
+    weights::show(program, &bench, &sides)?;
     let restart = outages::restart(&bench)?;
     show::restart(program, &restart)?;
     let kill = outages::kill(&bench)?;
@@ -84,6 +87,9 @@ fn real(program: &mut Program, bench: Bench<'_>) -> Result<(), Box<dyn Error>> {
     if let Some(path) = &args.common.csv {
         let mut trace = Trace::create(path)?;
         runs.iter().try_for_each(|run| trace.add(&run.name(), &run.outcomes))?;
+        for side in &sides {
+            trace.add(&format!("unequal servers, {}", side.name), sorted(&side.outcomes))?;
+        }
         trace.add("restart", sorted(&restart.outcomes))?;
         for front in &kill.fronts {
             trace.add(&format!("kill, {}", front.name), sorted(&front.outcomes))?;

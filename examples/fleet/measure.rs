@@ -37,7 +37,7 @@ const CALIBRATION_REQUESTS: u64 = 150;
 pub struct Bench<'a> {
     pub args: &'a Args,
     haproxy: PathBuf,
-    pub launch: Launch,
+    launch: Launch,
     /// It holds the site and the configurations.
     folder: tempfile::TempDir,
     /// The mean time that a request occupies a worker.
@@ -83,7 +83,6 @@ impl<'a> Bench<'a> {
         let drain = format!("{}ms", DRAIN_DELAY.as_millis());
         let options = [
             ["--root", &site.to_string_lossy()],
-            ["--workers", &args.workers.to_string()],
             ["--delay", &delay],
             ["--drain-delay", &drain],
             ["--idle-timeout", "75s"],
@@ -91,7 +90,7 @@ impl<'a> Bench<'a> {
         ];
         let options = options.iter().flatten().map(|option| (*option).to_owned());
         let options = options.chain(["--quiet", "--server-timing"].map(str::to_owned)).collect();
-        let launch = Launch { binary, options };
+        let launch = Launch { binary, options, has_agent: true };
         let mut bench = Self { args, haproxy, launch, folder, service: args.delay };
         bench.service = bench.calibrate()?;
         Ok(bench)
@@ -100,7 +99,7 @@ impl<'a> Bench<'a> {
     /// The mean service time at half load.
     fn calibrate(&self) -> io::Result<Duration> {
         let servers = self.start_servers()?;
-        let balancer = self.balancer(COMMITTED, &servers, Policy::RoundRobin)?;
+        let balancer = self.balancer(COMMITTED, &servers, Policy::RoundRobin, false)?;
         let rate = CALIBRATION_LOAD * self.capacity();
         let starts = Arrivals::constant(rate).starts(Stop::Count(CALIBRATION_REQUESTS));
         self.client(&balancer, KEPT).open_loop(&starts)?;
@@ -114,13 +113,28 @@ impl<'a> Bench<'a> {
     }
 
     pub fn start_servers(&self) -> io::Result<Vec<Server>> {
-        (0..self.args.servers()).map(|_| Server::start(&self.launch)).collect()
+        (0..self.args.servers()).map(|_| self.start_server(self.args.workers, &[])).collect()
     }
 
-    /// Starts HAProxy with the configuration of this name.
-    pub fn balancer(&self, name: &str, servers: &[Server], policy: Policy) -> io::Result<Balancer> {
+    /// Starts a server with this number of workers, and more options.
+    pub fn start_server(&self, workers: usize, more: &[&str]) -> io::Result<Server> {
+        let mut launch = self.launch.clone();
+        launch.options.extend(["--workers".to_owned(), workers.to_string()]);
+        launch.options.extend(more.iter().map(|option| (*option).to_owned()));
+        Server::start(&launch)
+    }
+
+    /// Starts HAProxy with the configuration of this name. With `asks_agents`, the servers' agents
+    /// have a say.
+    pub fn balancer(
+        &self,
+        name: &str,
+        servers: &[Server],
+        policy: Policy,
+        asks_agents: bool,
+    ) -> io::Result<Balancer> {
         let file = self.folder.path().join(name);
-        Balancer::start(&self.haproxy, &file, servers, policy.balance())
+        Balancer::start(&self.haproxy, &file, servers, policy.balance(), asks_agents)
     }
 
     pub fn client(&self, balancer: &Balancer, connections: Connections) -> Client {
@@ -167,7 +181,7 @@ impl<'a> Bench<'a> {
     fn run(&self, servers: &[Server], policy: Policy, seed: u64) -> io::Result<(Run, Vec<String>)> {
         let rate = LOAD * self.capacity();
         let starts = Arrivals::poisson(rate, seed).starts(Stop::After(self.args.length()));
-        let balancer = self.balancer(COMMITTED, servers, policy)?;
+        let balancer = self.balancer(COMMITTED, servers, policy, policy == Policy::Agent)?;
         let before = services(servers, 0.0)?;
         let load = self.client(&balancer, KEPT).open_loop(&starts)?;
         let stats = balancer.stats()?;
@@ -237,7 +251,7 @@ pub const WITHOUT: &str = "without-retries.cfg";
 
 /// What the workers of all servers have done, as soon as it is this number of requests at least: a
 /// worker is done with a request a little later than the client.
-fn services(servers: &[Server], least: f64) -> io::Result<Services> {
+pub fn services(servers: &[Server], least: f64) -> io::Result<Services> {
     until("the workers", || {
         let mut all = Services::default();
         for server in servers {

@@ -11,6 +11,8 @@ What to look at:
   round robin   the same, if all requests take the same time: on every path, not on average
   random        several times the wait: each server is a small pool of its own
   two choices   one look at two servers removes most of that
+  weights       servers of different sizes tell HAProxy what they can take, and come to the same
+                utilisation
   restart       a server that says that it stops, and serves on for longer than the balancer needs
                 to hear it, loses nothing
   kill          what a killed server was doing is lost, unless the balancer may ask another one";
@@ -34,7 +36,7 @@ pub struct Args {
     pub delay: Duration,
 
     /// Runs of each policy, at the same time, each with its own servers and arrivals
-    #[arg(long, value_name = "N", default_value_t = 3,
+    #[arg(long, value_name = "N", default_value_t = 4,
         value_parser = clap::value_parser!(u8).range(2..=10))]
     runs: u8,
 
@@ -64,7 +66,7 @@ impl Args {
 
     /// The length of each run of the comparison.
     pub fn length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 1500 } else { 5000 })
+        Duration::from_millis(if self.common.quick { 1500 } else { 4000 })
     }
 
     /// The seeds of the runs of a policy.

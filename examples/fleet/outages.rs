@@ -64,7 +64,7 @@ pub struct Kill {
 /// alone.
 pub fn restart(bench: &Bench) -> io::Result<Restart> {
     let mut servers = bench.start_servers()?;
-    let balancer = bench.balancer(COMMITTED, &servers, Policy::LeastConnections)?;
+    let balancer = bench.balancer(COMMITTED, &servers, Policy::LeastConnections, true)?;
     let count = if bench.args.common.quick { 1 } else { servers.len() };
     let length = BEFORE * 2 + RESTART * count as u32;
     let rate = LOAD * bench.capacity();
@@ -107,7 +107,7 @@ fn restart_one(
 pub fn kill(bench: &Bench) -> io::Result<Kill> {
     let mut servers = bench.start_servers()?;
     let names = [("as committed", COMMITTED), ("without retry-on", WITHOUT)];
-    let balancer = |(_, file)| bench.balancer(file, &servers, Policy::LeastConnections);
+    let balancer = |(_, file)| bench.balancer(file, &servers, Policy::LeastConnections, true);
     let balancers: Vec<Balancer> = names.into_iter().map(balancer).collect::<io::Result<_>>()?;
     let length = BEFORE * 2 + KILL;
     let rate = LOAD_OF_KILL * bench.capacity() / balancers.len() as f64;
@@ -191,7 +191,7 @@ fn kill_one(
 
 /// Runs a load on a thread of its own, and what happens beside it on this one, with the time since
 /// the load's start.
-fn beside<R: Send, T>(
+pub fn beside<R: Send, T>(
     load: impl FnOnce() -> io::Result<R> + Send,
     events: impl FnOnce(Instant) -> io::Result<T>,
 ) -> io::Result<(R, T)> {

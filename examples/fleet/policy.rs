@@ -10,12 +10,13 @@ pub enum Policy {
     TwoChoices,
     RoundRobin,
     LeastConnections,
+    /// In turn, with the weights that the servers' agents tell.
+    Agent,
 }
 
 impl Policy {
-    /// From the longest wait to the shortest one.
-    pub const ALL: [Self; 4] =
-        [Self::Random, Self::TwoChoices, Self::RoundRobin, Self::LeastConnections];
+    pub const ALL: [Self; 5] =
+        [Self::Random, Self::TwoChoices, Self::RoundRobin, Self::LeastConnections, Self::Agent];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -23,6 +24,7 @@ impl Policy {
             Self::TwoChoices => "two choices",
             Self::RoundRobin => "round robin",
             Self::LeastConnections => "leastconn",
+            Self::Agent => "agent",
         }
     }
 
@@ -31,17 +33,18 @@ impl Policy {
         match self {
             Self::Random => "random(1)",
             Self::TwoChoices => "random(2)",
-            Self::RoundRobin => "roundrobin",
+            Self::RoundRobin | Self::Agent => "roundrobin",
             Self::LeastConnections => "leastconn",
         }
     }
 
-    /// What the twin does. HAProxy may draw the same server twice.
+    /// What the twin does. HAProxy may draw the same server twice, and equal servers have equal
+    /// weights.
     pub fn twin(self) -> fleet::Policy {
         match self {
             Self::Random => fleet::Policy::Random,
             Self::TwoChoices => fleet::Policy::TwoChoices { repeats: true },
-            Self::RoundRobin => fleet::Policy::RoundRobin,
+            Self::RoundRobin | Self::Agent => fleet::Policy::RoundRobin,
             Self::LeastConnections => fleet::Policy::Least,
         }
     }
@@ -56,7 +59,7 @@ impl Policy {
     pub fn steady(self, servers: usize, workers: usize, utilisation: f64) -> Option<f64> {
         let pool = match self {
             Self::Random => workers,
-            Self::RoundRobin | Self::LeastConnections => servers * workers,
+            Self::RoundRobin | Self::LeastConnections | Self::Agent => servers * workers,
             Self::TwoChoices => return None,
         };
         Mdc::new(u32::try_from(pool).ok()?, utilisation).ok().map(|pool| pool.mean_wait())

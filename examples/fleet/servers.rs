@@ -21,6 +21,8 @@ pub struct Launch {
     pub binary: PathBuf,
     /// The options of all servers, without their addresses.
     pub options: Vec<String>,
+    /// They have an agent for HAProxy.
+    pub has_agent: bool,
 }
 
 /// A running server. Dropping it kills it.
@@ -34,6 +36,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where it tells its health and its metrics.
     pub admin: SocketAddr,
+    /// Where it tells HAProxy its weight.
+    pub agent: Option<SocketAddr>,
 }
 
 /// What the workers of a server have done.
@@ -49,21 +53,33 @@ impl Server {
     /// Starts a server on free ports of the loopback interface.
     pub fn start(launch: &Launch) -> io::Result<Self> {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::start_at(launch, free, free)
+        Self::start_at(launch, free, free, launch.has_agent.then_some(free))
     }
 
-    fn start_at(launch: &Launch, address: SocketAddr, admin: SocketAddr) -> io::Result<Self> {
+    fn start_at(
+        launch: &Launch,
+        address: SocketAddr,
+        admin: SocketAddr,
+        agent: Option<SocketAddr>,
+    ) -> io::Result<Self> {
         let mut command = Command::new(&launch.binary);
         without_own_options(&mut command);
         command.args(["--bind", &address.ip().to_string(), "--admin", &admin.to_string()]);
+        if let Some(agent) = agent {
+            command.args(["--agent", &agent.to_string()]);
+        }
         command.args(&launch.options).arg(address.port().to_string());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
-        let mut server =
-            Self { launch: launch.clone(), child, _stdout: BufReader::new(stdout), address, admin };
+        let _stdout = BufReader::new(stdout);
+        let launch = launch.clone();
+        let mut server = Self { launch, child, _stdout, address, admin, agent };
         // It prints the addresses in this order.
         server.address = server.announced("listening on http://")?;
         server.admin = server.announced("admin page on http://")?;
+        if server.agent.is_some() {
+            server.agent = Some(server.announced("agent on ")?);
+        }
         Ok(server)
     }
 
@@ -71,8 +87,8 @@ impl Server {
     fn announced(&mut self, what: &str) -> io::Result<SocketAddr> {
         let mut line = String::new();
         self._stdout.read_line(&mut line)?;
-        let url = line.trim_end().strip_prefix(what).and_then(|rest| rest.strip_suffix('/'));
-        url.and_then(|address| address.parse().ok()).ok_or_else(|| {
+        let address = line.trim_end().strip_prefix(what).map(|rest| rest.trim_end_matches('/'));
+        address.and_then(|address| address.parse().ok()).ok_or_else(|| {
             io::Error::other(format!("the server does not start: it prints {line:?}"))
         })
     }
@@ -94,7 +110,7 @@ impl Server {
     pub fn start_again(&mut self) -> io::Result<()> {
         let begun = Instant::now();
         loop {
-            match Self::start_at(&self.launch, self.address, self.admin) {
+            match Self::start_at(&self.launch, self.address, self.admin, self.agent) {
                 Ok(server) => {
                     *self = server;
                     return Ok(());

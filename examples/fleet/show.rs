@@ -67,7 +67,7 @@ pub fn policies(
     bench: &Bench<'_>,
     runs: &[Run],
 ) -> Result<(), Box<dyn Error>> {
-    program.heading("Four ways to choose a server, measured");
+    program.heading("Five ways to choose a server, measured");
     program.text(
         "The mean wait for a worker, in service times, over the runs; after ± is half of the 95 % \
          interval. Twin: ideal servers with the arrivals and the service times of the run. Pooled: \
