@@ -8,7 +8,7 @@ mod balancer;
 mod servers;
 mod support;
 
-use balancer::Balancer;
+use balancer::{Balancer, Setup};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Answer, Connections, Outcome, Run, Target};
 use servers::{Launch, Server};
@@ -19,7 +19,7 @@ use support::{Site, wait_for};
 /// 2 workers with 20 ms each: 100 requests/s.
 const CAPACITY: f64 = 300.0;
 
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 12] = [
     "--workers",
     "2",
     "--delay",
@@ -30,6 +30,8 @@ const OPTIONS: [&str; 10] = [
     "75s",
     "--access-log",
     "off",
+    "--trusted-proxy",
+    "127.0.0.1",
 ];
 
 /// The committed configuration.
@@ -37,16 +39,33 @@ fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy/haproxy/haproxy.cfg")
 }
 
+/// How the servers get to know the addresses of clients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    Field,
+    ProxyProtocol,
+}
+
 /// Three servers, and HAProxy in front of them. `None` if it is not installed.
-fn fleet(site: &Site, more: &[&str]) -> Option<(Vec<Server>, Balancer)> {
+fn fleet(site: &Site, told: Told, more: &[&str]) -> Option<(Vec<Server>, Balancer)> {
     let program = support::installed("haproxy")?;
     let root = ["--quiet", "--root", site.path().to_str().unwrap()];
-    let options = root.iter().chain(&OPTIONS).chain(more).map(|option| (*option).to_owned());
-    let binary = env!("CARGO_BIN_EXE_server").into();
-    let launch = Launch { binary, options: options.collect(), has_agent: true };
+    let told_by: &[&str] = match told {
+        Told::Field => &["--client-address", "x-forwarded-for"],
+        Told::ProxyProtocol => &["--proxy-protocol"],
+    };
+    let options = root.iter().chain(&OPTIONS).chain(told_by).chain(more);
+    let options = options.map(|option| (*option).to_owned()).collect();
+    let launch = Launch { binary: env!("CARGO_BIN_EXE_server").into(), options, has_agent: true };
     let servers: Vec<_> = (0..3).map(|_| Server::start(&launch).unwrap()).collect();
-    let program = Path::new(program.get_program());
-    let balancer = Balancer::start(program, &file(), &servers, "leastconn", true).unwrap();
+    let setup = Setup {
+        program: Path::new(program.get_program()),
+        file: &file(),
+        balance: "leastconn",
+        asks_agents: true,
+        proxy_protocol: told == Told::ProxyProtocol,
+    };
+    let balancer = Balancer::start(&setup, &servers).unwrap();
     Some((servers, balancer))
 }
 
@@ -69,19 +88,21 @@ fn haproxy_has_no_objection_to_the_file() {
     for letter in ["A", "B", "C"] {
         haproxy.env(format!("CWS_{letter}"), "127.0.0.1:8080");
     }
-    let output = haproxy.output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success(), "{said}");
-    assert!(!said.contains("WARNING") && !said.contains("ALERT"), "{said}");
+    for proxy_protocol in ["", "true"] {
+        let output = haproxy.env("CWS_PROXY_PROTOCOL", proxy_protocol).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains("WARNING") && !said.contains("ALERT"), "{said}");
+    }
 }
 
 /// The servers refuse, and HAProxy passes it on: it takes none of them out, makes no error of its
 /// own, and needs few connections.
-#[test]
-fn at_twice_the_load_haproxy_takes_out_no_server_and_makes_no_error() {
+fn at_twice_the_load(told: Told) {
     let site = Site::new();
-    let Some((_servers, balancer)) = fleet(&site, &["--deadline", "500ms"]) else { return };
+    let deadline = ["--deadline", "500ms"];
+    let Some((_servers, balancer)) = fleet(&site, told, &deadline) else { return };
     let run = load(&balancer, 2.0, Duration::from_secs(15));
     let (served, refused) = (count(&run.outcomes, 200), count(&run.outcomes, 503));
     assert_eq!(served + refused, run.outcomes.len(), "{:?}", run.summary());
@@ -103,11 +124,21 @@ fn at_twice_the_load_haproxy_takes_out_no_server_and_makes_no_error() {
     assert_eq!(endings.into_iter().collect::<Vec<_>>(), expected);
 }
 
+#[test]
+fn at_twice_the_load_haproxy_takes_out_no_server_and_makes_no_error() {
+    at_twice_the_load(Told::Field);
+}
+
+#[test]
+fn nor_does_it_with_the_proxy_protocol() {
+    at_twice_the_load(Told::ProxyProtocol);
+}
+
 /// Each server is told to stop, ends, and is started again as soon as the one before is back.
 #[test]
 fn a_rolling_restart_under_load_loses_nothing() {
     let site = Site::new();
-    let Some((mut servers, balancer)) = fleet(&site, &[]) else { return };
+    let Some((mut servers, balancer)) = fleet(&site, Told::ProxyProtocol, &[]) else { return };
     let run = std::thread::scope(|scope| {
         // Ends when the restarts have.
         let running = scope.spawn(|| load(&balancer, 0.9, Duration::from_secs(12)));

@@ -15,6 +15,21 @@ use std::process::{Child, Command};
 /// A port on which nobody listens.
 const NOBODY: u16 = 1;
 
+/// How it is started. The file gets all of this by environment variables.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// The configuration.
+    pub file: &'a Path,
+    /// How it chooses a server.
+    pub balance: &'a str,
+    /// The agents of the servers have a say.
+    pub asks_agents: bool,
+    /// It tells the servers the clients' addresses by the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
 /// A running HAProxy. Dropping it kills it.
 #[derive(Debug)]
 pub struct Balancer {
@@ -31,18 +46,9 @@ pub struct Stats {
 }
 
 impl Balancer {
-    /// Starts it with a configuration file, on a free port of the loopback interface, and waits
-    /// until it has checked all servers.
-    ///
-    /// The file gets what differs by environment variables. With `asks_agents`, the agents of the
-    /// servers have a say.
-    pub fn start(
-        program: &Path,
-        file: &Path,
-        servers: &[Server],
-        balance: &str,
-        asks_agents: bool,
-    ) -> io::Result<Self> {
+    /// Starts it on a free port of the loopback interface, and waits until it has checked all
+    /// servers.
+    pub fn start(setup: &Setup<'_>, servers: &[Server]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = File::create(folder.path().join("log"))?;
         // It gets the socket as its standard input, and listens on it itself.
@@ -50,15 +56,17 @@ impl Balancer {
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
         let address = socket.local_addr()?.as_socket();
         let address = address.ok_or_else(|| io::Error::other("the socket has no port"))?;
-        let mut command = Command::new(program);
-        command.arg("-db").arg("-f").arg(file);
+        let mut command = Command::new(setup.program);
+        command.arg("-db").arg("-f").arg(setup.file);
         command.stdin(OwnedFd::from(socket)).stdout(log.try_clone()?).stderr(log);
-        command.env("CWS_FRONT", "fd@0").env("CWS_BALANCE", balance);
+        command.env("CWS_FRONT", "fd@0").env("CWS_BALANCE", setup.balance);
+        command.env("CWS_PROXY_PROTOCOL", setup.proxy_protocol.to_string());
         command.env("CWS_STATS", folder.path().join("stats"));
         for (letter, server) in ('A'..).zip(servers) {
             command.env(format!("CWS_{letter}"), server.address.to_string());
             command.env(format!("CWS_{letter}_ADMIN"), server.admin.port().to_string());
-            let agent = server.agent.filter(|_| asks_agents).map_or(NOBODY, |agent| agent.port());
+            let agent =
+                server.agent.filter(|_| setup.asks_agents).map_or(NOBODY, |agent| agent.port());
             command.env(format!("CWS_{letter}_AGENT"), agent.to_string());
         }
         let child = command.spawn()?;

@@ -1,6 +1,6 @@
 //! Runs each policy on real servers behind a real HAProxy.
 
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, Setup};
 use crate::configuration;
 use crate::options::{Args, DRAIN_DELAY, LOAD};
 use crate::policy::Policy;
@@ -13,7 +13,7 @@ use lab::progress::Progress;
 use lab::sample::Sample;
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ impl<'a> Bench<'a> {
             ["--drain-delay", &drain],
             ["--idle-timeout", "75s"],
             ["--access-log", "off"],
+            ["--trusted-proxy", "127.0.0.1"],
+            ["--client-address", "x-forwarded-for"],
         ];
         let options = options.iter().flatten().map(|option| (*option).to_owned());
         let options = options.chain(["--quiet", "--server-timing"].map(str::to_owned)).collect();
@@ -134,7 +136,10 @@ impl<'a> Bench<'a> {
         asks_agents: bool,
     ) -> io::Result<Balancer> {
         let file = self.folder.path().join(name);
-        Balancer::start(&self.haproxy, &file, servers, policy.balance(), asks_agents)
+        let (program, file) = (&self.haproxy, &file);
+        let balance = policy.balance();
+        let setup = Setup { program, file, balance, asks_agents, proxy_protocol: false };
+        Balancer::start(&setup, servers)
     }
 
     pub fn client(&self, balancer: &Balancer, connections: Connections) -> Client {
@@ -144,38 +149,55 @@ impl<'a> Bench<'a> {
     /// Runs of all policies. Each seed has its own servers, at the same time: they sleep most of
     /// the time.
     pub fn all(&self, program: &mut Program) -> Result<Vec<Run>, Box<dyn Error>> {
-        let seeds = self.args.seeds();
-        let lanes: Vec<Vec<Server>> =
-            seeds.iter().map(|_| self.start_servers()).collect::<io::Result<_>>()?;
+        let lanes = self.args.seeds().into_iter().map(|_| self.start_servers());
+        let lanes: Vec<Vec<Server>> = lanes.collect::<io::Result<_>>()?;
         let mut runs = Vec::new();
         for policy in Policy::ALL {
-            let (done, spoilt) = program.until_sound(|| {
-                let progress = Progress::start(policy.name(), self.args.length());
-                let done: Vec<_> = thread::scope(|scope| {
-                    let lanes = lanes.iter().zip(seeds.iter().copied());
-                    let threads: Vec<_> = lanes
-                        .map(|(lane, seed)| scope.spawn(move || self.run(lane, policy, seed)))
-                        .collect();
-                    threads.into_iter().map(|thread| thread.join()).collect()
-                });
-                drop(progress);
-                let (mut runs, mut reasons) = (Vec::new(), Vec::new());
-                for result in done {
-                    let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                    let (run, why) = result?;
-                    runs.push(run);
-                    reasons.extend(why);
+            for seeds in self.batches(policy) {
+                let (done, spoilt) = program.until_sound(|| self.batch(&lanes, policy, &seeds))?;
+                if let Some(why) = spoilt {
+                    program.spoilt(format!("the runs {}: {why}", policy.name()));
                 }
-                // One reason stands for all.
-                reasons.truncate(1);
-                Ok::<_, io::Error>((runs, reasons))
-            })?;
-            if let Some(why) = spoilt {
-                program.spoilt(format!("the runs {}: {why}", policy.name()));
+                runs.extend(done);
             }
-            runs.extend(done);
         }
         Ok(runs)
+    }
+
+    /// The seeds of the runs of a policy, as many at a time as there are fleets. The one with an
+    /// exact law is measured twice as often, so that the interval of its mean is narrow.
+    fn batches(&self, policy: Policy) -> Vec<Vec<u64>> {
+        let seeds = self.args.seeds();
+        let is_exact = policy == Policy::RoundRobin && !self.args.common.quick;
+        let more = seeds.iter().map(|seed| seed.wrapping_add(seeds.len() as u64)).collect();
+        [seeds].into_iter().chain(is_exact.then_some(more)).collect()
+    }
+
+    /// A run for each seed, at the same time.
+    fn batch(
+        &self,
+        lanes: &[Vec<Server>],
+        policy: Policy,
+        seeds: &[u64],
+    ) -> io::Result<(Vec<Run>, Vec<String>)> {
+        let _progress = Progress::start(policy.name(), self.args.length());
+        let done: Vec<_> = thread::scope(|scope| {
+            let lanes = lanes.iter().zip(seeds.iter().copied());
+            let threads: Vec<_> = lanes
+                .map(|(lane, seed)| scope.spawn(move || self.run(lane, policy, seed)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join()).collect()
+        });
+        let (mut runs, mut reasons) = (Vec::new(), Vec::new());
+        for result in done {
+            let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (run, why) = result?;
+            runs.push(run);
+            reasons.extend(why);
+        }
+        // One reason stands for all.
+        reasons.truncate(1);
+        Ok((runs, reasons))
     }
 
     fn run(&self, servers: &[Server], policy: Policy, seed: u64) -> io::Result<(Run, Vec<String>)> {
@@ -272,8 +294,6 @@ pub fn server_binary() -> Option<PathBuf> {
 /// HAProxy, where it is installed.
 pub fn haproxy() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // A user's path may lack the folders for system programs.
-    let more = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    let mut found = std::env::split_paths(&path).chain(more).map(|folder| folder.join("haproxy"));
-    found.find(|path: &PathBuf| Path::is_file(path))
+    let mut found = std::env::split_paths(&path).map(|folder| folder.join("haproxy"));
+    found.find(|path| path.is_file())
 }

@@ -13,14 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The load begins this long before the first event, and goes on after the last one.
-const BEFORE: Duration = Duration::from_millis(700);
+const BEFORE: Duration = Duration::from_millis(600);
 
 /// A killed server stays away for this long.
-const AWAY: Duration = Duration::from_millis(2000);
+const AWAY: Duration = Duration::from_millis(1500);
 
 /// The longest times that a restart and the kill take: the loads last as long.
 const RESTART: Duration = Duration::from_millis(3500);
-const KILL: Duration = Duration::from_millis(4000);
+const KILL: Duration = Duration::from_millis(3400);
 
 /// The time in which a server was stopping, away, or not yet known to be back.
 #[derive(Debug, Clone, Copy)]

@@ -171,13 +171,13 @@ fn limit(program: &mut Program, args: &Args) {
 fn curves(args: &Args) -> Chart {
     let description = "The mean wait against the load for five policies. Random choice waits \
         longest, then round robin, two choices, least connections, and one pool.";
-    let x = Axis::linear("load, over the capacity").between(0.3, 1.0);
+    let x = Axis::linear("load, over the capacity").between(0.5, 1.0);
     let y = Axis::log("mean wait, over D").between(0.01, 30.0);
     let mut chart = Chart::new("Mean wait against load, by policy", description, x, y);
     let (runs, requests) = if args.common.quick { (1, 30_000) } else { (2, 100_000) };
     for (policy, _, name, colour) in POLICIES {
         let fleet = Fleet { servers: 8, workers: 1, policy, seed: args.common.seed };
-        let points = (0..=13).map(|step| 0.3 + 0.05 * f64::from(step)).map(|load| {
+        let points = (0..=9).map(|step| 0.5 + 0.05 * f64::from(step)).map(|load| {
             let wait = fleet.steady(load, true, runs, requests);
             (load, wait.mean())
         });

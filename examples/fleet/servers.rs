@@ -31,7 +31,7 @@ pub struct Server {
     launch: Launch,
     child: Child,
     /// It stays open, because the server may write to it.
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
     /// Where it serves.
     pub address: SocketAddr,
     /// Where it tells its health and its metrics.
@@ -71,9 +71,9 @@ impl Server {
         command.args(&launch.options).arg(address.port().to_string());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
-        let _stdout = BufReader::new(stdout);
+        let stdout = BufReader::new(stdout);
         let launch = launch.clone();
-        let mut server = Self { launch, child, _stdout, address, admin, agent };
+        let mut server = Self { launch, child, stdout, address, admin, agent };
         // It prints the addresses in this order.
         server.address = server.announced("listening on http://")?;
         server.admin = server.announced("admin page on http://")?;
@@ -86,7 +86,7 @@ impl Server {
     /// The address in its next line.
     fn announced(&mut self, what: &str) -> io::Result<SocketAddr> {
         let mut line = String::new();
-        self._stdout.read_line(&mut line)?;
+        self.stdout.read_line(&mut line)?;
         let address = line.trim_end().strip_prefix(what).map(|rest| rest.trim_end_matches('/'));
         address.and_then(|address| address.parse().ok()).ok_or_else(|| {
             io::Error::other(format!("the server does not start: it prints {line:?}"))

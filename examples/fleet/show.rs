@@ -2,7 +2,7 @@
 
 use crate::measure::{Bench, Run};
 use crate::options::Args;
-use crate::outages::{Kill, Restart, lost};
+use crate::outages::{Front, Gap, Kill, Restart, lost};
 use crate::policy::Policy;
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::load::Outcome;
@@ -14,15 +14,15 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-const POLICIES: &str = "The mean wait of each run, of the twin with the same arrivals and services \
-    (bars: nine in ten of its runs where it draws lots of its own), and in the steady state of \
-    theory. Runs of a few seconds wait less than the steady state, and random ones differ \
-    a lot.";
+const POLICIES: &str = "The mean wait of each run, of the twin with the same arrivals and \
+    services (bars: nine in ten of its runs where it draws lots of its own), and in the steady \
+    state of theory. Runs of a few seconds wait less than the steady state, and random ones \
+    differ a lot.";
 
-const RESTARTED: &str = "The longest latency of the requests of each tenth of a second, while each \
-    server is restarted in turn. A server that is told to stop serves on until HAProxy knows. While \
-    it is away, the others carry less than what is offered: a queue grows, and is worked off \
-    afterwards. Nothing is lost.";
+const RESTARTED: &str = "The longest latency of the requests of each tenth of a second, while \
+    each server is restarted in turn. A server that is told to stop serves on until HAProxy \
+    knows. While it is away, the others carry less than what is offered: a queue grows, and is \
+    worked off afterwards. Nothing is lost.";
 
 const KILLED: &str = "The same while a server is killed. The requests that it was working on are \
     lost, unless the configuration allows HAProxy to send them to another server.";
@@ -107,11 +107,12 @@ fn waits(bench: &Bench<'_>, runs: &[Run]) -> Chart {
     let x = Axis::named("", Policy::ALL.map(Policy::name));
     let y = Axis::linear("mean wait, over D");
     let places = || (0_u32..).map(f64::from).zip(Policy::ALL);
-    let count = bench.args.seeds().len() as f64;
     // The runs of a policy are side by side.
     let each = |figure: &dyn Fn(f64, &Run) -> [f64; 4]| -> Vec<[f64; 4]> {
         let of_policy = |(place, policy)| {
-            let of = of(runs, policy).into_iter().zip(0_u32..);
+            let of = of(runs, policy);
+            let count = of.len() as f64;
+            let of = of.into_iter().zip(0_u32..);
             let at = move |number: u32| place + 0.6 * ((f64::from(number) + 0.5) / count - 0.5);
             of.map(|(run, number)| figure(at(number), run)).collect::<Vec<_>>()
         };
@@ -119,14 +120,14 @@ fn waits(bench: &Bench<'_>, runs: &[Run]) -> Chart {
     };
     let twins = each(&|x, run| {
         let [low, high] = [0.05, 0.95].map(|p| in_services(run, run.twins.percentile(p)));
-        [x - 0.08, low - 0.012, x + 0.08, high + 0.012]
+        [x - 0.03, low - 0.02, x + 0.03, high + 0.02]
     });
     let measured = each(&|x, run| [x, in_services(run, run.wait), 0.0, 0.0]);
     let measured = measured.into_iter().map(|[x, y, ..]| (x, y)).collect();
     let args = bench.args;
     let mut chart = Chart::new("Mean wait by policy", description, x, y).with(
         "twin",
-        Colour::Green,
+        Colour::Orange,
         Shape::Boxes(twins),
     );
     let mut name = "steady state";
@@ -191,19 +192,21 @@ fn check_policies(program: &mut Program, bench: &Bench<'_>, runs: &[Run]) {
     );
 }
 
-/// The longest latency in each step of time, and when requests were lost.
-fn over_time(outcomes: &[Outcome]) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+/// The longest latency, in milliseconds, in each step of time, in seconds.
+fn longest(outcomes: &[Outcome]) -> Vec<(f64, f64)> {
     let mut steps: BTreeMap<u128, Duration> = BTreeMap::new();
     for outcome in outcomes.iter().filter(|outcome| outcome.is_success()) {
         let step = steps.entry(outcome.intended.as_nanos() / STEP.as_nanos()).or_default();
         *step = outcome.latency().max(*step);
     }
-    let points = steps
-        .iter()
-        .map(|(step, latency)| ((*step as f64 + 0.5) * STEP.as_secs_f64(), millis(*latency)));
-    let lost = lost(outcomes).into_iter();
-    let lost = lost.map(|of| (of.intended.as_secs_f64(), millis(of.latency()).max(2.4 * BOTTOM)));
-    (points.collect(), lost.collect())
+    let middle = |step: u128| (step as f64 + 0.5) * STEP.as_secs_f64();
+    steps.into_iter().map(|(step, latency)| (middle(step), millis(latency))).collect()
+}
+
+/// When requests were lost, above the strip.
+fn losses(outcomes: &[Outcome]) -> Vec<(f64, f64)> {
+    let height = |of: &Outcome| millis(of.latency()).max(2.4 * BOTTOM);
+    lost(outcomes).into_iter().map(|of| (of.intended.as_secs_f64(), height(of))).collect()
 }
 
 /// A strip at the bottom of a chart over time, below all latencies.
@@ -229,7 +232,7 @@ pub fn restart(program: &mut Program, restart: &Restart) -> Result<(), Box<dyn E
         ]);
     }
     program.table(&table);
-    let (points, _) = over_time(outcomes);
+    let points = longest(outcomes);
     let description = "The longest latency over time. It rises while a server is away, and falls \
         afterwards.";
     let top = top(&points);
@@ -300,8 +303,14 @@ pub fn kill(program: &mut Program, kill: &Kill) -> Result<(), Box<dyn Error>> {
     }
     program.table(&table);
     let [safe, other] = &kill.fronts[..] else { return Ok(()) };
-    let (points, _) = over_time(&safe.outcomes);
-    let (_, losses) = over_time(&other.outcomes);
+    program.chart(&killed(safe, other, gap), KILLED)?;
+    check_kill(program, safe, other, gap);
+    Ok(())
+}
+
+fn killed(safe: &Front, other: &Front, gap: Gap) -> Chart {
+    let points = longest(&safe.outcomes);
+    let losses = losses(&other.outcomes);
     let top = top(&points);
     let description = "The longest latency over time while a server is killed, and the requests \
         that are lost.";
@@ -315,7 +324,10 @@ pub fn kill(program: &mut Program, kill: &Kill) -> Result<(), Box<dyn Error>> {
     if !losses.is_empty() {
         chart = chart.with("lost without retry-on", Colour::Red, Shape::Points(losses));
     }
-    program.chart(&chart, KILLED)?;
+    chart
+}
+
+fn check_kill(program: &mut Program, safe: &Front, other: &Front, gap: Gap) {
     let count = lost(&safe.outcomes).len();
     program.check(
         format!(
@@ -338,5 +350,4 @@ pub fn kill(program: &mut Program, kill: &Kill) -> Result<(), Box<dyn Error>> {
         ),
         late == 0,
     );
-    Ok(())
 }

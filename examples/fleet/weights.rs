@@ -34,9 +34,9 @@ const STEP: Duration = Duration::from_millis(100);
 /// The tolerated difference of the utilisations.
 const EVEN: f64 = 0.05;
 
-const WEIGHTS: &str = "The weights that HAProxy gives to the servers, in percent of the sum of all. \
-    The agents tell what each server can take, from the service times that it measures. Dashed: the \
-    shares of the workers.";
+const WEIGHTS: &str = "The weights that HAProxy gives to the servers, in percent of the sum of \
+    all. The agents tell what each server can take, from the service times that it measures. \
+    Dashed: the shares of the workers.";
 
 /// One of two fleets with the same load.
 pub struct Side {
@@ -54,11 +54,13 @@ pub struct Side {
 
 /// Runs both fleets at the same time.
 pub fn measure(bench: &Bench<'_>) -> io::Result<Vec<Side>> {
-    let length = Duration::from_secs(if bench.args.common.quick { 5 } else { 8 });
+    let length = Duration::from_secs(if bench.args.common.quick { 4 } else { 6 });
     let _progress = Progress::start("weights", length);
     thread::scope(|scope| {
-        let start = |name, asks| scope.spawn(move || side(bench, length, name, asks));
-        let both = [start("equal weights", false), start("the agents' weights", true)];
+        let start = |name, asks, length| scope.spawn(move || side(bench, length, name, asks));
+        // A queue grows as long as the load lasts, and is then worked off.
+        let equal = start("equal weights", false, length / 2);
+        let both = [equal, start("the agents' weights", true, length)];
         let join = |thread: thread::ScopedJoinHandle<'_, io::Result<Side>>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };

@@ -171,7 +171,7 @@ impl Fleet {
         runs: u64,
         requests: usize,
     ) -> Moments {
-        /// A service time: large, so that rounding to nanoseconds does not matter.
+        // In seconds: so large that rounding to nanoseconds does not matter.
         const SERVICE: f64 = 1.0;
         let gap = SERVICE / (utilisation * (self.servers * self.workers) as f64);
         let run = |number: u64| {
@@ -194,8 +194,8 @@ impl Fleet {
     }
 }
 
-/// The waits at servers with these numbers of workers. Each request has the time of its arrival, the
-/// place of its server and its service time; the times are in order.
+/// The waits at servers with these numbers of workers. Each request has the time of its arrival,
+/// the place of its server, and its service time. The times are in order.
 ///
 /// # Panics
 ///
@@ -283,8 +283,8 @@ mod tests {
         assert_eq!(none, [Visit { server: 0, wait: Duration::MAX }]);
     }
 
-    /// Two distinct ones of two servers are all servers. If they may be the same, the choice is none
-    /// for half of the requests.
+    /// Two distinct ones of two servers are all servers. If they may be the same, half of the
+    /// requests have no choice.
     #[test]
     fn two_choices_of_two_servers_are_the_emptier_one_unless_they_repeat() {
         let arrivals = Arrivals::poisson(140.0, 7).starts(Stop::Count(50_000));

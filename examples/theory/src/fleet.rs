@@ -1,11 +1,11 @@
 //! Several pools behind a balancer that sends each request to one of them.
 //!
 //! Only some policies have formulas. With *random* choice, Poisson arrivals split into independent
-//! Poisson arrivals, so each server is a pool of its own: [`Mmc`](crate::Mmc) and
-//! [`Mdc`](crate::Mdc) with its W workers at the same utilisation. With *round robin* and constant
-//! service times, the n-th request of N servers with W workers each meets the worker that the n-th
-//! request of one pool with N W workers meets: request n - N W had it before, in both. So all waits
-//! are those of `Mdc` with N W workers, for any arrivals.
+//! Poisson arrivals. So each server is a pool of its own: `Mmc` and `Mdc` with its W workers, at
+//! the same utilisation. With *round robin* and constant service times, the n-th request of N
+//! servers with W workers each meets the worker that the n-th request of one pool with N W workers
+//! meets: request n - N W had it before, in both. So all waits are those of `Mdc` with N W workers,
+//! for any arrivals.
 
 use crate::basics::{TheoryError, steady};
 
