@@ -134,9 +134,10 @@ impl Admission {
 }
 
 impl Place {
-    /// Counts the connection for its client, and compares with the limit. A refused connection
-    /// counts too while it is open.
+    /// Counts the connection for this client, and for no other any more, and compares with the
+    /// limit. A refused connection counts too while it is open.
     pub fn count_client(&mut self, address: IpAddr) -> Share {
+        self.count_nobody();
         let Some(per_client) = &self.admission.per_client else { return Share::Within };
         let client = client_key(address);
         let mut open = lock(&per_client.open);
@@ -149,21 +150,26 @@ impl Place {
             _ => Share::FarExceeded,
         }
     }
+
+    /// Counts the connection for no client any more.
+    pub fn count_nobody(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let Some(per_client) = &self.admission.per_client else { return };
+        let mut open = lock(&per_client.open);
+        if let Some(count) = open.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&client);
+            }
+        }
+    }
 }
 
 impl Drop for Place {
     /// Wakes the acceptor if it waits: for a free place, or for the last connection while draining.
     fn drop(&mut self) {
-        let Self { admission, client, .. } = self;
-        if let (Some(client), Some(per_client)) = (client, &admission.per_client) {
-            let mut open = lock(&per_client.open);
-            if let Some(count) = open.get_mut(client) {
-                *count -= 1;
-                if *count == 0 {
-                    open.remove(client);
-                }
-            }
-        }
+        self.count_nobody();
+        let admission = &self.admission;
         let before = admission.open.fetch_sub(1, SeqCst);
         if before == admission.most || (before == 1 && admission.stage() >= Stage::Draining) {
             admission.waker.wake();

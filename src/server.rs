@@ -131,6 +131,7 @@ impl Server {
     /// Listens, starts the threads, and serves until it is stopped.
     pub fn start(config: Config, handler: impl Handler) -> Result<Self, StartError> {
         config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
+        config.check_proxies(false).map_err(StartError::Config)?;
         let listeners = listen(&config.listen)?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::System);
         let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;

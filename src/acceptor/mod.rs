@@ -5,7 +5,7 @@ mod immediate;
 mod queueing;
 mod room;
 
-use crate::admission::{Admission, Share};
+use crate::admission::Admission;
 use crate::config;
 use crate::connection::{Connection, Context, Next, Work};
 use crate::descriptors::{self, Reserve};
@@ -221,14 +221,9 @@ impl Acceptor {
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         self.context.recorder.count(Counter::Accepted);
-        let mut place = self.admission.enter();
-        let share = place.count_client(peer.ip());
-        let mut connection = Connection::new(stream, peer, place, share, &self.context.config);
-        let next = match share {
-            // Over twice the limit: close without a response.
-            Share::FarExceeded => Next::Close(CloseReason::Refused),
-            Share::Within | Share::Exceeded => connection.advance(&mut self.context),
-        };
+        let place = self.admission.enter();
+        let mut connection = Connection::new(stream, peer, place, &self.context.config);
+        let next = connection.welcome(&mut self.context);
         self.carry_out(connection, next);
     }
 

@@ -8,6 +8,7 @@ mod log_writer;
 mod logger;
 mod memory;
 mod overload;
+mod proxy;
 mod signals;
 mod values;
 mod site;
@@ -23,6 +24,7 @@ use log::{LevelFilter, info, warn};
 use logger::Logging;
 use memory::Shares;
 use overload::OverloadArgs;
+use proxy::ProxyArgs;
 use site::SiteArgs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -96,6 +98,8 @@ struct Args {
     when_full: WhenFull,
     #[command(flatten)]
     overload: OverloadArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     /// Maximum number of open connections [default: half of the descriptor limit]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = values::at_least_one)]
     max_connections: Option<usize>,
@@ -265,6 +269,7 @@ fn tell_start(args: &Args, config: &Config) {
             root.display()
         );
     }
+    args.proxy.warn();
     if args.deadline.is_some_and(|deadline| deadline <= 2 * delay) {
         warn!(
             "the deadline is at most twice the delay of {}: most clients give up before they are \
@@ -335,8 +340,8 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
     Ok(args
-        .overload
-        .configure(default)
+        .proxy
+        .configure(args.overload.configure(default))
         .listen(resolve(&args.bind, args.port)?)
         .workers(workers)
         .queue(args.queue)
