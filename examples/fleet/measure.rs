@@ -5,6 +5,7 @@ use crate::configuration;
 use crate::options::{Args, DRAIN_DELAY, LOAD};
 use crate::policy::Policy;
 use crate::servers::{Launch, Server, Services, until};
+use crate::weights;
 use lab::arrivals::{Arrivals, Stop};
 use lab::fleet::{self, Fleet};
 use lab::load::{Client, Connections, Outcome, Target};
@@ -78,6 +79,7 @@ impl<'a> Bench<'a> {
         std::fs::write(site.join("file"), vec![b'.'; FILE_BYTES])?;
         let write = |name: &str, text| std::fs::write(folder.path().join(name), text);
         write(COMMITTED, configuration::committed(args.servers()))?;
+        write(OF_UNEQUAL, configuration::committed(weights::SIZES.len()))?;
         write(WITHOUT, configuration::without_retries_of_requests(args.servers()))?;
         let delay = format!("{}us", args.delay.as_micros());
         let drain = format!("{}ms", DRAIN_DELAY.as_millis());
@@ -267,6 +269,9 @@ impl<'a> Bench<'a> {
 
 /// The name of the committed configuration.
 pub const COMMITTED: &str = "haproxy.cfg";
+
+/// The name of the same for the servers of different sizes.
+pub const OF_UNEQUAL: &str = "unequal.cfg";
 
 /// The name of the one without a second try of requests.
 pub const WITHOUT: &str = "without-retries.cfg";
