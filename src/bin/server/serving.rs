@@ -1,6 +1,6 @@
 //! The life of the server: it starts, alone or in the place of another process, and ends.
 
-use crate::listeners::Passed;
+use crate::listeners::{Passed, Role};
 use crate::logger::Logging;
 use crate::memory::Shares;
 use crate::notify::Notifier;
@@ -41,8 +41,12 @@ fn serve(
     successor: Option<Successor>,
     (send_end, ends): (Sender<End>, Receiver<End>),
 ) -> Result<u64, String> {
-    let has_admin = args.admin.is_some() || listeners::has_admin(&passed);
-    let config = crate::configure(args, shares, has_admin)?;
+    let has_admin = args.admin.is_some() || listeners::has_kept(&passed, Role::Admin);
+    let has_agent = args.agent.place().is_some() || listeners::has_kept(&passed, Role::Agent);
+    // They have connections of their own.
+    let others = if has_admin { Admin::CONNECTIONS } else { 0 }
+        + if has_agent { Agent::DESCRIPTORS } else { 0 };
+    let config = crate::configure(args, shares, others)?;
     let files = crate::files(args, shares, config.workers)?;
     let handler = Delay::new(args.delay.unwrap_or_default(), files);
     let listeners = args.listen.open(args.admin.clone(), args.agent.place(), passed)?;

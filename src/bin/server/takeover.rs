@@ -43,7 +43,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 pub(crate) struct TakeoverArgs {
     /// Take the listeners over from the server that runs with the same PATH, and give them to the
-    /// next one: an upgrade without a refused connection. PATH is a UNIX socket of this user
+    /// next one: an upgrade without a refused connection. PATH is a UNIX socket of this user. If
+    /// this server cannot start, the one that runs goes on, and the exit code is 1
     #[arg(long, env = "CWS_TAKEOVER", value_name = "PATH")]
     takeover: Option<PathBuf>,
 }
