@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
@@ -185,21 +185,20 @@ impl Prometheus {
         let mut targets: Value = serde_json::from_str(&targets).unwrap();
         targets[0]["targets"] = serde_json::json!([target.to_string()]);
         fs::write(path("targets.json"), targets.to_string()).unwrap();
-        // It does not tell which port the system has chosen.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
         let log = File::create(path("log")).unwrap();
         command.current_dir(folder.path()).stdout(log.try_clone().unwrap()).stderr(log);
         command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
-        command.arg(format!("--web.listen-address={address}"));
+        command.arg("--web.listen-address=127.0.0.1:0");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut prometheus = Self { child: command.spawn().unwrap(), address, folder };
-        wait_for("Prometheus to scrape", || {
+        // Its log has the port that the system has chosen.
+        prometheus.address = wait_for("Prometheus to listen", || {
             let log = fs::read_to_string(prometheus.folder.path().join("log")).unwrap();
             assert!(prometheus.child.try_wait().unwrap().is_none(), "it has ended: {log}");
-            std::net::TcpStream::connect(prometheus.address).ok()?;
-            (prometheus.value("up") == Some(1.0)).then_some(())
+            let line = log.lines().find(|line| line.contains("\"Listening on\""))?;
+            line.rsplit("address=").next()?.parse().ok()
         });
+        wait_for("Prometheus to scrape", || (prometheus.value("up") == Some(1.0)).then_some(()));
         Some(prometheus)
     }
 
