@@ -18,6 +18,7 @@
 //! | a bounded queue | [`mmck_blocking`], exact; [`mdck_blocking`], an approximation |
 //! | clients that wait for their answer before they ask again | [`closed`] |
 //! | more load than the pool carries | [`fluid`] |
+//! | several pools behind a balancer | [`fleet`] |
 
 mod basics;
 mod poisson;
@@ -26,6 +27,7 @@ mod erlang;
 mod mdc;
 pub mod closed;
 pub mod fluid;
+pub mod fleet;
 
 pub use basics::{TheoryError, allen_cunneen, utilisation};
 pub use erlang::{Mmc, erlang_b, erlang_c, mmck_blocking};
