@@ -78,7 +78,10 @@ fn real(program: &mut Program, bench: Bench<'_>) -> Result<(), Box<dyn Error>> {
     ));
     let runs = bench.all(program)?;
     show::policies(program, &bench, &runs)?;
-    let sides = weights::measure(&bench)?;
+    let (sides, spoilt) = program.until_sound(|| weights::measure(&bench))?;
+    if let Some(why) = spoilt {
+        program.spoilt(format!("unequal servers: {why}"));
+    }
     weights::show(program, &bench, &sides)?;
     let restart = outages::restart(&bench)?;
     show::restart(program, &restart)?;
