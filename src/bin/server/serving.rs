@@ -50,6 +50,7 @@ fn serve(
     let files = crate::files(args, shares, config.workers)?;
     let handler = Delay::new(args.delay.unwrap_or_default(), files);
     let listeners = args.listen.open(args.admin.clone(), args.agent.place(), passed)?;
+    let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
     let server = Server::start_on(listeners.http, config, handler);
     let server = server.map_err(|error| error.to_string())?;
@@ -66,7 +67,7 @@ fn serve(
     let watchdog = successor.as_ref().and_then(|of| of.watchdog).or_else(notify::watchdog);
     let door = match successor {
         Some(successor) => successor.take_over(&ends, listeners.unwanted)?,
-        None => None,
+        None => own_door,
     };
     running.is_shared = false;
     let gate = args.takeover.open_gate(door, copies, watchdog, send_end)?;
