@@ -4,10 +4,11 @@
 //! so that they can neither end a line nor leave a quoted part.
 
 use crate::config::AccessLog;
+use crate::http::request::UNIX_PEER;
 use crate::http::status::Status;
 use std::cell::RefCell;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The `log` target of the lines.
@@ -40,6 +41,18 @@ pub struct Record {
     pub worker: Option<usize>,
 }
 
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct From<'a> {
+    /// The other end of the connection.
+    #[cfg_attr(not(feature = "json-log"), allow(dead_code, reason = "JSON alone has it"))]
+    pub peer: SocketAddr,
+    /// The client; the port is 0 if it is not known.
+    pub client: SocketAddr,
+    /// The request's identifier; empty if it has none.
+    pub request_id: &'a str,
+}
+
 impl Record {
     /// A record of a request with this request line that was queued at `since`.
     pub fn new(request_line: &[u8], since: Instant) -> Self {
@@ -69,22 +82,25 @@ impl Record {
 
     /// The line of an exchange that has ended, with the bytes of content sent and the error that
     /// ended it; the error is empty if there was none.
-    pub fn line(&self, form: AccessLog, peer: SocketAddr, sent: u64, error: &str) -> String {
+    pub fn line(&self, form: AccessLog, from: From<'_>, sent: u64, error: &str) -> String {
         match form {
             AccessLog::Off => String::new(),
-            AccessLog::Brief => self.brief(peer, sent, error),
-            AccessLog::Common => self.common(peer.ip(), sent),
+            AccessLog::Brief => self.brief(from, sent, error),
+            AccessLog::Common => self.common(from.client, sent),
             AccessLog::Combined => {
-                let mut line = self.common(peer.ip(), sent);
+                let mut line = self.common(from.client, sent);
                 for field in [&self.referer, &self.user_agent] {
                     line.push_str(" \"");
                     push_escaped(&mut line, field.as_deref().unwrap_or(b"-"));
                     line.push('"');
                 }
+                if !from.request_id.is_empty() {
+                    line.extend([" \"", from.request_id, "\""]);
+                }
                 line
             }
             #[cfg(feature = "json-log")]
-            AccessLog::Json => self.json(peer, sent, error),
+            AccessLog::Json => self.json(from, sent, error),
         }
     }
 
@@ -95,19 +111,29 @@ impl Record {
         shown
     }
 
-    fn brief(&self, peer: SocketAddr, sent: u64, error: &str) -> String {
+    fn brief(&self, from: From<'_>, sent: u64, error: &str) -> String {
         let millis = self.since.elapsed().as_secs_f64() * 1e3;
         let colon = if error.is_empty() { "" } else { ": " };
         let (line, status) = (self.shown(), self.status.code());
-        format!("{peer} \"{line}\" {status} {sent} {millis:.1}ms{colon}{error}")
+        let client = match from.client {
+            UNIX_PEER => "unix:".to_owned(),
+            client if client.port() == 0 => client.ip().to_string(),
+            client => client.to_string(),
+        };
+        let space = if from.request_id.is_empty() { "" } else { " " };
+        let id = from.request_id;
+        format!("{client} \"{line}\" {status} {sent} {millis:.1}ms{space}{id}{colon}{error}")
     }
 
-    fn common(&self, client: IpAddr, sent: u64) -> String {
+    fn common(&self, peer: SocketAddr, sent: u64) -> String {
         let quoted = [&self.referer, &self.user_agent];
         let quoted = quoted.map(|field| field.as_ref().map_or(0, Vec::len)).iter().sum::<usize>();
         let mut line = String::with_capacity(self.request_line.len() + quoted + 128);
         // Writing into a `String` cannot fail.
-        let _ = write!(line, "{} - ", client.to_canonical());
+        let _ = match peer {
+            UNIX_PEER => line.write_str("unix: - "),
+            peer => write!(line, "{} - ", peer.ip().to_canonical()),
+        };
         match self.user.as_deref() {
             // A space in a name would shift the fields behind it.
             Some(user) if !user.is_empty() => {
@@ -129,16 +155,22 @@ impl Record {
     }
 
     #[cfg(feature = "json-log")]
-    fn json(&self, peer: SocketAddr, sent: u64, error: &str) -> String {
+    fn json(&self, from: From<'_>, sent: u64, error: &str) -> String {
+        let From { peer, client, request_id } = from;
         let text = |bytes: &Option<Vec<u8>>| {
             bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         };
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         serde_json::json!({
             "time": humantime::format_rfc3339_micros(self.time).to_string(),
-            "client": peer.ip().to_canonical().to_string(),
-            "port": peer.port(),
+            "client": shown_client(client),
+            "port": (client.port() > 0).then_some(client.port()),
+            "peer": match peer {
+                UNIX_PEER => shown_client(peer),
+                peer => SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string(),
+            },
             "user": text(&self.user),
+            "request_id": (!request_id.is_empty()).then_some(request_id),
             "request": String::from_utf8_lossy(&self.request_line),
             "status": self.status.code(),
             "bytes": sent,
@@ -151,6 +183,14 @@ impl Record {
             "error": (!error.is_empty()).then_some(error),
         })
         .to_string()
+    }
+}
+
+/// The client in a line: its IP address, or `unix:` for a peer of a UNIX socket, as nginx has it.
+fn shown_client(peer: SocketAddr) -> String {
+    match peer {
+        UNIX_PEER => "unix:".to_owned(),
+        peer => peer.ip().to_canonical().to_string(),
     }
 }
 
@@ -207,13 +247,20 @@ mod tests {
         record
     }
 
-    fn peer() -> SocketAddr {
-        "[::ffff:192.0.2.7]:4711".parse().expect("an address")
+    fn from() -> From<'static> {
+        let peer = "[::ffff:192.0.2.7]:4711".parse().expect("an address");
+        From { peer, client: peer, request_id: "" }
+    }
+
+    fn from_proxy() -> From<'static> {
+        let peer = "10.0.0.1:4711".parse().expect("an address");
+        let client = "[2001:db8::7]:0".parse().expect("an address");
+        From { peer, client, request_id: "0-aB" }
     }
 
     #[test]
     fn lines_of_each_form() {
-        let line = |form| record().line(form, peer(), 5, "");
+        let line = |form| record().line(form, from(), 5, "");
         let common = r#"192.0.2.7 - - [10/Oct/2000:13:55:36 +0000] "#.to_owned()
             + r#""GET /a\"b\\c\x0a\xff HTTP/1.1" 404 5"#;
         assert_eq!(line(AccessLog::Off), "");
@@ -222,21 +269,48 @@ mod tests {
         assert!(line(AccessLog::Brief).starts_with("[::ffff:192.0.2.7]:4711 \"GET /a\\\"b"));
     }
 
+    #[test]
+    fn the_client_is_in_the_line_and_the_identifier_at_its_end() {
+        let line = |form| record().line(form, from_proxy(), 5, "broken");
+        assert!(line(AccessLog::Common).starts_with("2001:db8::7 - - ["));
+        assert!(line(AccessLog::Common).ends_with(" 404 5"), "the format is fixed");
+        assert!(line(AccessLog::Combined).starts_with("2001:db8::7 - - ["));
+        assert!(line(AccessLog::Combined).ends_with("\\x0d\\x0aX\" \"0-aB\""));
+        let brief = line(AccessLog::Brief);
+        assert!(brief.starts_with("2001:db8::7 \"GET /a"), "without a port: {brief}");
+        assert!(brief.ends_with("ms 0-aB: broken"), "{brief}");
+    }
+
     #[cfg(feature = "json-log")]
     #[test]
     fn a_line_of_json() {
-        let line = record().line(AccessLog::Json, peer(), 5, "");
+        let line = record().line(AccessLog::Json, from(), 5, "");
         let json: serde_json::Value = serde_json::from_str(&line).expect("an object");
         assert_eq!(json["status"], 404);
         assert_eq!(json["user_agent"], "it's \"me\"\r\nX");
         assert_eq!(json["time"], "2000-10-10T13:55:36.000000Z");
+        assert_eq!(
+            (&json["client"], &json["peer"]),
+            (&"192.0.2.7".into(), &"192.0.2.7:4711".into())
+        );
+        assert_eq!((&json["port"], &json["request_id"]), (&4711.into(), &serde_json::Value::Null));
+        let line = record().line(AccessLog::Json, from_proxy(), 5, "");
+        let json: serde_json::Value = serde_json::from_str(&line).expect("an object");
+        assert_eq!(
+            (&json["client"], &json["peer"]),
+            (&"2001:db8::7".into(), &"10.0.0.1:4711".into())
+        );
+        assert_eq!(
+            (&json["port"], &json["request_id"]),
+            (&serde_json::Value::Null, &"0-aB".into())
+        );
     }
 
     #[test]
     fn a_name_with_a_space_does_not_shift_the_fields_behind_it() {
         let mut record = record();
         record.user = Some(b"a b\" [x]".to_vec());
-        let line = record.line(AccessLog::Common, peer(), 0, "");
+        let line = record.line(AccessLog::Common, from(), 0, "");
         assert!(line.starts_with("192.0.2.7 - a\\x20b\\\"\\x20[x] [10/Oct/2000"), "{line}");
     }
 }

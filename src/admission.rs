@@ -7,7 +7,7 @@ use crate::memory::{Claim, Memory, MemoryUse};
 use crate::parking::Waker;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// The stages of a server's life, in order. Each is entered at most once.
@@ -37,6 +37,8 @@ pub struct Admission {
     /// Each connection claims a part of this budget.
     memory: Memory,
     stage: AtomicU8,
+    /// Another process continues with the listeners.
+    is_handed_over: AtomicBool,
     waker: Waker,
 }
 
@@ -96,6 +98,7 @@ impl Admission {
             per_client,
             memory: config.memory.clone(),
             stage: AtomicU8::new(Stage::Serving as u8),
+            is_handed_over: AtomicBool::new(false),
             waker,
         })
     }
@@ -127,6 +130,17 @@ impl Admission {
         self.waker.wake();
     }
 
+    /// Starts the shutdown of a server whose listeners another process continues with.
+    pub fn hand_over(&self) {
+        self.is_handed_over.store(true, SeqCst);
+        self.enter_stage(Stage::Leaving);
+    }
+
+    /// True if another process continues with the listeners.
+    pub fn is_handed_over(&self) -> bool {
+        self.is_handed_over.load(SeqCst)
+    }
+
     /// The current stage.
     pub fn stage(&self) -> Stage {
         Stage::ALL[usize::from(self.stage.load(SeqCst)).min(Stage::ALL.len() - 1)]
@@ -134,9 +148,10 @@ impl Admission {
 }
 
 impl Place {
-    /// Counts the connection for its client, and compares with the limit. A refused connection
-    /// counts too while it is open.
+    /// Counts the connection for this client, and for no other any more, and compares with the
+    /// limit. A refused connection counts too while it is open.
     pub fn count_client(&mut self, address: IpAddr) -> Share {
+        self.count_nobody();
         let Some(per_client) = &self.admission.per_client else { return Share::Within };
         let client = client_key(address);
         let mut open = lock(&per_client.open);
@@ -149,21 +164,26 @@ impl Place {
             _ => Share::FarExceeded,
         }
     }
+
+    /// Counts the connection for no client any more.
+    pub fn count_nobody(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let Some(per_client) = &self.admission.per_client else { return };
+        let mut open = lock(&per_client.open);
+        if let Some(count) = open.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&client);
+            }
+        }
+    }
 }
 
 impl Drop for Place {
     /// Wakes the acceptor if it waits: for a free place, or for the last connection while draining.
     fn drop(&mut self) {
-        let Self { admission, client, .. } = self;
-        if let (Some(client), Some(per_client)) = (client, &admission.per_client) {
-            let mut open = lock(&per_client.open);
-            if let Some(count) = open.get_mut(client) {
-                *count -= 1;
-                if *count == 0 {
-                    open.remove(client);
-                }
-            }
-        }
+        self.count_nobody();
+        let admission = &self.admission;
         let before = admission.open.fetch_sub(1, SeqCst);
         if before == admission.most || (before == 1 && admission.stage() >= Stage::Draining) {
             admission.waker.wake();

@@ -133,6 +133,9 @@
 //!      closed <-- Lingering <-- last response +
 //! ```
 //!
+//! Behind a proxy with the PROXY protocol, a connection is `Announced` before it is `Idle` for the
+//! first time.
+//!
 //! # Floors
 //!
 //! The modules below are declared from the bottom up, and each uses only those above its own line;
@@ -181,6 +184,8 @@
 //!   a pipelined request for it answers it, too.
 //! - A refusal because of the queue keeps its connection. One connection is refused at most once in
 //!   a turn of the acceptor.
+//! - What a proxy says counts if the proxy is trusted, and a list is read from the end that the
+//!   proxy has written. Nobody else can say who the client is.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!
@@ -199,8 +204,12 @@
 //! | 503: a request is too old in the room | `expire_waiting` | `src/acceptor/queueing.rs` |
 //! | how long, and how many may wait | `own.map(age)` | `src/queue/ages.rs` |
 //! | what a balancer is told | `fn report` | `src/agent/mod.rs` |
+//! | a service manager gets no sign of life | `AcceptorStuck` | `src/bin/server/notify.rs` |
+//! | a new process gets the listeners | `fn pass_on` | `src/bin/server/takeover.rs` |
 //! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
+//! | whose request a proxy passes on | `fn find_client` | `src/connection/origin.rs` |
+//! | a connection has no PROXY header | `fn refuse_announcement` | `src/connection/announced.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
@@ -219,6 +228,7 @@ mod notes;
 mod lane;
 mod config;
 mod http;
+mod proxy;
 mod theory;
 mod metrics;
 mod figures;
@@ -260,6 +270,8 @@ pub use agent::Agent;
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config, Schedule, WhenFull};
+#[cfg(feature = "proxy")]
+pub use config::{ClientAddress, Network, NetworkError};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 #[cfg(feature = "files")]
@@ -275,6 +287,7 @@ pub use http::target::{DecodedPath, Form, Target};
 #[cfg(feature = "http")]
 pub use interop::{FromHttp, NotFinal, from_http};
 pub use lane::{Lane, NoPermit, Permit, Wait};
+pub use listening::Listener;
 pub use machine::memory_limit;
 pub use memory::{Claim, Memory, MemoryState, MemoryUse};
 pub use metrics::{
@@ -302,6 +315,12 @@ pub mod internals {
     /// The protocol without sockets.
     pub mod http {
         pub use crate::http::*;
+    }
+
+    /// What proxies say.
+    #[cfg(feature = "proxy")]
+    pub mod proxy {
+        pub use crate::proxy::*;
     }
 
     /// Text in HTML pages.

@@ -57,6 +57,12 @@ impl Observer {
         self.shared.admission.stage() == Stage::Serving
     }
 
+    /// The rounds that the acceptor has gone: it ends its wait for events a few times a second at
+    /// least, whatever the load. If the number stays the same for longer, it is stuck.
+    pub fn rounds(&self) -> u64 {
+        self.shared.rounds.load(Relaxed)
+    }
+
     /// True while the queue is at its bound.
     pub fn is_queue_full(&self) -> bool {
         // A queue of 0 is full while no worker is idle.

@@ -9,7 +9,7 @@ use crate::fetchers::Fetcher;
 use crate::handler::{Handler, ImmediateHandler};
 use crate::http::response::is_valid_field;
 use crate::http::target::DecodedPath;
-use crate::listening;
+use crate::listening::Listener;
 use crate::memory::Memory;
 use crate::metrics::{CloseReason, Metrics, Snapshot};
 use crate::notes::{self, Inbox};
@@ -19,17 +19,14 @@ use crate::queue::ages::Limits;
 use crate::queue::{self, Entrance, Queue};
 use crate::workers::Worker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
-use std::fmt;
-use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Attempts to find one port that is free on several addresses.
-const PORT_TRIES: usize = 16;
+pub use crate::listening::StartError;
 
 /// A running server. Dropping it shuts it down, as [`Server::shutdown`] does.
 ///
@@ -42,6 +39,7 @@ const PORT_TRIES: usize = 16;
 #[must_use = "dropping a server shuts it down"]
 pub struct Server {
     addresses: Vec<SocketAddr>,
+    paths: Vec<PathBuf>,
     observer: Observer,
     started: Instant,
     // The fields are joined in this order. It is the order in which the threads end.
@@ -62,6 +60,15 @@ impl Stopper {
     pub fn stop(&self) {
         self.0.enter_stage(Stage::Leaving);
     }
+
+    /// Like [`Stopper::stop`], when another process has the listeners, too, and continues. They and
+    /// the files of UNIX sockets stay as they are; this server closes its copies at once, without a
+    /// drain delay. Connections that it has not accepted are the other process's.
+    ///
+    /// It has no effect if the server no longer listens.
+    pub fn hand_over(&self) {
+        self.0.hand_over();
+    }
 }
 
 /// The record of a server that has ended.
@@ -76,64 +83,26 @@ pub struct Summary {
     pub uptime: Duration,
 }
 
-/// Why a server did not start.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration is invalid.
-    Config(String),
-    /// It cannot listen on this address.
-    Listen(SocketAddr, io::Error),
-    /// The system refused a thread, a descriptor or memory.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(reason) => write!(f, "cannot start {reason}"),
-            Self::Listen(address, error) => {
-                let (what, todo) = match error.kind() {
-                    ErrorKind::AddrInUse => (
-                        "address already in use".to_owned(),
-                        "is another server running? choose another port",
-                    ),
-                    ErrorKind::PermissionDenied => (
-                        "permission denied".to_owned(),
-                        match address.port() {
-                            1..1024 => {
-                                "ports below 1024 are for privileged users: choose a higher one"
-                            }
-                            _ => {
-                                "a security policy forbids it, such as SELinux, AppArmor, Landlock \
-                                 or seccomp: have it allow this port, or choose another"
-                            }
-                        },
-                    ),
-                    ErrorKind::AddrNotAvailable => (
-                        "this machine has no such address".to_owned(),
-                        "choose one of its own, or 0.0.0.0 or :: for all",
-                    ),
-                    _ => (error.to_string(), "choose another address or port"),
-                };
-                write!(f, "cannot listen on {address}: {what} ({todo})")
-            }
-            Self::System(error) => {
-                write!(f, "cannot start the threads: {error} (try fewer workers)")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
 impl Server {
     /// Listens, starts the threads, and serves until it is stopped.
     pub fn start(config: Config, handler: impl Handler) -> Result<Self, StartError> {
         config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
-        let listeners = listen(&config.listen)?;
-        let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::System);
-        let addresses = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
+        let listeners = Listener::bind(&config.listen)?;
+        Self::start_on(listeners, config, handler)
+    }
+
+    /// Like [`Server::start`], on these listeners instead of the addresses in [`Config::listen`]:
+    /// UNIX sockets, sockets that another process has passed, or both.
+    pub fn start_on(
+        listeners: Vec<Listener>,
+        config: Config,
+        handler: impl Handler,
+    ) -> Result<Self, StartError> {
+        config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
+        let is_local = listeners.iter().any(|listener| listener.path().is_some());
+        config.check_proxies(is_local).map_err(StartError::Config)?;
+        let addresses = listeners.iter().filter_map(Listener::address).collect();
+        let paths = listeners.iter().filter_map(Listener::path).map(Path::to_owned).collect();
 
         let parking =
             Arc::new(Parking::new(descriptors::descriptor_limit()).map_err(StartError::System)?);
@@ -161,6 +130,7 @@ impl Server {
             errands,
             common_fields: handler.common_fields(),
             accepts: Arc::new(handler.accepts()),
+            rounds: Arc::default(),
         };
 
         // If a thread does not start, dropping the senders ends the others.
@@ -187,12 +157,18 @@ impl Server {
         let acceptor = Some(acceptor.start(outbox).map_err(StartError::System)?);
         let (observer, started) = (Observer::new(metrics, shared), Instant::now());
         let others = fetchers.into_iter().chain(notes).collect();
-        Ok(Self { addresses, observer, started, acceptor, workers, others, all_alive })
+        Ok(Self { addresses, paths, observer, started, acceptor, workers, others, all_alive })
     }
 
-    /// The addresses it listens on, with their actual ports.
+    /// The addresses it listens on, with their actual ports. UNIX sockets are in
+    /// [`Server::paths`].
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The paths of the UNIX sockets that it listens on.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     /// The measurements now.
@@ -315,89 +291,4 @@ fn check_names(config: &Config) -> Result<(), String> {
 /// True if a request can have this decoded path.
 fn is_plain_path(path: &str) -> bool {
     DecodedPath::decode(path.as_bytes()).is_ok_and(|decoded| decoded.is(path))
-}
-
-/// Listens on all addresses; with port 0, on one free port for all of them.
-fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
-    let mut tries = PORT_TRIES;
-    loop {
-        tries -= 1;
-        match listen_once(addresses) {
-            Err(StartError::Listen(address, error))
-                if tries > 0 && address.port() == 0 && error.kind() == ErrorKind::AddrInUse => {}
-            outcome => return outcome,
-        }
-    }
-}
-
-fn listen_once(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    let mut free_port = 0;
-    let has_ipv4 = addresses.iter().any(SocketAddr::is_ipv4);
-    for &address in addresses {
-        let failed = |error| StartError::Listen(address, error);
-        let mut wanted = address;
-        if wanted.port() == 0 {
-            wanted.set_port(free_port);
-        }
-        let listener = match listen_on(wanted, has_ipv4) {
-            Ok(listener) => listener,
-            // A host name can resolve to a family that this machine lacks.
-            Err(error) if error.kind() == ErrorKind::AddrNotAvailable && addresses.len() > 1 => {
-                log::warn!("{address} is left out: this machine has no such address");
-                continue;
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        free_port = listener.local_addr().map_err(failed)?.port();
-        listeners.push(listener);
-    }
-    if listeners.is_empty() {
-        return Err(StartError::Listen(addresses[0], ErrorKind::AddrNotAvailable.into()));
-    }
-    Ok(listeners)
-}
-
-/// A non-blocking listener with a longer backlog than std's. Accepted sockets inherit its
-/// `TCP_NODELAY`.
-fn listen_on(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // `::` also accepts IPv4, unless an IPv4 address is listed as well.
-        socket.set_only_v6(has_ipv4 || !address.ip().is_unspecified())?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(config::BACKLOG)?;
-    let listener = socket.into();
-    listening::acknowledge_with_answer(&listener);
-    listening::bound_unsent(&listener);
-    Ok(listener)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_denied_address_is_explained_by_what_can_deny_it() {
-        let said = |port| {
-            let address = SocketAddr::from(([127, 0, 0, 1], port));
-            StartError::Listen(address, ErrorKind::PermissionDenied.into()).to_string()
-        };
-        for port in [1, 80, 1023] {
-            let expected = format!(
-                "cannot listen on 127.0.0.1:{port}: permission denied \
-                 (ports below 1024 are for privileged users: choose a higher one)"
-            );
-            assert_eq!(said(port), expected);
-        }
-        for port in [0, 1024, 8080, 65535] {
-            let line = said(port);
-            assert!(line.contains("a security policy forbids it, such as SELinux"), "{line}");
-            assert!(!line.contains("1024 are"), "{line}");
-        }
-    }
 }

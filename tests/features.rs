@@ -31,6 +31,7 @@ fn each_feature_brings_its_own_crates_and_no_others() {
         ("admin", "prometheus-client", 18),
         ("client", "humantime", 1),
         ("json-log", "serde_json", 5),
+        ("proxy", "ppp", 8),
         ("routes", "matchit", 1),
         ("http", "http", 3),
     ];
@@ -42,7 +43,7 @@ fn each_feature_brings_its_own_crates_and_no_others() {
         let more: Vec<_> = with.difference(&core).collect();
         assert!(more.len() <= most, "{feature} brings {}: {more:#?}", more.len());
     }
-    let library = crates("files,auth,admin,client,json-log,routes,http");
+    let library = crates("files,auth,admin,client,json-log,proxy,routes,http");
     for command_line in ["clap", "env_logger", "signal-hook", "bytesize"] {
         assert!(!library.iter().any(|name| name.starts_with(command_line)), "{command_line}");
     }

@@ -275,6 +275,20 @@ fn retries_runs_and_its_checks_hold() {
     }
 }
 
+/// Real servers behind a real HAProxy where it is installed, and the simulation alone elsewhere.
+#[cfg(unix)]
+#[test]
+fn fleet_runs_and_its_checks_hold() {
+    let is_real = support::installed("haproxy").is_some();
+    let said = run("fleet", &["--quick"], is_real);
+    assert!(said.contains("The simulation beside the reference"), "{said}");
+    let parts = ["round robin  roundrobin", "restarted at .9 of the capacity: 0 of ", "is killed"];
+    match is_real {
+        true => parts.iter().for_each(|part| assert!(said.contains(part), "{part}: {said}")),
+        false => assert!(said.contains("HAProxy is not installed"), "{said}"),
+    }
+}
+
 #[test]
 fn capacity_plan_computes_a_plan_and_verifies_it() {
     let options = ["--rate", "100", "--delay", "20ms", "--p99", "60ms"];
@@ -456,6 +470,7 @@ fn wrong_options_are_one_line_errors() {
     refuses("overload", &["--url", "127.0.0.1:1"], 1, "http://");
     refuses("fairness", &["--runs", "1"], 2, "2..=50");
     refuses("fairness", &["--delay", "0s"], 2, "above zero");
+    refuses("fleet", &["--servers", "1"], 2, "2..=8");
     refuses("retries", &["--runs", "many"], 2, "invalid digit");
     refuses("retries", &["--workers", "0"], 2, "at least 1");
     refuses("capacity_plan", &["--rate", "0"], 2, "above 0");

@@ -5,10 +5,8 @@ use super::Acceptor;
 use crate::admission::Stage;
 use crate::config;
 use crate::connection::{Connection, Next};
-use crate::listening;
 use crate::metrics::CloseReason;
 use crate::parking::Interest;
-use crate::poller::Watched;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,13 +19,17 @@ impl Acceptor {
         }
         let now = Instant::now();
         let leaving_since = *self.leaving_since.get_or_insert(now);
-        if now < leaving_since + self.context.config.drain_delay {
-            self.next_sweep = self.next_sweep.min(leaving_since + self.context.config.drain_delay);
+        // Another process serves the new clients already.
+        let is_handed_over = self.admission.is_handed_over();
+        let delay_end = leaving_since + self.context.config.drain_delay;
+        if now < delay_end && !is_handed_over {
+            self.next_sweep = self.next_sweep.min(delay_end);
             return;
         }
         if self.drain_deadline.is_none() {
             self.drain_deadline = Some(now + self.context.config.drain_timeout);
             self.admission.enter_stage(Stage::Draining);
+            self.leave_to_others(is_handed_over);
             self.last_connections = now + self.begin_no_more();
         }
         // Connections in the kernel's queue arrived in time, and handshakes that have begun get a
@@ -46,7 +48,8 @@ impl Acceptor {
             self.dismiss_idle(now);
         }
         // A partial request gets a little time to become whole.
-        if now > leaving_since + self.context.config.drain_delay + config::DRAIN_HEAD_TIMEOUT {
+        let since = if is_handed_over { leaving_since } else { delay_end };
+        if now > since + config::DRAIN_HEAD_TIMEOUT {
             for connection in self.take_all(Connection::is_partial) {
                 self.guarded(|acceptor| acceptor.refuse_partial(connection));
             }
@@ -54,17 +57,30 @@ impl Acceptor {
         self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
     }
 
+    /// Closes the listeners that other processes keep, or all of them if they were handed over.
+    /// What waits to be accepted there waits for another process.
+    fn leave_to_others(&mut self, is_handed_over: bool) {
+        self.listeners.retain_mut(|listener| {
+            let stays = !is_handed_over && !listener.source().is_kept_elsewhere();
+            if !stays {
+                listener.source_mut().leave();
+            }
+            stays
+        });
+    }
+
     /// Keeps new handshakes from beginning. Returns the time within which those that have begun are
     /// complete.
-    fn begin_no_more(&self) -> Duration {
+    fn begin_no_more(&mut self) -> Duration {
         let is_deferred = self.context.config.defer_accept;
         let mut grace = Duration::ZERO;
-        for listener in self.listeners.iter().map(Watched::source) {
-            if is_deferred {
-                listening::defer_accept(listener, false);
+        for listener in &mut self.listeners {
+            let listener = listener.source_mut();
+            if is_deferred && listener.address().is_some() {
+                listener.defer(false);
                 grace = config::DRAIN_DEFERRED;
             }
-            if listening::stop_new_connections(listener) {
+            if listener.end() {
                 grace = grace.max(config::DRAIN_INTERVAL);
             }
         }

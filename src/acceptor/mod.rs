@@ -5,12 +5,12 @@ mod immediate;
 mod queueing;
 mod room;
 
-use crate::admission::{Admission, Share};
+use crate::admission::Admission;
 use crate::config;
 use crate::connection::{Connection, Context, Next, Work};
 use crate::descriptors::{self, Reserve};
 use crate::handler::ImmediateHandler;
-use crate::listening;
+use crate::listening::{self, Listener};
 use crate::metrics::{AcceptQueue, CloseReason, Counter};
 use crate::notes::{Outbox, note};
 use crate::parking::Parking;
@@ -19,7 +19,7 @@ use crate::queue::Entrance;
 use queueing::Queueing;
 use room::Candidates;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 /// What the acceptor thread owns.
 pub struct Acceptor {
-    listeners: Vec<Watched<TcpListener>>,
+    listeners: Vec<Watched<Listener>>,
     parking: Arc<Parking<Connection>>,
     entrance: Entrance<Work>,
     queueing: Queueing,
@@ -67,15 +67,15 @@ enum Accepting {
 }
 
 impl Acceptor {
-    /// An acceptor for `listeners`, which must be non-blocking. It answers what is `immediate`.
+    /// An acceptor for `listeners`. It answers what is `immediate`.
     pub fn new(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         entrance: Entrance<Work>,
         immediate: Option<ImmediateHandler>,
         context: Context,
     ) -> io::Result<Self> {
         if context.config.defer_accept {
-            listeners.iter().for_each(|listener| listening::defer_accept(listener, true));
+            listeners.iter().for_each(|listener| listener.defer(true));
         }
         let parking = Arc::clone(&context.parking);
         let watched = listeners.into_iter().map(|listener| parking.watch_listener(listener));
@@ -120,6 +120,7 @@ impl Acceptor {
             }
             self.answered = 0;
             self.context.round = Instant::now();
+            self.context.rounds.fetch_add(1, Relaxed);
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }
@@ -221,14 +222,9 @@ impl Acceptor {
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         self.context.recorder.count(Counter::Accepted);
-        let mut place = self.admission.enter();
-        let share = place.count_client(peer.ip());
-        let mut connection = Connection::new(stream, peer, place, share, &self.context.config);
-        let next = match share {
-            // Over twice the limit: close without a response.
-            Share::FarExceeded => Next::Close(CloseReason::Refused),
-            Share::Within | Share::Exceeded => connection.advance(&mut self.context),
-        };
+        let place = self.admission.enter();
+        let mut connection = Connection::new(stream, peer, place, &self.context.config);
+        let next = connection.welcome(&mut self.context);
         self.carry_out(connection, next);
     }
 

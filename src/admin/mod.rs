@@ -19,17 +19,19 @@ use crate::config::{self, AccessLog, Config};
 use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
+use crate::listening::Listener;
 use crate::lock::lock;
 use crate::memory::Memory;
 use crate::observer::Observer;
 use crate::queue::ClientLoad;
-use crate::server::{Server, StartError};
+use crate::server::{Server, StartError, Stopper};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use history::History;
 use hosts::Hosts;
 use sampler::Sampler;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The methods of the admin endpoints.
@@ -66,9 +68,17 @@ impl Admin {
         names: &[String],
         observed: Observer,
     ) -> Result<Self, StartError> {
+        Self::start_on(Listener::bind(&listen)?, names, observed)
+    }
+
+    /// Like [`Admin::start_named`], on these listeners.
+    pub fn start_on(
+        listeners: Vec<Listener>,
+        names: &[String],
+        observed: Observer,
+    ) -> Result<Self, StartError> {
         let watch = Watch::new(observed, true);
         let config = Config::default()
-            .listen(listen)
             .workers(1)
             .max_connections(config::ADMIN_CONNECTIONS)
             .access_log(AccessLog::Off)
@@ -77,14 +87,24 @@ impl Admin {
             // A budget of its own, so that it answers when the pool's is used up.
             .memory(Memory::new(config::MEMORY_LEAST))
             .http09(false);
-        let server =
-            Server::start(config, Routes { watch: Arc::clone(&watch), hosts: Hosts::new(names) })?;
+        let routes = Routes { watch: Arc::clone(&watch), hosts: Hosts::new(names) };
+        let server = Server::start_on(listeners, config, routes)?;
         Ok(Self { server, _sampler: Sampler::start(watch)? })
     }
 
     /// The addresses that it listens on, with their actual ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()
+    }
+
+    /// The paths of the UNIX sockets that it listens on.
+    pub fn paths(&self) -> &[PathBuf] {
+        self.server.paths()
+    }
+
+    /// A handle that stops it.
+    pub fn stopper(&self) -> Stopper {
+        self.server.stopper()
     }
 }
 

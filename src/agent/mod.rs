@@ -7,13 +7,14 @@ mod capacity;
 mod weight;
 
 use crate::config;
+use crate::listening::{self, Listener};
 use crate::observer::Observer;
 use crate::server::StartError;
 use capacity::Capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use weight::{Headroom, Weight};
@@ -61,7 +62,7 @@ impl Agent {
 
     /// Tells about a server on `listen`. The weight is in percent of the server's usual capacity.
     pub fn start(listen: SocketAddr, observed: Observer) -> Result<Self, StartError> {
-        Self::start_for(listen, None, observed)
+        Self::start_on(listener_at(listen)?, None, observed)
     }
 
     /// Like [`Agent::start`], but 100 percent is a capacity of this many requests per second. Give
@@ -72,22 +73,21 @@ impl Agent {
         capacity: f64,
         observed: Observer,
     ) -> Result<Self, StartError> {
-        if !(capacity.is_finite() && capacity > 0.0) {
-            let reason = format!("with the agent's capacity {capacity} (more than 0 requests/s)");
-            return Err(StartError::Config(reason));
-        }
-        Self::start_for(listen, Some(capacity), observed)
+        check(capacity)?;
+        Self::start_on(listener_at(listen)?, Some(capacity), observed)
     }
 
-    fn start_for(
-        listen: SocketAddr,
+    /// Like [`Agent::start`] or [`Agent::with_capacity`], on a TCP socket that listens already.
+    pub fn start_on(
+        listener: Listener,
         capacity: Option<f64>,
         observed: Observer,
     ) -> Result<Self, StartError> {
-        let failed = |error| StartError::Listen(listen, error);
-        let listener = TcpListener::bind(listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        capacity.map_or(Ok(()), check)?;
+        let Some(address) = listener.address() else {
+            let reason = format!("with an agent on {listener} (name an address and a port)");
+            return Err(StartError::Config(reason));
+        };
         let (stopped, stop) = io::pipe().map_err(StartError::System)?;
         let teller = Teller::new(observed, capacity);
         let desk = Desk { listener, stopped, teller, leaving: Vec::new() };
@@ -102,6 +102,19 @@ impl Agent {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+fn listener_at(listen: SocketAddr) -> Result<Listener, StartError> {
+    let mut listeners = Listener::bind(&[listen])?;
+    listeners.pop().ok_or_else(|| StartError::Listen(listen, ErrorKind::AddrNotAvailable.into()))
+}
+
+fn check(capacity: f64) -> Result<(), StartError> {
+    if capacity.is_finite() && capacity > 0.0 {
+        return Ok(());
+    }
+    let reason = format!("with the agent's capacity {capacity} (more than 0 requests/s)");
+    Err(StartError::Config(reason))
 }
 
 impl Drop for Agent {
@@ -165,7 +178,7 @@ fn report(is_new: bool, percent: Option<u32>, most: usize) -> String {
 /// The thread: it answers balancers, and looks at the workers.
 #[derive(Debug)]
 struct Desk {
-    listener: TcpListener,
+    listener: Listener,
     /// At its end when the agent is dropped.
     stopped: PipeReader,
     teller: Teller,
@@ -204,7 +217,7 @@ impl Desk {
             }
             self.leaving.retain_mut(|one| !one.is_over());
             while accepts > 0 {
-                match self.listener.accept() {
+                match listening::accept(&self.listener) {
                     Ok((stream, _)) => {
                         accepts -= 1;
                         self.tell(stream);

@@ -8,6 +8,12 @@ use std::time::Duration;
 /// its own `somaxconn`.
 pub const BACKLOG: i32 = 4096;
 
+/// How often, and how long apart, a server tries to lock the directory of a UNIX socket while
+/// another one listens there.
+pub const FOLDER_LOCK_TRIES: usize = 200;
+/// See [`FOLDER_LOCK_TRIES`].
+pub const FOLDER_LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// The most connections accepted in a row. Then the open connections get their turn.
 pub const ACCEPT_BATCH: usize = 64;
 
@@ -117,6 +123,28 @@ pub const METHOD_BYTES: usize = 32;
 
 /// The most header fields of a request. Browsers send about 20.
 pub const HEADER_FIELDS: usize = 100;
+
+/// The most bytes of a PROXY header of version 1 (PROXY protocol specification, section 2.1).
+pub const PROXY_V1_BYTES: usize = 107;
+
+/// The most bytes of a PROXY header of version 2, with its extensions. Those of HAProxy with the
+/// name of a client's certificate take some hundred.
+pub const PROXY_V2_BYTES: usize = 4096;
+
+/// The most addresses of `Forwarded` or `X-Forwarded-For` that are looked at. No chain of trusted
+/// proxies is as long.
+pub const FORWARDED_HOPS: usize = 32;
+
+/// The longest value of such a field that a connection remembers, to recognise it in the next
+/// request.
+pub const FORWARDED_KEPT: usize = 128;
+
+/// The longest request identifier that is taken over from a proxy, in bytes.
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// The shortest time between two log lines about connections that are refused for the PROXY
+/// protocol. The next line has the number of those in between.
+pub const PROXY_LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// The longest request body that is read and dropped if the handler accepts none, so that the
 /// connection can be kept. A longer one gets a 413, and the connection is closed.
@@ -404,6 +432,7 @@ const _: () = assert!(
     METHOD_BYTES + TARGET_BYTES + 64 < HEAD_BYTES,
     "the longest request line fits into a head"
 );
+const _: () = assert!(PROXY_V2_BYTES <= READ_BYTES, "one read has a whole PROXY header");
 const _: () = assert!(KEPT_BYTES < READ_BYTES, "a parked connection keeps less than one read");
 const _: () = assert!(SMALL_FILE <= SEND_PIECE as u64, "a small file is one piece");
 const _: () = assert!(2 * UNSENT_BYTES <= UNSENT_BYTES_MOST);

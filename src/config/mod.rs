@@ -3,8 +3,11 @@
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "some belong to features that are off"))]
 mod bounds;
 mod check;
+mod proxies;
 
 pub use bounds::*;
+#[cfg(feature = "proxy")]
+pub use proxies::{ClientAddress, Network, NetworkError};
 
 use crate::memory::Memory;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -153,6 +156,19 @@ settings! {
         /// Add a `Server-Timing` field to handlers' responses: how long the request waited, and how
         /// long the handler took.
         server_timing: bool,
+        /// Give each request an identifier. It is in the access log, in `Request::request_id`, and
+        /// in the field `X-Request-Id` of the response. That of a trusted proxy is taken over if it
+        /// has 1 to 128 letters, digits and characters of `-_.~+/=:@`. Handlers should not set the
+        /// field themselves.
+        request_id: bool,
+        /// Connections begin with a header of the PROXY protocol, version 1 or 2. It says who the
+        /// client is. Connections of others than `trusted_proxies`, or without the header, are
+        /// closed.
+        #[cfg(feature = "proxy")]
+        proxy_protocol: bool,
+        /// The proxies whose words count: for `proxy_protocol`, `client_address` and `request_id`.
+        #[cfg(feature = "proxy")]
+        trusted_proxies: Vec<Network>,
         /// Answer HTTP/0.9 requests.
         http09: bool,
         /// Send a `Server` field.
@@ -197,7 +213,16 @@ settings! {
         /// `max_connections`. `None` means no such path.
         health: String,
         /// The most open connections from one IPv4 address or one IPv6 /64. `None` means no limit.
+        /// A connection counts for the client that the PROXY protocol names. One of a trusted proxy
+        /// that names clients in a field counts for the client whose request is in progress, and
+        /// for nobody in between: then this bounds the requests in progress. A trusted proxy itself
+        /// is not limited.
         per_client: usize,
+        /// The field in which `trusted_proxies` name their clients. It is read from the right, past
+        /// trusted proxies, to the first address that is not trusted: what is left of that is
+        /// anybody's to write. `None`, the default, means that no field is read.
+        #[cfg(feature = "proxy")]
+        client_address: ClientAddress,
     }
 }
 
@@ -228,6 +253,13 @@ impl Default for Config {
             access_log: AccessLog::default(),
             logger_may_block: true,
             server_timing: false,
+            request_id: false,
+            #[cfg(feature = "proxy")]
+            proxy_protocol: false,
+            #[cfg(feature = "proxy")]
+            trusted_proxies: Vec::new(),
+            #[cfg(feature = "proxy")]
+            client_address: None,
             http09: true,
             server_field: true,
             head_bytes: HEAD_BYTES,

@@ -10,6 +10,7 @@ use crate::http::fault::Fault;
 use crate::http::request::split_request_line;
 use crate::http::response::{Length, ResponseHead};
 use crate::metrics::{Activity, CloseReason, Counter};
+use crate::proxy::request_id::FIELD;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -93,6 +94,12 @@ impl Connection {
         let (mut fields, prepared, body) = response.into_parts();
         if let Some(timing) = timing {
             timing.write_field(made, &mut fields);
+        }
+        if context.config.request_id {
+            self.origin.identify(&mut context.identifiers);
+            for part in [FIELD, ": ", self.origin.request_id(), "\r\n"] {
+                fields.extend_from_slice(part.as_bytes());
+            }
         }
         let body = if status.forbids_content() { Body::Empty } else { body };
         let length = match body.length() {

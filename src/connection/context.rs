@@ -2,6 +2,8 @@
 
 use super::date::DateCache;
 use super::outgoing::{Thread, Unsent};
+#[cfg(feature = "proxy")]
+use super::refusals::Refusals;
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, AccessLog, Config};
@@ -10,6 +12,7 @@ use crate::memory::Memory;
 use crate::metrics::{CloseReason, Recorder};
 use crate::notes::note;
 use crate::parking::{Interest, Parking};
+use crate::proxy::request_id::Identifiers;
 use crate::queue::ages::Limits;
 use crate::queue::{Queue, Queued, Sizes};
 use bytes::Bytes;
@@ -18,7 +21,7 @@ use log::LevelFilter;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The work of a worker.
@@ -109,6 +112,8 @@ pub struct Shared {
     pub common_fields: Bytes,
     /// The bodies and methods that the handler takes.
     pub accepts: Arc<Accepts>,
+    /// The number of rounds of the acceptor, which writes it alone.
+    pub rounds: Arc<AtomicU64>,
 }
 
 /// What one thread has that steps connections. It derefs to what all of them share.
@@ -126,6 +131,11 @@ pub struct Context {
     /// The buffer for response heads, unless a response has it.
     pub(super) head: Vec<u8>,
     pub(super) date: DateCache,
+    /// Makes identifiers of requests.
+    pub(super) identifiers: Identifiers,
+    /// Connections that were refused for the PROXY protocol.
+    #[cfg(feature = "proxy")]
+    pub(super) refusals: Refusals,
     /// When the current round of the acceptor began.
     pub round: Instant,
 }
@@ -174,9 +184,19 @@ impl Context {
         recorder: Recorder,
         errand_sender: Option<Sender<Errand>>,
     ) -> Self {
-        let (read_buffer, head, date) = (Vec::new(), Vec::new(), DateCache::default());
-        let round = Instant::now();
-        Self { shared, thread, recorder, errand_sender, read_buffer, head, date, round }
+        Self {
+            shared,
+            thread,
+            recorder,
+            errand_sender,
+            read_buffer: Vec::new(),
+            head: Vec::new(),
+            date: DateCache::default(),
+            identifiers: Identifiers::default(),
+            #[cfg(feature = "proxy")]
+            refusals: Refusals::default(),
+            round: Instant::now(),
+        }
     }
 
     /// Hands a connection to whoever continues with it. The acceptor queues jobs itself before it

@@ -23,6 +23,10 @@ impl Connection {
     /// Ends a connection that has made no progress by its deadline.
     fn judge(&mut self, interest: Interest, context: &mut Context) -> Next {
         match &self.phase {
+            #[cfg(feature = "proxy")]
+            Phase::Announced => self.refuse_announcement("its PROXY header is late", context),
+            #[cfg(not(feature = "proxy"))]
+            Phase::Announced => Next::Close(CloseReason::ProxyHeader),
             Phase::Idle => Next::Close(CloseReason::IdleTimeout),
             Phase::Head(_) => self.refuse(Fault::HeadTimeout, context),
             Phase::Body(_) => self.end_body_window(context),

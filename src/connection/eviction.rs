@@ -58,8 +58,11 @@ impl Connection {
         let has_been = |since, grace| now.saturating_duration_since(since) >= grace;
         let begun = |wait| self.deadline.checked_sub(wait).unwrap_or(now);
         let (standing, since, grace) = match &self.phase {
-            Phase::Idle => {
-                let since = begun(config.idle_timeout);
+            Phase::Announced | Phase::Idle => {
+                let since = begun(match &self.phase {
+                    Phase::Announced => config.header_timeout,
+                    _ => config.idle_timeout,
+                });
                 if self.has_asked || has_been(since, config::EVICTABLE_AFTER) {
                     (Standing::Idle(since), since, config::EVICTABLE_AFTER)
                 } else {
@@ -112,7 +115,7 @@ impl Connection {
     /// memory is short, as far as its socket has room for the response.
     pub fn give_up_place(&mut self, lacks_memory: bool, context: &mut Context) -> Next {
         let reason = match self.phase {
-            Phase::Idle => CloseReason::Evicted,
+            Phase::Announced | Phase::Idle => CloseReason::Evicted,
             Phase::Lingering { reason, .. } => reason,
             _ => CloseReason::Displaced,
         };
@@ -127,7 +130,7 @@ impl Connection {
             }
         }
         if let Phase::Flushing(flushing) = &self.phase {
-            flushing.account(self.peer, "not taken in time", context);
+            flushing.account(&self.origin, "not taken in time", context);
         }
         Next::Close(reason)
     }

@@ -120,7 +120,11 @@ impl Connection {
             return Next::Close(CloseReason::PeerGone);
         }
         for in_a_row in 1.. {
-            if !self.answer_health(&message, turn.since, context) {
+            let is_answered = self.answer_health(&message, turn.since, context);
+            if !is_answered && self.is_one_too_many() {
+                // The acceptor has not seen one that was pipelined.
+                self.refuse_whole(message, Fault::TooManyConnections, turn.since, context);
+            } else if !is_answered {
                 if in_a_row > 1 {
                     context.recorder.count(Counter::Offered);
                 }
@@ -155,7 +159,9 @@ impl Connection {
         let (head, behind) = self.input.as_slice().split_at(message.head);
         let patience = message.patience.or(context.config.patience);
         let arrival = Arrival {
-            peer: self.peer,
+            peer: self.origin.peer(),
+            client: self.origin.client(),
+            id: self.origin.request_id(),
             worker: context.worker().unwrap_or_default(),
             waited: turn.taken.saturating_duration_since(queued),
             time_left: patience.map(|most| most.saturating_sub(queued.elapsed())),

@@ -2,17 +2,17 @@
 //! for.
 
 use super::eviction::Taken;
+use super::origin::Origin;
 use super::outgoing::{Outgoing, Progress, Unsent};
 use super::pace::Full;
 use super::sending::Failure;
 use super::{Connection, Context, Next, Phase};
-use crate::access_log::{self, Record};
+use crate::access_log::{self, From, Record};
 use crate::config::{self, AccessLog, Config};
 use crate::memory::{Claim, MemoryUse};
 use crate::metrics::{Activity, CloseReason, Counter};
 use crate::notes::note;
 use crate::parking::Interest;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 /// A response while it is sent.
@@ -97,12 +97,17 @@ impl Flushing {
     }
 
     /// Counts the bytes sent and writes the line of the access log; `trouble` is the error, if any.
-    pub(super) fn account(&self, peer: SocketAddr, trouble: &str, context: &Context) {
+    pub(super) fn account(&self, origin: &Origin, trouble: &str, context: &Context) {
         context.recorder.count_many(Counter::BytesSent, self.outgoing.sent());
         let sent = self.outgoing.content_sent();
         let form = context.config.access_log;
         if let (Some(record), true) = (&self.record, form != AccessLog::Off) {
-            note!(target: access_log::TARGET, Info, "{}", record.line(form, peer, sent, trouble));
+            let from = From {
+                peer: origin.peer(),
+                client: origin.client(),
+                request_id: origin.request_id(),
+            };
+            note!(target: access_log::TARGET, Info, "{}", record.line(form, from, sent, trouble));
         }
     }
 
@@ -125,7 +130,7 @@ impl Connection {
         let Phase::Flushing(flushing) = &mut self.phase else { return true };
         let fits = flushing.claim(context);
         if !fits {
-            flushing.account(self.peer, "no memory to hold it for its reader", context);
+            flushing.account(&self.origin, "no memory to hold it for its reader", context);
         }
         fits
     }
@@ -165,7 +170,7 @@ impl Connection {
         if !self.is_broken() {
             return Some(Next::Park(Interest::Nudge));
         }
-        flushing.account(self.peer, "the client has gone", context);
+        flushing.account(&self.origin, "the client has gone", context);
         Some(Next::Close(CloseReason::PeerGone))
     }
 
@@ -182,7 +187,7 @@ impl Connection {
             Ok(Progress::Done) => {
                 let (after, now) = (flushing.after, Instant::now());
                 context.recorder.written(now.saturating_duration_since(flushing.begun));
-                flushing.account(self.peer, "", context);
+                flushing.account(&self.origin, "", context);
                 return self.end_response(after, now, context);
             }
             Ok(progress @ (Progress::Yielded | Progress::Blocked)) => {
@@ -213,7 +218,7 @@ impl Connection {
         if let (Some(record), CloseReason::BodyFailed) = (&flushing.record, reason) {
             note!(Error, "cannot read what \"{}\" asks for: {error}", record.shown());
         }
-        flushing.account(self.peer, &error.to_string(), context);
+        flushing.account(&self.origin, &error.to_string(), context);
         Some(Next::Close(reason))
     }
 
@@ -222,6 +227,7 @@ impl Connection {
         if let Phase::Flushing(flushing) = std::mem::replace(&mut self.phase, Phase::Idle) {
             context.head = flushing.outgoing.into_buffer();
         }
+        self.origin.end();
         let (reason, lingers) = match after {
             After::Keep => {
                 self.deadline = now + context.config.idle_timeout;
@@ -256,7 +262,7 @@ impl Connection {
         // A client that has become slow may never fill its socket again.
         self.pace.follow(moved, write_timeout, &self.socket, &context.unsent);
         if moved < least.max(1) {
-            flushing.account(self.peer, "not taken in time", context);
+            flushing.account(&self.origin, "not taken in time", context);
             return Next::Close(CloseReason::WriteTimeout);
         }
         self.deadline = Instant::now() + write_timeout;

@@ -39,7 +39,9 @@ impl Connection {
         let waited = start.saturating_duration_since(queued);
         let patience = message.patience.or(context.config.patience);
         let time_left = patience.map(|most| most.saturating_sub(waited));
-        let arrival = Arrival { peer: self.peer, worker: 0, waited, time_left };
+        let (peer, client, id) =
+            (self.origin.peer(), self.origin.client(), self.origin.request_id());
+        let arrival = Arrival { peer, client, id, worker: 0, waited, time_left };
         let request = request.with_body(&behind[..message.body], arrival);
         let Some(mut handled) = handler.answer(&request) else { return false };
         // A response that waits for other work takes time.

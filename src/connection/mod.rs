@@ -7,20 +7,25 @@
 
 mod date;
 mod input;
+#[cfg(feature = "proxy")]
+mod refusals;
 mod sending;
 mod outgoing;
 mod context;
+mod origin;
 mod eviction;
 mod pace;
 mod flushing;
 mod answer;
 mod reading;
+#[cfg(feature = "proxy")]
+mod announced;
 mod deadlines;
 mod exchange;
 mod own;
 mod immediate;
 
-use crate::admission::{Place, Share, client_key};
+use crate::admission::{Place, Share};
 use crate::config::{self, Config};
 use crate::http::Version;
 use crate::http::fault::Fault;
@@ -30,6 +35,7 @@ use crate::metrics::{CloseReason, ConnectionPhase};
 use crate::parking::{Interest, Parked, Socket};
 use flushing::Flushing;
 use input::Input;
+use origin::Origin;
 use pace::Pace;
 use reading::Body;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -43,8 +49,6 @@ pub use exchange::Exchange;
 #[derive(Debug)]
 pub struct Connection {
     socket: Socket,
-    peer: SocketAddr,
-    share: Share,
     input: Input,
     phase: Phase,
     pace: Pace,
@@ -58,12 +62,25 @@ pub struct Connection {
     /// It was parked without another read: see [`Connection::wants_a_look`].
     is_unseen: bool,
     // Last, so that the socket closes before its place is free.
-    _place: Place,
+    origin: Origin,
 }
+
+const _: () = assert!(
+    size_of::<Connection>()
+        + config::KEPT_BYTES
+        + config::FORWARDED_KEPT
+        + config::REQUEST_ID_BYTES
+        + 128
+        <= config::CONNECTION_BYTES as usize,
+    "an idle connection holds no more than is claimed for it"
+);
 
 /// What a connection waits for, with the data for that.
 #[derive(Debug)]
 enum Phase {
+    /// The rest of its PROXY header.
+    #[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "no connection has one"))]
+    Announced,
     /// A request. A connection in service is in this phase, too.
     Idle,
     /// The rest of a request head.
@@ -124,27 +141,38 @@ impl Parked for Connection {
 
 impl Connection {
     /// A newly accepted connection; `stream` must be non-blocking.
-    pub fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        place: Place,
-        share: Share,
-        config: &Config,
-    ) -> Box<Self> {
+    pub fn new(stream: TcpStream, peer: SocketAddr, place: Place, config: &Config) -> Box<Self> {
+        let (phase, wait) = match config.takes_proxy_headers() {
+            true => (Phase::Announced, config.header_timeout),
+            false => (Phase::Idle, config.idle_timeout),
+        };
         Box::new(Self {
             socket: Socket::new(stream),
-            peer,
-            share,
             input: Input::default(),
-            phase: Phase::Idle,
+            phase,
             pace: Pace::default(),
-            deadline: Instant::now() + config.idle_timeout,
+            deadline: Instant::now() + wait,
             has_asked: false,
             is_known: false,
             has_read_all: false,
             is_unseen: false,
-            _place: place,
+            origin: Origin::new(peer, place, config),
         })
+    }
+
+    /// The first step of a connection: it closes one that may not be served at all.
+    pub fn welcome(&mut self, context: &mut Context) -> Next {
+        #[cfg(feature = "proxy")]
+        if let Phase::Announced = self.phase
+            && !self.origin.is_trusted()
+        {
+            return self.refuse_untrusted(context);
+        }
+        match self.origin.share() {
+            // Over twice the limit: close without a response.
+            Share::FarExceeded => Next::Close(CloseReason::Refused),
+            Share::Within | Share::Exceeded => self.advance(context),
+        }
     }
 
     /// Continues until somebody else has to. This is the only way into the step of a phase.
@@ -153,6 +181,10 @@ impl Connection {
         loop {
             // None: the phase has changed.
             let next = match &self.phase {
+                #[cfg(feature = "proxy")]
+                Phase::Announced => self.read_announcement(context),
+                #[cfg(not(feature = "proxy"))]
+                Phase::Announced => Some(Next::Close(CloseReason::ProxyHeader)),
                 Phase::Idle | Phase::Head(_) => self.read_head(was_answered, context),
                 Phase::Body(_) => self.read_body(context),
                 Phase::Whole(_) => Some(self.wait_for_turn()),
@@ -230,7 +262,7 @@ impl Connection {
     /// Its phase as others see it while it is parked.
     pub fn phase(&self) -> ConnectionPhase {
         match self.phase {
-            Phase::Idle => ConnectionPhase::Idle,
+            Phase::Announced | Phase::Idle => ConnectionPhase::Idle,
             Phase::Head(_) => ConnectionPhase::ReadingHead,
             Phase::Body(_) => ConnectionPhase::ReadingBody,
             Phase::Whole(_) => ConnectionPhase::Queued,
@@ -241,12 +273,12 @@ impl Connection {
 
     /// The client that it belongs to, among which the queue is fair.
     pub fn client(&self) -> IpAddr {
-        client_key(self.peer.ip())
+        self.origin.key()
     }
 
-    /// True if its client has more connections than allowed.
+    /// True if its client has more connections than allowed, or more requests in progress.
     pub fn is_one_too_many(&self) -> bool {
-        self.share != Share::Within
+        self.origin.share() != Share::Within
     }
 
     /// Since when its message waits for room in the queue, if it does.
@@ -277,7 +309,7 @@ impl Connection {
 
     /// True if the server owes the client nothing: between requests, or after the last response.
     pub fn is_dispensable(&self) -> bool {
-        matches!(self.phase, Phase::Idle | Phase::Lingering { .. })
+        matches!(self.phase, Phase::Announced | Phase::Idle | Phase::Lingering { .. })
     }
 
     /// True if its deadline has passed, or if it is time to ask its handler again.

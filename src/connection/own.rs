@@ -23,14 +23,17 @@ impl Connection {
     ) {
         let input = self.input.as_slice();
         let mut slots = FieldSlots::default();
-        let (fault, keeps) = match fault.is_of_queue() {
+        // Others use a proxy's connection as well.
+        let keeps_proxy = fault == Fault::TooManyConnections && self.origin.is_trusted();
+        let (fault, keeps) = match fault.is_of_queue() || keeps_proxy {
             false => (fault, false),
             true => match parse(&input[..message.head], &mut slots, context) {
                 Ok(request) => (fault, after(&request, &message, context) == After::Keep),
                 Err(malformed) => (malformed, false),
             },
         };
-        if !fault.is_passing() && context.worker().is_some() {
+        let is_unhandled = !fault.is_passing() || fault == Fault::TooManyConnections;
+        if is_unhandled && context.worker().is_some() {
             context.recorder.count(Counter::Unhandled);
         }
         let mut answer = refusal(self.client(), fault, message.version, input, since, context);

@@ -72,7 +72,7 @@ impl Connection {
 
     /// Reads once and returns the number of bytes. The error is the result for
     /// [`Connection::advance`] if there are none.
-    fn read(&mut self, context: &mut Context) -> Result<usize, Option<Next>> {
+    pub(super) fn read(&mut self, context: &mut Context) -> Result<usize, Option<Next>> {
         let read = loop {
             match self.socket.read(&mut context.read_buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -125,6 +125,9 @@ impl Connection {
             }
             Scan::Complete(head) => {
                 let (version, framing) = (scanner.version(), scanner.framing());
+                if self.origin.looks_at_heads() {
+                    self.origin.begin(&self.input.as_slice()[..head], context);
+                }
                 if begins_now {
                     context.recorder.head_came_whole();
                 } else {
@@ -270,8 +273,13 @@ impl Connection {
 
     /// The peer closed its sending side while a request was expected or incomplete.
     fn end_early(&mut self, context: &mut Context) -> Option<Next> {
-        if self.is_idle() {
-            return Some(Next::Close(CloseReason::PeerClosed));
+        match self.phase {
+            Phase::Idle => return Some(Next::Close(CloseReason::PeerClosed)),
+            Phase::Announced if self.input.is_empty() => {
+                return Some(Next::Close(CloseReason::PeerClosed));
+            }
+            Phase::Announced => return Some(Next::Close(CloseReason::ProxyHeader)),
+            _ => {}
         }
         // It may still read, so it gets a response.
         self.answer_fault(Fault::Truncated, Instant::now(), context);

@@ -129,7 +129,8 @@ impl Fault {
             }
             Self::NoMemory => "The server has reached its memory limit. Try again shortly.",
             Self::TooManyConnections => {
-                "Your address has too many open connections. Close some, then try again."
+                "Your address has too many open connections, or requests in progress. Wait until \
+                 some have ended, then try again."
             }
             Self::Version => "This server supports HTTP/1.0 and HTTP/1.1 only.",
         }

@@ -6,7 +6,7 @@ use super::head::is_simple;
 use super::target::{Target, is_authority};
 use super::{Version, is_token_byte};
 use crate::config;
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use httparse::Header;
 use std::borrow::Cow;
@@ -68,11 +68,18 @@ impl Method {
     }
 }
 
+/// Stands for the peer of a UNIX socket, which has no address. No peer of a TCP socket has it.
+pub const UNIX_PEER: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// Where a request comes from, which worker serves it, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
-    /// The address of the client, or of the last proxy.
+pub struct Arrival<'b> {
+    /// The address at the other end of the connection: the client's, or the last proxy's.
     pub peer: SocketAddr,
+    /// The address of the client, as far as trusted proxies tell it.
+    pub client: SocketAddr,
+    /// The identifier of the request; empty if it has none.
+    pub id: &'b str,
     /// The number of the worker that serves the request, from 1; 0 if none does, because the
     /// handler needs no time for it.
     pub worker: usize,
@@ -82,10 +89,12 @@ pub struct Arrival {
     pub time_left: Option<Duration>,
 }
 
-impl Arrival {
+impl Arrival<'_> {
     /// For a request that does not come from a connection.
     pub const NONE: Self = Self {
-        peer: SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        peer: UNIX_PEER,
+        client: UNIX_PEER,
+        id: "",
         worker: 0,
         waited: Duration::ZERO,
         time_left: None,
@@ -107,7 +116,7 @@ pub struct Request<'b> {
     method_name: &'b [u8],
     fields: &'b [Header<'b>],
     body: &'b [u8],
-    arrival: Arrival,
+    arrival: Arrival<'b>,
     /// What the parameters of a route's pattern stand for, by their names.
     params: &'b [(&'b str, &'b str)],
 }
@@ -142,14 +151,23 @@ impl<'b> Request<'b> {
         // Behind CONNECT, a client may send the bytes of a tunnel, which must not be taken for
         // requests (RFC 9110, section 9.3.6).
         let persistent = is_persistent(version, fields)? && method != Method::Connect;
-        let (body, arrival, params) = (&b""[..], Arrival::NONE, &[]);
-        Ok(Self { method, target, version, persistent, method_name, fields, body, arrival, params })
+        Ok(Self {
+            method,
+            target,
+            version,
+            persistent,
+            method_name,
+            fields,
+            body: b"",
+            arrival: Arrival::NONE,
+            params: &[],
+        })
     }
 
     /// Adds the body and the arrival.
     #[must_use]
     #[doc(hidden)]
-    pub fn with_body(self, body: &'b [u8], arrival: Arrival) -> Self {
+    pub fn with_body(self, body: &'b [u8], arrival: Arrival<'b>) -> Self {
         Self { body, arrival, ..self }
     }
 
@@ -210,9 +228,24 @@ impl<'b> Request<'b> {
         self.body
     }
 
-    /// The address of the client, or of the last proxy before the server.
+    /// The address at the other end of the connection: the client's, or that of the last proxy
+    /// before the server. It is `0.0.0.0:0` for a peer of a UNIX socket, which has no address.
     pub fn peer(&self) -> SocketAddr {
         self.arrival.peer
+    }
+
+    /// The address of the client: what a trusted proxy says in a PROXY header
+    /// (`Config::proxy_protocol`) or in a field (`Config::client_address`), otherwise that of the
+    /// peer. The last trusted proxy stands for a client whose address it does not tell. An IPv4
+    /// address that is mapped into IPv6 is returned as IPv4.
+    pub fn client(&self) -> IpAddr {
+        self.arrival.client.ip().to_canonical()
+    }
+
+    /// The identifier of the request, if requests have one (`Config::request_id`). The access log
+    /// has it, and so has the field `X-Request-Id` of the response.
+    pub fn request_id(&self) -> Option<&'b str> {
+        Some(self.arrival.id).filter(|id| !id.is_empty())
     }
 
     /// The number of the worker that serves the request, from 1; 0 if none does, because the

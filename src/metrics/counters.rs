@@ -34,6 +34,10 @@ counted! {
         /// panicked, was written; or the client had more than twice the connections that it may
         /// have.
         Refused "refused"
+        /// Its peer is not a trusted proxy, where connections begin with a PROXY header.
+        UntrustedPeer "untrusted_peer"
+        /// It did not begin with a valid PROXY header, or the header was late.
+        ProxyHeader "proxy_header"
         /// No request came in time.
         IdleTimeout "idle_timeout"
         /// The client read its response too slowly.

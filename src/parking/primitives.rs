@@ -1,6 +1,7 @@
 //! The system types that parking uses. Its model replaces them.
 
-pub use std::net::{Shutdown, TcpListener, TcpStream};
+pub use crate::listening::Listener;
+pub use std::net::{Shutdown, TcpStream};
 pub use std::sync::atomic::AtomicUsize;
 pub use std::sync::{Mutex, OnceLock};
 

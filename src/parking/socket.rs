@@ -34,8 +34,8 @@ impl Interest {
     }
 }
 
-/// A connection's non-blocking stream. From the first time it is parked until it is dropped, the
-/// poller watches it.
+/// A connection's non-blocking stream, of TCP or of a UNIX socket. From the first time it is parked
+/// until it is dropped, the poller watches it.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
@@ -76,11 +76,13 @@ impl Socket {
     }
 
     /// Acknowledges received bytes at once, where the system would wait for a response to send with
-    /// the acknowledgement. The peer may be waiting to send more.
+    /// the acknowledgement. The peer may be waiting to send more. UNIX sockets need none.
     #[cold]
     pub fn acknowledge(&self) {
         #[cfg(target_os = "linux")]
-        if let Err(error) = rustix::net::sockopt::set_tcp_quickack(&self.stream, true) {
+        if let Err(error) = rustix::net::sockopt::set_tcp_quickack(&self.stream, true)
+            && error != rustix::io::Errno::OPNOTSUPP
+        {
             note!(Debug, "cannot set TCP_QUICKACK: {error} (the peer may send late)");
         }
     }

@@ -1,6 +1,6 @@
 //! The table of parked connections, and the poller that watches them.
 
-use super::primitives::{AtomicUsize, CHUNK, OnceLock, TcpListener};
+use super::primitives::{AtomicUsize, CHUNK, Listener, OnceLock};
 use super::slot::Slot;
 use super::socket::{Interest, Socket};
 use crate::notes::note;
@@ -55,7 +55,7 @@ impl<T: Parked> Parking<T> {
     }
 
     /// Reports `listener` from now on, in every wait while connections are waiting.
-    pub fn watch_listener(&self, listener: TcpListener) -> io::Result<Watched<TcpListener>> {
+    pub fn watch_listener(&self, listener: Listener) -> io::Result<Watched<Listener>> {
         let key = listener.as_raw_fd() as usize;
         Watched::new(listener, key, Readiness::Readable, &self.poller)
     }

@@ -70,6 +70,11 @@ impl<S: AsFd + AsRawFd> Watched<S> {
         &self.source
     }
 
+    /// The source, to change it. Its descriptor must stay the same.
+    pub fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
     /// Changes the readiness to report; `None` reports only errors and hang-ups.
     pub fn set_readiness(&self, readiness: Option<Readiness>) -> io::Result<()> {
         self.poller.modify(&self.source, self.key, readiness, Trigger::Level)

@@ -26,9 +26,11 @@ pub struct ClientLoad {
 }
 
 impl ClientLoad {
-    /// The client as text: `192.0.2.1`, or `2001:db8::/64`.
+    /// The client as text: `192.0.2.1`, or `2001:db8::/64`; `unix:` for all peers of UNIX sockets,
+    /// which have no addresses.
     pub fn name(&self) -> String {
         match self.client {
+            IpAddr::V4(address) if address.is_unspecified() => "unix:".to_owned(),
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(prefix) => format!("{prefix}/64"),
         }

@@ -9,6 +9,8 @@ pub mod memory;
 pub mod config;
 #[path = "../../src/http/mod.rs"]
 pub mod http;
+#[path = "../../src/proxy/mod.rs"]
+pub mod proxy;
 #[path = "../../src/client/framing.rs"]
 mod response_framing;
 
@@ -23,7 +25,7 @@ pub mod client {
 /// The private modules, as the crate shows them to its tests.
 pub mod internals {
     pub use super::response_framing::{MAX_HEAD, ResponseFraming};
-    pub use super::{config, http};
+    pub use super::{config, http, proxy};
 }
 
 pub use http::request::Method;

@@ -1,4 +1,5 @@
 //! Runs the fuzz targets without a fuzzer, on their corpus and on a fixed number of mutations.
+#![cfg(feature = "proxy")]
 #![allow(clippy::unwrap_used)]
 
 mod mutations;

@@ -92,6 +92,9 @@ impl Write for &TcpStream {
     }
 }
 
+/// The name that parking has for it.
+pub type Listener = TcpListener;
+
 /// A simulated listener.
 #[derive(Debug)]
 pub struct TcpListener(Descriptor);

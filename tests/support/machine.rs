@@ -44,11 +44,11 @@ struct Times {
     all: u64,
     /// The used time.
     used: u64,
-    /// The time used by this process and the measured processes.
+    /// The time used by this process, and by the measured processes and their descendants.
     own: u64,
 }
 
-/// Registers a measured process.
+/// Registers a measured process, with all that it starts.
 pub fn count_as_own(process: u32) {
     OWN.lock().unwrap_or_else(PoisonError::into_inner).push(process);
 }
@@ -116,8 +116,8 @@ impl Times {
         let used = user + nice + system + stolen;
         let mut own = ticks_of("/proc/self/stat", true)?;
         for process in OWN.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // A process that has ended is included in this process's children.
-            own += ticks_of(&format!("/proc/{process}/stat"), false).unwrap_or_default();
+            // A process that has ended is included in its parent's children.
+            own += ticks_of_family(*process);
         }
         Some(Self { all: used + idle + disk + hard + soft, used, own })
     }
@@ -128,6 +128,20 @@ impl Times {
         let own = self.own.saturating_sub(begin.own);
         self.used.saturating_sub(begin.used).saturating_sub(own) as f64 / all as f64
     }
+}
+
+/// The time of a process and all of its descendants. Zero after it has ended.
+fn ticks_of_family(process: u32) -> u64 {
+    let own = ticks_of(&format!("/proc/{process}/stat"), true).unwrap_or_default();
+    // Each thread has its own children.
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    let lists = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
+    let children: Vec<u32> = lists
+        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|child| child.parse().ok())
+        .collect();
+    own + children.into_iter().map(ticks_of_family).sum::<u64>()
 }
 
 /// The time of a process, optionally with its waited-for children.

@@ -19,6 +19,7 @@
 //! | a bounded queue, constant service, any load | [`Mdck`], an approximation within 2 % |
 //! | clients that wait for their answer before they ask again | [`closed`] |
 //! | more load than the pool carries | [`fluid`] |
+//! | several pools behind a balancer | [`fleet`] |
 
 mod basics;
 mod poisson;
@@ -29,6 +30,7 @@ mod mdc;
 mod mdck;
 pub mod closed;
 pub mod fluid;
+pub mod fleet;
 
 pub use basics::{TheoryError, allen_cunneen, utilisation};
 pub use erlang::{Mmc, erlang_b, erlang_c, mmck_blocking};

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use queueing_theory::closed::{Closed, Response};
 use queueing_theory::{
-    Mdc, Mmc, TheoryError, allen_cunneen, erlang_b, erlang_c, fluid, little, mdck_blocking,
+    Mdc, Mmc, TheoryError, allen_cunneen, erlang_b, erlang_c, fleet, fluid, little, mdck_blocking,
     mmck_blocking, utilisation,
 };
 use std::collections::HashMap;
@@ -339,4 +339,62 @@ proptest! {
         let round = exact.throughput * (exact.time + think);
         prop_assert!((round - f64::from(clients)).abs() < 1e-6 * f64::from(clients));
     }
+}
+
+/// Simulated means of several servers behind a balancer; the first line says of what.
+const FLEET: &str = include_str!("fleet.csv");
+
+/// The formulas give the reference's exact means to all of its digits, and its simulated means
+/// within twice their 95 % intervals.
+#[test]
+fn policies_of_a_balancer_match_the_reference() {
+    let mut counts = [0; 2];
+    for line in FLEET.lines().filter(|line| !line.starts_with('#')).skip(1) {
+        let cells: Vec<_> = line.split(',').collect();
+        let number = |at: usize| cells[at].parse::<f64>().unwrap();
+        let (law, policy) = (cells[0], cells[4]);
+        let [servers, workers] = [1, 2].map(|at| cells[at].parse::<u32>().unwrap());
+        let [rho, wait, half_width, exact] = [3, 5, 6, 10].map(number);
+        let expected = match (law, policy) {
+            ("exp", "pooled") => Mmc::new(servers * workers, rho).unwrap().mean_wait(),
+            ("exp", "random") => Mmc::new(workers, rho).unwrap().mean_wait(),
+            ("exp", "rr") if workers == 1 => fleet::round_robin(servers, rho).unwrap(),
+            ("const", "pooled" | "rr" | "lc") => {
+                Mdc::new(servers * workers, rho).unwrap().mean_wait()
+            }
+            ("const", "random") => Mdc::new(workers, rho).unwrap().mean_wait(),
+            _ => continue,
+        };
+        assert!((wait - expected).abs() <= 2.0 * half_width, "{line}: {expected}");
+        counts[0] += 1;
+        if exact.is_finite() {
+            assert_near(expected, exact, 2e-5, line);
+            counts[1] += 1;
+        }
+    }
+    assert_eq!(counts, [39, 15]);
+}
+
+#[test]
+fn two_choices_have_known_limits() {
+    // The sums are written out.
+    let nine: f64 = [0, 2, 6, 14, 30, 62, 126, 254].map(|power| 0.9_f64.powi(power)).iter().sum();
+    assert_near(fleet::two_choices(0.9).unwrap(), nine, 1e-11, "two choices");
+    assert_near(fleet::two_choices(0.9).unwrap(), 2.6141, 1e-4, "two choices");
+    assert_near(fleet::two_choices(0.0).unwrap(), 1.0, 1e-15, "no load");
+    // One server in turn is M/M/1.
+    assert_near(fleet::round_robin(1, 0.9).unwrap(), 9.0, 1e-9, "round robin of one");
+    // The gaps of many servers in turn are nearly constant: D/M/1, sigma = exp((sigma - 1) / rho).
+    assert_near(fleet::round_robin(1_000_000, 0.1).unwrap(), 4.5425e-5, 1e-3, "D/M/1");
+    for rho in [0.5, 0.7, 0.9, 0.99] {
+        // Two choices wait less than the one of M/M/1, and so does each turn.
+        let one = Mmc::new(1, rho).unwrap().mean_wait();
+        let turns: Vec<_> = [1, 2, 4, 8].map(|n| fleet::round_robin(n, rho).unwrap()).into();
+        assert!(turns.is_sorted_by(|a, b| a > b), "{turns:?}");
+        assert!(fleet::two_choices(rho).unwrap() - 1.0 < one);
+    }
+    let not_steady = TheoryError::NotSteady { utilisation: 1.0 };
+    assert_eq!(fleet::two_choices(1.0), Err(not_steady));
+    assert_eq!(fleet::round_robin(4, 1.0), Err(not_steady));
+    assert_eq!(fleet::round_robin(0, 0.5), Err(TheoryError::NoServers));
 }

@@ -1,7 +1,8 @@
 //! The options of `server` for monitoring: the admin address and periodic statistics.
 
+use crate::signals::End;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use cws::{Admin, Figures, Observer};
+use cws::{Admin, Figures, Listener, Observer};
 use log::{info, warn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -29,34 +30,37 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
 
 /// Starts the admin server for the observed server, and prints its addresses.
 pub(crate) fn start(
-    address: SocketAddr,
+    listeners: Vec<Listener>,
     names: &[String],
     observed: Observer,
 ) -> Result<Admin, String> {
-    let admin = Admin::start_named(vec![address], names, observed)
+    let admin = Admin::start_on(listeners, names, observed)
         .map_err(|error| format!("cannot start the admin page: {error}"))?;
-    for address in admin.addresses() {
-        super::announce(&format!("admin page on http://{address}/"));
-        if !address.ip().is_loopback() {
-            warn!("the admin page has no password: anyone who can reach {address} can read it");
-        }
+    crate::serving::announce_all("admin page on", admin.addresses(), admin.paths());
+    for address in admin.addresses().iter().filter(|address| !address.ip().is_loopback()) {
+        warn!("the admin page has no password: anyone who can reach {address} can read it");
     }
     Ok(admin)
 }
 
-/// Waits for a signal. Until then, logs the figures after each interval.
+/// Waits for the end. Until then, logs the figures after each interval.
 pub(crate) fn report_until(
-    signals: &Receiver<()>,
+    ends: &Receiver<End>,
     interval: Option<Duration>,
     observed: &Observer,
-) {
-    let Some(interval) = interval else {
-        // The sender's thread never ends, so this waits only for a signal.
-        let _ = signals.recv();
-        return;
-    };
+) -> End {
     let mut before = observed.snapshot();
-    while let Err(RecvTimeoutError::Timeout) = signals.recv_timeout(interval) {
+    loop {
+        let end = match interval {
+            Some(interval) => ends.recv_timeout(interval),
+            None => ends.recv().map_err(RecvTimeoutError::from),
+        };
+        match end {
+            Ok(end) => return end,
+            Err(RecvTimeoutError::Timeout) => {}
+            // The thread that waits for signals never ends.
+            Err(RecvTimeoutError::Disconnected) => return End::Signal,
+        }
         let after = observed.snapshot();
         let figures = Figures::between(&before, &after);
         info!(target: "stats", "{}", figures.line());

@@ -1,7 +1,8 @@
 //! The options of `server` for a balancer in front of it.
 
 use super::admin::address;
-use cws::{Agent, Observer};
+use super::listeners::Place;
+use cws::{Agent, Listener, Observer};
 use std::net::SocketAddr;
 
 #[derive(Debug, clap::Args)]
@@ -17,20 +18,21 @@ pub(crate) struct AgentArgs {
 }
 
 impl AgentArgs {
-    /// The descriptors that the agent needs.
-    pub(crate) fn descriptors(&self) -> usize {
-        if self.agent.is_some() { Agent::DESCRIPTORS } else { 0 }
+    /// Where it listens.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.agent.map(Place::Tcp)
     }
 
     /// Starts the agent, if there is to be one, and prints its address.
-    pub(crate) fn start(&self, observed: &Observer) -> Result<Option<Agent>, String> {
-        let Some(listen) = self.agent else { return Ok(None) };
-        let agent = match self.agent_capacity {
-            Some(capacity) => Agent::with_capacity(listen, capacity, observed.clone()),
-            None => Agent::start(listen, observed.clone()),
-        };
+    pub(crate) fn start(
+        &self,
+        mut listeners: Vec<Listener>,
+        observed: &Observer,
+    ) -> Result<Option<Agent>, String> {
+        let Some(listener) = listeners.pop() else { return Ok(None) };
+        let agent = Agent::start_on(listener, self.agent_capacity, observed.clone());
         let agent = agent.map_err(|error| format!("cannot start the agent: {error}"))?;
-        super::announce(&format!("agent on {}", agent.address()));
+        crate::serving::announce(&format!("agent on {}", agent.address()));
         Ok(Some(agent))
     }
 }

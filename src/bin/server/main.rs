@@ -4,11 +4,17 @@ mod admin;
 mod agent;
 #[path = "../cli.rs"]
 mod cli;
+mod link;
+mod listeners;
 mod log_writer;
 mod logger;
 mod memory;
+mod notify;
 mod overload;
+mod proxy;
+mod serving;
 mod signals;
+mod takeover;
 mod values;
 mod site;
 mod whole_lines;
@@ -16,22 +22,20 @@ mod whole_lines;
 use agent::AgentArgs;
 use clap::Parser;
 use cws::{
-    AccessLog, Admin, BasicAuth, Config, Counter, Delay, Schedule, Server, Snapshot, StaticFiles,
-    Summary, User, WhenFull,
+    AccessLog, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User, WhenFull,
 };
+use listeners::{ListenArgs, Place};
 use log::{LevelFilter, info, warn};
 use logger::Logging;
 use memory::Shares;
 use overload::OverloadArgs;
+use proxy::ProxyArgs;
 use site::SiteArgs;
-use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// The port to listen on if none is given: the usual unprivileged HTTP port.
-const PORT: u16 = 8080;
+use takeover::TakeoverArgs;
 
 /// Exit code if requests were cut at the drain timeout.
 const CUT: u8 = 3;
@@ -44,10 +48,13 @@ Examples:
   server --workers 4 --delay 50ms       simulate a back-end of 50 ms: at most 80 requests/s
   server --deadline 200ms               clients wait 200 ms: refuse requests that would be late
   server --admin 9090                   live page and metrics on http://127.0.0.1:9090/
+  server --takeover cws.sock            start, or replace the server that runs with this path
+  server --trusted-proxy 10.0.0.2 --client-address x-forwarded-for
+                                        behind a proxy: tell its clients apart
   CWS_WORKERS=4 RUST_LOG=warn server    set options by environment; log only warnings and errors
 
 SIGTERM or SIGINT stops the server after it has answered all queued and running requests. A second
-signal stops it at once.
+signal stops it at once. SIGHUP reopens the file of the access log.
 Exit code: 0 all requests were answered, 1 the server could not start, 2 wrong usage, 3 requests
 were cut at the drain timeout.";
 
@@ -55,12 +62,10 @@ were cut at the drain timeout.";
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES)]
 struct Args {
-    /// Port to listen on; 0 chooses a free port
-    #[arg(env = "CWS_PORT", default_value_t = PORT)]
-    port: u16,
-    /// Address or host name to listen on; for a name, all of its addresses
-    #[arg(short, long, env = "CWS_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
-    bind: String,
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    takeover: TakeoverArgs,
     /// Directory to serve
     #[arg(short = 'd', long, env = "CWS_ROOT", value_name = "DIR", default_value = ".")]
     root: PathBuf,
@@ -96,6 +101,8 @@ struct Args {
     when_full: WhenFull,
     #[command(flatten)]
     overload: OverloadArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     /// Maximum number of open connections [default: half of the descriptor limit]
     #[arg(long, env = "CWS_MAX_CONNECTIONS", value_name = "N", value_parser = values::at_least_one)]
     max_connections: Option<usize>,
@@ -152,10 +159,11 @@ struct Args {
     /// Do not send a Server field
     #[arg(long, env = "CWS_NO_SERVER_HEADER", value_parser = values::flag())]
     no_server_header: bool,
-    /// Serve metrics, health checks and the live page on this address; a port alone means the
-    /// loopback address
-    #[arg(long, env = "CWS_ADMIN", value_name = "ADDR:PORT", value_parser = admin::address)]
-    admin: Option<SocketAddr>,
+    /// Serve metrics, health checks and the live page on this address, or on unix:PATH; a port
+    /// alone means the loopback address
+    #[arg(long, env = "CWS_ADMIN", value_name = "ADDR:PORT",
+          value_parser = listeners::admin_place)]
+    admin: Option<Place>,
     /// Host name accepted by the admin server, in addition to IP addresses, localhost and this
     /// machine's name; repeat for more
     #[arg(long, env = "CWS_ADMIN_HOST", value_name = "NAME", value_delimiter = ',',
@@ -180,8 +188,10 @@ fn main() -> ExitCode {
         Err(error) => return cli::usage("server", &error),
     };
     let outcome = Shares::new(args.memory, args.site.cache_bytes()).and_then(|shares| {
+        // Before the first thread starts: this changes the environment.
+        let activated = listeners::activated()?;
         let log = start_log(&args, shares.log)?;
-        let outcome = run(&args, &shares, &log);
+        let outcome = serving::run(&args, &shares, &log, activated);
         log.finish();
         outcome
     });
@@ -190,33 +200,6 @@ fn main() -> ExitCode {
         Ok(_cut) => ExitCode::from(CUT),
         Err(reason) => cli::failure("server", &reason),
     }
-}
-
-/// Serves until a stop signal. Returns the number of connections that were cut.
-fn run(args: &Args, shares: &Shares, log: &Logging) -> Result<u64, String> {
-    let signals = signals::watch(log.reopener())
-        .map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let config = configure(args, shares)?;
-    let files = files(args, shares, config.workers)?;
-    let handler = Delay::new(args.delay.unwrap_or_default(), files);
-    let server = Server::start(config, handler).map_err(|error| error.to_string())?;
-    let observer = server.observer();
-    for address in server.addresses() {
-        announce(&format!("listening on http://{address}/"));
-    }
-    tell_start(args, observer.config());
-    // The admin server answers until the server has ended, and reports that it is stopping.
-    let start_admin = |address| admin::start(address, &args.admin_host, observer.clone());
-    let admin = args.admin.map(start_admin).transpose()?;
-    let agent = args.agent.start(&observer)?;
-    admin::report_until(&signals, args.stats_interval, &observer);
-    server.stopper().stop();
-    let most = show(observer.config().drain_timeout);
-    info!("stopping: finishing queued and running requests, for at most {most}");
-    let summary = server.join();
-    drop((admin, agent));
-    tell_end(&summary);
-    Ok(summary.cut)
 }
 
 /// The handler: the files, for users who may read them.
@@ -265,6 +248,7 @@ fn tell_start(args: &Args, config: &Config) {
             root.display()
         );
     }
+    args.proxy.warn();
     if args.deadline.is_some_and(|deadline| deadline <= 2 * delay) {
         warn!(
             "the deadline is at most twice the delay of {}: most clients give up before they are \
@@ -319,25 +303,15 @@ fn refusals(snapshot: &Snapshot) -> String {
     format!("{} refused{reasons}", snapshot.get(Counter::Refused))
 }
 
-/// Prints a line for a program that started this one and waits for the line.
-fn announce(line: &str) {
-    let mut stdout = io::stdout();
-    // If standard output is closed, nobody waits for the line.
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-}
-
-fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
-    // The admin server and the agent have connections of their own.
-    let others = if args.admin.is_some() { Admin::CONNECTIONS } else { 0 };
-    let others = others + args.agent.descriptors();
+/// The configuration of a server beside which `others` descriptors are in use.
+fn configure(args: &Args, shares: &Shares, others: usize) -> Result<Config, String> {
     let limit = cws::raise_descriptor_limit().saturating_sub(others);
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
     Ok(args
-        .overload
-        .configure(default)
-        .listen(resolve(&args.bind, args.port)?)
+        .proxy
+        .configure(args.overload.configure(default))
         .workers(workers)
         .queue(args.queue)
         .queue_timeout(args.queue_timeout)
@@ -362,20 +336,6 @@ fn configure(args: &Args, shares: &Shares) -> Result<Config, String> {
         .write_timeout(args.write_timeout)
         .drain_timeout(args.drain_timeout)
         .memory(shares.memory.clone()))
-}
-
-/// All addresses of a host name or an address, which may have brackets.
-fn resolve(bind: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let host = bind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bind);
-    let mut addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| {
-            format!("cannot resolve {bind}: {error} (check the name, or give an address)")
-        })?
-        .collect();
-    addresses.sort();
-    addresses.dedup();
-    Ok(addresses)
 }
 
 fn root_error(root: &Path, error: &io::Error) -> String {

@@ -5,19 +5,22 @@
 
 mod heads;
 mod lists;
+mod proxies;
 mod streams;
 
 /// A target. It panics if its property does not hold.
 pub type Target = fn(&[u8]);
 
 /// All targets with their names. The corpus of a target has the same name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("head", heads::head),
     ("request", heads::request),
     ("target", heads::target),
     ("range", lists::range),
     ("conditional", lists::conditional),
     ("coding", lists::coding),
+    ("announcement", proxies::announcement),
+    ("forwarded", proxies::forwarded),
     ("body", streams::body),
     ("client", streams::client),
     ("dialogue", streams::dialogue),

@@ -1,20 +1,30 @@
-//! Kernel options and state of listeners and their connections: the accept queue, deferred accepts,
-//! unsent and unacknowledged bytes.
+//! Listeners, and the kernel's options and state of them and their connections: the accept queue,
+//! deferred accepts, unsent and unacknowledged bytes.
+
+mod bind;
+mod error;
+mod file;
+mod listener;
+
+pub use error::StartError;
+pub use listener::Listener;
 
 use crate::config;
+use crate::http::request::UNIX_PEER;
 use crate::metrics::AcceptQueue;
 use crate::notes::note;
+use rustix::net::{AddressFamily, SocketAddrAny};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 
 /// The length and limit of the kernel's accept queue, which holds connections that are complete and
 /// not yet accepted. `None` if the kernel does not tell. For a listening socket, Linux stores the
 /// two in fields of `TCP_INFO` that count segments for other sockets (`tcp_get_info` in
-/// `net/ipv4/tcp.c`).
+/// `net/ipv4/tcp.c`). It does not tell of UNIX sockets.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "no crate that is used here wraps this option")]
-pub fn accept_queue(listener: &TcpListener) -> Option<AcceptQueue> {
+pub fn accept_queue(listener: impl AsFd) -> Option<AcceptQueue> {
     use std::mem::{MaybeUninit, size_of};
     use std::os::fd::AsRawFd;
 
@@ -25,7 +35,7 @@ pub fn accept_queue(listener: &TcpListener) -> Option<AcceptQueue> {
     // nothing but integers.
     let info = unsafe {
         let outcome = libc::getsockopt(
-            listener.as_raw_fd(),
+            listener.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
             info.as_mut_ptr().cast(),
@@ -41,36 +51,44 @@ pub fn accept_queue(listener: &TcpListener) -> Option<AcceptQueue> {
 
 /// Other systems do not tell.
 #[cfg(not(target_os = "linux"))]
-pub fn accept_queue(_listener: &TcpListener) -> Option<AcceptQueue> {
+pub fn accept_queue(_listener: impl AsFd) -> Option<AcceptQueue> {
     None
 }
 
 /// True if a connection waits to be accepted.
-pub fn has_client(listener: &TcpListener) -> bool {
+pub fn has_client(listener: impl AsFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut looked_at = [PollFd::new(listener, PollFlags::IN)];
+    let mut looked_at = [PollFd::new(&listener, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut looked_at, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
-/// Accepts a connection that does not block, and returns it with its peer.
+/// Accepts a connection that does not block, and returns it with its peer: [`UNIX_PEER`] if it came
+/// by a UNIX socket. What [`TcpStream`] does here, it does to the stream of any family.
 #[cfg(target_os = "linux")]
-pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+pub fn accept(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
     use rustix::net::{SocketFlags, acceptfrom_with};
     // Setting the mode with the same call saves one.
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (stream, peer) = acceptfrom_with(listener, flags)?;
-    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-    let peer = peer.ok_or_else(|| io::Error::other("the peer of a connection has no address"))?;
-    Ok((stream.into(), peer))
+    Ok((stream.into(), known_peer(peer)?))
 }
 
-/// The same in two steps.
+/// The same in several steps.
 #[cfg(not(target_os = "linux"))]
-pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = listener.accept()?;
-    stream.set_nonblocking(true)?;
-    Ok((stream, peer))
+pub fn accept(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = rustix::net::acceptfrom(listener)?;
+    rustix::io::fcntl_setfd(&stream, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&stream, true)?;
+    Ok((stream.into(), known_peer(peer)?))
+}
+
+fn known_peer(peer: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
+    let peer = peer.and_then(|peer| match peer.address_family() {
+        AddressFamily::UNIX => Some(UNIX_PEER),
+        _ => SocketAddr::try_from(peer).ok(),
+    });
+    peer.ok_or_else(|| io::Error::other("the peer of a connection has no address"))
 }
 
 /// The bytes that the kernel has accepted for a connection's peer and that the peer has not
@@ -97,7 +115,7 @@ pub fn unacknowledged(_connection: impl AsFd) -> Option<usize> {
 /// Makes the kernel hand over a connection only when its first bytes have come, or stops doing so.
 /// Then the first read finds data, and the poller need not be asked. If the client sends nothing,
 /// the kernel hands over the connection after about a second (tcp(7)).
-pub fn defer_accept(listener: &TcpListener, deferred: bool) {
+pub fn defer_accept(listener: impl AsFd, deferred: bool) {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_tcp_option(listener, libc::TCP_DEFER_ACCEPT, deferred.into()) {
         // Not an error: accepting works without it.
@@ -114,7 +132,7 @@ pub fn defer_accept(listener: &TcpListener, deferred: bool) {
 /// and are refused then, because the listener is closed. Without this, a connection that completes
 /// when the listener is closed would be reset and its request lost.
 #[cfg(target_os = "linux")]
-pub fn stop_new_connections(listener: &TcpListener) -> bool {
+pub fn stop_new_connections(listener: impl AsFd) -> bool {
     use socket2::{SockFilter, SockRef};
     // Classic BPF (`linux/bpf_common.h`); for a TCP socket the packet begins with the TCP header,
     // whose byte 13 has the flags (RFC 9293, section 3.1).
@@ -131,7 +149,7 @@ pub fn stop_new_connections(listener: &TcpListener) -> bool {
         SockFilter::new(RETURN, 0, 0, 0),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
     ];
-    let attached = SockRef::from(listener).attach_filter(&filter);
+    let attached = SockRef::from(&listener).attach_filter(&filter);
     if let Err(error) = &attached {
         note!(
             Debug,
@@ -143,23 +161,26 @@ pub fn stop_new_connections(listener: &TcpListener) -> bool {
 
 /// Other systems have other filters.
 #[cfg(not(target_os = "linux"))]
-pub fn stop_new_connections(_listener: &TcpListener) -> bool {
+pub fn stop_new_connections(_listener: impl AsFd) -> bool {
     false
 }
 
 /// Limits the unsent bytes that the kernel buffers for each connection to [`config::UNSENT_BYTES`].
 /// More would cost memory for each slow reader. Readers that prove fast get more later
 /// ([`set_unsent_bound`]).
-pub fn bound_unsent(listener: &TcpListener) {
+pub fn bound_unsent(listener: impl AsFd) {
     set_unsent_bound(listener, config::UNSENT_BYTES);
 }
 
-/// Limits the unsent bytes that the kernel buffers for a connection; true if the kernel agrees.
+/// Limits the unsent bytes that the kernel buffers for a connection; true if the kernel agrees. A
+/// UNIX socket has no such limit: what a slow reader costs there is bounded by its send buffer.
 #[cfg(target_os = "linux")]
 pub fn set_unsent_bound(socket: impl AsFd, bytes: usize) -> bool {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     let outcome = set_tcp_option(socket, libc::TCP_NOTSENT_LOWAT, value);
-    if let Err(error) = &outcome {
+    if let Err(error) = outcome.as_ref()
+        && !is_of_tcp_alone(error)
+    {
         note!(Debug, "cannot set TCP_NOTSENT_LOWAT: {error} (slow clients cost more memory)");
     }
     outcome.is_ok()
@@ -169,6 +190,11 @@ pub fn set_unsent_bound(socket: impl AsFd, bytes: usize) -> bool {
 #[cfg(not(target_os = "linux"))]
 pub fn set_unsent_bound(_socket: impl AsFd, _bytes: usize) -> bool {
     false
+}
+
+/// True if an option was refused because the socket is no TCP socket, but a UNIX socket.
+pub fn is_of_tcp_alone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EOPNOTSUPP)
 }
 
 /// Sets an integer option. Accepted connections inherit it from the listener.
@@ -196,7 +222,7 @@ fn set_tcp_option(socket: impl AsFd, option: libc::c_int, value: libc::c_int) ->
 /// client that sends in pieces waits for an acknowledgement before the next piece (Nagle's
 /// algorithm, RFC 9293, section 3.7.4), so the code that finds an incomplete message must
 /// acknowledge it.
-pub fn acknowledge_with_answer(listener: &TcpListener) {
+pub fn acknowledge_with_answer(listener: impl AsFd) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::net::sockopt::set_tcp_quickack(listener, false) {
         note!(Debug, "cannot change TCP_QUICKACK: {error} (continuing without it)");
@@ -209,7 +235,7 @@ pub fn acknowledge_with_answer(listener: &TcpListener) {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn the_accept_queue_is_counted() {

@@ -1,0 +1,179 @@
+//! The file of a UNIX socket: a stale one is replaced, and ours is removed at the end.
+
+use crate::config;
+use crate::notes::note;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// The file of a listening socket of this process.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// What identifies it: another process may have put its own there since.
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// The file that is at `path` now.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// Removes it, if it is still there.
+    pub(super) fn remove(self) {
+        let Ok(found) = fs::symlink_metadata(&self.path) else { return };
+        if (found.dev(), found.ino()) != (self.device, self.inode) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            note!(Warn, "cannot remove the socket {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// A non-blocking socket that listens at `path`, and its file with these permissions.
+pub(super) fn listen(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
+    let address = SockAddr::unix(path).map_err(|_| ErrorKind::InvalidFilename)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // A socket that is bound and does not listen yet looks like a stale one, so that servers which
+    // start at the same time take turns.
+    let _turn = lock_folder(path)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            remove_stale(path, &address)?;
+            socket.bind(&address)?;
+        }
+        outcome => outcome?,
+    }
+    // Before it listens nobody can connect, whatever the permissions are.
+    let file = SocketFile::at(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(config::BACKLOG)?;
+    Ok((socket, file))
+}
+
+/// Removes a socket's file if nobody listens on it.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+        // Somebody listens, even if the backlog is full or the type is another.
+        _ => Err(ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// Locks the folder of a path until the file is dropped. `None` if this user may not read it.
+fn lock_folder(path: &Path) -> io::Result<Option<File>> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let folder = match File::open(folder) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
+        folder => folder?,
+    };
+    for _ in 0..config::FOLDER_LOCK_TRIES {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(config::FOLDER_LOCK_PAUSE),
+            Err(Errno::INTR) => {}
+            // A file system without locks.
+            Err(_) => return Ok(None),
+            Ok(()) => return Ok(Some(folder)),
+        }
+    }
+    Err(io::Error::other("another process holds a lock on its directory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() -> io::Result<()> {
+        let folder = folder();
+        let path = folder.path().join("socket");
+        drop(UnixListener::bind(&path)?);
+        assert!(path.exists(), "the file stays when nobody listens any more");
+        let (_listening, _file) = listen(&path, 0o640)?;
+        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o640);
+        let error = listen(&path, 0o640).expect_err("somebody listens");
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        UnixStream::connect(&path)?;
+        let other = folder.path().join("datagrams");
+        let _other = UnixDatagram::bind(&other)?;
+        let error = listen(&other, 0o640).expect_err("somebody uses it");
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_stays() -> io::Result<()> {
+        let folder = folder();
+        let path = folder.path().join("notes");
+        fs::write(&path, "mine")?;
+        let error = listen(&path, 0o600).expect_err("a file is there");
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path)?, b"mine");
+        let error = listen(&folder.path().join("no/such"), 0o600).expect_err("no such folder");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let error = listen(&folder.path().join("x".repeat(108)), 0o600).expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::InvalidFilename);
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_own_file_is_removed() -> io::Result<()> {
+        let folder = folder();
+        let path = folder.path().join("socket");
+        let (_socket, file) = listen(&path, 0o600)?;
+        fs::rename(&path, folder.path().join("elsewhere"))?;
+        let _other = UnixListener::bind(&path)?;
+        file.remove();
+        assert!(path.exists(), "another process listens there now");
+        let (_socket, file) = listen(&folder.path().join("own"), 0o600)?;
+        file.remove();
+        assert!(!folder.path().join("own").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_over_a_stale_file_one_listens() -> io::Result<()> {
+        let folder = folder();
+        for round in 0..20 {
+            let path = folder.path().join(format!("socket{round}"));
+            drop(UnixListener::bind(&path)?);
+            let started: Vec<_> = thread::scope(|scope| {
+                let threads: Vec<_> =
+                    (0..4).map(|_| scope.spawn(|| listen(&path, 0o600))).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            });
+            assert_eq!(started.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+            UnixStream::connect(&path)?;
+        }
+        Ok(())
+    }
+}
