@@ -15,7 +15,7 @@ What to look at:
 Service times are constant by default; arrivals are a Poisson process. All figures are those of a
 pool with a bounded queue, at any load. They are exact for exponential service (M/M/c/K). For
 constant service, waits are exact as long as nearly nothing is refused (M/D/c); otherwise an
-interpolation (M/D/c/K) gives the refused share within 2 % of it, and the waits within 6 %.
+interpolation (M/D/c/K) gives the refused share within 2 % of it, and the waits within 7 %.
 
 --verify runs a real pool and compares it with these figures. A figure fails if it differs by more
 than the largest deviation of 200 ideal pools with other random arrivals: by chance alone, that is

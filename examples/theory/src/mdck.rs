@@ -1,6 +1,7 @@
 //! Poisson arrivals, constant service times and a bounded queue, M/D/c/K, at any load: an
-//! interpolation, exact for one server and without a queue, and within 2 % of simulations for the
-//! refused share.
+//! interpolation, exact for one server and without a queue. If at least as many requests may wait
+//! as there are workers, the refused share is within 2 % of simulations; for shorter queues of many
+//! workers, within 12 %.
 //!
 //! 1. Below the bound, the probabilities of the states are taken to be proportional to those of the
 //!    unbounded queue (Tijms 2003, section 9.8.2). With S(j), the sum of their weights up to j in
@@ -32,9 +33,9 @@ const NEAR: f64 = 2e-4;
 /// service or wait, first come, first served. Further requests are refused; the figures of waits
 /// are those of the admitted requests.
 ///
-/// The mean wait is within 6 % of simulations. It is less certain than the refused share: above a
-/// utilisation of 1, the workers never pause, and the times at which they began decide how their
-/// departures are spread for as long as the overload lasts.
+/// The mean wait is within 7 % of simulations of up to 32 workers. It is less certain than the
+/// refused share: above a utilisation of 1, the workers never pause, and the times at which they
+/// began decide how their departures are spread for as long as the overload lasts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mdck {
     servers: u32,
