@@ -175,12 +175,12 @@ fn bounded_constant_service_is_within_2_percent_of_a_simulation() {
 /// M/D/1/2 has a closed form: P(no arrival in a service) = exp(-rho).
 #[test]
 fn bounded_constant_service_has_its_exact_cases() {
-    for rho in [0.3, 0.9, 1.0, 1.7] {
+    for rho in [0.3f64, 0.9, 1.0, 1.7] {
         for servers in [1, 4, 32] {
             let lost = erlang_b(servers, rho * f64::from(servers)).unwrap();
             assert_near(mdck_blocking(servers, servers, rho).unwrap(), lost, 1e-12, "no queue");
         }
-        let none = (-rho as f64).exp();
+        let none = (-rho).exp();
         // After a departure the system is empty with the probability exp(-rho).
         let exact = 1.0 - 1.0 / (none + rho);
         assert_near(mdck_blocking(1, 2, rho).unwrap(), exact, 1e-6, &format!("M/D/1/2 at {rho}"));
