@@ -198,6 +198,41 @@ fn nothing_is_said_without_a_service_manager() {
     });
 }
 
+/// One that reads no messages delays the server, and stops nothing.
+#[test]
+fn a_service_manager_that_reads_nothing_blocks_nothing() {
+    let (site, manager) = (Site::new(), Manager::new());
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"x", manager.path()).is_ok() {}
+    let mut command = server(&site, &["0"]);
+    command.env("NOTIFY_SOCKET", manager.path()).env("WATCHDOG_USEC", "200000");
+    let mut running = Running::spawn(command);
+    assert_eq!(get(running.address(), "/testfile").body, TESTFILE);
+    wait_for("a warning", || {
+        running.log().contains("cannot tell the service manager").then_some(())
+    });
+    running.signal("HUP");
+    running.signal("TERM");
+    assert_eq!(running.code(), Some(0), "{}", running.log());
+}
+
+#[test]
+fn a_service_manager_can_have_an_abstract_name() {
+    use std::os::linux::net::SocketAddrExt;
+    let site = Site::new();
+    let name = format!("cws-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = server(&site, &["0"]);
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let _running = Running::spawn(command);
+    let mut bytes = [0; 100];
+    let length = socket.recv(&mut bytes).expect("a message in time");
+    assert!(bytes[..length].starts_with(b"READY=1\n"));
+}
+
 /// All workers are in long services, and the queue is full.
 #[test]
 fn a_saturated_pool_gives_signs_of_life() {
