@@ -2,11 +2,12 @@
 
 use crate::config;
 use crate::notes::note;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,22 +16,39 @@ use std::thread;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// What identifies it: another process may have put its own there since.
+    identity: Identity,
+}
+
+/// What identifies a file: another process may have put its own at the path since. File systems
+/// give the number of a removed inode to the next file, so the time of its creation counts, too. A
+/// socket has no content whose change would set this time again.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
     device: u64,
     inode: u64,
+    modified: (i64, i64),
+}
+
+impl Identity {
+    fn of(found: &Metadata) -> Self {
+        let modified = (found.mtime(), found.mtime_nsec());
+        Self { device: found.dev(), inode: found.ino(), modified }
+    }
 }
 
 impl SocketFile {
     /// The file that is at `path` now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let found = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+        Ok(Self { path: path.to_owned(), identity: Identity::of(&found) })
     }
 
     /// Removes it, if it is still there.
     pub(super) fn remove(self) {
+        // Nobody replaces it between the look and the removal.
+        let _turn = lock_folder(&self.path);
         let Ok(found) = fs::symlink_metadata(&self.path) else { return };
-        if (found.dev(), found.ino()) != (self.device, self.inode) {
+        if Identity::of(&found) != self.identity {
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {
@@ -81,14 +99,17 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     }
 }
 
-/// Locks the folder of a path until the file is dropped. `None` if this user may not read it.
-fn lock_folder(path: &Path) -> io::Result<Option<File>> {
+/// Locks the folder of a path until the file is dropped. `None` if this user may not read it, or if
+/// somebody keeps a lock on it, which everybody can who may read it. Servers keep it for a moment.
+fn lock_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let folder = match File::open(folder) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
+    // To open a FIFO would wait for another process.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = match rustix::fs::open(folder, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => return Ok(None),
         folder => folder?,
     };
     for _ in 0..config::FOLDER_LOCK_TRIES {
@@ -100,7 +121,7 @@ fn lock_folder(path: &Path) -> io::Result<Option<File>> {
             Ok(()) => return Ok(Some(folder)),
         }
     }
-    Err(io::Error::other("another process holds a lock on its directory"))
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -157,6 +178,66 @@ mod tests {
         let (_socket, file) = listen(&folder.path().join("own"), 0o600)?;
         file.remove();
         assert!(!folder.path().join("own").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_lock_that_somebody_keeps_stops_nobody() -> io::Result<()> {
+        let folder = folder();
+        let path = folder.path().join("socket");
+        let _kept = lock_folder(&path)?.expect("nobody has it");
+        let (_socket, file) = listen(&path, 0o600)?;
+        UnixStream::connect(&path)?;
+        file.remove();
+        assert!(!path.exists());
+        Ok(())
+    }
+
+    /// The file of a server that was started long ago, and listens no more.
+    fn ended(path: &Path) -> io::Result<SocketFile> {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+        drop(listen(path, 0o600)?);
+        let long_ago = Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
+        let times = Timestamps { last_access: long_ago, last_modification: long_ago };
+        utimensat(CWD, path, &times, AtFlags::empty())?;
+        SocketFile::at(path)
+    }
+
+    /// Many file systems give it the number of the inode that was there before.
+    #[test]
+    fn a_file_with_the_inode_of_the_own_one_stays() -> io::Result<()> {
+        let folder = folder();
+        let path = folder.path().join("socket");
+        let file = ended(&path)?;
+        fs::remove_file(&path)?;
+        let _other = UnixListener::bind(&path)?;
+        file.remove();
+        UnixStream::connect(&path)?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_that_is_a_fifo_is_an_error() -> io::Result<()> {
+        use rustix::fs::{CWD, FileType, mknodat};
+        let folder = folder();
+        let fifo = folder.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0)?;
+        listen(&fifo.join("socket"), 0o600).expect_err("no folder");
+        Ok(())
+    }
+
+    #[test]
+    fn a_server_that_ends_removes_no_file_of_the_next_one() -> io::Result<()> {
+        let folder = folder();
+        for round in 0..500 {
+            let path = folder.path().join(format!("socket{round}"));
+            let file = ended(&path)?;
+            thread::scope(|scope| {
+                scope.spawn(|| file.remove());
+                scope.spawn(|| listen(&path, 0o600)).join().expect("no panic")
+            })
+            .map(|_next| UnixStream::connect(&path))??;
+        }
         Ok(())
     }
 

@@ -164,13 +164,13 @@ impl Successor {
         }
         let link = &mut self.link;
         let told = link.say(READY).and_then(|()| link.expect(GO, ANSWER));
-        let told = told.map(|()| close_all(unwanted));
-        match told.and_then(|()| link.say(TAKEN)) {
-            Ok(()) => {
-                info!("took over from process {}", self.process);
-                // It closes the link when it has closed its listeners.
-                link.wait_for_end(ANSWER);
-            }
+        let told = told.map(|()| close_all(unwanted)).and_then(|()| {
+            // If it has closed the link, the reason is still to be read: this one may be too late.
+            let _ = link.say(TAKEN);
+            link.wait_for_end(ANSWER)
+        });
+        match told {
+            Ok(()) => info!("took over from process {}", self.process),
             // A server that keeps its listeners says why.
             Err(error) if has_gone(&error) => {
                 info!("the server before this one has ended: its listeners are this one's");
@@ -300,12 +300,14 @@ impl Keeper {
             Err(error) => {
                 let mut state = lock(&self.state);
                 if let State::Passing(copies) = &mut *state {
+                    copies.iter().for_each(reopen);
                     *state = State::Own(std::mem::take(copies));
                 }
                 drop(state);
-                if error.kind() == ErrorKind::TimedOut {
-                    link.refuse("it took too long to start");
-                }
+                link.refuse(match error.kind() {
+                    ErrorKind::TimedOut => "it took too long to start",
+                    _ => "it did not take over",
+                });
                 let what = match error.kind() {
                     ErrorKind::UnexpectedEof => "has ended".to_owned(),
                     ErrorKind::TimedOut => "took too long".to_owned(),
@@ -324,6 +326,19 @@ impl Keeper {
         *state = State::Passing(std::mem::take(copies));
         Ok(true)
     }
+}
+
+/// Lets connections begin again: a new process that did not want this listener may have closed it
+/// for both (see [`close_all`]) before it failed. A UNIX socket cannot be opened again.
+fn reopen(copied: &Copied) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(&copied.socket).detach_filter()
+        && error.kind() != ErrorKind::NotFound
+    {
+        warn!("cannot open a listener again: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = copied;
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
