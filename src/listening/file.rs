@@ -5,7 +5,7 @@ use crate::notes::note;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -16,39 +16,25 @@ use std::thread;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    identity: Identity,
-}
-
-/// What identifies a file: another process may have put its own at the path since. File systems
-/// give the number of a removed inode to the next file, so the time of its creation counts, too. A
-/// socket has no content whose change would set this time again.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
+    /// What identifies it: another process may have put its own there since. The number of the inode
+    /// is not given to another file while the socket is open.
     device: u64,
     inode: u64,
-    modified: (i64, i64),
-}
-
-impl Identity {
-    fn of(found: &Metadata) -> Self {
-        let modified = (found.mtime(), found.mtime_nsec());
-        Self { device: found.dev(), inode: found.ino(), modified }
-    }
 }
 
 impl SocketFile {
     /// The file that is at `path` now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let found = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), identity: Identity::of(&found) })
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
     }
 
     /// Removes it, if it is still there.
     pub(super) fn remove(self) {
         // Nobody replaces it between the look and the removal.
-        let _turn = lock_folder(&self.path);
+        let _turn = lock_folder(&self.path, config::FOLDER_LOCK_LAST_TRIES);
         let Ok(found) = fs::symlink_metadata(&self.path) else { return };
-        if Identity::of(&found) != self.identity {
+        if (found.dev(), found.ino()) != (self.device, self.inode) {
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {
@@ -64,7 +50,7 @@ pub(super) fn listen(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)>
     socket.set_nonblocking(true)?;
     // A socket that is bound and does not listen yet looks like a stale one, so that servers which
     // start at the same time take turns.
-    let _turn = lock_folder(path)?;
+    let _turn = lock_folder(path, config::FOLDER_LOCK_TRIES)?;
     match socket.bind(&address) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             remove_stale(path, &address)?;
@@ -101,7 +87,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
 
 /// Locks the folder of a path until the file is dropped. `None` if this user may not read it, or if
 /// somebody keeps a lock on it, which everybody can who may read it. Servers keep it for a moment.
-fn lock_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
+fn lock_folder(path: &Path, tries: usize) -> io::Result<Option<OwnedFd>> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -112,7 +98,7 @@ fn lock_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
         Err(Errno::ACCESS) => return Ok(None),
         folder => folder?,
     };
-    for _ in 0..config::FOLDER_LOCK_TRIES {
+    for _ in 0..tries {
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => thread::sleep(config::FOLDER_LOCK_PAUSE),
             Err(Errno::INTR) => {}
@@ -185,34 +171,11 @@ mod tests {
     fn a_lock_that_somebody_keeps_stops_nobody() -> io::Result<()> {
         let folder = folder();
         let path = folder.path().join("socket");
-        let _kept = lock_folder(&path)?.expect("nobody has it");
+        let _kept = lock_folder(&path, 1)?.expect("nobody has it");
         let (_socket, file) = listen(&path, 0o600)?;
         UnixStream::connect(&path)?;
         file.remove();
         assert!(!path.exists());
-        Ok(())
-    }
-
-    /// The file of a server that was started long ago, and listens no more.
-    fn ended(path: &Path) -> io::Result<SocketFile> {
-        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-        drop(listen(path, 0o600)?);
-        let long_ago = Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
-        let times = Timestamps { last_access: long_ago, last_modification: long_ago };
-        utimensat(CWD, path, &times, AtFlags::empty())?;
-        SocketFile::at(path)
-    }
-
-    /// Many file systems give it the number of the inode that was there before.
-    #[test]
-    fn a_file_with_the_inode_of_the_own_one_stays() -> io::Result<()> {
-        let folder = folder();
-        let path = folder.path().join("socket");
-        let file = ended(&path)?;
-        fs::remove_file(&path)?;
-        let _other = UnixListener::bind(&path)?;
-        file.remove();
-        UnixStream::connect(&path)?;
         Ok(())
     }
 
@@ -231,7 +194,8 @@ mod tests {
         let folder = folder();
         for round in 0..500 {
             let path = folder.path().join(format!("socket{round}"));
-            let file = ended(&path)?;
+            let (ending, file) = listen(&path, 0o600)?;
+            rustix::net::shutdown(&ending, rustix::net::Shutdown::Read)?;
             thread::scope(|scope| {
                 scope.spawn(|| file.remove());
                 scope.spawn(|| listen(&path, 0o600)).join().expect("no panic")
