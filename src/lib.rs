@@ -204,6 +204,8 @@
 //! | 503: a request is too old in the room | `expire_waiting` | `src/acceptor/queueing.rs` |
 //! | how long, and how many may wait | `own.map(age)` | `src/queue/ages.rs` |
 //! | what a balancer is told | `fn report` | `src/agent/mod.rs` |
+//! | a service manager gets no sign of life | `AcceptorStuck` | `src/bin/server/notify.rs` |
+//! | a new process gets the listeners | `fn pass_on` | `src/bin/server/takeover.rs` |
 //! | whose turn it is | `charge.guess` | `src/queue/fair.rs` |
 //! | a job moves from the room to the channel | `fn feed` | `src/queue/room.rs` |
 //! | whose request a proxy passes on | `fn find_client` | `src/connection/origin.rs` |

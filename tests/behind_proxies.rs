@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use support::{RealServer, Reply, Site, TESTFILE, command, connect, installed, wait_for};
 
 /// The clients: 127.0.0.11 to 127.0.0.18, each with so many connections.
 const CLIENTS: std::ops::RangeInclusive<u8> = 11..=18;
 const EACH: usize = 3;
 
-/// A proxy that listens on a free port, killed on drop.
+/// A proxy that listens on a free port, ended on drop.
 struct Proxy {
     child: Child,
     address: SocketAddr,
@@ -25,7 +25,8 @@ struct Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Killed, nginx would leave its worker behind.
+        let _ = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
     }
 }

@@ -4,12 +4,14 @@
 
 mod support;
 
+use socket2::{Domain, Socket, Type};
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use support::{RealServer, Site, TESTFILE, command, get, installed, wait_for};
+use support::{RealServer, Reply, Site, TESTFILE, command, get, installed, wait_for};
 
 fn deployed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy").join(name)
@@ -18,6 +20,9 @@ fn deployed(name: &str) -> PathBuf {
 fn text(name: &str) -> String {
     fs::read_to_string(deployed(name)).unwrap()
 }
+
+/// The socket units.
+const SOCKETS: [&str; 3] = ["cws.socket", "cws-admin.socket", "cws-agent.socket"];
 
 /// A process, killed on drop.
 struct Running(Child);
@@ -60,13 +65,11 @@ fn the_units_have_no_mistakes() {
         &format!("ExecStart={} ", env!("CARGO_BIN_EXE_server")),
     );
     fs::write(folder.path().join("cws.service"), service).unwrap();
-    for name in ["cws.socket", "cws-admin.socket"] {
+    for name in SOCKETS {
         fs::write(folder.path().join(name), text(&format!("systemd/{name}"))).unwrap();
     }
-    analyze.args(["verify", "--man=no"]);
-    analyze.args(
-        ["cws.service", "cws.socket", "cws-admin.socket"].map(|name| folder.path().join(name)),
-    );
+    analyze.args(["verify", "--man=no"]).arg(folder.path().join("cws.service"));
+    analyze.args(SOCKETS.map(|name| folder.path().join(name)));
     let output = analyze.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !errors.contains("cws"), "{errors}");
@@ -98,10 +101,10 @@ fn the_service_starts_as_its_unit_says() {
     wait_for("the new file", || log.exists().then_some(()));
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    let socket = text("systemd/cws.socket") + &text("systemd/cws-admin.socket");
+    let sockets = SOCKETS.map(|name| text(&format!("systemd/{name}"))).concat();
     let names: Vec<_> =
-        socket.lines().filter_map(|line| line.strip_prefix("FileDescriptorName=")).collect();
-    assert_eq!(names, ["http", "admin"], "the admin page is the one of this name");
+        sockets.lines().filter_map(|line| line.strip_prefix("FileDescriptorName=")).collect();
+    assert_eq!(names, ["http", "admin", "agent"], "the names say what they are for");
 }
 
 #[test]
@@ -109,24 +112,24 @@ fn nginx_serves_with_the_very_file() {
     let Some(mut nginx) = installed("nginx") else { return };
     let (site, folder) = (Site::new(), tempfile::tempdir().unwrap());
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let (back, front) = (at("http.sock"), at("front.sock"));
+    let back = at("http.sock");
+    // A socket that is bound and does not listen keeps others from the port. nginx shares it.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let front = socket.local_addr().unwrap().as_socket().unwrap();
     let file = text("nginx/cws.conf");
+    // The options of the file's comment, with another path.
+    let options = file.lines().find_map(|line| line.strip_prefix("#   server ")).unwrap();
+    let options = with(options, "unix:/run/cws/http.sock", &format!("unix:{back}"));
     let file = with(&file, "server unix:/run/cws/http.sock ", &format!("server unix:{back} "));
-    let file = with(&file, "    listen 80;", &format!("    listen unix:{front};"));
+    let file = with(&file, "    listen 80;", &format!("    listen {front} reuseport;"));
     fs::write(at("cws.conf"), file).unwrap();
-    // What Debian's nginx.conf has around it, without its paths.
-    let around = format!(
-        "daemon off; master_process off; pid {0}/pid; error_log stderr warn; events {{}}
-http {{ access_log off; client_body_temp_path {0}/b; proxy_temp_path {0}/p;
-fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s; include {0}/cws.conf; }}
-",
-        folder.path().display()
-    );
-    fs::write(at("nginx.conf"), around).unwrap();
-    let start_server = |options: &[&str]| {
+    fs::write(at("nginx.conf"), around(folder.path())).unwrap();
+    let start_server = |more: &[&str]| {
         let mut server = command(env!("CARGO_BIN_EXE_server"));
-        server.args(["--root", site.path().to_str().unwrap(), "--bind", &format!("unix:{back}")]);
-        server.args(options).stdout(Stdio::null()).stderr(File::create(at("log")).unwrap());
+        server.args(["--root", site.path().to_str().unwrap()]).args(options.split(' '));
+        server.args(more).stdout(Stdio::null()).stderr(File::create(at("log")).unwrap());
         let server = Running(server.spawn().unwrap());
         wait_for("the server", || UnixStream::connect(&back).ok());
         server
@@ -135,34 +138,59 @@ fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s; include {0
     nginx.args(["-e", "stderr", "-c", &at("nginx.conf")]);
     nginx.stdout(Stdio::null()).stderr(File::create(at("nginx.log")).unwrap());
     let _nginx = Running(nginx.spawn().unwrap());
-    wait_for("nginx", || UnixStream::connect(&front).ok());
+    wait_for("nginx", || TcpStream::connect(front).ok());
     for _ in 0..50 {
-        let reply = ask(Path::new(&front), "/testfile");
-        assert!(reply.starts_with("HTTP/1.1 200 ") && reply.ends_with("Hello, test!\n"), "{reply}");
+        assert_eq!(through(front).body, TESTFILE);
     }
-    // Two to see that it listens, by this test, and one for all requests.
+    // The log has the client's address, whatever the client writes.
+    let lines = wait_for("the lines", || {
+        let log = fs::read_to_string(at("log")).unwrap();
+        let lines: Vec<_> =
+            log.lines().filter(|line| line.contains("/testfile")).map(str::to_owned).collect();
+        (lines.len() >= 50).then_some(lines)
+    });
+    assert!(lines.iter().all(|line| line.contains(" 127.0.0.1 ")), "{lines:?}");
+    // One to see that it listens, by this test, and one for all requests.
     let metrics = ask(Path::new(&at("admin.sock")), "/metrics");
     let accepted =
         metrics.lines().find_map(|line| line.strip_prefix("cws_connections_accepted_total "));
-    assert!(accepted.unwrap().trim().parse::<u32>().unwrap() <= 3, "{accepted:?}");
+    assert!(accepted.unwrap().trim().parse::<u32>().unwrap() <= 2, "{accepted:?}");
     drop(server);
 
     // A server that is full refuses, and gets the next request nevertheless.
     fs::remove_file(&back).unwrap();
     let _server = start_server(&["--workers", "1", "--queue", "0", "--delay", "150ms"]);
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let path = Path::new(&front);
-        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| ask(path, "/testfile"))).collect();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| through(front).status)).collect();
         all.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let with_status = |status: &str| both.iter().filter(|reply| reply.starts_with(status)).count();
-    assert!(with_status("HTTP/1.1 200 ") >= 1, "{both:?}");
-    assert_eq!(with_status("HTTP/1.1 200 ") + with_status("HTTP/1.1 503 "), 8, "{both:?}");
-    assert!(ask(Path::new(&front), "/testfile").starts_with("HTTP/1.1 200 "));
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert_eq!(through(front).status, 200);
+}
+
+/// What Debian's nginx.conf has around the file, without its paths.
+fn around(folder: &Path) -> String {
+    format!(
+        "daemon off; master_process off; pid {0}/pid; error_log stderr warn; events {{}}
+http {{ access_log off; client_body_temp_path {0}/b; proxy_temp_path {0}/p;
+fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s; include {0}/cws.conf; }}
+",
+        folder.display()
+    )
+}
+
+/// The reply to a client of nginx that says that it is somebody else.
+fn through(nginx: SocketAddr) -> Reply {
+    // It stays open: a client that has closed its sending side has gone, for nginx.
+    let mut stream = support::connect(nginx);
+    let head = b"GET /testfile HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
+    stream.write_all(head).unwrap();
+    Reply::read(&mut stream)
 }
 
 fn ask(path: &Path, target: &str) -> String {
-    use std::io::{Read, Write};
+    use std::io::Read;
     let mut stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
     let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

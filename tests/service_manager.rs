@@ -233,6 +233,43 @@ fn a_service_manager_can_have_an_abstract_name() {
     assert!(bytes[..length].starts_with(b"READY=1\n"));
 }
 
+/// While it starts or stops, the end of a reload would be taken for the end of the start.
+#[test]
+fn a_reload_is_told_only_between_ready_and_stopping() {
+    let (site, manager) = (Site::new(), Manager::new());
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let takeover = folder.path().join("takeover");
+    // The one that runs has not passed its listeners yet, so this one cannot be ready.
+    let runs = UnixListener::bind(&takeover).unwrap();
+    let options = ["0", "--takeover", takeover.to_str().unwrap(), "--drain-delay", "1h"];
+    let mut command = server(&site, &options);
+    command.arg("--access-log-file").arg(&log).env("NOTIFY_SOCKET", manager.path());
+    let mut running = Running::spawn(command);
+    let (link, _) = runs.accept().unwrap();
+    let reload = || {
+        fs::remove_file(&log).unwrap();
+        running.signal("HUP");
+        wait_for("the new file", || log.exists().then_some(()));
+    };
+    reload();
+    assert_eq!(manager.rest(), [[""; 0]; 0]);
+    // Without a server at the path, the next one starts alone.
+    drop((link, runs));
+    assert_eq!(running.code(), Some(1), "{}", running.log());
+    fs::remove_file(&takeover).unwrap();
+    let mut command = server(&site, &options);
+    command.arg("--access-log-file").arg(&log).env("NOTIFY_SOCKET", manager.path());
+    let running = Running::spawn(command);
+    assert_eq!(manager.step()[0], "READY=1");
+    running.signal("TERM");
+    assert_eq!(manager.step()[0], "STOPPING=1");
+    fs::remove_file(&log).unwrap();
+    running.signal("HUP");
+    wait_for("the new file", || log.exists().then_some(()));
+    assert_eq!(manager.rest(), [[""; 0]; 0]);
+}
+
 /// All workers are in long services, and the queue is full.
 #[test]
 fn a_saturated_pool_gives_signs_of_life() {
@@ -398,6 +435,31 @@ fn passed_sockets_serve_by_their_names_and_outlive_the_server() {
         assert_eq!(running.code(), Some(0));
         assert!(path.exists(), "the file is the service manager's");
     }
+}
+
+/// No option asks for an agent. The name of the socket does, and it outlives a takeover.
+#[test]
+fn a_passed_socket_of_this_name_is_the_agents() {
+    let site = Site::new();
+    let sockets = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [http, agent] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let takeover = folder.path().join("takeover").display().to_string();
+    let told = || {
+        let mut line = String::new();
+        connect(agent).read_to_string(&mut line).unwrap();
+        line
+    };
+    let options = format!("--workers 1 --queue 3 --takeover {takeover}");
+    let sockets = sockets.map(OwnedFd::from);
+    let mut old = Running::with_own_output(with_sockets(&site, "http:agent", &options, sockets));
+    assert_eq!(told(), "ready up maxconn:20\n");
+    let options = ["--workers", "2", "--queue", "3", "--takeover", &takeover];
+    let new = Running::spawn(server(&site, &options));
+    assert_eq!(old.code(), Some(0), "{}", old.log());
+    assert_eq!(new.printed(2), format!("listening on http://{http}/\nagent on {agent}\n"));
+    assert_eq!(told(), "ready up maxconn:21\n");
+    assert_eq!(get(http, "/testfile").body, TESTFILE);
 }
 
 /// Sockets that systemd keeps stay its own, whichever process has taken them over.

@@ -26,18 +26,23 @@ use measure::Bench;
 use options::{Args, LOAD};
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const LEAD: &str = "N servers with W workers each, behind a balancer. The balancer does not make a \
     server faster, but its choice decides how long requests wait: from N small pools with a queue \
     each to nearly one large pool. It also decides what clients notice when a server restarts, or \
     dies.";
 
+/// The time that repeated measurements may take, so that the program ends within a minute.
+const SPARE: Duration = Duration::from_secs(6);
+
 fn main() -> ExitCode {
     program::run(run)
 }
 
 fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let mut program = Program::new(&args.common, "A fleet behind a balancer", LEAD);
+    let program = Program::new(&args.common, "A fleet behind a balancer", LEAD);
+    let mut program = program.with_spare(SPARE);
     match (measure::haproxy(), measure::server_binary()) {
         (Some(haproxy), Some(binary)) => real(&mut program, Bench::new(&args, haproxy, binary)?)?,
         (None, _) => {
@@ -78,7 +83,10 @@ fn real(program: &mut Program, bench: Bench<'_>) -> Result<(), Box<dyn Error>> {
     ));
     let runs = bench.all(program)?;
     show::policies(program, &bench, &runs)?;
-    let sides = weights::measure(&bench)?;
+    let (sides, spoilt) = program.until_sound(|| weights::measure(&bench))?;
+    if let Some(why) = spoilt {
+        program.spoilt(format!("unequal servers: {why}"));
+    }
     weights::show(program, &bench, &sides)?;
     let restart = outages::restart(&bench)?;
     show::restart(program, &restart)?;

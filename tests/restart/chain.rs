@@ -3,6 +3,7 @@
 use crate::support::{Site, command, listening_address, wait_for};
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -53,10 +54,11 @@ impl Place {
         Running { child: server.spawn().unwrap(), folder }
     }
 
-    /// Starts a server, and waits until it listens.
+    /// Starts a server, and waits until it listens, and the next one can take over.
     pub fn start(&self, options: &[&str]) -> Running {
         let server = self.spawn(self.command(options));
         server.printed();
+        wait_for("a listener at the path", || UnixStream::connect(self.path()).ok());
         server
     }
 }

@@ -1,6 +1,6 @@
 //! A real HAProxy with a configuration of the test's, and what it counts.
 
-use super::{installed, wait_for};
+use super::{installed, machine, wait_for};
 use socket2::{Domain, Socket, Type};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -60,7 +60,9 @@ backend servers
         let log = File::create(folder.path().join("log")).unwrap();
         command.arg("-db").arg("-f").arg(&file).stdin(OwnedFd::from(socket));
         command.stdout(log.try_clone().unwrap()).stderr(log);
-        let mut proxy = Self { child: command.spawn().unwrap(), folder, address };
+        let child = command.spawn().unwrap();
+        machine::count_as_own(child.id());
+        let mut proxy = Self { child, folder, address };
         wait_for("HAProxy to start", || {
             let log = fs::read_to_string(proxy.folder.path().join("log")).unwrap();
             assert!(proxy.child.try_wait().unwrap().is_none(), "HAProxy has ended: {log}");

@@ -18,11 +18,6 @@ pub(crate) struct AgentArgs {
 }
 
 impl AgentArgs {
-    /// The descriptors that the agent needs.
-    pub(crate) fn descriptors(&self) -> usize {
-        if self.agent.is_some() { Agent::DESCRIPTORS } else { 0 }
-    }
-
     /// Where it listens.
     pub(crate) fn place(&self) -> Option<Place> {
         self.agent.map(Place::Tcp)

@@ -195,9 +195,9 @@ impl Place {
     }
 }
 
-/// True if the admin page has a listener.
-pub(crate) fn has_admin(passed: &[Passed]) -> bool {
-    passed.iter().any(|of| of.role == Role::Admin && of.listener.is_kept_elsewhere())
+/// True if a service manager keeps a listener of this role, which no option needs to name.
+pub(crate) fn has_kept(passed: &[Passed], role: Role) -> bool {
+    passed.iter().any(|of| of.role == role && of.listener.is_kept_elsewhere())
 }
 
 /// Takes the listeners out that a service manager keeps: it was told to pass them.

@@ -22,8 +22,7 @@ mod whole_lines;
 use agent::AgentArgs;
 use clap::Parser;
 use cws::{
-    AccessLog, Admin, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User,
-    WhenFull,
+    AccessLog, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User, WhenFull,
 };
 use listeners::{ListenArgs, Place};
 use log::{LevelFilter, info, warn};
@@ -49,10 +48,13 @@ Examples:
   server --workers 4 --delay 50ms       simulate a back-end of 50 ms: at most 80 requests/s
   server --deadline 200ms               clients wait 200 ms: refuse requests that would be late
   server --admin 9090                   live page and metrics on http://127.0.0.1:9090/
+  server --takeover cws.sock            start, or replace the server that runs with this path
+  server --trusted-proxy 10.0.0.2 --client-address x-forwarded-for
+                                        behind a proxy: tell its clients apart
   CWS_WORKERS=4 RUST_LOG=warn server    set options by environment; log only warnings and errors
 
 SIGTERM or SIGINT stops the server after it has answered all queued and running requests. A second
-signal stops it at once.
+signal stops it at once. SIGHUP reopens the file of the access log.
 Exit code: 0 all requests were answered, 1 the server could not start, 2 wrong usage, 3 requests
 were cut at the drain timeout.";
 
@@ -301,10 +303,8 @@ fn refusals(snapshot: &Snapshot) -> String {
     format!("{} refused{reasons}", snapshot.get(Counter::Refused))
 }
 
-fn configure(args: &Args, shares: &Shares, has_admin: bool) -> Result<Config, String> {
-    // The admin server and the agent have connections of their own.
-    let others = if has_admin { Admin::CONNECTIONS } else { 0 };
-    let others = others + args.agent.descriptors();
+/// The configuration of a server beside which `others` descriptors are in use.
+fn configure(args: &Args, shares: &Shares, others: usize) -> Result<Config, String> {
     let limit = cws::raise_descriptor_limit().saturating_sub(others);
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();

@@ -7,6 +7,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{env, io, process, thread};
@@ -25,6 +26,10 @@ const SEND: Duration = Duration::from_millis(500);
 /// How many times as long as the longest service so far a pool may stand still. See
 /// [`Seen::judge`].
 const PATIENCE: u32 = 10;
+
+/// True from READY until the server stops. At other times a service manager that hears READY would
+/// take it for something else than the end of a reload.
+static IS_READY: AtomicBool = AtomicBool::new(false);
 
 /// Tells the service manager of one server, until it is dropped.
 #[derive(Debug)]
@@ -71,8 +76,12 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
 }
 
-/// Says that `reload` begins, runs it, and says that it is done.
+/// Says that `reload` begins, runs it, and says that it is done. While the server starts or stops,
+/// it says nothing of it.
 pub(crate) fn reloading(reload: impl FnOnce()) {
+    if !IS_READY.load(SeqCst) {
+        return reload();
+    }
     let begin = NotifyState::monotonic_usec_now();
     match begin {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -94,6 +103,7 @@ impl Notifier {
             NotifyState::MainPid(process::id()),
             NotifyState::Status("ready"),
         ]);
+        IS_READY.store(true, SeqCst);
         let (stop, stopped) = bounded(0);
         let watch = move || watch(&observer, watchdog, &stopped);
         let thread = thread::Builder::new().name("notify".to_owned()).spawn(watch)?;
@@ -103,6 +113,7 @@ impl Notifier {
 
 impl Drop for Notifier {
     fn drop(&mut self) {
+        IS_READY.store(false, SeqCst);
         self.stop = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

@@ -1,6 +1,6 @@
 //! The life of the server: it starts, alone or in the place of another process, and ends.
 
-use crate::listeners::Passed;
+use crate::listeners::{Passed, Role};
 use crate::logger::Logging;
 use crate::memory::Shares;
 use crate::notify::Notifier;
@@ -41,11 +41,16 @@ fn serve(
     successor: Option<Successor>,
     (send_end, ends): (Sender<End>, Receiver<End>),
 ) -> Result<u64, String> {
-    let has_admin = args.admin.is_some() || listeners::has_admin(&passed);
-    let config = crate::configure(args, shares, has_admin)?;
+    let has_admin = args.admin.is_some() || listeners::has_kept(&passed, Role::Admin);
+    let has_agent = args.agent.place().is_some() || listeners::has_kept(&passed, Role::Agent);
+    // They have connections of their own.
+    let others = if has_admin { Admin::CONNECTIONS } else { 0 }
+        + if has_agent { Agent::DESCRIPTORS } else { 0 };
+    let config = crate::configure(args, shares, others)?;
     let files = crate::files(args, shares, config.workers)?;
     let handler = Delay::new(args.delay.unwrap_or_default(), files);
     let listeners = args.listen.open(args.admin.clone(), args.agent.place(), passed)?;
+    let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
     let server = Server::start_on(listeners.http, config, handler);
     let server = server.map_err(|error| error.to_string())?;
@@ -62,7 +67,7 @@ fn serve(
     let watchdog = successor.as_ref().and_then(|of| of.watchdog).or_else(notify::watchdog);
     let door = match successor {
         Some(successor) => successor.take_over(&ends, listeners.unwanted)?,
-        None => None,
+        None => own_door,
     };
     running.is_shared = false;
     let gate = args.takeover.open_gate(door, copies, watchdog, send_end)?;

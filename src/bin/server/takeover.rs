@@ -43,7 +43,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 pub(crate) struct TakeoverArgs {
     /// Take the listeners over from the server that runs with the same PATH, and give them to the
-    /// next one: an upgrade without a refused connection. PATH is a UNIX socket of this user
+    /// next one: an upgrade without a refused connection. PATH is a UNIX socket of this user. If
+    /// this server cannot start, the one that runs goes on, and the exit code is 1
     #[arg(long, env = "CWS_TAKEOVER", value_name = "PATH")]
     takeover: Option<PathBuf>,
 }
@@ -103,7 +104,16 @@ impl TakeoverArgs {
         ask().map(Some).map_err(|error| explain(path, &error))
     }
 
-    /// Opens the gate for the next process. `successor` is this one's part of its own takeover.
+    /// Listens at the path, if there is to be one.
+    pub(crate) fn door(&self) -> Result<Option<Listener>, String> {
+        let Some(path) = self.takeover.as_deref() else { return Ok(None) };
+        let path = std::path::absolute(path).unwrap_or(path.into());
+        Listener::bind_unix(path, 0o600)
+            .map(Some)
+            .map_err(|error| format!("cannot offer a takeover: {error}"))
+    }
+
+    /// Opens the gate for the next process.
     pub(crate) fn open_gate(
         &self,
         door: Option<Listener>,
@@ -111,11 +121,8 @@ impl TakeoverArgs {
         watchdog: Option<Duration>,
         ends: Sender<End>,
     ) -> Result<Option<Gate>, String> {
-        let Some(path) = self.takeover.as_deref() else { return Ok(None) };
-        let door = match door {
-            Some(door) => door.with_file(),
-            None => Listener::bind_unix(std::path::absolute(path).unwrap_or(path.into()), 0o600)
-                .map_err(|error| format!("cannot offer a takeover: {error}"))?,
+        let Some(door) = door.map_or_else(|| self.door(), |door| Ok(Some(door)))? else {
+            return Ok(None);
         };
         if copies.len() >= LISTENERS_MOST {
             return Err(format!("cannot pass {} listeners to another process", copies.len()));
@@ -179,7 +186,7 @@ impl Successor {
                 return Err(format!("cannot take over from the running server: {error}"));
             }
         }
-        Ok(self.door)
+        Ok(self.door.map(Listener::with_file))
     }
 }
 
