@@ -82,6 +82,13 @@ fn a_new_server_that_cannot_start_leaves_the_old_one_serving() {
         let line = "has ended before it took over (this server goes on)";
         (old.log().matches(line).count() == 3).then_some(())
     });
+    // More listeners than can be passed on.
+    let many = (0..64).map(|at| format!("unix:{}", place.file(&format!("{at}.sock")).display()));
+    let many = many.collect::<Vec<_>>().join(",");
+    let output = place.command(&["0", "--bind", &many]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("cannot pass 64 listeners"), "{}", errors(&output));
+    assert!(old.is_running() && get(old.address(), "/testfile").body == TESTFILE);
     // And it can still be taken over.
     let new = place.start(&["0"]);
     assert_eq!(old.code(), Some(0));

@@ -113,6 +113,15 @@ impl TakeoverArgs {
             .map_err(|error| format!("cannot offer a takeover: {error}"))
     }
 
+    /// Checks that the next process can be given these listeners and the one of the path. Do this
+    /// before this process takes over: afterwards an error leaves nobody who serves.
+    pub(crate) fn check(&self, copies: &[Copied]) -> Result<(), String> {
+        if self.takeover.is_some() && copies.len() >= LISTENERS_MOST {
+            return Err(format!("cannot pass {} listeners to another process", copies.len()));
+        }
+        Ok(())
+    }
+
     /// Opens the gate for the next process.
     pub(crate) fn open_gate(
         &self,
@@ -124,9 +133,6 @@ impl TakeoverArgs {
         let Some(door) = door.map_or_else(|| self.door(), |door| Ok(Some(door)))? else {
             return Ok(None);
         };
-        if copies.len() >= LISTENERS_MOST {
-            return Err(format!("cannot pass {} listeners to another process", copies.len()));
-        }
         let open = || {
             copies.push(Copied::of(Role::Takeover, &door)?);
             let (stop, stopped) = UnixStream::pair()?;
