@@ -16,8 +16,8 @@ use std::thread;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// What identifies it: another process may have put its own there since. The number of the inode
-    /// is not given to another file while the socket is open.
+    /// What identifies it: another process may have put its own there since. No other file gets
+    /// the number of the inode while the socket is open.
     device: u64,
     inode: u64,
 }
