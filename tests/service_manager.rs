@@ -15,9 +15,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
-use support::{PATIENCE, Site, TESTFILE, command, connect, get, wait_for};
+use support::{PATIENCE, Site, TESTFILE, ask, command, connect, get, wait_for};
 
 /// The socket that a service manager listens on for messages.
 struct Manager {
@@ -142,16 +142,6 @@ fn with_sockets(site: &Site, names: &str, options: &str, sockets: [OwnedFd; 2]) 
     let [one, other] = sockets;
     shell.stdin(one).stdout(other);
     shell
-}
-
-fn ask(path: &Path, target: &str) -> String {
-    let mut stream = wait_for("a listener", || UnixStream::connect(path).ok());
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    reply
 }
 
 #[test]
