@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -302,6 +302,24 @@ fn capacity_plan_computes_a_plan_and_verifies_it() {
     assert!(said.contains("Take 24 machines with 64 workers each"), "{said}");
 }
 
+/// A response time of a thousand services, and a pool without a steady state.
+#[test]
+fn capacity_plan_is_exact_near_saturation_and_beyond() {
+    let options = ["--service", "exponential", "--rate", "99.6", "--delay", "10ms"];
+    let times = ["--p99", "12s", "--deadline", "100s"];
+    let said = run("capacity_plan", &[&options[..], &times].concat(), false);
+    // ln(100) / (1 - .996) services.
+    assert!(said.contains("99 % are answered within 11.51s, 12s required ... ok"), "{said}");
+    let options = ["--rate", "1000", "--delay", "10ms", "--p99", "100ms", "--deadline", "70ms"];
+    let said = run("capacity_plan", &[&options[..], &["--refuse", ".04"]].concat(), false);
+    // M/D/10/35 at a utilisation of 1: 1.87 % by simulation.
+    assert!(said.contains("CHECK 1.88 % of the requests are refused, at most 4.00 %"), "{said}");
+    let verify = ["--refuse", ".04", "--verify", "--quick"];
+    let said = run("capacity_plan", &[&options[..], &verify].concat(), true);
+    let line = said.lines().find(|line| line.starts_with("CHECK refused: ")).unwrap();
+    assert!(line.contains("1.88 % planned"), "{line}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_plan() {
     let plan =
@@ -315,6 +333,59 @@ fn load_reports_the_outcome_of_each_request() {
     assert!(said.contains("status 200") && said.contains("from the intended start"), "{said}");
     let said = run("load", &["--quick", "--clients", "8", "--think", "5ms"], true);
     assert!(said.contains("8 clients that think for 5ms"), "{said}");
+}
+
+/// A server that answers one request in five and refuses the others.
+fn mostly_refusing() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let Ok(mut stream) = stream else { continue };
+            let status = if number % 5 == 0 { "200 OK" } else { "503 Busy" };
+            // The first connection only asks whether the server is there.
+            let _ = stream.read(&mut [0; 4096]);
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+/// The percentiles of no window of time have a value, so that there is nothing to draw.
+#[test]
+fn load_checks_a_run_in_which_most_requests_fail() {
+    let _permit = Permit::shared();
+    let url = mostly_refusing();
+    let options = ["--rate", "300", "--duration", "1s", "--p99", "1s", &url];
+    let output = example("load").args(options).output().unwrap();
+    let (said, complaint) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(complaint, "", "{said}");
+    assert!(said.contains("status 503") && said.contains("requests failed"), "{said}");
+    assert!(said.contains("the 99th percentile is infinite"), "{said}");
+    assert!(matches!(output.status.code(), Some(FAILED | SPOILT)), "{said}");
+}
+
+/// Requests that wait for the generator's own connections make a check fail, however punctual the
+/// generator is.
+#[test]
+fn load_checks_the_wait_for_its_own_connections() {
+    let _permit = Permit::shared();
+    let verdict = |options: &[&str]| {
+        let output = example("load").args(["--duration", "1s"]).args(options).output().unwrap();
+        let said = text(&output.stdout);
+        assert!(said.contains("for a connection"), "{said}");
+        let line = said.lines().find(|line| line.contains("had enough connections")).unwrap();
+        (line.to_owned(), output.status.code())
+    };
+    // Four connections for four workers: the queue is on the client's side.
+    let (line, code) = verdict(&["--rate", "720", "--connections", "4"]);
+    assert!(line.contains("raise --connections") && line.ends_with("FAIL"), "{line}");
+    assert!(matches!(code, Some(FAILED | SPOILT)), "{code:?}");
+    for options in [&["--rate", "200"][..], &["--rate", "200", "--connections", "400"]] {
+        let (line, _) = verdict(options);
+        assert!(line.ends_with("ok"), "{options:?}: {line}");
+    }
 }
 
 /// The server gets the load that the options describe.

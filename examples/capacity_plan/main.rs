@@ -73,14 +73,17 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
     let each = if plan.machines > 1 { " each" } else { "" };
     program.text(&format!(
         "Take {} machine{} with {} workers{each}: a utilisation of {:.3}, {} wait, {:.2?} on \
-         average, and 99 % are answered within {:.2?}.",
+         average, and 99 % of the answers come within {:.2?}; {:.1} requests a second are \
+         answered, {} refused.",
         plan.machines,
         if plan.machines > 1 { "s" } else { "" },
         plan.workers,
         plan.utilisation,
         percent(plan.wait_probability),
         plan.mean_wait,
-        plan.p99
+        plan.p99,
+        plan.carried,
+        percent(plan.refused)
     ));
     program.text(&format!(
         "\n  server --workers {} --delay {:?} --queue {} --queue-timeout {:?}",
@@ -99,8 +102,7 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
             percent(fewer.refused)
         ),
         None => format!(
-            "One worker fewer carries {:.1} requests a second, which is less than the load: the \
-             queue grows until it is full, and the rest is refused.",
+            "One worker fewer carries at most {:.1} requests a second.",
             f64::from(plan.workers - 1) / want.delay.as_secs_f64()
         ),
     };
@@ -108,8 +110,17 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
 }
 
 fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), Box<dyn Error>> {
-    let mut table =
-        Table::new(["workers", "busy", "delayed", "mean wait", "p99", "refused", "queue", ""]);
+    let mut table = Table::new([
+        "workers",
+        "busy",
+        "carried/s",
+        "delayed",
+        "mean wait",
+        "p99",
+        "refused",
+        "queue",
+        "",
+    ]);
     let shared = want.shared_by(plan.machines);
     let first = plan.workers.saturating_sub(2).max(1);
     let rows = (first..=plan.workers + MORE).map(|workers| (workers, Plan::of(&shared, workers)));
@@ -118,7 +129,8 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         let Some(row) = row else {
             let carried = f64::from(*workers) / want.delay.as_secs_f64();
             let refused = percent(1.0 - carried / shared.rate);
-            table.row([&workers.to_string(), "1.000", "all", "-", "-", &refused, "-", "too few"]);
+            let (workers, carried) = (workers.to_string(), format!("{carried:.1}"));
+            table.row([&workers, "1.000", &carried, "all", "-", "-", &refused, "-", "too few"]);
             continue;
         };
         let verdict = match row.meets(want) {
@@ -129,6 +141,7 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         table.row([
             workers.to_string(),
             format!("{:.3}", row.utilisation),
+            format!("{:.1}", row.carried),
             percent(row.wait_probability),
             millis_cell(row.mean_wait),
             millis_cell(row.p99),
@@ -138,7 +151,10 @@ fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), B
         ]);
     }
     program.table(&table);
-    program.text("\nwaits and latencies in milliseconds; latencies include the service");
+    program.text(
+        "\nwaits and latencies of the answered requests in milliseconds; latencies include the \
+         service",
+    );
     let of = |figure: fn(&Plan) -> Duration| {
         let known = rows.iter().filter_map(|(workers, row)| Some((workers, row.as_ref()?)));
         known.map(|(workers, row)| (f64::from(*workers), millis(figure(row)))).collect()

@@ -1,9 +1,15 @@
-//! Computes the minimum pool for a target, by exact theory.
+//! Computes the minimum pool for a target, by theory of a pool with a bounded queue.
 
 use cws::Config;
 use lab::numbers::percent;
-use queueing_theory::{Mdc, Mmc, mdck_blocking, mmck_blocking};
+use queueing_theory::{Mdc, Mdck, Mmck, TheoryError};
 use std::time::Duration;
+
+/// If fewer requests are refused, the bound has no effect, and constant service has exact waits.
+const REFUSED_LEAST: f64 = 1e-6;
+
+/// A real wait below this part of a service is the time to wake a thread.
+pub const NOTICED: f64 = 0.05;
 
 /// The largest number of machines in a plan.
 const MACHINES_MOST: u32 = 4096;
@@ -36,10 +42,17 @@ pub struct Plan {
     pub workers: u32,
     pub queue: usize,
     pub queue_timeout: Duration,
+    /// The share of their time that the workers are busy.
     pub utilisation: f64,
+    /// Answered requests per second.
+    pub carried: f64,
+    /// The share of the answered requests that wait.
     pub wait_probability: f64,
+    /// The share of those that wait longer than [`NOTICED`], for constant service.
+    pub delayed: f64,
+    /// The mean wait of the answered requests.
     pub mean_wait: Duration,
-    /// The 99th percentile of the latency, including the service.
+    /// The 99th percentile of the latency of the answered requests, including the service.
     pub p99: Duration,
     /// The share of requests that are refused.
     pub refused: f64,
@@ -67,37 +80,30 @@ impl Want {
 }
 
 impl Plan {
-    /// The performance of this many workers. `None` if they have no steady state.
+    /// The performance of this many workers. `None` if there are none, or theory has no answer.
     pub fn of(want: &Want, workers: u32) -> Option<Self> {
         if workers == 0 {
             return None;
         }
-        let utilisation = want.offered() / f64::from(workers);
         let (queue, queue_timeout) =
             Config::for_patience(workers as usize, want.delay, want.deadline);
         let system = workers.saturating_add(u32::try_from(queue).unwrap_or(u32::MAX));
-        let (wait_probability, mean_wait, p99, refused) = match want.service {
-            Service::Constant => {
-                let pool = Mdc::new(workers, utilisation).ok()?;
-                let p99 = 1.0 + pool.wait_percentile(0.99).ok()?;
-                let refused = mdck_blocking(workers, system, utilisation).ok()?;
-                (pool.wait_probability(), pool.mean_wait(), p99, refused)
-            }
-            Service::Exponential => {
-                let pool = Mmc::new(workers, utilisation).ok()?;
-                let p99 = pool.response_percentile(0.99).ok()?;
-                let refused = mmck_blocking(workers, system, want.offered()).ok()?;
-                (pool.wait_probability(), pool.mean_wait(), p99, refused)
-            }
+        let offered = want.offered() / f64::from(workers);
+        let figures = match want.service {
+            Service::Constant => constant(workers, system, offered),
+            Service::Exponential => exponential(workers, system, offered),
         };
+        let Figures { refused, wait_probability, delayed, mean_wait, p99 } = figures.ok()?;
         let times = |count: f64| want.delay.mul_f64(count);
         Some(Self {
             machines: 1,
             workers,
             queue,
             queue_timeout,
-            utilisation,
+            utilisation: offered * (1.0 - refused),
+            carried: want.rate * (1.0 - refused),
             wait_probability,
+            delayed,
             mean_wait: times(mean_wait),
             p99: times(p99),
             refused,
@@ -107,6 +113,47 @@ impl Plan {
     pub fn meets(&self, want: &Want) -> bool {
         self.p99 <= want.p99 && self.refused <= want.refuse
     }
+}
+
+/// What theory says of a pool. Times are in units of the service time.
+struct Figures {
+    refused: f64,
+    wait_probability: f64,
+    delayed: f64,
+    mean_wait: f64,
+    p99: f64,
+}
+
+fn constant(workers: u32, system: u32, offered: f64) -> Result<Figures, TheoryError> {
+    let pool = Mdck::new(workers, system, offered)?;
+    let refused = pool.blocking();
+    if let (true, Ok(free)) = (refused < REFUSED_LEAST, Mdc::new(workers, offered)) {
+        return Ok(Figures {
+            refused,
+            wait_probability: free.wait_probability(),
+            delayed: free.wait_beyond(NOTICED),
+            mean_wait: free.mean_wait(),
+            p99: 1.0 + free.wait_percentile(0.99)?,
+        });
+    }
+    Ok(Figures {
+        refused,
+        wait_probability: pool.wait_probability(),
+        delayed: pool.wait_beyond(NOTICED),
+        mean_wait: pool.mean_wait(),
+        p99: 1.0 + pool.wait_percentile(0.99)?,
+    })
+}
+
+fn exponential(workers: u32, system: u32, offered: f64) -> Result<Figures, TheoryError> {
+    let pool = Mmck::new(workers, system, offered)?;
+    Ok(Figures {
+        refused: pool.blocking(),
+        wait_probability: pool.wait_probability(),
+        delayed: pool.wait_probability(),
+        mean_wait: pool.mean_wait(),
+        p99: pool.response_percentile(0.99)?,
+    })
 }
 
 /// The minimum pool that meets the target: more workers never wait longer.

@@ -20,6 +20,8 @@ pub struct Tally {
     pub summary: Summary,
     /// The outcomes, if they are wanted.
     pub outcomes: Vec<Outcome>,
+    /// How long requests waited for one of the generator's own connections.
+    pub connection_wait: Distribution,
     /// The server's own times.
     queue_wait: Distribution,
     handle: Distribution,
@@ -35,6 +37,7 @@ impl Tally {
         Self {
             summary: Summary::default(),
             outcomes: Vec::new(),
+            connection_wait: Distribution::default(),
             queue_wait: Distribution::default(),
             handle: Distribution::default(),
             window,
@@ -44,6 +47,7 @@ impl Tally {
 
     pub fn add(&mut self, outcome: &Outcome, keep: bool) {
         self.summary.add(outcome);
+        self.connection_wait.record(outcome.connection_wait);
         let server = &outcome.server;
         for (time, of) in
             [(server.queue_wait, &mut self.queue_wait), (server.handle, &mut self.handle)]
@@ -74,7 +78,9 @@ impl Tally {
                  to be sent: where the lines part, a closed-loop test would have hidden it.",
             )?;
         }
-        if self.windows.iter().filter(|window| window.success_count() > 0).count() > 1 {
+        // A percentile that falls on failed requests has no value. Without any there is no chart.
+        let has_median = |window: &&Summary| window.quantile(0.5).is_some();
+        if self.windows.iter().filter(has_median).count() > 1 {
             program
                 .figure(&self.timeline(), "By the time at which requests were meant to start.")?;
         }
@@ -107,6 +113,7 @@ impl Tally {
             "percentile",
             "from the intended start",
             "from sending",
+            "for a connection",
             "server: queue_wait",
             "server: handle",
         ]);
@@ -123,6 +130,7 @@ impl Tally {
                 name,
                 summary.quantile(quantile).map_or("failed".to_owned(), written),
                 said(summary.service_clock().quantile(quantile)),
+                said(self.connection_wait.quantile(quantile)),
                 said(self.queue_wait.quantile(quantile)),
                 said(self.handle.quantile(quantile)),
             ]);

@@ -7,8 +7,8 @@ use std::time::Duration;
 const LESSON: &str = "\
 What to look at:
   carried    rises with the load up to W/D, and stays there
-  wait       is nearly zero at half load, and rises steeply from .8 on: at .95 it is ten times as
-             long as at .7
+  wait       is nearly zero at half load, and rises steeply from .8 on: at .95 it is twelve times
+             as long as at .7
   the twin   has no sockets, threads or clocks, only the arrivals and one service time, and waits
              as long as the real pool: queueing alone causes the wait
   band       the random variation of runs of this length: a single run is not the truth

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The columns. Times are in seconds from the start of the load. Missing values are empty.
-const HEADINGS: [&str; 14] = [
+const HEADINGS: [&str; 15] = [
     "run",
     "intended",
     "lateness",
+    "connection_wait",
     "begun",
     "connected",
     "first_byte",
@@ -69,6 +70,7 @@ fn cells(run: &str, outcome: &Outcome) -> [String; HEADINGS.len()] {
         run.to_owned(),
         seconds(outcome.intended),
         seconds(outcome.lateness),
+        seconds(outcome.connection_wait),
         maybe(outcome.begun),
         maybe(outcome.connected),
         maybe(outcome.first_byte),
@@ -96,6 +98,7 @@ mod tests {
         let outcome = Outcome {
             intended: millis(1000),
             lateness: Duration::from_micros(50),
+            connection_wait: Duration::from_micros(70),
             begun: Some(millis(1001)),
             connected: Some(millis(1002)),
             first_byte: Some(millis(1010)),
@@ -117,10 +120,10 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("the file");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], HEADINGS.join(","));
-        let of = "rho .5,1.000000,0.000050,1.001000,1.002000,1.010000,1.011000,0.011000,status 200,\
-                  1,123,0.003000,0.005000,";
+        let of = "rho .5,1.000000,0.000050,0.000070,1.001000,1.002000,1.010000,1.011000,0.011000,\
+                  status 200,1,123,0.003000,0.005000,";
         assert_eq!(lines[1], of);
-        let of = "rho .5,1.000000,0.000050,,,,1.011000,0.011000,out of patience,1,123,,,";
+        let of = "rho .5,1.000000,0.000050,0.000070,,,,1.011000,0.011000,out of patience,1,123,,,";
         assert_eq!(lines[2..], [of]);
     }
 }

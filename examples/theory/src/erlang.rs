@@ -89,14 +89,16 @@ impl Mmc {
         if time < 0.0 {
             return 1.0;
         }
-        // Requests that wait: the sum of two exponential times, whose rates may be nearly equal.
-        let off = self.rate() - 1.0;
-        let stretched = match off * time {
-            same if same.abs() < 1e-9 => time,
-            apart => -(-apart).exp_m1() / off,
-        };
-        let service = (-time).exp();
-        service * (1.0 + self.waits * stretched)
+        if time == f64::INFINITY {
+            return 0.0;
+        }
+        // Requests that wait: the sum of two exponential times. The slower one decides the tail; of
+        // the faster one only the gap between both rates counts, which may be nothing. So nothing
+        // grows with the time, and nothing overflows.
+        let slower = self.rate().min(1.0);
+        let gap = (self.rate() - 1.0).abs();
+        let stretched = if gap == 0.0 { time } else { -(-gap * time).exp_m1() / gap };
+        (-time).exp() + self.waits * (-slower * time).exp() * stretched
     }
 
     /// The time (wait and service) that a share `p` of the requests does not exceed.

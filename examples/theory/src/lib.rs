@@ -15,7 +15,8 @@
 //! | exponential service, first come first served | [`Mmc`], exact |
 //! | constant service | [`Mdc`], exact |
 //! | any service, any arrivals, by their first two moments | [`allen_cunneen`], an approximation |
-//! | a bounded queue | [`mmck_blocking`], exact; [`mdck_blocking`], an approximation |
+//! | a bounded queue, exponential service, any load | [`Mmck`], exact |
+//! | a bounded queue, constant service, any load | [`Mdck`], an approximation within 2 % |
 //! | clients that wait for their answer before they ask again | [`closed`] |
 //! | more load than the pool carries | [`fluid`] |
 //! | several pools behind a balancer | [`fleet`] |
@@ -24,14 +25,18 @@ mod basics;
 mod poisson;
 mod fourier;
 mod erlang;
+mod mmck;
 mod mdc;
+mod mdck;
 pub mod closed;
 pub mod fluid;
 pub mod fleet;
 
 pub use basics::{TheoryError, allen_cunneen, utilisation};
 pub use erlang::{Mmc, erlang_b, erlang_c, mmck_blocking};
-pub use mdc::{Mdc, mdck_blocking};
+pub use mdc::Mdc;
+pub use mdck::{Mdck, mdck_blocking};
+pub use mmck::Mmck;
 
 /// Little's law, L = lambda W (Little 1961): the mean number in a system with `rate` arrivals per
 /// second and a mean time in the system of `time` seconds. It holds for any order of service and

@@ -15,14 +15,14 @@
 //! 0 of b(m)), and Panjer's recursion (Panjer 1981) gives the distribution. The distribution of the
 //! wait follows by Franx (Franx 2001). This needs no roots, and no terms cancel.
 
-use crate::basics::{TheoryError, at_least_one, finite, steady};
+use crate::basics::{TheoryError, steady};
 use crate::erlang::{crossing, probability};
 use crate::fourier::{Complex, transform};
 use crate::poisson::{distance, probabilities, stirling_error};
 use std::f64::consts::{PI, TAU};
 
 /// The highest utilisation that is computed: above it, the queue needs 1e8 service times to settle.
-const UTILISATION_MOST: f64 = 0.9999;
+pub(super) const UTILISATION_MOST: f64 = 0.9999;
 
 /// A share below exp(-NOTHING) = 1e-17 counts as zero.
 const NOTHING: f64 = 39.2;
@@ -42,7 +42,11 @@ pub struct Mdc {
     servers: u32,
     offered: f64,
     waits: f64,
+    /// The probability that a request does not wait, without a difference.
+    at_once: f64,
     mean_waiting: f64,
+    /// P(Lq <= m) for m = 0, 1, ..., from the shortest: near saturation these are small.
+    up_to: Vec<f64>,
     /// P(Lq > m) for m = 0, 1, ...
     beyond: Vec<f64>,
     /// The factor of the tail for each further length.
@@ -62,7 +66,9 @@ impl Mdc {
                 servers,
                 offered,
                 waits: 0.0,
+                at_once: 1.0,
                 mean_waiting: 0.0,
+                up_to: vec![],
                 beyond: vec![],
                 decay: 0.0,
             };
@@ -75,11 +81,12 @@ impl Mdc {
             true => rates_by_sum(servers, utilisation, walks.ceil() as u32 + 1, lengths),
             false => rates_by_transform(servers, offered, slope, lengths),
         };
-        let waits = -(-rates.iter().sum::<f64>()).exp_m1();
+        let sum = rates.iter().sum::<f64>();
+        let (waits, at_once) = (-(-sum).exp_m1(), (-sum).exp());
         let mean_waiting = rates.iter().enumerate().map(|(m, rate)| m as f64 * rate).sum();
         let decay = (-slope).exp();
-        let beyond = tail(&rates, decay);
-        Ok(Self { servers, offered, waits, mean_waiting, beyond, decay })
+        let (up_to, beyond) = lengths_of(&rates, decay);
+        Ok(Self { servers, offered, waits, at_once, mean_waiting, up_to, beyond, decay })
     }
 
     /// The probability that a request waits.
@@ -107,6 +114,19 @@ impl Mdc {
             }
             (None, None) => 0.0,
         }
+    }
+
+    /// The probability that at most `count` requests wait.
+    pub(super) fn waiting_at_most(&self, count: usize) -> f64 {
+        match self.up_to.get(count) {
+            Some(&up_to) => up_to,
+            None => 1.0 - self.waiting_beyond(count),
+        }
+    }
+
+    /// The probability that a request does not wait.
+    pub(super) fn at_once(&self) -> f64 {
+        self.at_once
     }
 
     /// The probability that the wait is longer than `wait`, by Franx. For (k - 1) <= wait < k, a
@@ -137,26 +157,8 @@ impl Mdc {
     }
 }
 
-/// The probability that a request is refused if `system` requests may be in service or wait,
-/// M/D/c/K: an approximation by the tail of the unbounded queue (Tijms 2003, section 9.8.2). It is
-/// exact for one server.
-pub fn mdck_blocking(servers: u32, system: u32, utilisation: f64) -> Result<f64, TheoryError> {
-    let servers = at_least_one(servers)?;
-    finite("the utilisation", utilisation)?;
-    if system < servers {
-        return Err(TheoryError::OutOfRange { what: "the system's bound", value: system.into() });
-    }
-    let pool = Mdc::new(servers, utilisation)?;
-    // The probability that a request finds K or more in the system.
-    let reached = match (system - servers) as usize {
-        0 => pool.wait_probability(),
-        room => pool.waiting_beyond(room - 1),
-    };
-    Ok((1.0 - utilisation) * reached / (1.0 - utilisation * reached))
-}
-
 /// The s > 0 with s = rho (exp(s) - 1): the tail of Lq falls by the factor exp(-s) for each length.
-fn decay_exponent(utilisation: f64) -> f64 {
+pub(super) fn decay_exponent(utilisation: f64) -> f64 {
     // It is below -2 ln rho, where the difference is convex, so Newton's steps decrease to it.
     let mut s = -2.0 * utilisation.ln();
     for _ in 0..100 {
@@ -219,8 +221,9 @@ fn rates_by_transform(servers: u32, offered: f64, slope: f64, lengths: usize) ->
     points.iter().take(lengths).map(|point| point.0 / count as f64).collect()
 }
 
-/// P(Lq > m) for m = 0, 1, ... by Panjer's recursion. After the last one it falls by `decay`.
-fn tail(rates: &[f64], decay: f64) -> Vec<f64> {
+/// P(Lq <= m) and P(Lq > m) for m = 0, 1, ... by Panjer's recursion. After the last one, the latter
+/// falls by `decay`.
+fn lengths_of(rates: &[f64], decay: f64) -> (Vec<f64>, Vec<f64>) {
     let waiting: f64 = rates.iter().skip(1).sum();
     let weighted: Vec<f64> = rates.iter().enumerate().map(|(m, rate)| m as f64 * rate).collect();
     let mut shares = vec![(-waiting).exp()];
@@ -234,5 +237,9 @@ fn tail(rates: &[f64], decay: f64) -> Vec<f64> {
     for m in (1..shares.len()).rev() {
         beyond[m - 1] = beyond[m] + shares[m];
     }
-    beyond
+    let up_to = shares.iter().scan(0.0, |sum, share| {
+        *sum += share;
+        Some(*sum)
+    });
+    (up_to.collect(), beyond)
 }

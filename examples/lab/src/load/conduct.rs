@@ -6,7 +6,7 @@ use cws::Distribution;
 use std::fmt;
 use std::time::Duration;
 
-/// The p99 of the lateness may be at most this share of the service time.
+/// The p99 of the lateness may be at most this share of the time that it is compared with.
 const LATENESS_SHARE: f64 = 0.05;
 
 /// The tolerated relative error of the mean gap.
@@ -76,7 +76,7 @@ impl fmt::Display for Spoilt {
             Self::Late { p99, most } => write!(
                 f,
                 "one request in a hundred started {p99:.2?} or more after its intended start; the \
-                 service time allows {most:.2?} (stop other programs, or reduce the load)"
+                 measured times allow {most:.2?} (stop other programs, or reduce the load)"
             ),
             Self::Mean { actual, intended } => write!(
                 f,
@@ -153,15 +153,21 @@ impl Conduct {
         self.length
     }
 
-    /// The reasons why the run is invalid for a server with this service time. Empty for a valid
-    /// run.
+    /// The longest tolerated lateness, and the longest tolerated wait for a connection, of a run
+    /// that measures times as long as this one.
+    pub fn tolerance(measured: Duration) -> Duration {
+        measured.mul_f64(LATENESS_SHARE)
+    }
+
+    /// The reasons why the run is invalid for a server with this service time, or with this
+    /// latency. Empty for a valid run.
     ///
     /// The variation is not checked if the gaps are shorter than the tolerated lateness: requests
     /// that start in bunches of such a short time meet the same queue.
     pub fn spoilt(&self, service: Duration) -> Vec<Spoilt> {
         let mut reasons = Vec::new();
         let p99 = self.lateness.quantile(0.99).unwrap_or_default();
-        let most = service.mul_f64(LATENESS_SHARE);
+        let most = Self::tolerance(service);
         if p99 > most {
             reasons.push(Spoilt::Late { p99, most });
         }
@@ -237,7 +243,7 @@ mod tests {
         let said = found[0].to_string();
         let expected = format!(
             "one request in a hundred started {p99:.2?} or more after its intended start; the \
-             service time allows 500.00µs"
+             measured times allow 500.00µs"
         );
         assert!(said.starts_with(&expected), "{said}");
     }

@@ -54,6 +54,10 @@ struct Errand {
     begun: Option<Duration>,
     connected: Option<Duration>,
     first_byte: Option<Duration>,
+    /// When it began to wait for a connection.
+    queued: Duration,
+    /// How long it has waited for connections.
+    connection_wait: Duration,
     bytes: u64,
     server: ServerTiming,
     place: Place,
@@ -159,6 +163,8 @@ impl<'a> Engine<'a> {
                 begun: None,
                 connected: None,
                 first_byte: None,
+                queued: now,
+                connection_wait: Duration::ZERO,
                 bytes: 0,
                 server: ServerTiming::default(),
                 place: Place::Paused,
@@ -182,6 +188,7 @@ impl<'a> Engine<'a> {
                 }
                 Place::Waiting(position) => {
                     self.crowds[errand.crowd].waiting.remove(&position);
+                    errand.connection_wait += now.saturating_sub(errand.queued);
                     self.end_try(key, Answer::TimedOut, None);
                 }
                 Place::On(connection) => {
@@ -207,7 +214,10 @@ impl<'a> Engine<'a> {
         match crowd.idle.pop_first() {
             Some(connection) => self.reuse(connection, key),
             None if crowd.has_room() => self.open(key),
-            None => errand.place = Place::Waiting(crowd.wait(key)),
+            None => {
+                errand.queued = now;
+                errand.place = Place::Waiting(crowd.wait(key));
+            }
         }
     }
 
@@ -320,7 +330,11 @@ impl<'a> Engine<'a> {
                 return;
             }
             let Some((_, key)) = crowd.waiting.pop_first() else { return };
-            match crowd.idle.pop_first() {
+            let connection = crowd.idle.pop_first();
+            let now = self.now();
+            let errand = &mut self.errands[key];
+            errand.connection_wait += now.saturating_sub(errand.queued);
+            match connection {
                 Some(connection) => self.reuse(connection, key),
                 None => self.open(key),
             }
@@ -343,6 +357,7 @@ impl<'a> Engine<'a> {
         self.crowds[errand.crowd].ended(Outcome {
             intended: errand.intended,
             lateness: errand.lateness,
+            connection_wait: errand.connection_wait,
             begun: errand.begun,
             connected: errand.connected,
             first_byte: errand.first_byte,

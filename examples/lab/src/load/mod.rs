@@ -131,6 +131,8 @@ pub struct Outcome {
     pub intended: Duration,
     /// How much later the generator started it: the generator's own lateness.
     pub lateness: Duration,
+    /// How long it waited for one of the generator's own connections, before all of its tries.
+    pub connection_wait: Duration,
     /// When its last try began to connect or took a connection. `None` if it never got one.
     pub begun: Option<Duration>,
     /// When the last try's connection was established; for a kept one, when it was taken.

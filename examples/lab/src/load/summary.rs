@@ -98,6 +98,7 @@ mod tests {
         Outcome {
             intended: MILLI,
             lateness: Duration::ZERO,
+            connection_wait: Duration::ZERO,
             begun: Some(2 * MILLI),
             connected: None,
             first_byte: None,
