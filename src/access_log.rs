@@ -187,6 +187,7 @@ impl Record {
 }
 
 /// The client in a line: its IP address, or `unix:` for a peer of a UNIX socket, as nginx has it.
+#[cfg(feature = "json-log")]
 fn shown_client(peer: SocketAddr) -> String {
     match peer {
         UNIX_PEER => "unix:".to_owned(),

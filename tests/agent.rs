@@ -374,7 +374,15 @@ fn nothing_is_taken_out_at_twice_the_load() {
     let requests = run.outcomes.len() as u64;
     assert_eq!(counted(Counter::Offered), requests);
     let accepted = counted(Counter::Accepted);
-    assert!(accepted * 20 < requests, "{accepted} connections for {requests} requests");
+    // When the machine stands still, the client needs more connections, and so does HAProxy: at
+    // most one to each server for each of the client's.
+    let all = proxy.stats();
+    let front = all.iter().find(|row| row["svname"] == "FRONTEND").unwrap();
+    let clients = number(front, "conn_tot");
+    assert!(
+        accepted * 20 < requests || accepted <= 3 * clients,
+        "{accepted} connections for {requests} requests of {clients} connections"
+    );
     let good = run.outcomes.iter().filter(|each| each.is_good(Duration::from_millis(500))).count();
     let share = good as f64 / length.as_secs_f64() / capacity;
     let text = format!(

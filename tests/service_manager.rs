@@ -15,9 +15,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
-use support::{PATIENCE, Site, TESTFILE, command, connect, get, wait_for};
+use support::{PATIENCE, Site, TESTFILE, ask, command, connect, get, wait_for};
 
 /// The socket that a service manager listens on for messages.
 struct Manager {
@@ -144,16 +144,6 @@ fn with_sockets(site: &Site, names: &str, options: &str, sockets: [OwnedFd; 2]) 
     shell
 }
 
-fn ask(path: &Path, target: &str) -> String {
-    let mut stream = wait_for("a listener", || UnixStream::connect(path).ok());
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    reply
-}
-
 #[test]
 fn the_messages_come_in_order() {
     let (site, manager) = (Site::new(), Manager::new());
@@ -196,6 +186,41 @@ fn nothing_is_said_without_a_service_manager() {
     wait_for("a warning", || {
         running.log().contains("cannot tell the service manager").then_some(())
     });
+}
+
+/// One that reads no messages delays the server, and stops nothing.
+#[test]
+fn a_service_manager_that_reads_nothing_blocks_nothing() {
+    let (site, manager) = (Site::new(), Manager::new());
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"x", manager.path()).is_ok() {}
+    let mut command = server(&site, &["0"]);
+    command.env("NOTIFY_SOCKET", manager.path()).env("WATCHDOG_USEC", "200000");
+    let mut running = Running::spawn(command);
+    assert_eq!(get(running.address(), "/testfile").body, TESTFILE);
+    wait_for("a warning", || {
+        running.log().contains("cannot tell the service manager").then_some(())
+    });
+    running.signal("HUP");
+    running.signal("TERM");
+    assert_eq!(running.code(), Some(0), "{}", running.log());
+}
+
+#[test]
+fn a_service_manager_can_have_an_abstract_name() {
+    use std::os::linux::net::SocketAddrExt;
+    let site = Site::new();
+    let name = format!("cws-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = server(&site, &["0"]);
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let _running = Running::spawn(command);
+    let mut bytes = [0; 100];
+    let length = socket.recv(&mut bytes).expect("a message in time");
+    assert!(bytes[..length].starts_with(b"READY=1\n"));
 }
 
 /// While it starts or stops, the end of a reload would be taken for the end of the start.
@@ -484,12 +509,45 @@ fn what_is_passed_and_does_not_listen_is_an_error() {
     assert!(running.log().starts_with(expected), "{}", running.log());
 }
 
+/// The kernel gives each of them some of the clients.
+#[test]
+fn all_passed_sockets_of_one_address_serve() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    let site = Site::new();
+    let bind = |address: SocketAddr| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&SockAddr::from(address)).unwrap();
+        socket.listen(100).unwrap();
+        let bound = socket.local_addr().unwrap().as_socket().unwrap();
+        (OwnedFd::from(socket), bound)
+    };
+    let (one, address) = bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+    // The test keeps them open, as systemd does.
+    let sockets = [one, bind(address).0];
+    let passed = sockets.each_ref().map(|socket| socket.try_clone().unwrap());
+    let _running = Running::with_own_output(with_sockets(&site, "a:b", "", passed));
+    for _ in 0..40 {
+        assert_eq!(get(address, "/testfile").body, TESTFILE);
+    }
+}
+
+#[test]
+fn more_sockets_than_a_process_can_have_are_an_error() {
+    let site = Site::new();
+    let mut command = server(&site, &["0"]);
+    command.env("LISTEN_FDS", i32::MAX.to_string());
+    let mut running = Running::spawn(command);
+    assert_eq!(running.code(), Some(1));
+    assert!(running.log().contains("LISTEN_FDS=2147483647: a process has"), "{}", running.log());
+}
+
 /// The sockets of another process are not this one's.
 #[test]
 fn sockets_for_another_process_are_ignored() {
     let site = Site::new();
     let mut command = server(&site, &["0"]);
-    command.env("LISTEN_PID", "1").env("LISTEN_FDS", "3");
+    command.env("LISTEN_PID", "1").env("LISTEN_FDS", "2147483647");
     let running = Running::spawn(command);
     assert_eq!(get(running.address(), "/testfile").body, TESTFILE);
 }

@@ -11,6 +11,8 @@ pub const BACKLOG: i32 = 4096;
 /// How often, and how long apart, a server tries to lock the directory of a UNIX socket while
 /// another one listens there.
 pub const FOLDER_LOCK_TRIES: usize = 200;
+/// The same at the end of a server, which has requests to finish meanwhile.
+pub const FOLDER_LOCK_LAST_TRIES: usize = 4;
 /// See [`FOLDER_LOCK_TRIES`].
 pub const FOLDER_LOCK_PAUSE: Duration = Duration::from_millis(5);
 

@@ -2,11 +2,12 @@
 
 use crate::config;
 use crate::notes::note;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,7 +16,8 @@ use std::thread;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// What identifies it: another process may have put its own there since.
+    /// What identifies it: another process may have put its own there since. No other file gets
+    /// the number of the inode while the socket is open.
     device: u64,
     inode: u64,
 }
@@ -29,6 +31,8 @@ impl SocketFile {
 
     /// Removes it, if it is still there.
     pub(super) fn remove(self) {
+        // Nobody replaces it between the look and the removal.
+        let _turn = lock_folder(&self.path, config::FOLDER_LOCK_LAST_TRIES);
         let Ok(found) = fs::symlink_metadata(&self.path) else { return };
         if (found.dev(), found.ino()) != (self.device, self.inode) {
             return;
@@ -46,7 +50,7 @@ pub(super) fn listen(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)>
     socket.set_nonblocking(true)?;
     // A socket that is bound and does not listen yet looks like a stale one, so that servers which
     // start at the same time take turns.
-    let _turn = lock_folder(path)?;
+    let _turn = lock_folder(path, config::FOLDER_LOCK_TRIES)?;
     match socket.bind(&address) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             remove_stale(path, &address)?;
@@ -81,17 +85,20 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     }
 }
 
-/// Locks the folder of a path until the file is dropped. `None` if this user may not read it.
-fn lock_folder(path: &Path) -> io::Result<Option<File>> {
+/// Locks the folder of a path until the file is dropped. `None` if this user may not read it, or if
+/// somebody keeps a lock on it, which everybody can who may read it. Servers keep it for a moment.
+fn lock_folder(path: &Path, tries: usize) -> io::Result<Option<OwnedFd>> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let folder = match File::open(folder) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
+    // To open a FIFO would wait for another process.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = match rustix::fs::open(folder, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => return Ok(None),
         folder => folder?,
     };
-    for _ in 0..config::FOLDER_LOCK_TRIES {
+    for _ in 0..tries {
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => thread::sleep(config::FOLDER_LOCK_PAUSE),
             Err(Errno::INTR) => {}
@@ -100,7 +107,7 @@ fn lock_folder(path: &Path) -> io::Result<Option<File>> {
             Ok(()) => return Ok(Some(folder)),
         }
     }
-    Err(io::Error::other("another process holds a lock on its directory"))
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -157,6 +164,44 @@ mod tests {
         let (_socket, file) = listen(&folder.path().join("own"), 0o600)?;
         file.remove();
         assert!(!folder.path().join("own").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_lock_that_somebody_keeps_stops_nobody() -> io::Result<()> {
+        let folder = folder();
+        let path = folder.path().join("socket");
+        let _kept = lock_folder(&path, 1)?.expect("nobody has it");
+        let (_socket, file) = listen(&path, 0o600)?;
+        UnixStream::connect(&path)?;
+        file.remove();
+        assert!(!path.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_that_is_a_fifo_is_an_error() -> io::Result<()> {
+        use rustix::fs::{CWD, FileType, mknodat};
+        let folder = folder();
+        let fifo = folder.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0)?;
+        listen(&fifo.join("socket"), 0o600).expect_err("no folder");
+        Ok(())
+    }
+
+    #[test]
+    fn a_server_that_ends_removes_no_file_of_the_next_one() -> io::Result<()> {
+        let folder = folder();
+        for round in 0..500 {
+            let path = folder.path().join(format!("socket{round}"));
+            let (ending, file) = listen(&path, 0o600)?;
+            rustix::net::shutdown(&ending, rustix::net::Shutdown::Read)?;
+            thread::scope(|scope| {
+                scope.spawn(|| file.remove());
+                scope.spawn(|| listen(&path, 0o600)).join().expect("no panic")
+            })
+            .map(|_next| UnixStream::connect(&path))??;
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use crate::support::{self, Reply, TESTFILE, connect, get, wait_for};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
@@ -81,6 +82,13 @@ fn a_new_server_that_cannot_start_leaves_the_old_one_serving() {
         let line = "has ended before it took over (this server goes on)";
         (old.log().matches(line).count() == 3).then_some(())
     });
+    // More listeners than can be passed on.
+    let many = (0..64).map(|at| format!("unix:{}", place.file(&format!("{at}.sock")).display()));
+    let many = many.collect::<Vec<_>>().join(",");
+    let output = place.command(&["0", "--bind", &many]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("cannot pass 64 listeners"), "{}", errors(&output));
+    assert!(old.is_running() && get(old.address(), "/testfile").body == TESTFILE);
     // And it can still be taken over.
     let new = place.start(&["0"]);
     assert_eq!(old.code(), Some(0));
@@ -177,4 +185,70 @@ fn what_listens_at_the_path_and_is_no_server_is_an_error() {
     let output = server.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("is not of this protocol"), "{}", errors(&output));
+}
+
+/// Sends listeners as a running server does, and then these lines.
+fn offer(link: &UnixStream, listener: &TcpListener, lines: &str) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let sockets = [listener.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&sockets)));
+    let text = format!("listeners 1 0 http\n{lines}");
+    let bytes = [std::io::IoSlice::new(text.as_bytes())];
+    sendmsg(link, &bytes, &mut control, SendFlags::empty()).unwrap();
+}
+
+/// The running server says `go`, and hears nothing for too long: it keeps its listeners. Two
+/// servers must not both go on.
+#[test]
+fn a_server_that_is_too_late_to_take_over_ends() {
+    let place = Place::new();
+    let old = std::os::unix::net::UnixListener::bind(place.path()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut server = place.command(&[&port]);
+    let server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (link, _) = old.accept().unwrap();
+    offer(&link, &listener, "go\nerror it took too long to start\n");
+    let output = server.wait_with_output().unwrap();
+    let error = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("it took too long to start; the server that runs goes on"), "{error}");
+}
+
+/// The new process has closed what it does not want, and is killed before it has taken over.
+#[test]
+fn a_new_server_that_is_killed_late_leaves_the_listeners_open() {
+    let place = Place::new();
+    let old = place.start(&["0"]);
+    let mut link = UnixStream::connect(place.path()).unwrap();
+    link.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    link.write_all(format!("cws-takeover 1 {}\n", std::process::id()).as_bytes()).unwrap();
+    let listener = receive(&link);
+    link.write_all(b"ready\n").unwrap();
+    let mut go = [0; 3];
+    link.read_exact(&mut go).unwrap();
+    assert_eq!(&go, b"go\n");
+    cws::Listener::adopt(listener).unwrap().close();
+    drop(link);
+    old.logs("has ended before it took over (this server goes on)");
+    let again = std::net::TcpStream::connect_timeout(&old.address(), support::PATIENCE);
+    drop(again.expect("it still listens"));
+    assert_eq!(get(old.address(), "/testfile").body, TESTFILE);
+}
+
+/// The first of the listeners that a running server passes; the others are closed.
+fn receive(link: &UnixStream) -> std::os::fd::OwnedFd {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 1000];
+    let mut slices = [std::io::IoSliceMut::new(&mut bytes)];
+    recvmsg(link, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let mut sockets = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(sockets) => sockets.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    sockets.next().unwrap()
 }

@@ -255,6 +255,18 @@ pub fn get(address: SocketAddr, path: &str) -> Reply {
     replies.remove(0)
 }
 
+/// The whole reply to a request at the path of a UNIX socket, as text.
+#[cfg(unix)]
+pub fn ask(path: &Path, target: &str) -> String {
+    let mut stream = wait_for("a listener", || std::os::unix::net::UnixStream::connect(path).ok());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
 /// A parsed response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {

@@ -8,7 +8,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -27,6 +27,9 @@ pub(crate) const TAKEN: &str = "taken";
 const LISTENERS: &str = "listeners";
 /// What a refusal begins with.
 const ERROR: &str = "error ";
+
+/// The shortest wait for bytes: zero would mean no limit.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The longest line, in bytes.
 const LINE: usize = 4096;
@@ -96,10 +99,8 @@ impl Link {
             if self.buffer.len() >= LINE {
                 return Err(unknown("a long line"));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
-            }
+            // What has come counts, even if this process was stopped meanwhile and looks late.
+            let left = deadline.saturating_duration_since(Instant::now()).max(LOOK);
             self.stream.set_read_timeout(Some(left))?;
             match self.receive() {
                 Ok(()) => {}
@@ -118,10 +119,11 @@ impl Link {
         if heard == line { Ok(()) } else { Err(unknown(&format!("{:?}", heard.escape_debug()))) }
     }
 
-    /// Waits until the other process closes the link.
-    pub(crate) fn wait_for_end(&mut self, patience: Duration) {
-        if self.stream.set_read_timeout(Some(patience)).is_ok() {
-            let _ = self.stream.read(&mut [0]);
+    /// Waits until the other process closes the link. It is an error if it says why it refuses.
+    pub(crate) fn wait_for_end(&mut self, patience: Duration) -> io::Result<()> {
+        match self.hear(patience) {
+            Err(error) if error.kind() == ErrorKind::Other => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -265,6 +267,25 @@ mod tests {
         drop(old);
         let end = new.hear(LONG).expect_err("the end");
         assert_eq!(end.kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn what_has_come_is_heard_however_late() {
+        let (mut old, mut new) = pair();
+        old.say(TAKEN).expect("connected");
+        new.expect(TAKEN, Duration::ZERO).expect("the line");
+        assert_eq!(new.hear(Duration::ZERO).expect_err("no line").kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn the_end_of_a_link_is_no_refusal() {
+        let (old, mut new) = pair();
+        drop(old);
+        new.wait_for_end(LONG).expect("it has closed it");
+        let (mut old, mut new) = pair();
+        old.refuse("too late");
+        drop(old);
+        new.wait_for_end(LONG).expect_err("a refusal");
     }
 
     #[test]

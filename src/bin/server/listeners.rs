@@ -205,15 +205,34 @@ fn kept(passed: &mut Vec<Passed>, role: Role) -> Vec<Listener> {
     let is_kept = |of: &mut Passed| of.role == role && of.listener.is_kept_elsewhere();
     let mut kept: Vec<Listener> = Vec::new();
     for Passed { listener, .. } in passed.extract_if(.., is_kept) {
-        // The environment and an earlier process may pass the same one.
-        let is_same = |other: &Listener| {
-            other.address() == listener.address() && other.path() == listener.path()
-        };
-        if !kept.iter().any(is_same) {
+        // The environment and an earlier process may pass the same one. Sockets that share an
+        // address (SO_REUSEPORT) are several: the kernel gives each of them some of the clients.
+        let socket = identity(&listener);
+        if socket.is_none() || kept.iter().all(|other| identity(other) != socket) {
             kept.push(listener);
         }
     }
     kept
+}
+
+/// What tells one socket from another, whatever its descriptors are.
+fn identity(listener: &Listener) -> Option<(u64, u64)> {
+    let found = rustix::fs::fstat(listener).ok()?;
+    Some((found.st_dev, found.st_ino))
+}
+
+/// Checks `LISTEN_FDS` before `listenfd` makes a list of as many.
+fn check_count() -> Result<(), String> {
+    let number = |name| env::var(name).ok()?.parse::<i64>().ok();
+    let (most, count) = (cws::descriptor_limit(), number("LISTEN_FDS").unwrap_or(0));
+    let is_for_another = env::var("LISTEN_PID").is_ok_and(|pid| !pid.is_empty())
+        && number("LISTEN_PID") != Some(std::process::id().into());
+    if !is_for_another && usize::try_from(count).is_ok_and(|count| count > most) {
+        return Err(format!(
+            "cannot use LISTEN_FDS={count}: a process has at most {most} descriptors"
+        ));
+    }
+    Ok(())
 }
 
 /// The sockets that a service manager has passed (`sd_listen_fds`(3)): those with the names `admin`
@@ -222,6 +241,7 @@ fn kept(passed: &mut Vec<Passed>, role: Role) -> Vec<Listener> {
 pub(crate) fn activated() -> Result<Vec<Passed>, String> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
+    check_count()?;
     let mut sockets = ListenFd::from_env();
     let mut passed = Vec::new();
     for at in 0..sockets.len() {

@@ -3,7 +3,10 @@
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use cws::{Figures, Observer, Snapshot};
 use sd_notify::NotifyState;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::convert::Infallible;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +18,10 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The longest time between two rounds of an acceptor that is not stuck. It comes round four times
 /// a second by itself; the rest is for a machine that is busy.
 const ROUND: Duration = Duration::from_secs(2);
+
+/// How long a message may wait for a service manager that reads none. Its sender has other work to
+/// do, such as to wait for the signal that stops the server.
+const SEND: Duration = Duration::from_millis(500);
 
 /// How many times as long as the longest service so far a pool may stand still. See
 /// [`Seen::judge`].
@@ -39,9 +46,29 @@ pub(crate) fn watchdog() -> Option<Duration> {
 
 /// Sends messages, and logs a failure: the server serves without a service manager, too.
 fn tell(messages: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(messages) {
+    if let Err(error) = send(messages) {
         log::warn!("cannot tell the service manager of the state (NOTIFY_SOCKET): {error}");
     }
+}
+
+/// Sends messages. `sd_notify::notify` would wait without a limit while the queue of the service
+/// manager is full, and knows no abstract names.
+fn send(messages: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let mut name = name.into_vec();
+    // How sd_notify(3) and unix(7) write an abstract name.
+    if let Some(at @ b'@') = name.first_mut() {
+        *at = 0;
+    }
+    let mut text = String::new();
+    for message in messages {
+        // Writing into a `String` cannot fail.
+        let _ = writeln!(text, "{message}");
+    }
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.set_write_timeout(Some(SEND))?;
+    socket.send_to(text.as_bytes(), &SockAddr::unix(std::ffi::OsString::from_vec(name))?)?;
+    Ok(())
 }
 
 /// Says that the server stops.

@@ -52,6 +52,7 @@ fn serve(
     let listeners = args.listen.open(args.admin.clone(), args.agent.place(), passed)?;
     let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
+    args.takeover.check(&copies)?;
     let server = Server::start_on(listeners.http, config, handler);
     let server = server.map_err(|error| error.to_string())?;
     let observer = server.observer();

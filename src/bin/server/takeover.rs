@@ -113,6 +113,15 @@ impl TakeoverArgs {
             .map_err(|error| format!("cannot offer a takeover: {error}"))
     }
 
+    /// Checks that the next process can be given these listeners and the one of the path. Do this
+    /// before this process takes over: afterwards an error leaves nobody who serves.
+    pub(crate) fn check(&self, copies: &[Copied]) -> Result<(), String> {
+        if self.takeover.is_some() && copies.len() >= LISTENERS_MOST {
+            return Err(format!("cannot pass {} listeners to another process", copies.len()));
+        }
+        Ok(())
+    }
+
     /// Opens the gate for the next process.
     pub(crate) fn open_gate(
         &self,
@@ -124,9 +133,6 @@ impl TakeoverArgs {
         let Some(door) = door.map_or_else(|| self.door(), |door| Ok(Some(door)))? else {
             return Ok(None);
         };
-        if copies.len() >= LISTENERS_MOST {
-            return Err(format!("cannot pass {} listeners to another process", copies.len()));
-        }
         let open = || {
             copies.push(Copied::of(Role::Takeover, &door)?);
             let (stop, stopped) = UnixStream::pair()?;
@@ -171,13 +177,13 @@ impl Successor {
         }
         let link = &mut self.link;
         let told = link.say(READY).and_then(|()| link.expect(GO, ANSWER));
-        let told = told.map(|()| close_all(unwanted));
-        match told.and_then(|()| link.say(TAKEN)) {
-            Ok(()) => {
-                info!("took over from process {}", self.process);
-                // It closes the link when it has closed its listeners.
-                link.wait_for_end(ANSWER);
-            }
+        let told = told.map(|()| close_all(unwanted)).and_then(|()| {
+            // If it has closed the link, the reason is still to be read: this one may be too late.
+            let _ = link.say(TAKEN);
+            link.wait_for_end(ANSWER)
+        });
+        match told {
+            Ok(()) => info!("took over from process {}", self.process),
             // A server that keeps its listeners says why.
             Err(error) if has_gone(&error) => {
                 info!("the server before this one has ended: its listeners are this one's");
@@ -307,12 +313,14 @@ impl Keeper {
             Err(error) => {
                 let mut state = lock(&self.state);
                 if let State::Passing(copies) = &mut *state {
+                    copies.iter().for_each(reopen);
                     *state = State::Own(std::mem::take(copies));
                 }
                 drop(state);
-                if error.kind() == ErrorKind::TimedOut {
-                    link.refuse("it took too long to start");
-                }
+                link.refuse(match error.kind() {
+                    ErrorKind::TimedOut => "it took too long to start",
+                    _ => "it did not take over",
+                });
                 let what = match error.kind() {
                     ErrorKind::UnexpectedEof => "has ended".to_owned(),
                     ErrorKind::TimedOut => "took too long".to_owned(),
@@ -331,6 +339,19 @@ impl Keeper {
         *state = State::Passing(std::mem::take(copies));
         Ok(true)
     }
+}
+
+/// Lets connections begin again: a new process that did not want this listener may have closed it
+/// for both (see [`close_all`]) before it failed. A UNIX socket cannot be opened again.
+fn reopen(copied: &Copied) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(&copied.socket).detach_filter()
+        && error.kind() != ErrorKind::NotFound
+    {
+        warn!("cannot open a listener again: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = copied;
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
