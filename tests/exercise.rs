@@ -5,7 +5,8 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use socket2::{Domain, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Output;
 use std::time::{Duration, Instant};
 use support::{RealServer, Reply, Site, TESTFILE, command};
@@ -16,8 +17,14 @@ fn client(server: SocketAddr, more: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port for the client alone. The socket is bound with `SO_REUSEADDR`, as the client's own, so
+/// that no other program gets the port while it is open.
+fn reserved_port() -> (Socket, u16) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
 }
 
 #[test]
@@ -47,7 +54,7 @@ fn the_client_prints_the_servers_response_unchanged() {
 fn the_client_connects_from_its_port() {
     let site = Site::new();
     let server = RealServer::start(&site, &[]);
-    let port = free_port();
+    let (_reserved, port) = reserved_port();
     for run in 0..5 {
         let output = client(server.address(), &[&port.to_string()]);
         let errors = String::from_utf8_lossy(&output.stderr);
