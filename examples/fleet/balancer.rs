@@ -93,12 +93,27 @@ impl Balancer {
         self.folder.path().join(name)
     }
 
-    /// Its counters.
-    pub fn stats(&self) -> io::Result<Stats> {
+    /// Asks its socket.
+    fn ask(&self, command: &str) -> io::Result<String> {
         let mut socket = UnixStream::connect(self.path("stats"))?;
-        socket.write_all(b"show stat\n")?;
+        socket.write_all(format!("{command}\n").as_bytes())?;
         let mut text = String::new();
         socket.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// The lines of its log that it has dropped: a thread that finds another one writing tries for
+    /// a moment, and gives its line up.
+    pub fn lost_lines(&self) -> io::Result<usize> {
+        let info = self.ask("show info")?;
+        let lost = info.lines().find_map(|line| line.strip_prefix("DroppedLogs: "));
+        lost.and_then(|lost| lost.parse().ok())
+            .ok_or_else(|| io::Error::other("HAProxy does not tell its DroppedLogs"))
+    }
+
+    /// Its counters.
+    pub fn stats(&self) -> io::Result<Stats> {
+        let text = self.ask("show stat")?;
         let mut lines = text.lines();
         let names: Vec<_> =
             lines.next().unwrap_or_default().trim_start_matches("# ").split(',').collect();
