@@ -1,0 +1,14 @@
+//! Programs that measure: the examples of the lab, and servers behind a balancer.
+//!
+//! They are disturbed by what runs beside them, so each takes a permit.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod agent;
+mod fleet;
+mod lab_programs;
+mod link;
+mod permit;
+mod versus;
