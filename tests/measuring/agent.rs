@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
+use crate::permit::Permit;
 use crate::support::haproxy::{HaProxy, number};
 use crate::support::{RealServer, Site, connect, get, machine, wait_for};
 use cws::{Admin, Agent, Config, Counter, Figures, Request, Server, Snapshot};
@@ -241,13 +242,15 @@ const ATTEMPTS: usize = 3;
 
 #[test]
 fn the_weights_bring_unequal_servers_to_the_same_utilisation() {
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=ATTEMPTS {
+        let permit = if attempt == 1 { Permit::shared() } else { Permit::alone() };
         let machine = machine::Watch::start();
         match (settle(), machine.disturbance()) {
             (Ok(()), _) => return,
-            (Err(fault), None) => panic!("{fault}"),
+            (Err(fault), None) if !permit.had_company() => panic!("{fault}"),
             // A service that sleeps for longer than it should has another utilisation.
-            (Err(fault), Some(why)) => {
+            (Err(fault), why) => {
+                let why = why.unwrap_or_else(|| "another program measured".to_owned());
                 // Directly, because the test harness captures what is printed.
                 let _ = writeln!(std::io::stderr(), "INCONCLUSIVE, as {why}: {fault}");
             }

@@ -1,4 +1,4 @@
-//! Programs that measure: the examples of the lab, and servers behind a balancer.
+//! Programs that measure: the examples of the lab, weights behind a balancer, a link.
 //!
 //! They are disturbed by what runs beside them, so each takes a permit.
 #![allow(clippy::unwrap_used)]
@@ -7,8 +7,6 @@
 mod support;
 
 mod agent;
-mod fleet;
 mod lab_programs;
 mod link;
 mod permit;
-mod versus;

@@ -8,7 +8,7 @@ use cws::internals::config::Schedule;
 use pool::{PATIENCE, Request, Retries, Sender, Service, Setting, WORKERS, simulate};
 
 const SEEDS: u64 = 10;
-/// Student's t for ten seeds, two-sided 95 %; a little small for fewer, of which only means are used.
+/// Student's t for ten seeds, two-sided 95 %. Of fewer seeds only the means are used.
 const STUDENT: f64 = 2.262;
 /// What two simulations may differ by beside their intervals.
 const TOLERANCE: f64 = 0.02;

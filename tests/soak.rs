@@ -2,7 +2,7 @@
 //! when the queue is full, and counters that add up. The long one is an example.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../examples/soak/clients.rs"]
+#[path = "../examples/soak/clients.rs"]
 mod clients;
 
 #[test]
