@@ -1,6 +1,6 @@
 //! The target of a load: an `http://` URL, its address, and the request for it.
 
-use super::{Client, Connections, Retries};
+use super::{Client, Connections, Message, Mix, Parts, Retries};
 use cws::internals::http::target::is_authority;
 use std::fmt;
 use std::io;
@@ -93,19 +93,16 @@ impl Target {
 
     /// A client with this use of connections and this patience, without retries.
     pub fn client(&self, connections: Connections, patience: Duration) -> Client {
-        let request = self.request(connections);
+        let requests = Mix::one(Message::from(self.request(connections)));
         let (target, source) = (self.address, None);
-        Client { target, source, request, connections, patience, retries: Retries::NONE }
+        Client { target, source, requests, connections, patience, retries: Retries::NONE }
     }
 
     /// A GET for it, in HTTP/1.1.
     pub fn request(&self, connections: Connections) -> Vec<u8> {
-        let connection = match connections {
-            Connections::NewEach => "Connection: close\r\n",
-            Connections::Kept(_) => "",
-        };
         let Self { host, path, .. } = self;
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{connection}\r\n").into_bytes()
+        let (method, fields, body) = ("GET", &[][..], None);
+        Parts { method, path, host, fields, body, connections }.message().bytes().to_vec()
     }
 }
 
