@@ -9,6 +9,10 @@
 
 pub mod numbers;
 pub mod moments;
+pub mod student;
+pub mod evidence;
+pub mod machine;
+pub mod kernel;
 pub mod csv;
 pub mod arrivals;
 pub mod sample;
@@ -16,6 +20,8 @@ pub mod twin;
 pub mod fleet;
 pub mod load;
 pub mod simulation;
+pub mod ideal;
+pub mod anatomy;
 pub mod trace;
 pub mod chart;
 pub mod table;
@@ -23,3 +29,4 @@ pub mod report;
 pub mod progress;
 pub mod cli;
 pub mod program;
+pub mod trial;
