@@ -41,7 +41,7 @@ const MOST: f64 = 1000.0;
 /// | `two:1ms,200ms,p=.01` | 200 ms with probability 0.01, else 1 ms |
 /// | `uniform:1ms,9ms` | uniform between 1 and 9 ms |
 /// | `hyper:20ms,cv=2` | hyperexponential: a mixture of two exponential laws with balanced means |
-/// | `trace:FILE` | drawn at random from the times in a file: one a line, or an access log in JSON |
+/// | `trace:FILE` | one of the times in a file: one a line, or an access log in JSON |
 ///
 /// A random law may end with `,seed=N`.
 ///
