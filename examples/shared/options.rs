@@ -32,3 +32,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Err(error) => Err(format!("{error}; write 50ms or 1.5s")),
     }
 }
+
+/// The law of a service time: a time as above, or a law such as `exp:20ms`.
+pub fn service(text: &str) -> Result<cws::ServiceTime, String> {
+    if !text.contains(':') {
+        return duration(text).map(Into::into);
+    }
+    text.parse().map_err(|error: cws::ServiceTimeError| error.to_string())
+}

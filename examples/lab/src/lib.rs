@@ -9,6 +9,10 @@
 
 pub mod numbers;
 pub mod moments;
+pub mod student;
+pub mod evidence;
+pub mod machine;
+pub mod kernel;
 pub mod csv;
 pub mod hdr;
 pub mod arrivals;
@@ -23,6 +27,8 @@ pub mod comparison;
 pub mod saved;
 pub mod live;
 pub mod simulation;
+pub mod ideal;
+pub mod anatomy;
 pub mod trace;
 pub mod chart;
 pub mod table;
@@ -30,3 +36,4 @@ pub mod report;
 pub mod progress;
 pub mod cli;
 pub mod program;
+pub mod trial;
