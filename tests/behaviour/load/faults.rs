@@ -3,7 +3,8 @@
 use super::servers::{FakeServer, OK, PATIENCE, answer, ask_once, client, read_request};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{
-    Advice, Answer, Client, Connections, Failure, Pause, Population, Retries, Spoilt, Think,
+    Advice, Answer, Client, Connections, Failure, Outcome, Pause, Population, Retries, Spoilt,
+    Think,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
@@ -233,7 +234,7 @@ fn a_late_generator_makes_its_run_invalid() {
     let server = FakeServer::start(|stream, _| answer(stream, Duration::ZERO, OK));
     let starts = Arrivals::constant(1000.0).starts(Stop::Count(300));
     let client = client(server.address, Connections::Kept(1));
-    let mut slow_reader = |_| thread::sleep(Duration::from_millis(4));
+    let mut slow_reader = |_: Outcome| thread::sleep(Duration::from_millis(4));
     let conduct = client.open_loop_into(&starts, &mut slow_reader).unwrap();
     let reasons = conduct.spoilt(Duration::from_millis(1));
     assert!(reasons.iter().any(|reason| matches!(reason, Spoilt::Late { .. })), "{reasons:?}");

@@ -4,5 +4,6 @@
 mod faults;
 mod figures;
 mod kept;
+mod requests;
 mod servers;
 mod together;
