@@ -17,6 +17,7 @@ pub mod csv;
 pub mod arrivals;
 pub mod sample;
 pub mod twin;
+pub mod steady;
 pub mod fleet;
 pub mod load;
 pub mod simulation;
