@@ -113,6 +113,7 @@ impl Ideal {
                     handle: Some(handled),
                     response_head: None,
                 },
+                message: 0,
             });
         }
         let count = u32::try_from(outcomes.len()).unwrap_or(u32::MAX).max(1);
