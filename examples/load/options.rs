@@ -5,7 +5,7 @@ use crate::values;
 use clap::{Parser, Subcommand};
 use cws::ServiceTime;
 use lab::load::{Advice, Client, Connections, Field, Mix, Pause, Retries, Target};
-use lab::program::{EXIT_CODES, Options};
+use lab::program::Options;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +40,11 @@ Examples:
   load --rate 900 --patience 100ms --retries 3 --backoff 50ms URL
 
 A target is [METHOD] URL [WEIGHT] [@BODYFILE]; a path alone is on the server of the URL.";
+
+const EXIT_CODES: &str = "\
+Exit code: 0 all checks hold; 1 a check failed, the run failed, or B.json is worse; 2 wrong usage;
+3 no result: the machine was disturbed, or there are too few requests to compare. A run is never
+repeated, so that the server gets each request once.";
 
 /// Generates load on an HTTP server and reports the outcome of each request
 #[derive(Debug, Parser)]
