@@ -306,7 +306,7 @@ impl Args {
     }
 
     /// The sentence about the load in the report.
-    pub fn describe(&self, target: &Target, what: &str, when: &str) -> String {
+    pub fn describe(&self, target: &Target, what: &str) -> String {
         let who = match self.url() {
             Some(_) => format!("http://{}", target.host),
             None => format!(
@@ -321,6 +321,6 @@ impl Args {
             Connections::Kept(1) => "one connection, kept open".to_owned(),
             Connections::Kept(most) => format!("at most {most} connections, kept open"),
         };
-        format!("Load on {who}: {what}; {when}; {connections}.")
+        format!("Load on {who}: {what}; {connections}.")
     }
 }
