@@ -182,7 +182,7 @@ fn check(program: &mut Program, args: &Args, tally: &Tally, conduct: &Conduct) {
     let summary = &tally.summary;
     let failed = summary.count() - summary.success_count();
     let share = failed as f64 / summary.count().max(1) as f64;
-    let allowed = args.limits.allow_failures / 100.0;
+    let allowed = args.limits.allow_failures;
     program.check(
         format!(
             "{failed} of {} requests failed, {}, at most {} allowed",

@@ -94,16 +94,30 @@ pub enum Task {
 
 #[derive(Debug, clap::Args)]
 pub struct Compare {
-    /// The earlier run, as --json writes it
+    /// The earlier run, as --json writes it; several runs of the same kind with commas
     #[arg(value_name = "A.json")]
-    pub earlier: PathBuf,
+    pub earlier: Paths,
 
-    /// The later run
+    /// The later run, or several
     #[arg(value_name = "B.json")]
-    pub later: PathBuf,
+    pub later: Paths,
+
+    /// Differences up to this percentage are noise, whatever the intervals say
+    #[arg(long, value_name = "PERCENT", value_parser = values::percentage, default_value = "1")]
+    pub tolerance: f64,
 
     #[command(flatten)]
     pub common: Options,
+}
+
+/// Files with commas between them, at least one.
+#[derive(Debug, Clone)]
+pub struct Paths(pub Vec<PathBuf>);
+
+impl From<&str> for Paths {
+    fn from(text: &str) -> Self {
+        Self(text.split(',').map(PathBuf::from).collect())
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -248,7 +262,7 @@ pub struct Limits {
     pub p99: Option<Duration>,
 
     /// Check that at most this percentage of the requests fails
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    #[arg(long, value_name = "PERCENT", value_parser = values::percentage, default_value = "0")]
     pub allow_failures: f64,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// A run against a server that takes this long, saved under this name.
 fn of(folder: &Path, name: &str, delay: u64) -> PathBuf {
     let server = Recorder::answering(Duration::from_millis(delay));
-    saved(folder, &["--clients", "8", "--duration", "600ms", &server.url("/")]);
+    saved(folder, &["--clients", "8", "--duration", "410ms", &server.url("/")]);
     let path = folder.join(name);
     std::fs::rename(folder.join("run.json"), &path).unwrap();
     path
@@ -62,4 +62,23 @@ fn a_short_run_shows_nothing() {
     let (code, said) = compare(&path, &path, &[]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("too few requests to tell"), "{said}");
+}
+
+/// With several runs on each side, their differences count.
+#[test]
+fn several_runs_of_each_kind_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, delay| of(folder.path(), name, delay).to_str().unwrap().to_owned();
+    let fast = [of("a1", 2), of("a2", 2)].join(",");
+    let slow = [of("b1", 30), of("b2", 30)].join(",");
+    let (code, said) = compare(Path::new(&fast), Path::new(&slow), &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("between the runs of a side"), "{said}");
+    let check = said.lines().find(|line| line.starts_with("CHECK ")).unwrap();
+    assert!(check.starts_with("CHECK b1 and 1 more is no worse than a1 and 1 more; worse: "));
+    let tolerant = ["--tolerance", "100"];
+    let one = Path::new(fast.split(',').next().unwrap());
+    let (code, said) = compare(one, one, &tolerant);
+    assert!(code == Some(0) && said.contains("several runs of each kind"), "{said}");
+    refuses(&["compare", &fast, &slow, "--tolerance", "101"], 2, "at most 100");
 }
