@@ -26,9 +26,6 @@ mod thread_per_connection;
 
 #[path = "../shared/observed.rs"]
 mod observed;
-#[allow(dead_code, reason = "this program uses a part of it")]
-#[path = "../versus/usage.rs"]
-mod usage;
 #[path = "../shared/options.rs"]
 mod values;
 

@@ -19,6 +19,10 @@ use std::time::Duration;
 /// clients and the server would use.
 const LOOKS: u32 = 3;
 
+/// The least number of answers from which the CPU time of one follows: the kernel's clock has steps
+/// of a hundredth of a second.
+const COUNTED: usize = 500;
+
 /// How long a server has for its first answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,12 +34,11 @@ pub struct Cell {
     pub rate: Moments,
     /// From the start of a request to its complete answer, of those that were answered.
     pub latency: Sample,
-    pub failed: usize,
     /// What the server holds before clients come.
     pub rest: Held,
     /// The most that it holds with them.
     pub most: Held,
-    /// Its CPU time for an answer; `None` without answers.
+    /// Its CPU time for an answer; `None` if there are too few of them for the kernel's clock.
     pub cpu: Option<Duration>,
     pub outcomes: Vec<Outcome>,
 }
@@ -62,17 +65,15 @@ impl One {
 impl Cell {
     pub fn of(model: Model, scenario: Scenario, runs: Vec<One>) -> Self {
         let latency = runs.iter().flat_map(One::answered).map(Outcome::latency).collect::<Sample>();
-        let all = runs.iter().map(|one| one.run.outcomes.len()).sum::<usize>();
         let cpu: Duration = runs.iter().map(|one| one.cpu).sum();
         let most = |figure: fn(&One) -> Held| runs.iter().map(figure).reduce(Held::most);
         Self {
             model,
             scenario,
             rate: runs.iter().map(One::rate).collect(),
-            failed: all - latency.count(),
             rest: most(|one| one.rest).unwrap_or_default(),
             most: most(|one| one.most).unwrap_or_default(),
-            cpu: u32::try_from(latency.count()).ok().and_then(|count| cpu.checked_div(count)),
+            cpu: (latency.count() >= COUNTED).then(|| cpu.div_f64(latency.count() as f64)),
             latency,
             outcomes: runs.into_iter().flat_map(|one| one.run.outcomes).collect(),
         }
@@ -99,16 +100,16 @@ pub fn once(
     let clients = if scenario == Scenario::Many { args.many() } else { args.few() };
     // A server that works on one request at a time answers the last of them after this time.
     let longest = args.delay * u32::try_from(clients)?;
-    let client = ordinary(served.address, 3 * longest);
+    let client = ordinary(served.address, 2 * longest);
     let _occupants = Occupants::connect(scenario, args.slow, served.address)?;
     let population = Population { clients, think: Think::None };
-    let before = served.usage();
+    let before = served.cpu_time();
     let (run, most) = beside(
         || client.closed_loop(&population, Stop::After(args.length())),
         || served.held(),
         args.length() / LOOKS,
     );
-    let (run, cpu) = (run?, served.usage().since(&before).cpu);
+    let (run, cpu) = (run?, served.cpu_time().saturating_sub(before));
     let one = One { run, rest, most: most.unwrap_or(rest), cpu };
     // The generator's lateness is judged against the latencies that it measures.
     let latencies: Sample = one.answered().map(Outcome::latency).collect();

@@ -90,6 +90,6 @@ impl Args {
 
     /// The length of each of these runs.
     pub fn length(&self) -> Duration {
-        self.delay * if self.common.quick { 14 } else { 60 }
+        self.delay * if self.common.quick { 10 } else { 50 }
     }
 }

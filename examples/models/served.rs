@@ -1,14 +1,14 @@
 //! A model as a server in a process of its own, so that its memory and its CPU time are its own.
 
 use crate::model::Model;
-use crate::observed::Held;
+use crate::observed::{Held, cpu_time};
 use crate::options::Args;
-use crate::usage::{Usage, family};
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A server. Dropping this ends it, with its children.
 pub struct Served {
@@ -46,9 +46,9 @@ impl Served {
         Held::by(&[self.child.id()])
     }
 
-    /// What it and its children have used so far.
-    pub fn usage(&self) -> Usage {
-        Usage::of(&family(self.child.id()))
+    /// The CPU time that it and its children have used so far.
+    pub fn cpu_time(&self) -> Duration {
+        cpu_time(&[self.child.id()])
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Add;
+use std::time::Duration;
 
 /// What a process and its descendants hold at a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,6 +73,20 @@ impl Held {
     }
 }
 
+/// The CPU time that these processes and their descendants have used so far, with that of the
+/// threads that have ended and of the children that were collected. Its resolution is a tick of the
+/// kernel, a hundredth of a second.
+pub fn cpu_time(processes: &[u32]) -> Duration {
+    let ticks: u64 = family(processes).into_iter().filter_map(ticks).sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// User and system time of a process, and of its children that were collected.
+fn ticks(process: u32) -> Option<u64> {
+    let fields = behind_name(process)?;
+    fields.get(11..15)?.iter().map(|time| time.parse::<u64>().ok()).sum()
+}
+
 /// These processes and their descendants.
 pub fn family(processes: &[u32]) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
@@ -99,10 +114,14 @@ pub fn numbers_in(folder: &str) -> impl Iterator<Item = u32> {
 
 /// The parent of a process.
 pub fn parent(process: u32) -> Option<u32> {
+    behind_name(process)?.get(1)?.parse().ok()
+}
+
+/// The fields behind the name in `/proc/ID/stat`. The name is in parentheses, and may contain some.
+fn behind_name(process: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name is in parentheses, and may contain some.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(1)?.parse().ok()
+    Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The number behind a name in `status` or `smaps_rollup`.

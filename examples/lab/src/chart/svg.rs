@@ -67,10 +67,12 @@ pub(super) fn draw(charts: &[(&Chart, Axis, Axis)]) -> Result<String, ChartError
 
 fn draw_all(canvas: Canvas<'_>, charts: &[(&Chart, Axis, Axis)]) -> Result<(), DrawError> {
     canvas.fill(&Colour::Paper.rgb())?;
+    // All vertical axes are at the same place.
+    let labels = charts.iter().map(|(.., y)| label_width(y)).max().unwrap_or_default();
     let (mut canvas, mut height) = (canvas, HEIGHT);
     for (number, (chart, x, y)) in charts.iter().enumerate() {
         let (own, below) = canvas.split_vertically(height);
-        draw_on(&own, chart, x, y, number == 0)?;
+        draw_on(&own, chart, (x, y), labels, number == 0)?;
         (canvas, height) = (below, PANEL_HEIGHT);
     }
     canvas.present()
@@ -79,23 +81,20 @@ fn draw_all(canvas: Canvas<'_>, charts: &[(&Chart, Axis, Axis)]) -> Result<(), D
 fn draw_on(
     canvas: &Canvas<'_>,
     chart: &Chart,
-    x: &Axis,
-    y: &Axis,
+    (x, y): (&Axis, &Axis),
+    labels: i32,
     has_legend: bool,
 ) -> Result<(), DrawError> {
     let title = (FAMILY, TITLE_SIZE).into_font().color(&Colour::Ink.rgb());
     canvas.draw(&Text::new(chart.title.clone(), (MARGIN, MARGIN), title))?;
     let below = MARGIN + TITLE_SIZE + 14;
     let below = if has_legend { legend(canvas, chart, below)? } else { below };
-    let widest = y.ticks().into_iter().map(|tick| y.name(tick).chars().count()).max();
-    let label_width = widest.unwrap_or_default() as i32 * CHARACTER + 30;
-    let name_height = if y.label.is_empty() { 0 } else { LINE_HEIGHT };
     let mut plane = ChartBuilder::on(canvas)
         .margin_top(below + 18)
         .margin_right(MARGIN + 12)
         .margin_left(MARGIN / 2)
         .margin_bottom(MARGIN / 2)
-        .y_label_area_size(label_width + name_height)
+        .y_label_area_size(labels)
         .x_label_area_size(if x.label.is_empty() { 50 } else { 86 })
         .build_cartesian_2d(Side(x.clone()), Side(y.clone()))?;
     let label = text_style(HPos::Center);
@@ -116,6 +115,13 @@ fn draw_on(
         draw_shape(&mut plane, series.colour, &series.shape)?;
     }
     Ok(())
+}
+
+/// The width of an axis's labels and of its name.
+fn label_width(y: &Axis) -> i32 {
+    let widest = y.ticks().into_iter().map(|tick| y.name(tick).chars().count()).max();
+    let name_height = if y.label.is_empty() { 0 } else { LINE_HEIGHT };
+    widest.unwrap_or_default() as i32 * CHARACTER + 30 + name_height
 }
 
 fn text_style(h_pos: HPos) -> TextStyle<'static> {
