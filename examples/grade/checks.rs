@@ -16,30 +16,30 @@ const MEMORY_MORE: u64 = 64 << 10;
 /// How long it may take to close the connections of clients that have gone.
 const CLOSING: Duration = Duration::from_secs(1);
 
-pub const BASICS: [Check; 7] = [
+pub const BASICS: [Check; 6] = [
     Check {
         id: "slash",
         name: "testfile, with a slash",
-        points: 5,
+        points: 4,
         did: "sent: GET /testfile HTTP/1.1, with Host and Connection: close",
         expected: "status 200 and the file",
         mend: "Take the second word of the request line as the path, drop the slash at its start, and \
                look for the file in the folder in which the server was started.",
-        run: |exam| served(&exam.heard[0], 5),
+        run: |exam| served(&exam.heard[0]),
     },
     Check {
         id: "slashless",
         name: "testfile, as the classroom client asks",
-        points: 5,
+        points: 4,
         did: "sent: GET testfile HTTP/1.0, without a slash and without fields",
         expected: "status 200 and the file; then the connection ends",
         mend: "Do not require a slash at the start of the path, nor any field. HTTP/1.0 has no Host. \
                Close the connection after the answer.",
         run: |exam| match &exam.heard[1] {
             Heard::Reply(reply) if reply.status == 200 && reply.end != crate::talk::End::Closed => {
-                Came::all(2, format!("{}, but {}", exam.heard[1], "the connection stays open"))
+                Came::part(0.5, format!("{}, but {}", exam.heard[1], "the connection stays open"))
             }
-            heard => served(heard, 5),
+            heard => served(heard),
         },
     },
     Check {
@@ -52,13 +52,13 @@ pub const BASICS: [Check; 7] = [
         run: |exam| match answered(exam) {
             None => Came::none(exam.heard[0].to_string()),
             Some(Reply { flaw: Some(flaw), .. }) => Came::none(*flaw),
-            Some(reply) => Came::all(3, reply.line.clone()),
+            Some(reply) => Came::all(reply.line.clone()),
         },
     },
     Check {
         id: "length",
         name: "the length and the bytes of the file",
-        points: 5,
+        points: 4,
         did: "counted the bytes of the file, and compared them",
         expected: "Content-Length is the number of bytes behind the head, and they are those of the file",
         mend: "Send the size of the file in bytes (not in characters), and open it as binary. Without a \
@@ -75,8 +75,8 @@ pub const BASICS: [Check; 7] = [
         run: |exam| {
             let heard = ask(exam.server, &get(exam, "/no-such-file-here"), exam.patience(2));
             match heard.status() {
-                Some(404) => Came::all(4, heard.to_string()),
-                Some(400..=499) => Came::all(2, heard.to_string()),
+                Some(404) => Came::all(heard.to_string()),
+                Some(400..=499) => Came::part(0.5, heard.to_string()),
                 _ => Came::none(heard.to_string()),
             }
         },
@@ -91,19 +91,19 @@ pub const BASICS: [Check; 7] = [
                do. HEAD is GET without the file.",
         run: methods,
     },
+];
+
+pub const LAST: [Check; 4] = [
     Check {
         id: "large",
         name: "a large file",
-        points: 4,
+        points: 3,
         did: "asked for a file of some megabytes",
         expected: "all bytes, and the right ones",
         mend: "A write may take only a part of the bytes: repeat it until all are sent. Read and send \
                the file in pieces.",
         run: large,
     },
-];
-
-pub const LAST: [Check; 3] = [
     Check {
         id: "threads",
         name: "the number of threads stays",
@@ -117,7 +117,7 @@ pub const LAST: [Check; 3] = [
     Check {
         id: "resources",
         name: "memory and descriptors stay",
-        points: 2,
+        points: 1,
         did: "compared its memory and its open descriptors before and after all this",
         expected: "64 MiB and 8 descriptors more at most",
         mend: "Close each connection and each file, also when an error ends the request early.",
@@ -126,14 +126,14 @@ pub const LAST: [Check; 3] = [
     Check {
         id: "alive",
         name: "it does not exit",
-        points: 5,
+        points: 3,
         did: "asked for testfile once more, after everything",
         expected: "status 200 and the file",
         mend: "An error of one client ends that connection, never the process. Look for exit, unwrap, \
                uncaught exceptions and SIGPIPE.",
         run: |exam| {
             let heard = exam.ask(2);
-            Came::whether(heard.status() == Some(200), 5, heard.to_string())
+            Came::whether(heard.is_ok(), heard.to_string())
         },
     },
 ];
@@ -150,8 +150,8 @@ fn request(exam: &Exam, method: &str, path: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-fn served(heard: &Heard, points: u32) -> Came {
-    Came::whether(heard.status() == Some(200), points, heard.to_string())
+fn served(heard: &Heard) -> Came {
+    Came::whether(heard.is_ok(), heard.to_string())
 }
 
 /// The first answer to either form that is a 200.
@@ -175,9 +175,9 @@ fn length(exam: &mut Exam) -> Came {
         return Came::none("no bytes");
     }
     match reply.length() {
-        None => Came::all(3, format!("{count} bytes, without a Content-Length")),
-        Some(_) if exam.root.is_some() => Came::all(5, format!("{count} bytes, those of the file")),
-        Some(_) => Came::all(5, format!("{count} bytes")),
+        None => Came::part(0.5, format!("{count} bytes, without a Content-Length")),
+        Some(_) if exam.root.is_some() => Came::all(format!("{count} bytes, those of the file")),
+        Some(_) => Came::all(format!("{count} bytes")),
     }
 }
 
@@ -195,12 +195,12 @@ fn methods(exam: &mut Exam) -> Came {
     for method in ["POST", "DELETE", "BREW"] {
         let heard = ask_with(method);
         if !matches!(heard.status(), Some(400..=599)) {
-            return Came::all(1, format!("{method}: {heard}"));
+            return Came::part(0.34, format!("{method}: {heard}"));
         }
     }
     let heard = exam.ask(2);
     let said = format!("HEAD: {}", head.status().map_or_else(String::new, |s| s.to_string()));
-    Came::whether(heard.is_right(&exam.body), 3, format!("{said}; the others are refused"))
+    Came::whether(heard.is_ok(), format!("{said}; the others are refused"))
 }
 
 fn large(exam: &mut Exam) -> Came {
@@ -214,7 +214,7 @@ fn large(exam: &mut Exam) -> Came {
     }
     let is_right = file.content.as_ref().is_none_or(|content| *content == reply.body);
     let said = if is_right { heard.to_string() } else { format!("{heard}, which differ") };
-    Came::whether(reply.status == 200 && is_right, 4, said)
+    Came::whether(reply.status == 200 && is_right, said)
 }
 
 fn threads(exam: &mut Exam) -> Came {
@@ -222,10 +222,10 @@ fn threads(exam: &mut Exam) -> Came {
         return Came::unjudged("its process is not known (it runs elsewhere, or use --pid)");
     };
     let said = match most.processes > rest.processes {
-        true => format!("{} processes became {}", rest.processes, most.processes),
+        true => format!("processes: {}, later {} at most", rest.processes, most.processes),
         false => format!("{} threads, later {} at most", rest.threads, most.threads),
     };
-    Came::whether(most.threads <= rest.threads + THREADS_MORE, 4, said)
+    Came::whether(most.threads <= rest.threads + THREADS_MORE, said)
 }
 
 fn resources(exam: &mut Exam) -> Came {
@@ -243,7 +243,6 @@ fn resources(exam: &mut Exam) -> Came {
         if more <= DESCRIPTORS_MORE || Instant::now() >= deadline {
             return Came::whether(
                 more <= DESCRIPTORS_MORE && memory <= MEMORY_MORE,
-                2,
                 format!("{:.1} MiB and {more} descriptors more", memory as f64 / 1024.0),
             );
         }

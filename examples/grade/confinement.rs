@@ -29,7 +29,7 @@ const WAYS: [&str; 9] = [
 pub const CHECKS: [Check; 1] = [Check {
     id: "confinement",
     name: "nothing outside of the folder",
-    points: 8,
+    points: 6,
     did: "asked for /etc/passwd, and for the folder by way of the one above it, with .., encoded, \
           absolute and mixed",
     expected: "no byte of it: 400, 403 or 404",
@@ -78,10 +78,9 @@ fn confinement(exam: &mut Exam) -> Came {
         Some(way) => {
             Came::none(format!("{} of {} ways lead outside: {way}", leaks.len(), ways.len()))
         }
-        None => Came::all(
-            8,
-            format!("{refused} of {} ways are refused, {other} lead nowhere", ways.len()),
-        ),
+        None => {
+            Came::all(format!("{refused} of {} ways are refused, {other} lead nowhere", ways.len()))
+        }
     }
 }
 

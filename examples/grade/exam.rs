@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// What every client asks for.
 pub const FILE: &str = "testfile";
 
+/// The checks at the start that ask for nothing.
+const READ_FIRST: usize = 4;
+
 /// The number of clients that is enough to occupy a pool of unknown size.
 const MANY: usize = 64;
 
@@ -29,9 +32,9 @@ pub struct Check {
     pub run: fn(&mut Exam) -> Came,
 }
 
-/// The result of a check: points, `None` if it is not judged, and what came.
+/// The result of a check: the share of its points, `None` if it is not judged, and what came.
 pub struct Came {
-    pub points: Option<u32>,
+    pub share: Option<f64>,
     pub what: String,
 }
 
@@ -39,12 +42,14 @@ pub struct Came {
 pub struct Mark {
     pub check: &'static Check,
     pub came: Came,
+    /// False if the server has stopped before.
+    pub is_done: bool,
 }
 
 /// All checks, in the order in which they are done. Those that may stop a server come late.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
-    let parts = [&checks::BASICS[..], &crowd::CHECKS, &silent::CHECKS, &hostile::CHECKS];
-    parts.into_iter().flatten().chain(&confinement::CHECKS).chain(&checks::LAST)
+    let parts = [&checks::BASICS[..], &crowd::CHECKS, &silent::CHECKS, &confinement::CHECKS];
+    parts.into_iter().flatten().chain(&hostile::CHECKS).chain(&checks::LAST)
 }
 
 /// What is known of the server while it is judged.
@@ -74,21 +79,36 @@ pub struct Exam {
 }
 
 impl Came {
-    pub fn all(check_points: u32, what: impl Into<String>) -> Self {
-        Self { points: Some(check_points), what: what.into() }
+    pub fn part(share: f64, what: impl Into<String>) -> Self {
+        Self { share: Some(share), what: what.into() }
+    }
+
+    pub fn all(what: impl Into<String>) -> Self {
+        Self::part(1.0, what)
     }
 
     pub fn none(what: impl Into<String>) -> Self {
-        Self::all(0, what)
+        Self::part(0.0, what)
+    }
+
+    pub fn whether(holds: bool, what: impl Into<String>) -> Self {
+        if holds { Self::all(what) } else { Self::none(what) }
     }
 
     pub fn unjudged(what: impl Into<String>) -> Self {
-        Self { points: None, what: what.into() }
+        Self { share: None, what: what.into() }
+    }
+}
+
+impl Mark {
+    /// Whole points, rounded down; `None` if it is not judged.
+    pub fn points(&self) -> Option<u32> {
+        let share = self.came.share?;
+        Some((share * f64::from(self.check.points) + 1e-6).floor() as u32)
     }
 
-    /// All points or none.
-    pub fn whether(holds: bool, points: u32, what: impl Into<String>) -> Self {
-        Self::all(if holds { points } else { 0 }, what)
+    pub fn is_lost(&self) -> bool {
+        self.points().is_some_and(|points| points < self.check.points)
     }
 }
 
@@ -112,7 +132,7 @@ impl Exam {
         let heard = forms.each_ref().map(|form| {
             let begun = Instant::now();
             let heard = ask(server, form.as_bytes(), patience);
-            if heard.status() == Some(200) {
+            if heard.is_ok() {
                 single = begun.elapsed();
             }
             heard
@@ -120,7 +140,7 @@ impl Exam {
         if heard.iter().all(|heard| heard.status() == Some(404)) {
             return Err(format!("the server has no {FILE} (start it in a folder that has one)"));
         }
-        let works = heard.iter().position(|heard| heard.status() == Some(200));
+        let works = heard.iter().position(|heard| heard.is_ok());
         let body = match works.map(|form| &heard[form]) {
             Some(Heard::Reply(reply)) => reply.body.clone(),
             _ => Vec::new(),
@@ -160,19 +180,23 @@ impl Exam {
     pub fn judge(&mut self) -> Vec<Mark> {
         let mut marks = Vec::new();
         for check in checks() {
-            let came = match self.silent_since {
-                // The first checks tell what came.
-                Some(since) if !checks::BASICS[..4].iter().any(|basic| basic.id == check.id) => {
-                    Came::none(format!("not done: it has not answered since {since}"))
-                }
-                _ => (check.run)(self),
-            };
+            // The first checks only read what came at the beginning.
+            let is_done = self.silent_since.is_none()
+                || checks::BASICS[..READ_FIRST].iter().any(|first| first.id == check.id);
+            let came = if is_done { (check.run)(self) } else { self.not_done() };
             if self.silent_since.is_none() && !self.serves_again() {
                 self.silent_since = Some(check.name);
             }
-            marks.push(Mark { check, came });
+            marks.push(Mark { check, came, is_done });
         }
         marks
+    }
+
+    fn not_done(&self) -> Came {
+        let since = self.silent_since.unwrap_or_default();
+        let has_ended = self.process.as_ref().is_some_and(|process| process.held().is_none());
+        let why = if has_ended { "its process has ended" } else { "it does not answer" };
+        Came::none(format!("not done: {why} since \"{since}\""))
     }
 
     /// How long an answer may take with this many requests in front of it.
@@ -188,7 +212,7 @@ impl Exam {
 
     /// Whether it comes within the patience, after what a check has left behind.
     fn serves_again(&self) -> bool {
-        self.ask(40).status() == Some(200)
+        self.ask(40).is_ok()
     }
 
     /// The number of clients that occupy all workers of a pool.

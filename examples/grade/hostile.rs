@@ -30,7 +30,7 @@ pub const CHECKS: [Check; 3] = [
     Check {
         id: "garbage",
         name: "garbage",
-        points: 3,
+        points: 2,
         did: "sent empty lines, single words, zero bytes, bytes that are no text, a greeting of TLS",
         expected: "a 4xx or the end of the connection, and testfile for the next client",
         mend: "Check that the request line has three words before using them. Bytes need not be text: \
@@ -40,7 +40,7 @@ pub const CHECKS: [Check; 3] = [
     Check {
         id: "oversized",
         name: "a head without end",
-        points: 3,
+        points: 2,
         did: "sent lines of a head for 1.5 s, or up to 32 MiB of them",
         expected: "a 4xx or the end of the connection, or that the server reads no more",
         mend: "Put a limit on the bytes of a head, such as 16 KiB. Answer 431 and close.",
@@ -49,7 +49,7 @@ pub const CHECKS: [Check; 3] = [
     Check {
         id: "vanished",
         name: "clients that vanish",
-        points: 4,
+        points: 3,
         did: "40 clients hung up: at once, within a request, before the answer, within the answer",
         expected: "testfile for the next client",
         mend: "Reads and writes fail when a client has gone: end the connection and go on. In C, ignore \
@@ -72,12 +72,12 @@ fn garbage(exam: &mut Exam) -> Came {
                 exam.ask(4)
             }
         };
-        if !heard.is_right(&exam.body) {
+        if !heard.is_ok() {
             return Came::none(format!("after {name}: {heard}"));
         }
     }
     let answered = GARBAGE.len() - unanswered;
-    Came::all(3, format!("{answered} of {} are answered; testfile comes each time", GARBAGE.len()))
+    Came::all(format!("{answered} of {} are answered; testfile comes each time", GARBAGE.len()))
 }
 
 fn oversized(exam: &mut Exam) -> Came {
@@ -112,9 +112,9 @@ fn oversized(exam: &mut Exam) -> Came {
         Some(_) => format!("it answered or closed after {size} at most"),
     };
     let heard = exam.ask(4);
-    match heard.is_right(&exam.body) {
+    match heard.is_ok() {
         false => Came::none(format!("{said}; then: {heard}")),
-        true => Came::all(if said.contains("would read on") { 1 } else { 3 }, said),
+        true => Came::part(if said.contains("would read on") { 0.5 } else { 1.0 }, said),
     }
 }
 
@@ -141,5 +141,5 @@ fn vanished(exam: &mut Exam) -> Came {
         if number % 8 < 4 { connection.vanish() } else { drop(connection) }
     }
     let heard: Heard = exam.ask(4 * VANISHING);
-    Came::whether(heard.is_right(&exam.body), 4, heard.to_string())
+    Came::whether(heard.is_ok(), heard.to_string())
 }

@@ -4,8 +4,8 @@ use crate::options::Args;
 use std::fs;
 use std::path::PathBuf;
 
-/// Its size, if it is made: more than the buffers of a socket hold.
-const BYTES: usize = 8 << 20;
+/// Its size, if it is made: more than a server sends at once.
+const BYTES: usize = 4 << 20;
 
 /// A large file that the server has. A file that was made is removed on drop.
 pub struct Large {

@@ -20,10 +20,10 @@ pub struct Total {
 
 impl Total {
     pub fn of(marks: &[Mark]) -> Self {
-        let judged = marks.iter().filter(|mark| mark.came.points.is_some());
-        let unjudged = marks.iter().filter(|mark| mark.came.points.is_none());
+        let judged = marks.iter().filter(|mark| mark.came.share.is_some());
+        let unjudged = marks.iter().filter(|mark| mark.came.share.is_none());
         Self {
-            points: marks.iter().filter_map(|mark| mark.came.points).sum(),
+            points: marks.iter().filter_map(Mark::points).sum(),
             of: judged.map(|mark| mark.check.points).sum(),
             unjudged: unjudged.map(|mark| mark.check.points).sum(),
         }
@@ -39,14 +39,15 @@ impl Total {
 }
 
 fn points(mark: &Mark) -> String {
-    match mark.came.points {
+    match mark.points() {
         Some(points) => format!("{points}/{}", mark.check.points),
         None => format!("-/{}", mark.check.points),
     }
 }
 
-fn lost(mark: &Mark) -> bool {
-    mark.came.points.is_some_and(|points| points < mark.check.points)
+/// A check that costs points and that there is something to say about.
+fn needs_words(mark: &&Mark) -> bool {
+    mark.is_lost() && mark.is_done
 }
 
 /// The result as text.
@@ -60,7 +61,7 @@ pub fn text(exam: &Exam, marks: &[Mark]) -> String {
         let _ = writeln!(text, "{points:>6}  {name:<width$}  {came}");
     }
     let _ = writeln!(text, "\n{}", Total::of(marks).said());
-    for mark in marks.iter().filter(|mark| lost(mark)) {
+    for mark in marks.iter().filter(needs_words) {
         let _ = writeln!(text, "\n{}: {}", mark.check.name, points(mark));
         for (word, what) in explained(mark) {
             let _ = write!(text, "{}", wrapped(word, what));
@@ -135,10 +136,10 @@ struct ShownCheck<'a> {
 /// The result as JSON.
 pub fn json(exam: &Exam, marks: &[Mark]) -> Result<String, serde_json::Error> {
     let Total { points, of, unjudged } = Total::of(marks);
-    let checks = marks.iter().map(|Mark { check, came }| ShownCheck {
+    let checks = marks.iter().map(|mark @ Mark { check, came, .. }| ShownCheck {
         id: check.id,
         name: check.name,
-        points: came.points,
+        points: mark.points(),
         of: check.points,
         did: check.did,
         came: &came.what,
@@ -163,7 +164,7 @@ pub fn page(exam: &Exam, marks: &[Mark]) -> String {
         table.row([mark.check.name.to_owned(), points(mark), mark.came.what.clone()]);
     }
     report.table(&table);
-    for mark in marks.iter().filter(|mark| lost(mark)) {
+    for mark in marks.iter().filter(needs_words) {
         report.heading(&format!("{}: {}", mark.check.name, points(mark)));
         for (word, what) in explained(mark) {
             report.text(&format!("{word}: {what}"));

@@ -92,14 +92,19 @@ impl Heard {
         }
     }
 
-    /// Whether it is a whole 200 with this body.
-    pub fn is_right(&self, body: &[u8]) -> bool {
-        match self {
-            Self::Reply(reply) => {
-                reply.status == 200 && reply.length_error().is_none() && reply.body == body
-            }
-            _ => false,
-        }
+    /// Whether it is a response with status 200.
+    pub fn is_ok(&self) -> bool {
+        self.status() == Some(200)
+    }
+
+    /// Why it is not a whole 200 with this body, if it is not.
+    pub fn fault(&self, body: &[u8]) -> Option<String> {
+        let reply = match self {
+            Self::Reply(reply) if reply.status == 200 => reply,
+            other => return Some(other.to_string()),
+        };
+        let error = reply.length_error();
+        error.or_else(|| (reply.body != body).then(|| "other bytes than in the file".to_owned()))
     }
 }
 
