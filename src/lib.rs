@@ -278,7 +278,7 @@ pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 pub use files::cache::CacheLimits;
 pub use handler::{
     Accepts, Body, Delay, Error, FieldError, FileSlice, Handler, Immediate, IntoResponse,
-    OWN_FIELDS, Response, Stream, WithState, with_state,
+    OWN_FIELDS, Response, ServiceTime, ServiceTimeError, Stream, WithState, with_state,
 };
 pub use http::Version;
 pub use http::request::{Method, Request};
@@ -322,6 +322,9 @@ pub mod internals {
     pub mod proxy {
         pub use crate::proxy::*;
     }
+
+    /// The law of a service time.
+    pub use crate::handler::{Law, law};
 
     /// Text in HTML pages.
     pub mod html {

@@ -32,6 +32,7 @@ fn each_feature_brings_its_own_crates_and_no_others() {
         ("client", "humantime", 1),
         ("json-log", "serde_json", 5),
         ("proxy", "ppp", 8),
+        ("service-time", "humantime", 6),
         ("routes", "matchit", 1),
         ("http", "http", 3),
     ];
@@ -43,7 +44,7 @@ fn each_feature_brings_its_own_crates_and_no_others() {
         let more: Vec<_> = with.difference(&core).collect();
         assert!(more.len() <= most, "{feature} brings {}: {more:#?}", more.len());
     }
-    let library = crates("files,auth,admin,client,json-log,proxy,routes,http");
+    let library = crates("files,auth,admin,client,json-log,proxy,routes,service-time,http");
     for command_line in ["clap", "env_logger", "signal-hook", "bytesize"] {
         assert!(!library.iter().any(|name| name.starts_with(command_line)), "{command_line}");
     }

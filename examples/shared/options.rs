@@ -32,3 +32,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Err(error) => Err(format!("{error}; write 50ms or 1.5s")),
     }
 }
+
+/// The law of a service time: a time as above, or a law such as `exp:20ms`.
+pub fn service(text: &str) -> Result<cws::ServiceTime, String> {
+    if !text.contains(':') {
+        return duration(text).map(Into::into);
+    }
+    text.parse().map_err(|error: cws::ServiceTimeError| error.to_string())
+}
+
+/// A factor such as `2` or `0.5`.
+pub fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if factor >= 1e-3 && factor <= 1e6 => Ok(factor),
+        Ok(_) => Err("it must be at least 0.001 and at most 1000000".to_owned()),
+        Err(_) => Err("it is not a number".to_owned()),
+    }
+}

@@ -6,6 +6,7 @@ mod response;
 mod error;
 #[cfg(any(feature = "admin", feature = "files"))]
 mod redirect;
+mod service;
 mod delay;
 mod call;
 mod immediate;
@@ -22,6 +23,9 @@ pub(crate) use immediate::ImmediateHandler;
 #[cfg(any(feature = "admin", feature = "files"))]
 pub(crate) use redirect::redirect_to_slash;
 pub use response::{FieldError, OWN_FIELDS, Response};
+#[cfg(feature = "internals")]
+pub use service::{Law, law};
+pub use service::{ServiceTime, ServiceTimeError};
 
 use crate::http::request::Request;
 use bytes::Bytes;

@@ -3,6 +3,8 @@
 use crate::chart::Chart;
 use crate::cli;
 use crate::csv::WriteError;
+use crate::evidence::{Findings, Verdict};
+use crate::machine::Watch;
 use crate::moments::Moments;
 use crate::report::Report;
 use crate::table::Table;
@@ -24,11 +26,13 @@ const ATTEMPTS: usize = 5;
 /// The time that all repeated measurements of a program may take together, so that it ends within a
 /// minute. A program may set another limit.
 const SPARE: Duration = Duration::from_secs(14);
+const SPARE_QUICK: Duration = Duration::from_secs(3);
 
 /// The explanation of exit codes in each program's help.
 pub const EXIT_CODES: &str = "\
 Exit code: 0 all checks hold, 1 a check failed or the run failed, 2 wrong usage, 3 no result: the \
-machine was too busy to measure, or the runs differ too much.";
+machine was disturbed, or the runs differ too much. A measurement is repeated if the machine was \
+disturbed, whatever it shows. A claim that rests on chance fails wrongly at most once in 1000 runs.";
 
 /// Columns and rows of a chart on the terminal.
 const TEXT_CHART: (usize, usize) = (64, 14);
@@ -64,24 +68,17 @@ pub struct Program {
     html: Option<PathBuf>,
     svg: Option<PathBuf>,
     report: Report,
-    checks: Vec<Check>,
+    /// Standard output has something else, so that text goes to standard error.
+    on_stderr: bool,
+    findings: Findings,
+    /// The instrument that sees disturbances, if there is one.
+    watch: Option<Watch>,
+    /// What disturbed the machine in the last attempts of measurements.
+    disturbances: Vec<String>,
+    measurements: usize,
+    repeated: usize,
     /// The remaining time for repeated measurements.
     spare: Duration,
-}
-
-#[derive(Debug)]
-struct Check {
-    what: String,
-    verdict: Verdict,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Ok,
-    Fail,
-    Spoilt,
-    /// The interval of a mean is on both sides of its limit.
-    Unclear,
 }
 
 /// Runs a program: parses its options, and turns an error into one line and an exit code.
@@ -118,7 +115,19 @@ impl Program {
         let program = std::env::args().next().unwrap_or_default();
         let name = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy();
         let Options { html, svg, .. } = options.clone();
-        Self { name: name.into_owned(), html, svg, report, checks: Vec::new(), spare: SPARE }
+        Self {
+            name: name.into_owned(),
+            html,
+            svg,
+            report,
+            on_stderr: false,
+            findings: Findings::default(),
+            watch: Watch::start(),
+            disturbances: Vec::new(),
+            measurements: 0,
+            repeated: 0,
+            spare: if options.quick { SPARE_QUICK } else { SPARE },
+        }
     }
 
     /// Sets the time that all repeated measurements may take together.
@@ -126,10 +135,18 @@ impl Program {
         Self { spare, ..self }
     }
 
+    /// Prints all text on standard error, since standard output is for something else.
+    pub fn on_stderr(self) -> Self {
+        Self { on_stderr: true, ..self }
+    }
+
     /// Prints lines on the terminal only.
     pub fn say(&mut self, text: &str) {
         // If the reader has gone, the output is not needed.
-        let _ = writeln!(io::stdout(), "{text}");
+        let _ = match self.on_stderr {
+            true => writeln!(io::stderr(), "{text}"),
+            false => writeln!(io::stdout(), "{text}"),
+        };
     }
 
     /// Prints a sentence on the terminal and on the page.
@@ -178,41 +195,46 @@ impl Program {
 
     /// Records a check and whether it holds. `what` includes the measured figures.
     pub fn check(&mut self, what: impl Into<String>, holds: bool) {
-        let verdict = if holds { Verdict::Ok } else { Verdict::Fail };
-        self.checks.push(Check { what: what.into(), verdict });
+        self.findings.check(what, holds);
     }
 
-    /// Records whether a mean over runs is at least `least`. It holds only if the whole 95 %
-    /// interval of the mean is, it fails only if none of it is, and everything else shows nothing.
+    /// Records whether a mean over runs is at least `least`, by the rules of [`crate::evidence`].
     /// `what` includes the measured figures.
     pub fn check_least(&mut self, what: impl Into<String>, mean: &Moments, least: f64) {
-        let (low, high) = mean.interval();
-        let verdict = match (low >= least, high < least) {
-            (true, _) => Verdict::Ok,
-            (false, true) => Verdict::Fail,
-            (false, false) => Verdict::Unclear,
-        };
-        self.checks.push(Check { what: what.into(), verdict });
+        self.findings.least(what, mean, least);
     }
 
     /// The same for a mean that is at most `most`.
     pub fn check_most(&mut self, what: impl Into<String>, mean: &Moments, most: f64) {
-        let (low, high) = mean.interval();
-        let verdict = match (high <= most, low > most) {
-            (true, _) => Verdict::Ok,
-            (false, true) => Verdict::Fail,
-            (false, false) => Verdict::Unclear,
-        };
-        self.checks.push(Check { what: what.into(), verdict });
+        self.findings.most(what, mean, most);
+    }
+
+    /// Records findings that were made apart from the program.
+    pub fn conclude(&mut self, findings: Findings) {
+        self.findings.extend(findings);
     }
 
     /// Records that the machine disturbed a measurement, so that it shows nothing.
     pub fn spoilt(&mut self, why: impl Into<String>) {
-        self.checks.push(Check { what: why.into(), verdict: Verdict::Spoilt });
+        self.findings.add(why, Verdict::Spoilt);
     }
 
-    /// Makes a measurement, and repeats it while the machine disturbs it and there is time. Returns
-    /// the last one, and why it is invalid if it is.
+    /// Makes a measurement once, beside the instrument that sees disturbances of the machine.
+    pub fn watched<T>(&mut self, measure: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let measured = measure();
+        self.measurements += 1;
+        self.disturbances.extend(self.disturbance_since(begun));
+        measured
+    }
+
+    fn disturbance_since(&self, begun: Instant) -> Option<String> {
+        self.watch.as_ref().and_then(|watch| watch.disturbance_since(begun))
+    }
+
+    /// Makes a measurement, and repeats it while the machine disturbs it and there is time. Whether
+    /// it is repeated depends on how late its requests started and on what other programs did, and
+    /// not on what it shows. Returns the last one, and why it is invalid if it is.
     ///
     /// # Errors
     ///
@@ -221,21 +243,39 @@ impl Program {
         &mut self,
         mut measure: impl FnMut() -> Result<(T, Vec<String>), E>,
     ) -> Result<(T, Option<String>), E> {
+        self.measurements += 1;
         let mut attempt = 1;
         loop {
             let begun = Instant::now();
             let (measured, reasons) = measure()?;
-            if reasons.is_empty() {
+            let disturbance = self.disturbance_since(begun);
+            if reasons.is_empty() && disturbance.is_none() {
                 return Ok((measured, None));
             }
             // The next attempt takes about as long.
             let spare = self.spare.checked_sub(begun.elapsed());
-            match spare.filter(|_| attempt < ATTEMPTS) {
-                Some(left) => self.spare = left,
-                None => return Ok((measured, Some(reasons.join("; ")))),
-            }
+            let Some(left) = spare.filter(|_| attempt < ATTEMPTS) else {
+                self.disturbances.extend(disturbance);
+                let why = (!reasons.is_empty()).then(|| reasons.join("; "));
+                return Ok((measured, why));
+            };
+            self.spare = left;
+            self.repeated += 1;
             attempt += 1;
         }
+    }
+
+    /// The checks so far, and what is said of each.
+    pub fn checks(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.findings.all().iter().map(|finding| {
+            let said = match finding.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Fail if self.disturbances.is_empty() => "FAIL",
+                Verdict::Fail | Verdict::Spoilt => "FAIL (the machine was disturbed: no result)",
+                Verdict::Unclear => "FAIL (the runs differ too much: no result)",
+            };
+            (finding.what.as_str(), said)
+        })
     }
 
     /// Prints the checks, writes the page, and returns the exit code.
@@ -245,15 +285,12 @@ impl Program {
     /// If the page cannot be written.
     pub fn finish(mut self) -> Result<ExitCode, Box<dyn Error>> {
         let mut lines = String::new();
-        for Check { what, verdict } in &self.checks {
-            let said = match verdict {
-                Verdict::Ok => "ok",
-                Verdict::Fail => "FAIL",
-                Verdict::Spoilt => "FAIL (the machine was too busy: no result)",
-                Verdict::Unclear => "FAIL (the runs differ too much: no result)",
-            };
+        for (what, said) in self.checks() {
             // Writing to a string does not fail.
             let _ = writeln!(lines, "CHECK {what} ... {said}");
+        }
+        if let Some(conditions) = self.conditions() {
+            let _ = writeln!(lines, "{conditions}");
         }
         self.say(&format!("\n{}", lines.trim_end()));
         self.report.heading("Checks");
@@ -265,14 +302,36 @@ impl Program {
         Ok(self.exit_code())
     }
 
-    /// A disturbed run explains failed checks, so it takes precedence. Runs that differ too much
+    /// What the instrument saw, if it saw anything.
+    fn conditions(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if self.repeated > 0 {
+            said.push(format!(
+                "{} measurements were repeated, since the machine was disturbed",
+                self.repeated
+            ));
+        }
+        if let Some(last) = self.disturbances.last() {
+            let count = self.disturbances.len();
+            said.push(format!(
+                "{count} of {} were disturbed to the end: {last}",
+                self.measurements
+            ));
+        }
+        (!said.is_empty()).then(|| format!("The machine: {}.", said.join("; ")))
+    }
+
+    /// A disturbance explains failed checks, so it takes precedence. Runs that differ too much
     /// explain no other check.
     fn exit_code(&self) -> ExitCode {
-        let has = |verdict| self.checks.iter().any(|check| check.verdict == verdict);
-        match (has(Verdict::Spoilt), has(Verdict::Fail), has(Verdict::Unclear)) {
-            (true, ..) | (false, false, true) => ExitCode::from(SPOILT),
-            (false, true, _) => ExitCode::FAILURE,
-            (false, false, false) => ExitCode::SUCCESS,
+        let is_disturbed = self.findings.has(Verdict::Spoilt) || !self.disturbances.is_empty();
+        let has_failed = self.findings.has(Verdict::Fail);
+        match (has_failed, is_disturbed) {
+            (true, false) => ExitCode::FAILURE,
+            (true, true) => ExitCode::from(SPOILT),
+            (false, _) if self.findings.has(Verdict::Spoilt) => ExitCode::from(SPOILT),
+            (false, _) if self.findings.has(Verdict::Unclear) => ExitCode::from(SPOILT),
+            (false, _) => ExitCode::SUCCESS,
         }
     }
 }
@@ -301,11 +360,10 @@ mod tests {
         Program::new(&options, "t", "l")
     }
 
-    fn code_of(verdicts: &[Verdict]) -> ExitCode {
+    fn code_of(verdicts: &[Verdict], disturbances: &[&str]) -> ExitCode {
         let mut program = empty();
-        for &verdict in verdicts {
-            program.checks.push(Check { what: String::new(), verdict });
-        }
+        verdicts.iter().for_each(|&verdict| program.findings.add("", verdict));
+        program.disturbances = disturbances.iter().map(ToString::to_string).collect();
         program.exit_code()
     }
 
@@ -315,36 +373,23 @@ mod tests {
         let same = |code: ExitCode, number: u8| {
             format!("{code:?}") == format!("{:?}", ExitCode::from(number))
         };
-        assert!(same(code_of(&[]), 0) && same(code_of(&[Verdict::Ok; 3]), 0));
-        assert!(same(code_of(&[Verdict::Ok, Verdict::Fail]), 1));
-        assert!(same(code_of(&[Verdict::Ok, Verdict::Unclear]), SPOILT));
-        assert!(same(code_of(&[Verdict::Unclear, Verdict::Fail]), 1));
-        assert!(same(code_of(&[Verdict::Fail, Verdict::Spoilt, Verdict::Ok]), SPOILT));
-    }
-
-    #[test]
-    fn a_mean_is_compared_by_its_interval() {
-        let mean: Moments = [0.9, 1.0, 1.1].into_iter().collect();
-        let (low, high) = mean.interval();
-        let verdict = |check: &dyn Fn(&mut Program)| {
-            let mut program = empty();
-            check(&mut program);
-            program.checks[0].verdict
-        };
-        let least = |limit| verdict(&|program| program.check_least("", &mean, limit));
-        let most = |limit| verdict(&|program| program.check_most("", &mean, limit));
-        assert_eq!([least(low), most(high)], [Verdict::Ok; 2]);
-        assert_eq!([least(1.0), most(1.0)], [Verdict::Unclear; 2]);
-        assert_eq!([least(high + 0.01), most(low - 0.01)], [Verdict::Fail; 2]);
-        // A single run has no interval.
-        let one: Moments = [1.0].into_iter().collect();
-        assert_eq!(verdict(&|program| program.check_least("", &one, 0.5)), Verdict::Unclear);
+        let code = |verdicts: &[Verdict]| code_of(verdicts, &[]);
+        assert!(same(code(&[]), 0) && same(code(&[Verdict::Ok; 3]), 0));
+        assert!(same(code(&[Verdict::Ok, Verdict::Fail]), 1));
+        assert!(same(code(&[Verdict::Ok, Verdict::Unclear]), SPOILT));
+        assert!(same(code(&[Verdict::Unclear, Verdict::Fail]), 1));
+        assert!(same(code(&[Verdict::Fail, Verdict::Spoilt, Verdict::Ok]), SPOILT));
+        // On a disturbed machine a failure shows nothing; what holds even so, holds.
+        assert!(same(code_of(&[Verdict::Ok, Verdict::Fail], &["others"]), SPOILT));
+        assert!(same(code_of(&[Verdict::Ok], &["others"]), 0));
     }
 
     /// The number of attempts if this attempt is the first valid one, and why the last one is
     /// invalid.
     fn attempts(spare: Duration, sound_from: usize) -> (usize, Option<String>) {
         let mut program = empty().with_spare(spare);
+        // The machine may be busy with other tests.
+        program.watch = None;
         let mut attempts = 0;
         let outcome = program.until_sound(|| {
             attempts += 1;

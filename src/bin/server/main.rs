@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod delay;
 #[path = "../cli.rs"]
 mod cli;
 mod link;
@@ -24,6 +25,7 @@ use clap::Parser;
 use cws::{
     AccessLog, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User, WhenFull,
 };
+use delay::DelayArgs;
 use listeners::{ListenArgs, Place};
 use log::{LevelFilter, info, warn};
 use logger::Logging;
@@ -72,10 +74,8 @@ struct Args {
     /// Number of worker threads [default: number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = values::at_least_one)]
     workers: Option<usize>,
-    /// Delay for each file served, for example 50ms or 1.5s; the worker sleeps, which
-    /// simulates a slow back-end [default: none]
-    #[arg(long, env = "CWS_DELAY", value_name = "DURATION", value_parser = values::duration)]
-    delay: Option<Duration>,
+    #[command(flatten)]
+    delay: DelayArgs,
     /// Maximum number of requests that wait for a worker; beyond it one gets 503 at once [default:
     /// as many as are served in time with --deadline, else 1024]
     #[arg(long, env = "CWS_QUEUE", value_name = "N")]
@@ -223,15 +223,9 @@ fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<Stati
 /// Logs what is served, and the capacity.
 fn tell_start(args: &Args, config: &Config) {
     let workers = config.workers;
-    let delay = args.delay.unwrap_or_default();
+    let delay = args.delay.mean();
     let root = args.root.canonicalize().unwrap_or_else(|_| args.root.clone());
-    let capacity = match delay.as_secs_f64() {
-        0.0 => String::new(),
-        seconds => {
-            let most = workers as f64 / seconds;
-            format!(", delay {}: at most {} requests/s", show(delay), round(most))
-        }
-    };
+    let capacity = args.delay.describe(workers);
     let memory = memory::show(config.memory.most());
     let queue = queue(config);
     let deadline = args.deadline.filter(|_| args.queue_timeout.is_none());
@@ -380,9 +374,4 @@ fn access_log(args: &Args) -> AccessLog {
 
 fn show(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
-}
-
-/// A rate with three digits, and without decimals if it is large.
-fn round(rate: f64) -> String {
-    if rate >= 100.0 || rate.fract() == 0.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }

@@ -48,7 +48,7 @@ fn serve(
         + if has_agent { Agent::DESCRIPTORS } else { 0 };
     let config = crate::configure(args, shares, others)?;
     let files = crate::files(args, shares, config.workers)?;
-    let handler = Delay::new(args.delay.unwrap_or_default(), files);
+    let handler = Delay::new(args.delay.law(), files);
     let listeners = args.listen.open(args.admin.clone(), args.agent.place(), passed)?;
     let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;

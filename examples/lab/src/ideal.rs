@@ -1,0 +1,147 @@
+//! Runs of an ideal pool in place of a real one, with or without a planted fault: they test whether
+//! checks raise false alarms, and whether they find what is wrong.
+
+use crate::load::{Answer, Outcome, ServerTiming};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// A pool without sockets, threads and clocks, whose small delays are drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Ideal {
+    /// The number of workers.
+    pub workers: usize,
+    /// What is wrong with it, and how many times worse than it is described.
+    pub fault: Option<Fault>,
+    /// See `fault`.
+    pub severity: u32,
+    /// Seed of its small delays.
+    pub seed: u64,
+}
+
+/// A fault that the checks of a program must find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// One worker does not work.
+    LostWorker,
+    /// After each request a worker does something else, for a twentieth of the service time, that
+    /// the server does not report.
+    Pauses,
+    /// Services last a twentieth longer than told.
+    SlowServices,
+    /// Answers are on their way for a third of a millisecond longer.
+    SlowWay,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::LostWorker, Self::Pauses, Self::SlowServices, Self::SlowWay];
+
+    /// A short description.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LostWorker => "a worker does not work",
+            Self::Pauses => "workers pause for .05 D after each request",
+            Self::SlowServices => "services last .05 D longer",
+            Self::SlowWay => "answers are .33 ms longer on their way",
+        }
+    }
+}
+
+/// What a run of such a pool gives.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The outcomes of the requests, as a client and a server report them.
+    pub outcomes: Vec<Outcome>,
+    /// The mean time that a request occupies a worker, as a server reports it.
+    pub service: Duration,
+}
+
+/// What a real machine adds, about: a fixed part, and the mean of an exponential one, in
+/// microseconds.
+const LATE: (f64, f64) = (2.0, 6.0);
+const OVERSLEPT: (f64, f64) = (55.0, 10.0);
+const WAKING: (f64, f64) = (20.0, 10.0);
+const WAY: (f64, f64) = (40.0, 20.0);
+/// How much longer answers are on their way.
+const LONGER: Duration = Duration::from_micros(330);
+/// What a worker does beside the handler.
+const BESIDE: Duration = Duration::from_micros(15);
+
+impl Ideal {
+    /// Serves requests that are meant to start at these times, first come, first served. `told` is
+    /// the service time of each, by its index.
+    pub fn run(&self, starts: &[Duration], told: impl Fn(usize) -> Duration) -> Made {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut some = move |(fixed, mean): (f64, f64)| {
+            let drawn = -mean * (1.0 - random.f64()).ln();
+            Duration::from_secs_f64((fixed + drawn) / 1e6)
+        };
+        let times = |fault| if self.fault == Some(fault) { self.severity } else { 0 };
+        let lost = usize::from(self.fault == Some(Fault::LostWorker));
+        let workers = self.workers.saturating_sub(lost).max(1);
+        let mut free: BinaryHeap<Reverse<Duration>> =
+            (0..workers).map(|_| Reverse(Duration::ZERO)).collect();
+        let mut last = Duration::ZERO;
+        let mut occupied = Duration::ZERO;
+        let mut outcomes = Vec::with_capacity(starts.len());
+        for (number, &intended) in starts.iter().enumerate() {
+            let began = last.max(intended + some(LATE));
+            last = began;
+            let told = told(number);
+            let handled = told + told / 20 * times(Fault::SlowServices) + some(OVERSLEPT);
+            let Some(mut next) = free.peek_mut() else { break };
+            let taken = if next.0 <= began { began + some(WAKING) } else { next.0 };
+            let done = taken + handled + BESIDE;
+            *next = Reverse(done + told / 20 * times(Fault::Pauses));
+            drop(next);
+            occupied += handled + BESIDE;
+            let ended = done + some(WAY) + LONGER * times(Fault::SlowWay);
+            outcomes.push(Outcome {
+                intended,
+                lateness: began - intended,
+                connection_wait: Duration::ZERO,
+                begun: Some(began),
+                connected: Some(began),
+                first_byte: Some(ended),
+                ended,
+                answer: Answer::Status(200),
+                tries: 1,
+                bytes: 200,
+                server: ServerTiming {
+                    queue_wait: Some(taken - began),
+                    handle: Some(handled),
+                    response_head: None,
+                },
+                message: 0,
+            });
+        }
+        let count = u32::try_from(outcomes.len()).unwrap_or(u32::MAX).max(1);
+        Made { outcomes, service: occupied / count }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arrivals::{Arrivals, Stop};
+    use crate::sample::Sample;
+    use crate::twin::Twin;
+
+    #[test]
+    fn its_waits_are_about_those_of_the_twin() {
+        let told = Duration::from_millis(5);
+        let starts = Arrivals::poisson(640.0, 1).starts(Stop::Count(20_000));
+        let wait = |fault| {
+            let pool = Ideal { workers: 4, fault, severity: 1, seed: 1 };
+            let run = pool.run(&starts, |_| told);
+            let waits = run.outcomes.iter().filter_map(|outcome| outcome.server.queue_wait);
+            waits.collect::<Sample>().mean().as_secs_f64()
+        };
+        let twin = Twin::unbounded(4, told).waits(&starts).mean().as_secs_f64();
+        let (sound, lost) = (wait(None), wait(Some(Fault::LostWorker)));
+        assert!((1.0..1.15).contains(&(sound / twin)), "{sound} and {twin}");
+        assert!(lost > 10.0 * sound, "three workers cannot carry it");
+        assert!(wait(Some(Fault::Pauses)) > 1.1 * sound);
+    }
+}
