@@ -112,9 +112,7 @@ fn it_says_how_others_reach_it() {
     // Each of the URLs works from here, too; a machine without a network has none.
     let server = RealServer::spawn(server_in(&site, &["0", "--bind", "0.0.0.0"]));
     let told = wait_for("the line", || {
-        let log = server.stderr();
-        let found = log.lines().find(|line| line.contains("reach")).map(str::to_owned);
-        found
+        server.stderr().lines().find(|line| line.contains("reach")).map(str::to_owned)
     });
     for url in told.split_whitespace().filter_map(|word| word.strip_prefix("http://")) {
         let address = url.trim_end_matches('/').parse().unwrap();

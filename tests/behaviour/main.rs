@@ -36,6 +36,7 @@ mod library;
 mod listing;
 mod live_page;
 mod load;
+mod load_program;
 mod memory;
 mod memory_limit;
 mod monitoring;

@@ -1,6 +1,6 @@
 //! The figures of `load` beside the server's own counters and its access log.
 
-use crate::program::saved;
+use super::program::saved;
 use crate::support::{RealServer, Site, get, wait_for};
 use std::collections::BTreeMap;
 

@@ -2,9 +2,6 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod program;
 mod recorder;
 mod requests;

@@ -1,7 +1,7 @@
 //! What arrives: methods, bodies, fields and targets.
 
-use crate::program::{load, refuses, run, saved, text};
-use crate::recorder::Recorder;
+use super::program::{load, refuses, run, saved, text};
+use super::recorder::Recorder;
 use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;

@@ -1,7 +1,7 @@
 //! The files of a run, the line on a terminal, and the end by an interrupt.
 
-use crate::program::{load, refuses, run, saved, text};
-use crate::recorder::Recorder;
+use super::program::{load, refuses, run, saved, text};
+use super::recorder::Recorder;
 use crate::support::wait_for;
 use hdrhistogram::Histogram;
 use lab::saved::Saved;

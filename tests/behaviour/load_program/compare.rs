@@ -1,7 +1,7 @@
 //! `load compare`.
 
-use crate::program::{load, refuses, saved, text};
-use crate::recorder::Recorder;
+use super::program::{load, refuses, saved, text};
+use super::recorder::Recorder;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

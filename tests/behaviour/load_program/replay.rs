@@ -1,7 +1,7 @@
 //! Replays of access logs.
 
-use crate::program::{refuses, run, saved, text};
-use crate::recorder::Recorder;
+use super::program::{refuses, run, saved, text};
+use super::recorder::Recorder;
 use crate::support::{RealServer, Site, wait_for};
 use std::time::{Duration, SystemTime};
 

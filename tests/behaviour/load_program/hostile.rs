@@ -1,6 +1,6 @@
 //! Servers that are slow, cut, or send without end: `load` ends, with bounded memory.
 
-use crate::program::{load, text};
+use super::program::{load, text};
 use lab::saved::Saved;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! The rate over time: stages, ramps, bursts.
 
-use crate::program::{refuses, saved};
-use crate::recorder::Recorder;
+use super::program::{refuses, saved};
+use super::recorder::Recorder;
 use lab::saved::Saved;
 use std::time::Duration;
 
