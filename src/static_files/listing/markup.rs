@@ -177,8 +177,8 @@ fn put_html_end(page: &mut impl Write, count: usize, truncated: bool) -> fmt::Re
         _ => "entries",
     };
     page.write_str("</tbody></table>\n")?;
-    write!(page, "<footer><span>{count} {plural}</span>; <i>times are UTC</i></footer>\n")?;
-    write!(page, "<script>{SCRIPT}</script></body></html>\n")
+    writeln!(page, "<footer><span>{count} {plural}</span>; <i>times are UTC</i></footer>")?;
+    writeln!(page, "<script>{SCRIPT}</script></body></html>")
 }
 
 /// Links to each directory from the root down to this one.
