@@ -1,4 +1,5 @@
-//! The theory that the server asks for its own figures: utilisation, Erlang's C, Allen-Cunneen.
+//! The theory that the server asks for its own figures: utilisation, Erlang's C, M/D/c, and what two
+//! moments of the services say and do not say.
 //!
 //! This one file is part of two crates: of the server, as `src/theory.rs`, and of the theory, as
 //! `basics.rs` in `examples/theory/src`, which is a symbolic link to it. So each of them can be
@@ -8,6 +9,7 @@
 //! Notation and units are those of the theory: *offered* load is a = arrival rate x mean service
 //! time, in erlangs; *utilisation* is rho = a / c. Waits are in units of the mean service time.
 
+use std::f64::consts::TAU;
 use std::fmt;
 
 /// Why theory has no answer.
@@ -71,6 +73,7 @@ pub fn utilisation(rate: f64, service: f64, servers: u32) -> Result<f64, TheoryE
 /// Allen and Cunneen (Allen 1990, section 5.3.5): an approximation, exact for M/M/c and M/G/1.
 ///
 /// 1 is exponential, 0 is constant.
+#[allow(dead_code, reason = "the crate of the whole theory gives it, and the server does not")]
 pub fn allen_cunneen(
     servers: u32,
     utilisation: f64,
@@ -80,8 +83,7 @@ pub fn allen_cunneen(
     let variation = finite("the arrivals' variation", arrivals)?
         + finite("the service time's variation", service)?;
     let (servers, utilisation) = steady(servers, utilisation)?;
-    let exponential = wait_probability(servers, utilisation) / freed(servers, utilisation);
-    Ok(exponential * variation / 2.0)
+    Ok(exponential_wait(servers, utilisation) * variation / 2.0)
 }
 
 /// The probability that a request waits, M/M/c: Erlang's C (Erlang 1917), from Erlang's B.
@@ -127,4 +129,87 @@ pub fn steady(servers: u32, utilisation: f64) -> Result<(u32, f64), TheoryError>
         steady if steady < 1.0 => Ok((servers, steady)),
         utilisation => Err(TheoryError::NotSteady { utilisation }),
     }
+}
+
+/// The mean wait of exponential services, M/M/c.
+pub fn exponential_wait(servers: u32, utilisation: f64) -> f64 {
+    wait_probability(servers, utilisation) / freed(servers, utilisation)
+}
+
+/// The mean wait of constant services, M/D/c, exact: by the roots z of z^c = exp(-a (1 - z)) within
+/// the unit circle (Crommelin 1932).
+pub fn constant_wait(servers: u32, utilisation: f64) -> Result<f64, TheoryError> {
+    let (servers, utilisation) = steady(servers, utilisation)?;
+    if utilisation == 0.0 {
+        return Ok(0.0);
+    }
+    let c = f64::from(servers);
+    let sum: f64 = (1..servers).map(|number| root(utilisation, TAU * f64::from(number) / c)).sum();
+    let free = c * (1.0 - utilisation);
+    let waiting = sum - (free * free - c) / (2.0 * free) - utilisation * c;
+    // For a small load the terms cancel, and leave the error of the last digit.
+    Ok((waiting / (utilisation * c)).max(0.0))
+}
+
+/// The mean wait where arrivals and service have these squared coefficients of variation, by T.
+/// Kimura (A two-moment approximation for the mean waiting time in the GI/G/s queue, Management
+/// Science 32, 1986) for Poisson arrivals, times (Ca^2 + Cs^2) / (1 + Cs^2) for others: exact for
+/// M/M/c, M/D/c and M/G/1.
+pub fn two_moment_wait(
+    servers: u32,
+    utilisation: f64,
+    arrivals: f64,
+    service: f64,
+) -> Result<f64, TheoryError> {
+    let arrivals = finite("the arrivals' variation", arrivals)?;
+    let service = finite("the service time's variation", service)?;
+    let constant = constant_wait(servers, utilisation)?;
+    let exponential = exponential_wait(servers, utilisation);
+    if constant == 0.0 {
+        return Ok(0.0);
+    }
+    // It is never negative: the wait of M/D/c is at least half of that of M/M/c.
+    Ok((arrivals + service) / ((1.0 - service) / constant + 2.0 * service / exponential))
+}
+
+/// What two moments of the service time leave open, for Poisson arrivals: there are laws with this
+/// squared coefficient of variation whose mean wait is as short as the first number or shorter, and
+/// laws whose mean wait is as long as the second or longer (V. Gupta, J. Dai, M. Harchol-Balter and
+/// B. Zwart, On the inapproximability of M/G/K, Queueing Systems 64, 2010, theorem 1). Both are the
+/// same for one worker.
+pub fn two_moments_leave(
+    servers: u32,
+    utilisation: f64,
+    service: f64,
+) -> Result<(f64, f64), TheoryError> {
+    let service = finite("the service time's variation", service)?;
+    let constant = constant_wait(servers, utilisation)?;
+    // With one worker fewer, some laws have rare services that are so long that they alone take a
+    // worker away for good.
+    let c = f64::from(servers);
+    let short = (utilisation - (c - 1.0) / c).max(0.0) / (1.0 - utilisation);
+    Ok((constant + short * service / 2.0, constant * (1.0 + service)))
+}
+
+/// The real part of 1 / (1 - z) for the root z = w exp(-rho (1 - z)), w at this angle of the unit
+/// circle, by Newton's method.
+fn root(utilisation: f64, angle: f64) -> f64 {
+    let (w_im, w_re) = angle.sin_cos();
+    let (mut x, mut y) = (0.0, 0.0);
+    for _ in 0..100 {
+        let (sin, cos) = (utilisation * y).sin_cos();
+        let size = (-utilisation * (1.0 - x)).exp();
+        // g = w exp(-rho (1 - z)), and g' = rho g: the step is (z - g) / (1 - rho g).
+        let (g_re, g_im) = (size * (w_re * cos - w_im * sin), size * (w_re * sin + w_im * cos));
+        let (off_re, off_im) = (x - g_re, y - g_im);
+        let (d_re, d_im) = (1.0 - utilisation * g_re, -utilisation * g_im);
+        let square = d_re * d_re + d_im * d_im;
+        let (step_re, step_im) =
+            ((off_re * d_re + off_im * d_im) / square, (off_im * d_re - off_re * d_im) / square);
+        (x, y) = (x - step_re, y - step_im);
+        if step_re.abs() + step_im.abs() < 1e-15 {
+            break;
+        }
+    }
+    (1.0 - x) / ((1.0 - x).powi(2) + y * y)
 }

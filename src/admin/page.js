@@ -1,5 +1,6 @@
 "use strict";
 
+const CONSTANT = 0.03;      // Below this coefficient of variation, services count as constant.
 const INTERVAL = 500;       // Milliseconds between two requests for data.
 const TIMEOUT = 3000;       // Milliseconds without a response until the server counts as lost.
 const LANES = 64;           // At most this many workers are drawn.
@@ -244,13 +245,27 @@ function show(stats, before) {
     line("queue wait", "from queued to taken by a worker", minute.queue_wait),
     line("service", "from taken by a worker to released by it", minute.service),
   ]);
-  say("expected", minute.expected_queue_wait === null
-    ? "Expected queue wait (Allen-Cunneen): unknown, because of overload or too few requests"
-    : `Expected queue wait (Allen-Cunneen): mean ${time(minute.expected_queue_wait)}; ` +
-      `measured: ${time(minute.queue_wait.mean)}`);
+  say("expected", expected(minute));
   say("little", law(minute.little));
   counters(totals);
   say("uptime", `up for ${age(stats.uptime)}, since ${stats.started.slice(0, 19).replace("T", " ")} UTC`);
+}
+
+// The mean wait by theory. Mean and variation of the services determine it for constant ones alone.
+function expected(minute) {
+  if (minute.expected_queue_wait === null) {
+    return "Expected queue wait: unknown, because of overload or too few requests";
+  }
+  const waits = `mean ${time(minute.expected_queue_wait)}; measured: ${time(minute.queue_wait.mean)}`;
+  const variation = Math.sqrt(minute.service_variation);
+  if (variation < CONSTANT) {
+    return `Expected queue wait (M/D/c, exact for constant services and random arrivals): ${waits}`;
+  }
+  const [least, most] = minute.expected_queue_wait_range.map(time);
+  const open = least === most ? "" : `. Services with this mean and variation can have mean waits ` +
+    `from ${least} to ${most}: two moments do not determine it`;
+  return `Expected queue wait (M/G/c by interpolation, coefficient of variation ` +
+    `${variation.toPrecision(2)}): ${waits}${open}`;
 }
 
 let latest = null;

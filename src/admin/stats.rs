@@ -135,6 +135,9 @@ fn figures(figures: &Figures) -> Value {
         "erlangs": figures.erlangs(),
         "queue_wait": times(&figures.queue_wait),
         "expected_queue_wait": seconds(figures.expected_queue_wait),
+        "expected_queue_wait_range": figures.expected_queue_wait_range
+            .map(|(least, most)| [least.as_secs_f64(), most.as_secs_f64()]),
+        "service_variation": figures.service_variation,
         "service": times(&figures.service),
         "little": little.map(|little| json!({
             "in_system": little.in_system,

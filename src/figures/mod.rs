@@ -48,10 +48,19 @@ pub struct Figures {
     /// Requests per second that the pool can handle: W divided by the mean service time; none if
     /// no request was handled.
     pub capacity: Option<f64>,
+    /// The squared coefficient of variation of the service times: 0 if they are constant, 1 for
+    /// exponential ones.
+    pub service_variation: Option<f64>,
     /// The mean queue wait that theory expects for these arrivals and service times, in the steady
-    /// state of a queue without a bound (the Allen-Cunneen approximation). None if there is no
-    /// steady state, if requests were shed, or if there are too few requests to estimate from.
+    /// state of a queue without a bound: exact for Poisson arrivals and constant service (M/D/c,
+    /// Crommelin 1932) or exponential service (M/M/c), else an interpolation (Kimura 1986). None if
+    /// there is no steady state, if requests were shed, or if there are too few requests to
+    /// estimate from.
     pub expected_queue_wait: Option<Duration>,
+    /// What mean and variation of the service times leave open: laws that agree with the measured
+    /// one in both have mean waits from the first time to the second, with Poisson arrivals (Gupta,
+    /// Dai, Harchol-Balter and Zwart 2010). None where the expected wait is none.
+    pub expected_queue_wait_range: Option<(Duration, Duration)>,
     /// Little's law; none if no request left the system.
     pub little: Option<Little>,
     /// Jobs that waited at the end of the interval.
@@ -147,6 +156,9 @@ impl Figures {
             .mean()
             .filter(|mean| !mean.is_zero())
             .map(|mean| workers as f64 / mean.as_secs_f64());
+        let expected = (queue_full + shed_later == 0)
+            .then(|| expected_queue_wait(before, after, &service, per_second(arrived)))
+            .flatten();
         Self {
             elapsed,
             workers,
@@ -162,9 +174,9 @@ impl Figures {
             queue_wait: Times::of(&queue_wait),
             service: Times::of(&service),
             capacity,
-            expected_queue_wait: (queue_full + shed_later == 0)
-                .then(|| expected_queue_wait(before, after, &service, per_second(arrived)))
-                .flatten(),
+            service_variation: service.squared_variation(),
+            expected_queue_wait: expected.map(|(wait, _)| wait),
+            expected_queue_wait_range: expected.map(|(_, range)| range),
             little: after.little_since(before),
             waiting: after.queue.waiting,
             bound: after.queue.bound,
@@ -245,19 +257,22 @@ impl Figures {
     }
 }
 
+/// The expected mean wait, and the range of waits of laws with the same two moments.
 fn expected_queue_wait(
     before: &Snapshot,
     after: &Snapshot,
     service: &Distribution,
     rate: f64,
-) -> Option<Duration> {
+) -> Option<(Duration, (Duration, Duration))> {
     let mean = service.mean()?.as_secs_f64();
     let workers = u32::try_from(after.workers.len()).ok()?;
     let utilisation = theory::utilisation(rate, mean, workers).ok()?;
     let arrivals = after.arrival_variation_since(before)?;
     let variation = service.squared_variation()?;
-    let wait = theory::allen_cunneen(workers, utilisation, arrivals, variation).ok()?;
-    Duration::try_from_secs_f64(wait * mean).ok()
+    let wait = theory::two_moment_wait(workers, utilisation, arrivals, variation).ok()?;
+    let (least, most) = theory::two_moments_leave(workers, utilisation, variation).ok()?;
+    let time = |services: f64| Duration::try_from_secs_f64(services * mean).ok();
+    Some((time(wait)?, (time(least)?, time(most)?)))
 }
 
 #[cfg(test)]
@@ -302,6 +317,10 @@ mod tests {
         assert_eq!(figures.shed_share(), 0.0);
         // With constant gaps and constant service times, no request waits.
         assert!(figures.expected_queue_wait < Some(Duration::from_micros(10)), "{figures:?}");
+        // Constant services leave nothing open: with Poisson arrivals, the wait is that of M/D/2.
+        let exact = theory::constant_wait(2, 0.75).expect("a steady state") * 0.05;
+        let (least, most) = figures.expected_queue_wait_range.expect("a steady state");
+        assert!(near(least.as_secs_f64(), exact) && near(most.as_secs_f64(), exact), "{figures:?}");
         assert!(figures.little.is_some_and(|little| little.residual() < 0.01), "{figures:?}");
     }
 
@@ -342,6 +361,7 @@ mod tests {
         let unknown = Figures { offered: 1.0, ..figures.clone() };
         assert_eq!(unknown.erlangs(), None);
         assert_eq!((figures.expected_queue_wait, figures.little), (None, None));
+        assert_eq!((figures.expected_queue_wait_range, figures.service_variation), (None, None));
         assert_eq!(figures.queue_wait, Times::default());
     }
 }

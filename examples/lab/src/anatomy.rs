@@ -156,7 +156,8 @@ mod tests {
 
     fn anatomy(fault: Option<Fault>) -> Anatomy {
         let starts = Arrivals::poisson(0.9 * 800.0, 7).starts(Stop::Count(4000));
-        let run = Ideal { workers: 4, fault, seed: 3 }.run(&starts, |_| TOLD);
+        let pool = Ideal { workers: 4, fault, severity: 1, seed: 3 };
+        let run = pool.run(&starts, |_| TOLD);
         let answered = answered(&run.outcomes);
         let beside = beside(&answered, Some(run.service));
         let pool = Pool { workers: 4, beside, waking: Duration::from_micros(30) };

@@ -389,9 +389,9 @@ mod tests {
     fn equal_servers_seldom_differ() {
         let pairs = 200;
         let alarms = (0..pairs).filter(|&pair| {
-            let run = |seed| queue(100.0, 0.005, 80.0, 500, seed);
+            let run = |seed| queue(100.0, 0.005, 40.0, 500, seed);
             let lines = compare(&[run(2 * pair)], &[run(2 * pair + 1)], 0.0, pair);
-            // One in a thousand of 8000 requests are too few.
+            // One in a thousand of 4000 requests are too few.
             let (last, lines) = lines.split_last().expect("lines");
             assert!(last.verdict == Verdict::Unknown, "{last:?}");
             assert!(lines.iter().all(|line| line.verdict != Verdict::Unknown), "{lines:?}");
@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn several_runs_know_how_much_runs_differ() {
         let mut alarms = [0; 2];
-        for group in 0..20 {
+        for group in 0..12 {
             let mut random = fastrand::Rng::with_seed(group);
             let mut side = |slower: f64| {
                 let run = |random: &mut fastrand::Rng| {
@@ -476,7 +476,7 @@ mod tests {
             alarms[1] += usize::from(differs(&one, &two));
             assert!(differs(&one, &slow), "{group}");
         }
-        assert!(alarms[0] > 3 && alarms[1] <= 3, "{alarms:?}");
+        assert!(alarms[0] > 3 && alarms[1] <= 2, "{alarms:?}");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use std::time::Duration;
 pub struct Ideal {
     /// The number of workers.
     pub workers: usize,
-    /// What is wrong with it.
+    /// What is wrong with it, and how many times worse than it is described.
     pub fault: Option<Fault>,
+    /// See `fault`.
+    pub severity: u32,
     /// Seed of its small delays.
     pub seed: u64,
 }
@@ -61,6 +63,8 @@ const LATE: (f64, f64) = (2.0, 6.0);
 const OVERSLEPT: (f64, f64) = (55.0, 10.0);
 const WAKING: (f64, f64) = (20.0, 10.0);
 const WAY: (f64, f64) = (40.0, 20.0);
+/// How much longer answers are on their way.
+const LONGER: Duration = Duration::from_micros(330);
 /// What a worker does beside the handler.
 const BESIDE: Duration = Duration::from_micros(15);
 
@@ -73,6 +77,7 @@ impl Ideal {
             let drawn = -mean * (1.0 - random.f64()).ln();
             Duration::from_secs_f64((fixed + drawn) / 1e6)
         };
+        let times = |fault| if self.fault == Some(fault) { self.severity } else { 0 };
         let lost = usize::from(self.fault == Some(Fault::LostWorker));
         let workers = self.workers.saturating_sub(lost).max(1);
         let mut free: BinaryHeap<Reverse<Duration>> =
@@ -84,17 +89,14 @@ impl Ideal {
             let began = last.max(intended + some(LATE));
             last = began;
             let told = told(number);
-            let slower = if self.fault == Some(Fault::SlowServices) { told / 20 } else { told * 0 };
-            let handled = told + slower + some(OVERSLEPT);
+            let handled = told + told / 20 * times(Fault::SlowServices) + some(OVERSLEPT);
             let Some(mut next) = free.peek_mut() else { break };
             let taken = if next.0 <= began { began + some(WAKING) } else { next.0 };
             let done = taken + handled + BESIDE;
-            let paused = if self.fault == Some(Fault::Pauses) { told / 20 } else { told * 0 };
-            *next = Reverse(done + paused);
+            *next = Reverse(done + told / 20 * times(Fault::Pauses));
             drop(next);
             occupied += handled + BESIDE;
-            let longer = u64::from(self.fault == Some(Fault::SlowWay)) * 330;
-            let ended = done + some(WAY) + Duration::from_micros(longer);
+            let ended = done + some(WAY) + LONGER * times(Fault::SlowWay);
             outcomes.push(Outcome {
                 intended,
                 lateness: began - intended,
@@ -131,7 +133,8 @@ mod tests {
         let told = Duration::from_millis(5);
         let starts = Arrivals::poisson(640.0, 1).starts(Stop::Count(20_000));
         let wait = |fault| {
-            let run = Ideal { workers: 4, fault, seed: 1 }.run(&starts, |_| told);
+            let pool = Ideal { workers: 4, fault, severity: 1, seed: 1 };
+            let run = pool.run(&starts, |_| told);
             let waits = run.outcomes.iter().filter_map(|outcome| outcome.server.queue_wait);
             waits.collect::<Sample>().mean().as_secs_f64()
         };

@@ -36,48 +36,59 @@ pub struct Seen {
     pub asleep: Option<f64>,
 }
 
-/// Does `work`, and looks meanwhile at the descriptors of this process and at its threads whose
-/// name begins with `threads`. `None` if the system does not report them.
-pub fn beside<T>(threads: &str, work: impl FnOnce() -> T) -> (T, Option<Seen>) {
-    let sleepers = named(threads);
+/// Does `work`, and looks meanwhile at the descriptors of this process and at its `count` threads
+/// whose names begin with `threads`. What is open in the middle of the first `idle` time is open
+/// all along and does not count. `None` if the system does not report it.
+pub fn beside<T>(
+    (threads, count): (&str, usize),
+    idle: Duration,
+    work: impl FnOnce() -> T,
+) -> (T, Option<Seen>) {
+    let sleepers = named(threads, count);
     if descriptors().is_none() {
         return (work(), None);
     }
     thread::scope(|scope| {
         let (working, ended) = crossbeam_channel::bounded::<()>(0);
-        let (ready, is_ready) = crossbeam_channel::bounded::<()>(1);
         let look = move || {
             // Not in step with anything that is measured.
             let mut random = fastrand::Rng::new();
-            let before = descriptors()?;
-            let look = || Some((Instant::now(), descriptors()?, asleep(&sleepers)));
-            let mut last = look()?;
-            let mut seen = Seen { looks: 1, open: 0.0, asleep: Some(0.0) };
-            let _ = ready.send(());
+            let mut looks = Vec::new();
             loop {
+                looks.push((Instant::now(), descriptors()?, asleep(&sleepers)));
                 let wait = EVERY.mul_f64(0.5 + random.f64());
-                let is_last = ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
-                let now = look()?;
-                // The trapezoid between two looks.
-                let half = (now.0 - last.0).as_secs_f64() / 2.0;
-                let open = (now.1 + last.1) as f64 - 2.0 * before as f64;
-                seen.open += half * open;
-                let both = now.2.zip(last.2).map(|(now, last)| half * (now + last) as f64);
-                seen.asleep = seen.asleep.zip(both).map(|(sum, more)| sum + more);
-                seen.looks += 1;
-                last = now;
-                if is_last {
-                    return Some(seen);
+                if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                    return integrate(&looks, idle);
                 }
             }
         };
         let watcher = thread::Builder::new().name("kernel".to_owned()).spawn_scoped(scope, look);
-        // It counts what is open before the work begins.
-        let _ = is_ready.recv_timeout(Duration::from_secs(1));
         let done = work();
         drop(working);
         (done, watcher.ok().and_then(|watcher| watcher.join().ok().flatten()))
     })
+}
+
+/// When it was looked, the open descriptors, and the sleeping threads.
+type Look = (Instant, usize, Option<usize>);
+
+fn integrate(looks: &[Look], idle: Duration) -> Option<Seen> {
+    let begun = looks.first()?.0;
+    let mut idle: Vec<usize> =
+        looks.iter().take_while(|look| look.0 - begun < idle).map(|look| look.1).collect();
+    idle.sort_unstable();
+    let always = *idle.get(idle.len() / 2)?;
+    let mut seen = Seen { looks: looks.len(), open: 0.0, asleep: Some(0.0) };
+    for pair in looks.windows(2) {
+        let [(from, open, asleep), (to, then_open, then_asleep)] = pair else { continue };
+        // The trapezoid between two looks.
+        let half = (*to - *from).as_secs_f64() / 2.0;
+        let beyond = open.saturating_sub(always) + then_open.saturating_sub(always);
+        seen.open += half * beyond as f64;
+        let both = asleep.zip(*then_asleep).map(|(one, other)| half * (one + other) as f64);
+        seen.asleep = seen.asleep.zip(both).map(|(sum, more)| sum + more);
+    }
+    Some(seen)
 }
 
 /// The number of open descriptors of this process. Since Linux 6.2 it is the size of the folder.
@@ -89,13 +100,21 @@ fn descriptors() -> Option<usize> {
     }
 }
 
-/// The files that say in which system call the threads of this name are.
-fn named(threads: &str) -> Vec<PathBuf> {
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let of_name = tasks.map(|task| task.path()).filter(|task| {
-        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(threads))
-    });
-    of_name.map(|task| task.join("syscall")).collect()
+/// The files that say in which system call the threads of this name are. A new thread may not have
+/// its name yet.
+fn named(threads: &str, count: usize) -> Vec<PathBuf> {
+    let begun = Instant::now();
+    loop {
+        let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let of_name = tasks.map(|task| task.path()).filter(|task| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(threads))
+        });
+        let found: Vec<PathBuf> = of_name.map(|task| task.join("syscall")).collect();
+        if found.len() == count || begun.elapsed() > Duration::from_secs(1) {
+            return found;
+        }
+        thread::sleep(EVERY);
+    }
 }
 
 /// How many of these threads sleep.
@@ -113,6 +132,19 @@ fn asleep(threads: &[PathBuf]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn descriptors_are_integrated_from_the_idle_level_on() {
+        let begun = Instant::now();
+        let millis = Duration::from_millis;
+        let look = |at: u64, open, asleep| (begun + millis(at), open, Some(asleep));
+        let idle = [look(0, 5, 0), look(10, 8, 0), look(20, 8, 0), look(30, 8, 0)];
+        let busy = [look(40, 10, 1), look(50, 10, 1), look(60, 8, 0), look(70, 5, 0)];
+        let seen = integrate(&[idle, busy].concat(), millis(35)).expect("looks");
+        assert!((seen.open - 0.04).abs() < 1e-9, "{seen:?}");
+        assert!(seen.asleep.is_some_and(|asleep| (asleep - 0.02).abs() < 1e-9), "{seen:?}");
+        assert_eq!(integrate(&[], millis(35)), None);
+    }
+
     /// Two threads that sleep; other tests open descriptors, so these are not judged. The bounds
     /// are wide, since a busy machine makes sleeps longer.
     #[test]
@@ -129,10 +161,7 @@ mod tests {
             thread::Builder::new().name("sleeper-1".to_owned()).spawn(sleep).expect("a thread")
         };
         let sleepers = [sleeper(), sleeper()];
-        while named("sleeper-").len() < 2 {
-            thread::yield_now();
-        }
-        let (length, seen) = beside("sleeper-", || {
+        let (length, seen) = beside(("sleeper-", 2), Duration::from_millis(1), || {
             let started = Instant::now();
             begin.send(()).expect("a sleeper");
             begin.send(()).expect("another");
@@ -140,7 +169,7 @@ mod tests {
             started.elapsed().as_secs_f64()
         });
         drop(begin);
-        sleepers.map(|sleeper| sleeper.join().expect("no panic"));
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().expect("no panic"));
         let seen = seen.expect("the kernel reports both");
         assert!(seen.looks > 2, "{seen:?}");
         if SLEEP.is_some() {

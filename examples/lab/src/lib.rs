@@ -18,6 +18,7 @@ pub mod hdr;
 pub mod arrivals;
 pub mod sample;
 pub mod twin;
+pub mod steady;
 pub mod fleet;
 pub mod load;
 pub mod access_log;

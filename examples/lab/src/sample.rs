@@ -17,6 +17,11 @@ impl FromIterator<Duration> for Sample {
 }
 
 impl Sample {
+    /// The times in ascending order.
+    pub fn times(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.sorted.iter().copied()
+    }
+
     /// The number of times.
     pub fn count(&self) -> usize {
         self.sorted.len()

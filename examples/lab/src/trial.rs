@@ -31,8 +31,9 @@ struct Tally {
     passed: u64,
     /// The most checks that rest on chance.
     checks: u64,
-    /// How often each check failed, by its first words.
+    /// How often each check failed, or said nothing, by its first words.
     alarms: BTreeMap<String, u64>,
+    silent: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -43,9 +44,13 @@ impl Tally {
             (false, false) => self.passed += 1,
         }
         self.checks = self.checks.max(findings.all().len() as u64);
-        for finding in findings.all().iter().filter(|finding| finding.verdict == Verdict::Fail) {
-            let name = finding.what.split([':', ',']).next().unwrap_or_default();
-            *self.alarms.entry(name.to_owned()).or_default() += 1;
+        for finding in findings.all() {
+            let name = finding.what.split(':').next().unwrap_or_default();
+            match finding.verdict {
+                Verdict::Fail => *self.alarms.entry(name.to_owned()).or_default() += 1,
+                Verdict::Unclear => *self.silent.entry(name.to_owned()).or_default() += 1,
+                Verdict::Ok | Verdict::Spoilt => {}
+            }
         }
     }
 
@@ -57,12 +62,18 @@ impl Tally {
         for (name, count) in other.alarms {
             *self.alarms.entry(name).or_default() += count;
         }
+        for (name, count) in other.silent {
+            *self.silent.entry(name).or_default() += count;
+        }
     }
 
-    /// The check that failed most often.
+    /// The check that failed most often; where none did, the one that said nothing.
     fn most(&self) -> String {
-        let most = self.alarms.iter().max_by_key(|(_, count)| **count);
-        most.map_or("-".to_owned(), |(name, count)| format!("{name} ({count})"))
+        let most = |of: &BTreeMap<String, u64>| {
+            of.iter().max_by_key(|(_, count)| **count).map(|(name, of)| format!("{name} ({of})"))
+        };
+        let silent = || most(&self.silent).map(|name| format!("no result: {name}"));
+        most(&self.alarms).or_else(silent).unwrap_or_else(|| "-".to_owned())
     }
 }
 
@@ -94,7 +105,7 @@ pub fn run(
          Each claim that rests on chance may fail wrongly in {} of a thousand runs.",
         FALSE_ALARM * 1000.0
     ));
-    let mut table = Table::new(["pools", "fail", "no result", "pass", "most frequent alarm"]);
+    let mut table = Table::new(["pools", "fail", "no result", "pass", "most often"]);
     let mut tallies = Vec::new();
     for fault in std::iter::once(None).chain((0..faults.len()).map(Some)) {
         let tally = tally(count, &|number| judge(number, fault));

@@ -1,8 +1,8 @@
 //! Queueing theory for a pool of equal workers: exact if possible, otherwise marked as an
 //! approximation.
 //!
-//! It is pure arithmetic without dependencies: no sockets, threads or clocks, and nothing of the
-//! server. The server needs a small part of it for its own figures. That part is `basics`, one file
+//! It is pure arithmetic: no sockets, threads or clocks, nothing of the server, and of other crates
+//! the error function alone. The server needs a small part of it for its own figures. That part is `basics`, one file
 //! that belongs to both crates (a symbolic link here), so that each crate can be packaged without
 //! the other.
 //!
@@ -14,6 +14,7 @@
 //! |---|---|
 //! | exponential service, first come first served | [`Mmc`], exact |
 //! | constant service | [`Mdc`], exact |
+//! | any service, Poisson arrivals | [`Mgc`]: exact for one worker, else an approximation that says how far to trust it |
 //! | any service, any arrivals, by their first two moments | [`allen_cunneen`], an approximation |
 //! | a bounded queue, exponential service, any load | [`Mmck`], exact |
 //! | a bounded queue, constant service, any load | [`Mdck`], an approximation within 2 % |
@@ -28,15 +29,21 @@ mod erlang;
 mod mmck;
 mod mdc;
 mod mdck;
+mod service;
+mod mgc;
 pub mod closed;
 pub mod fluid;
 pub mod fleet;
 
-pub use basics::{TheoryError, allen_cunneen, utilisation};
+pub use basics::{
+    TheoryError, allen_cunneen, constant_wait, two_moment_wait, two_moments_leave, utilisation,
+};
 pub use erlang::{Mmc, erlang_b, erlang_c, mmck_blocking};
 pub use mdc::Mdc;
 pub use mdck::{Mdck, mdck_blocking};
+pub use mgc::{Formula, Mgc, Trust};
 pub use mmck::Mmck;
+pub use service::Service;
 
 /// Little's law, L = lambda W (Little 1961): the mean number in a system with `rate` arrivals per
 /// second and a mean time in the system of `time` seconds. It holds for any order of service and

@@ -1,6 +1,8 @@
 //! Compares the formulas with reference values, closed forms, limits, and general laws.
 #![allow(clippy::unwrap_used)]
 
+mod general;
+
 use proptest::prelude::*;
 use queueing_theory::closed::{Closed, Response};
 use queueing_theory::{

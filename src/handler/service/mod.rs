@@ -234,6 +234,11 @@ impl ServiceTime {
         Self { seed, ..self }
     }
 
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The mean.
     pub fn mean(&self) -> Duration {
         match &self.law {
