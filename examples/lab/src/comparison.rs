@@ -7,8 +7,8 @@
 //! jackknife and the bootstrap for general stationary observations, Annals of Statistics 17, 1989).
 //! The interval of a difference is that of two independent means (B. L. Welch, Biometrika 34,
 //! 1947). A single run does not know how much runs differ from one another: with several runs on
-//! each side, the unit is a run. All intervals of a comparison together cover the true differences in 95 of 100
-//! comparisons (Bonferroni), so that a long list finds no difference by its length.
+//! each side, the unit is a run. All intervals of a comparison together cover the true differences
+//! in 95 of 100 comparisons (Bonferroni), so that a long list finds no difference by its length.
 
 use crate::hdr::Times;
 use crate::moments::Moments;
