@@ -24,6 +24,7 @@ mod deploy_files;
 mod echo;
 mod exercise;
 mod faults;
+mod first_minute;
 mod fleet;
 mod health;
 mod immediate;
