@@ -54,7 +54,8 @@ pub fn judge(bench: &Bench, runs: &[Run], counted: &[Counted]) -> Findings {
 fn waits(findings: &mut Findings, bench: &Bench, runs: &[Run], load: Load) {
     let delay = bench.delay().as_secs_f64();
     let in_services = |time: Duration| time.as_secs_f64() / delay;
-    let off = mean(of(runs, load), |run| in_services(run.waits.mean()) - in_services(run.fed.mean()));
+    let off =
+        mean(of(runs, load), |run| in_services(run.waits.mean()) - in_services(run.fed.mean()));
     let fed = mean(of(runs, load), |run| in_services(run.fed.mean()));
     let (share, floor) = bench.args.tolerance().twin;
     let most = share * fed.mean() + floor;
@@ -242,7 +243,8 @@ fn ideal(bench: &Bench, number: u64, fault: Option<usize>) -> (Vec<Run>, Vec<Cou
     let leaks = fault == Some(Fault::ALL.len());
     let bench = Bench::within(bench.args, WAKING);
     let severity = if bench.args.common.quick { QUICK_SEVERITY } else { 1 };
-    let seed = |of: u64| of.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let seed =
+        |of: u64| of.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let make = |load: Load, of: u64| {
         let pool = Ideal { workers: bench.workers(), fault: planted, severity, seed: seed(of) };
         let services = bench.services(seed(of));
@@ -252,8 +254,7 @@ fn ideal(bench: &Bench, number: u64, fault: Option<usize>) -> (Vec<Run>, Vec<Cou
     for load in bench.args.loads() {
         for of in bench.args.seeds() {
             let made = make(load, of);
-            let taken =
-                Taken { outcomes: made.outcomes, service: Some(made.service), busy: None };
+            let taken = Taken { outcomes: made.outcomes, service: Some(made.service), busy: None };
             runs.push(bench.run(load, seed(of), taken));
         }
     }
