@@ -83,8 +83,8 @@ fn steady(bench: &Bench, load: Load) -> Option<f64> {
     if load.pattern == Pattern::Constant || load.times >= 1.0 {
         return None;
     }
-    theory::mean_wait(bench.workers() as u32, load.times, &bench.args.service())
-        .map(|(wait, _)| wait)
+    let pool = theory::pool(bench.workers() as u32, load.times, &bench.args.service());
+    pool.map(|pool| pool.mean_wait())
 }
 
 /// What separates the runs from the ideal pool.
