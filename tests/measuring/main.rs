@@ -12,3 +12,4 @@ mod lab_programs;
 mod link;
 mod models;
 mod permit;
+mod services;
