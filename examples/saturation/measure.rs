@@ -268,9 +268,8 @@ impl<'a> Bench<'a> {
         let beside = anatomy::beside(&answered, service);
         let law = self.services(seed);
         let told = |number: usize| law.sample(number as u64);
-        let took = |number: usize| {
-            answered[number].server.handle.unwrap_or_else(|| told(number)) + beside
-        };
+        let took =
+            |number: usize| answered[number].server.handle.unwrap_or_else(|| told(number)) + beside;
         let begun = |each: &&Outcome| each.begun.unwrap_or(each.intended);
         let arrivals: Vec<Duration> = answered.iter().map(begun).collect();
         let intended: Vec<Duration> = answered.iter().map(|each| each.intended).collect();
