@@ -8,7 +8,7 @@ use crate::settled::settled;
 use cws::{AccessLog, Config, Figures, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{
-    Answer, Client, Conduct, Connections, Outcome, Population, Retries, Run, Target, Think,
+    Answer, Client, Conduct, Connections, Mix, Outcome, Population, Retries, Run, Target, Think,
 };
 use lab::moments::Moments;
 use lab::progress::Progress;
@@ -343,7 +343,7 @@ impl<'a> Bench<'a> {
             let client = Client {
                 target: address,
                 source: None,
-                request: self.request(kind, address),
+                requests: Mix::one(self.request(kind, address).into()),
                 connections: Connections::Kept(clients.max(CONNECTIONS)),
                 patience: PATIENCE,
                 retries: Retries::NONE,

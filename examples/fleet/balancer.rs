@@ -1,7 +1,7 @@
 //! A real HAProxy in front of the servers, and what it counts.
 #![allow(dead_code, reason = "each program uses its own part")]
 
-use crate::servers::{Server, until};
+use super::servers::{Server, until};
 use socket2::{Domain, Socket, Type};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};

@@ -1,196 +1,104 @@
-//! Results of a load: counts, percentiles, and percentiles over time.
+//! What is counted while a load runs.
 
-use cws::Distribution;
-use lab::chart::{Axis, Chart, Colour, Shape};
-use lab::load::{Conduct, Outcome, Summary};
-use lab::numbers::{millis, number, percent};
-use lab::program::Program;
-use lab::table::Table;
-use std::error::Error;
-use std::time::Duration;
+use lab::hdr::Times;
+use lab::live::Gauge;
+use lab::load::{Observer, Outcome, Summary};
+use lab::windows::Windows;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// The percentiles in the table.
-const PERCENTILES: [f64; 9] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999, 100.0];
+/// With more targets, their figures are not kept apart.
+pub const TARGETS_MOST: usize = 200;
 
-/// The number of time windows of a load with known length.
-const WINDOWS: u32 = 50;
-
-/// All results of a load.
+/// The figures of a load.
+#[derive(Default)]
 pub struct Tally {
+    /// Counts by the answer, tries and bytes.
     pub summary: Summary,
-    /// The outcomes, if they are wanted.
-    pub outcomes: Vec<Outcome>,
+    /// Latencies of the successful, from the intended start.
+    pub latencies: Times,
+    /// The same from sending.
+    pub from_sending: Times,
     /// How long requests waited for one of the generator's own connections.
-    pub connection_wait: Distribution,
+    pub connection_wait: Times,
     /// The server's own times.
-    queue_wait: Distribution,
-    handle: Distribution,
-    window: Duration,
-    /// Summaries of windows by the intended start.
-    windows: Vec<Summary>,
+    pub queue_wait: Times,
+    pub handle: Times,
+    /// By the intended start.
+    pub windows: Windows,
+    /// By the target, if there are several.
+    pub targets: Vec<OfTarget>,
+    /// All outcomes, if they are wanted.
+    pub outcomes: Vec<Outcome>,
+    keep: bool,
+    gauge: Option<Arc<Gauge>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// The requests to one target.
+#[derive(Debug, Default)]
+pub struct OfTarget {
+    pub requests: u64,
+    pub latencies: Times,
 }
 
 impl Tally {
-    /// Nothing yet, of a load that takes this long.
-    pub fn new(length: Duration) -> Self {
-        let window = (length / WINDOWS).max(Duration::from_millis(100));
-        Self {
-            summary: Summary::default(),
-            outcomes: Vec::new(),
-            connection_wait: Distribution::default(),
-            queue_wait: Distribution::default(),
-            handle: Distribution::default(),
-            window,
-            windows: Vec::new(),
+    /// Nothing yet, of a load with so many targets. It ends early when `stop` is set.
+    pub fn new(targets: usize, keep: bool, stop: Arc<AtomicBool>) -> Self {
+        let apart = if (2..=TARGETS_MOST).contains(&targets) { targets } else { 0 };
+        let targets = (0..apart).map(|_| OfTarget::default()).collect();
+        Self { targets, keep, stop, ..Self::default() }
+    }
+
+    /// Counts for a line on the terminal too.
+    pub fn shown_by(self, gauge: Option<Arc<Gauge>>) -> Self {
+        Self { gauge, ..self }
+    }
+
+    /// Whether the load was ended early.
+    pub fn was_stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+}
+
+impl Observer for Tally {
+    fn started(&mut self) {
+        if let Some(gauge) = &self.gauge {
+            gauge.started();
         }
     }
 
-    pub fn add(&mut self, outcome: &Outcome, keep: bool) {
-        self.summary.add(outcome);
+    fn ended(&mut self, outcome: Outcome) {
+        self.summary.add(&outcome);
         self.connection_wait.record(outcome.connection_wait);
+        self.windows.add(&outcome);
+        let mut of_target = self.targets.get_mut(outcome.message);
+        if let Some(target) = &mut of_target {
+            target.requests += 1;
+        }
+        if outcome.is_success() {
+            self.latencies.record(outcome.latency());
+            self.from_sending.record(outcome.service_clock().unwrap_or_default());
+            if let Some(target) = of_target {
+                target.latencies.record(outcome.latency());
+            }
+        }
         let server = &outcome.server;
-        for (time, of) in
-            [(server.queue_wait, &mut self.queue_wait), (server.handle, &mut self.handle)]
-        {
+        let times = [(server.queue_wait, &mut self.queue_wait), (server.handle, &mut self.handle)];
+        for (time, of) in times {
             if let Some(time) = time {
                 of.record(time);
             }
         }
-        let window = outcome.intended.div_duration_f64(self.window) as usize;
-        // A closed loop by count has no known length; what is beyond the last window is its own.
-        let window = window.min(WINDOWS as usize);
-        if window >= self.windows.len() {
-            self.windows.resize_with(window + 1, Summary::default);
+        if let Some(gauge) = &self.gauge {
+            gauge.ended(&outcome);
         }
-        self.windows[window].add(outcome);
-        if keep {
-            self.outcomes.push(*outcome);
+        if self.keep {
+            self.outcomes.push(outcome);
         }
     }
 
-    pub fn show(&self, program: &mut Program, conduct: &Conduct) -> Result<(), Box<dyn Error>> {
-        self.show_counts(program, conduct);
-        self.show_percentiles(program);
-        if self.summary.success_count() > 0 {
-            program.chart(
-                &self.percentile_chart(),
-                "A clock that starts when a request is sent does not see how long it had to wait \
-                 to be sent: where the lines part, a closed-loop test would have hidden it.",
-            )?;
-        }
-        // A percentile that falls on failed requests has no value. Without any there is no chart.
-        let has_median = |window: &&Summary| window.quantile(0.5).is_some();
-        if self.windows.iter().filter(has_median).count() > 1 {
-            program
-                .figure(&self.timeline(), "By the time at which requests were meant to start.")?;
-        }
-        Ok(())
-    }
-
-    fn show_counts(&self, program: &mut Program, conduct: &Conduct) {
-        let seconds = conduct.length().as_secs_f64();
-        let summary = &self.summary;
-        let mut table = Table::new(["answer", "requests", "share"]);
-        for (answer, &count) in summary.answers() {
-            let share = count as f64 / summary.count() as f64;
-            table.row([answer.to_string(), count.to_string(), percent(share)]);
-        }
-        program.table(&table);
-        program.text(&format!(
-            "{} requests in {seconds:.2}s: {:.1} answered a second, {}B/s. {} tries, {} of them \
-             anew as a kept connection had been closed.",
-            summary.count(),
-            summary.success_count() as f64 / seconds,
-            number(summary.bytes() as f64 / seconds),
-            summary.tries() + conduct.reconnects(),
-            conduct.reconnects(),
-        ));
-    }
-
-    fn show_percentiles(&self, program: &mut Program) {
-        let summary = &self.summary;
-        let mut table = Table::new([
-            "percentile",
-            "from the intended start",
-            "from sending",
-            "for a connection",
-            "server: queue_wait",
-            "server: handle",
-        ]);
-        for percent in PERCENTILES {
-            // A percentile that fewer than one request lies beyond is the maximum.
-            if percent < 100.0 && summary.count() as f64 * (100.0 - percent) < 100.0 {
-                continue;
-            }
-            let quantile = percent / 100.0;
-            let name = if percent == 100.0 { "slowest".to_owned() } else { format!("{percent}") };
-            let written = |time: Duration| format!("{time:.2?}");
-            let said = |time: Option<Duration>| time.map(written).unwrap_or_default();
-            table.row([
-                name,
-                summary.quantile(quantile).map_or("failed".to_owned(), written),
-                said(summary.service_clock().quantile(quantile)),
-                said(self.connection_wait.quantile(quantile)),
-                said(self.queue_wait.quantile(quantile)),
-                said(self.handle.quantile(quantile)),
-            ]);
-        }
-        program.table(&table);
-        if let (Some(mean), Some(variation)) =
-            (summary.successes().mean(), summary.successes().squared_variation())
-        {
-            let deviation = mean.mul_f64(variation.sqrt());
-            program.text(&format!(
-                "Latency of the successful, from the intended start: mean {mean:.2?}, \
-                 deviation {deviation:.2?}."
-            ));
-        }
-    }
-
-    /// Latency against the percentile, which is drawn by how many requests lie beyond it.
-    fn percentile_chart(&self) -> Chart {
-        let all = self.summary.count() as f64;
-        let steps = 200;
-        // From half of the requests to the slowest one alone.
-        let beyond =
-            |step: u32| 2.0 * (all / 2.0).max(1.0).powf(f64::from(step) / f64::from(steps));
-        let line = |of: &dyn Fn(f64) -> Option<Duration>| {
-            let points = (0..=steps).filter_map(|step| {
-                let one_in = beyond(step);
-                let time = of(1.0 - 1.0 / one_in)?;
-                Some((one_in, millis(time)))
-            });
-            points.collect::<Vec<_>>()
-        };
-        let intended = line(&|quantile| self.summary.quantile(quantile));
-        let closed = line(&|quantile| self.summary.service_clock().quantile(quantile));
-        Chart::new(
-            "Latency by percentile",
-            "Latency from the intended start and from sending, by the share of slower requests",
-            Axis::log("one request in so many is slower (2: median, 100: p99, 1000: p99.9)"),
-            Axis::log("latency in ms"),
-        )
-        .with("from the intended start", Colour::Blue, Shape::Line(intended))
-        .with("from sending", Colour::Orange, Shape::Dashed(closed))
-    }
-
-    fn timeline(&self) -> Chart {
-        let window = self.window.as_secs_f64();
-        let line = |quantile: f64| {
-            let points = self.windows.iter().enumerate().filter_map(|(number, summary)| {
-                let time = summary.quantile(quantile)?;
-                Some(((number as f64 + 0.5) * window, millis(time)))
-            });
-            Shape::Line(points.collect())
-        };
-        Chart::new(
-            "Latency over time",
-            "Percentiles of the latency in each window of time",
-            Axis::linear("intended start in s"),
-            Axis::log("latency in ms"),
-        )
-        .with("slowest", Colour::Red, line(1.0))
-        .with("p90", Colour::Orange, line(0.9))
-        .with("median", Colour::Blue, line(0.5))
+    fn wants_more(&self) -> bool {
+        !self.was_stopped()
     }
 }

@@ -11,13 +11,23 @@
 
 mod hostile;
 mod show;
-mod textbook;
+
+// The textbook pool is one of the six servers of `models`.
+#[path = "../models/conversation.rs"]
+mod conversation;
+#[path = "../models/duty.rs"]
+#[allow(dead_code, reason = "this program serves no folder")]
+mod duty;
+#[path = "../models/pool_per_connection.rs"]
+mod pool_per_connection;
 
 #[path = "../shared/options.rs"]
 mod values;
 
+use bytes::Bytes;
 use clap::Parser;
 use cws::{AccessLog, Config, Delay, Request, Response, Server};
+use duty::Duty;
 use hostile::{Attack, Kind};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Connections, Run, Target};
@@ -25,9 +35,10 @@ use lab::program::{self, EXIT_CODES, Options, Program};
 use lab::progress::Progress;
 use lab::trace::Trace;
 use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
-use textbook::Textbook;
 
 /// The load of the ordinary clients, as a share of the capacity of W workers at D.
 const LOAD: f64 = 0.4;
@@ -200,8 +211,8 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     })?;
     let (others, others_spoilt) = program.until_sound(|| match &other {
         Other::Textbook => {
-            let server = Textbook::start(args.workers, args.delay)?;
-            run(&args, &schedule, rate, &Target::new(server.address, "/"), LARGE_PATH)
+            let address = textbook_pool(&args)?;
+            run(&args, &schedule, rate, &Target::new(address, "/"), LARGE_PATH)
         }
         Other::Running { target, large } => run(&args, &schedule, rate, target, large),
     })?;
@@ -223,12 +234,30 @@ fn compare(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 /// Responds after the delay, with a large body for `/large`.
 fn our_pool(args: &Args) -> Result<Server, Box<dyn Error>> {
     let config = Config::default().workers(args.workers).access_log(AccessLog::Off);
-    let large = bytes::Bytes::from(vec![b'x'; LARGE]);
-    let respond = move |request: &Request<'_>| match request.target.path.as_bytes() {
-        b"large" => Response::ok("text/plain", large.clone()),
-        _ => Response::ok("text/plain", "done\n"),
+    let content = content();
+    let respond = move |request: &Request<'_>| {
+        let path = str::from_utf8(request.target.path.as_bytes()).unwrap_or_default();
+        Response::ok("text/plain", content(path))
     };
     Ok(Server::start(config, Delay::new(args.delay, respond))?)
+}
+
+/// Starts the other pool with the same content. Its threads end with this process.
+fn textbook_pool(args: &Args) -> Result<SocketAddr, Box<dyn Error>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let content = content();
+    let duty = Arc::new(Duty::new(args.delay, move |path| Some(content(path))));
+    let workers = args.workers;
+    let serve = move || pool_per_connection::serve(&listener, workers, &duty);
+    std::thread::Builder::new().name("textbook".to_owned()).spawn(serve)?;
+    Ok(address)
+}
+
+/// What both pools respond for a path.
+fn content() -> impl Fn(&str) -> Bytes + Send + Sync + 'static {
+    let large = Bytes::from(vec![b'x'; LARGE]);
+    move |path| if path == "large" { large.clone() } else { Bytes::from_static(b"done\n") }
 }
 
 /// Runs the ordinary clients and the slow ones.

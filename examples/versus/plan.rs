@@ -75,7 +75,7 @@ impl Plan {
     /// Says what comes, and what is missing.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "{} cases, {} servers, rounds of {} s: {}; about {}",
+            "cases: {}, servers: {}, rounds of {} s: {}; about {}",
             self.cases.len(),
             self.contenders.len(),
             self.seconds,

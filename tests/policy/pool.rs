@@ -311,6 +311,10 @@ impl Pool<'_> {
 
     fn expire(&mut self) {
         let (now, age) = (self.now(), (self.setting.age)(&self.limits, self.service()));
+        // The look at each would take most of the time where none is ever too old.
+        if age == Duration::MAX {
+            return;
+        }
         for entry in self.queue.expire(&|entry| now - entry.since > age) {
             self.failed(entry.item);
         }

@@ -185,10 +185,8 @@ fn search_all_orders(plan: Plan, order: Order) {
 #[test]
 fn the_copy_behaves_as_the_original_without_a_bug() {
     for (name, plan) in PLANS {
-        for order in ORDERS {
-            let failure = failure(Bug::None, plan, order, search_at_random);
-            assert_eq!(failure, None, "{name} {order:?}");
-        }
+        let failure = failure(Bug::None, plan, Order::Fair, search_at_random);
+        assert_eq!(failure, None, "{name}");
     }
     for plan in [TINY, TINY_HELD, TINY_RECALL] {
         assert_eq!(failure(Bug::None, plan, Order::Fair, search_all_orders), None, "{plan:?}");

@@ -70,6 +70,57 @@ impl Rate {
         self
     }
 
+    /// Rises or falls from the current rate to another one within `length` after the last change.
+    pub fn then_ramp(mut self, length: Duration, rate: f64) -> Self {
+        self.pieces.push((length, self.last, rate));
+        self.last = rate;
+        self
+    }
+
+    /// The same rate, but `peak` for `length` from `start` on.
+    pub fn with_burst(self, peak: f64, start: Duration, length: Duration) -> Self {
+        let end = start.saturating_add(length);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let mut begin = Duration::ZERO;
+        for &(length, ..) in &self.pieces {
+            let stop = begin.saturating_add(length);
+            before.extend(self.part(begin, stop.min(start)));
+            after.extend(self.part(begin.max(end), stop));
+            begin = stop;
+        }
+        before.extend(self.part(begin, start));
+        before.push((length, peak, peak));
+        before.extend(after);
+        Self { pieces: before, last: self.last }
+    }
+
+    /// The piece from `begin` to `end`, within which the rate is linear.
+    fn part(&self, begin: Duration, end: Duration) -> Option<(Duration, f64, f64)> {
+        let length = end.checked_sub(begin).filter(|length| !length.is_zero())?;
+        // A rate that jumps at the end has its value before the jump there.
+        let (from, middle) = (self.at(begin), self.at(begin + length / 2));
+        Some((length, from, 2.0 * middle - from))
+    }
+
+    /// The mean number of arrivals until a time: the integral of the rate.
+    pub fn expected(&self, until: Duration) -> f64 {
+        let (mut begin, mut sum) = (Duration::ZERO, 0.0);
+        for &(length, from, to) in &self.pieces {
+            let within = until.saturating_sub(begin).min(length);
+            if !length.is_zero() {
+                let end = from + (to - from) * within.div_duration_f64(length);
+                sum += (from + end) / 2.0 * within.as_secs_f64();
+            }
+            begin = begin.saturating_add(length);
+        }
+        sum + self.last * until.saturating_sub(begin).as_secs_f64()
+    }
+
+    /// The time of the last change.
+    pub fn length(&self) -> Duration {
+        self.pieces.iter().fold(Duration::ZERO, |sum, (length, ..)| sum.saturating_add(*length))
+    }
+
     /// The rate at a time.
     pub fn at(&self, time: Duration) -> f64 {
         let mut begin = Duration::ZERO;
@@ -164,6 +215,7 @@ fn drawn(rate: &Rate, mut gap: impl FnMut() -> f64, most: usize, end: Duration) 
 mod tests {
     use super::*;
     use crate::moments::Moments;
+    use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -272,5 +324,59 @@ mod tests {
         assert_eq!(arrivals.starts(Stop::Count(9)), trace);
         assert_eq!(arrivals.starts(Stop::Count(2)), trace[..2]);
         assert_eq!(arrivals.starts(Stop::After(Duration::from_secs(9))), trace[..2]);
+    }
+
+    #[test]
+    fn a_burst_interrupts_what_the_rate_does() {
+        let rate = Rate::ramp(0.0, 100.0, 10 * SECOND).then_ramp(Duration::ZERO, 20.0);
+        let burst = rate.clone().with_burst(500.0, 4 * SECOND, 2 * SECOND);
+        for (seconds, expected) in [(2, 20.0), (4, 500.0), (5, 500.0), (8, 80.0), (11, 20.0)] {
+            let got = burst.at(Duration::from_secs(seconds));
+            assert!((got - expected).abs() < 1e-9, "{seconds}: {got}");
+        }
+        assert_eq!(burst.length(), 10 * SECOND);
+        let late = rate.with_burst(500.0, 12 * SECOND, SECOND);
+        let at = |seconds| late.at(Duration::from_secs_f64(seconds));
+        assert_eq!([at(11.5), at(12.5), at(13.5)], [20.0, 500.0, 20.0]);
+        let whole = Rate::constant(7.0).with_burst(9.0, Duration::ZERO, SECOND);
+        assert_eq!((whole.at(Duration::ZERO), whole.at(SECOND)), (9.0, 7.0));
+    }
+
+    proptest! {
+        /// Equal gaps follow the integral of any stages to one arrival, random ones to five
+        /// standard deviations.
+        #[test]
+        fn arrivals_integrate_to_the_expected_number(
+            first in 0.0..500.0_f64,
+            stages in prop::collection::vec((0..3000_u64, 0.0..500.0_f64), 1..6),
+            burst in prop::option::of((0.0..2000.0_f64, 0..8000_u64, 1..2000_u64)),
+            part in 0.0..1.0_f64,
+            seed in any::<u64>(),
+        ) {
+            let millis = Duration::from_millis;
+            let mut rate = Rate::constant(first);
+            for (length, to) in stages {
+                rate = rate.then_ramp(millis(length), to);
+            }
+            if let Some((peak, start, length)) = burst {
+                let before = rate.clone();
+                let (start, length) = (millis(start), millis(length));
+                rate = rate.with_burst(peak, start, length);
+                let end = start + length;
+                let difference = peak * length.as_secs_f64()
+                    - (before.expected(end) - before.expected(start));
+                let until = end + 10 * SECOND;
+                let got = rate.expected(until) - before.expected(until);
+                prop_assert!((got - difference).abs() < 1e-6 * (1.0 + difference.abs()));
+            }
+            let end = (rate.length() + SECOND).mul_f64(part);
+            let expected = rate.expected(end);
+            let equal = Arrivals::constant(rate.clone()).starts(Stop::After(end)).len() as f64;
+            prop_assert!((equal - expected).abs() <= 1.0 + 1e-6 * expected, "{equal} {expected}");
+            let random = Arrivals::poisson(rate, seed).starts(Stop::After(end));
+            prop_assert!(random.is_sorted());
+            let off = (random.len() as f64 - expected).abs();
+            prop_assert!(off <= 5.0 * expected.sqrt() + 5.0, "{} {expected}", random.len());
+        }
     }
 }

@@ -163,6 +163,7 @@ impl Serving {
             tries: 1,
             bytes: 200,
             server: ServerTiming { queue_wait, handle: Some(handled), response_head: None },
+            message: 0,
         })
     }
 

@@ -16,6 +16,9 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// No values.
+    pub const EMPTY: Self = Self { count: 0, mean: 0.0, squares: 0.0 };
+
     /// Adds a number.
     pub fn add(&mut self, value: f64) {
         self.count += 1;

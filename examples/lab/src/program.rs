@@ -68,6 +68,8 @@ pub struct Program {
     html: Option<PathBuf>,
     svg: Option<PathBuf>,
     report: Report,
+    /// Standard output has something else, so that text goes to standard error.
+    on_stderr: bool,
     findings: Findings,
     /// The instrument that sees disturbances, if there is one.
     watch: Option<Watch>,
@@ -87,7 +89,7 @@ pub fn run<A: clap::Parser>(body: impl FnOnce(A) -> Result<ExitCode, Box<dyn Err
             cws::raise_descriptor_limit();
             body(arguments).unwrap_or_else(|error| cli::failure(&name, &error.to_string()))
         }
-        Err(error) => cli::usage(&name, &error),
+        Err(error) => cli::usage(&name, &error, None),
     }
 }
 
@@ -118,6 +120,7 @@ impl Program {
             html,
             svg,
             report,
+            on_stderr: false,
             findings: Findings::default(),
             watch: Watch::start(),
             disturbances: Vec::new(),
@@ -132,10 +135,18 @@ impl Program {
         Self { spare, ..self }
     }
 
+    /// Prints all text on standard error, since standard output is for something else.
+    pub fn on_stderr(self) -> Self {
+        Self { on_stderr: true, ..self }
+    }
+
     /// Prints lines on the terminal only.
     pub fn say(&mut self, text: &str) {
         // If the reader has gone, the output is not needed.
-        let _ = writeln!(io::stdout(), "{text}");
+        let _ = match self.on_stderr {
+            true => writeln!(io::stderr(), "{text}"),
+            false => writeln!(io::stdout(), "{text}"),
+        };
     }
 
     /// Prints a sentence on the terminal and on the page.
@@ -259,6 +270,19 @@ impl Program {
         }
     }
 
+    /// The checks so far, and what is said of each.
+    pub fn checks(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.findings.all().iter().map(|finding| {
+            let said = match finding.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Fail if self.disturbances.is_empty() => "FAIL",
+                Verdict::Fail | Verdict::Spoilt => "FAIL (the machine was disturbed: no result)",
+                Verdict::Unclear => "FAIL (the runs differ too much: no result)",
+            };
+            (finding.what.as_str(), said)
+        })
+    }
+
     /// Prints the checks, writes the page, and returns the exit code.
     ///
     /// # Errors
@@ -266,15 +290,9 @@ impl Program {
     /// If the page cannot be written.
     pub fn finish(mut self) -> Result<ExitCode, Box<dyn Error>> {
         let mut lines = String::new();
-        for finding in self.findings.all() {
-            let said = match finding.verdict {
-                Verdict::Ok => "ok",
-                Verdict::Fail if self.disturbances.is_empty() => "FAIL",
-                Verdict::Fail | Verdict::Spoilt => "FAIL (the machine was disturbed: no result)",
-                Verdict::Unclear => "FAIL (the runs differ too much: no result)",
-            };
+        for (what, said) in self.checks() {
             // Writing to a string does not fail.
-            let _ = writeln!(lines, "CHECK {} ... {said}", finding.what);
+            let _ = writeln!(lines, "CHECK {what} ... {said}");
         }
         if let Some(conditions) = self.conditions() {
             let _ = writeln!(lines, "{conditions}");

@@ -33,7 +33,8 @@ impl Report {
 
     /// Adds preformatted lines, such as a program's output.
     pub fn lines(&mut self, text: &str) -> &mut Self {
-        self.push(&format!("<div class=\"wide\"><pre>{}</pre></div>\n", escape(text)))
+        let lines: Vec<String> = text.lines().map(escape).collect();
+        self.push(&format!("<div class=\"wide\"><pre>{}</pre></div>\n", lines.join("\n")))
     }
 
     /// Adds a table.
@@ -72,10 +73,16 @@ mod tests {
     #[test]
     fn a_page_is_self_contained_and_escapes_text() {
         let mut report = Report::new("a < b", "\"lead\" & more");
-        report.heading("<h>").text("<script>").lines("x < y").figure("<svg></svg>\n", "c & d");
+        report.heading("<h>").text("<script>").lines("x < y\nz\n").figure("<svg></svg>\n", "c & d");
         report.table(Table::new(["one"]).row(["<1>"]));
         let html = report.html();
-        for text in ["a &lt; b", "&quot;lead&quot; &amp; more", "&lt;script&gt;", "&lt;1&gt;"] {
+        for text in [
+            "a &lt; b",
+            "&quot;lead&quot; &amp; more",
+            "&lt;script&gt;",
+            "&lt;1&gt;",
+            "x &lt; y\nz<",
+        ] {
             assert!(html.contains(text), "{text}");
         }
         assert!(!html.contains("<script"));

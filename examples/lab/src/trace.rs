@@ -111,6 +111,7 @@ mod tests {
                 handle: Some(millis(5)),
                 response_head: None,
             },
+            message: 0,
         };
         let vain = Outcome { begun: None, connected: None, first_byte: None, ..outcome };
         let vain = Outcome { answer: Answer::TimedOut, server: ServerTiming::default(), ..vain };

@@ -23,6 +23,8 @@ pub struct Chart {
     pub y: Axis,
     /// The series in drawing order. Series without a name are not in the legend.
     pub series: Vec<Series>,
+    /// Charts below this one in the same picture, with the same series: they have one legend.
+    pub panels: Vec<Chart>,
 }
 
 /// One series of data.
@@ -70,7 +72,14 @@ impl Chart {
     /// A chart without series.
     pub fn new(title: &str, description: &str, x: Axis, y: Axis) -> Self {
         let (title, description) = (title.to_owned(), description.to_owned());
-        Self { title, description, x, y, series: Vec::new() }
+        Self { title, description, x, y, series: Vec::new(), panels: Vec::new() }
+    }
+
+    /// Adds a chart below this one, which has the same series.
+    #[must_use]
+    pub fn over(mut self, panel: Self) -> Self {
+        self.panels.push(panel);
+        self
     }
 
     /// Adds a series.
@@ -87,8 +96,12 @@ impl Chart {
     ///
     /// If an axis has no data.
     pub fn svg(&self) -> Result<String, ChartError> {
-        let (x, y) = self.fitted()?;
-        svg::draw(self, &x, &y)
+        let charts = std::iter::once(self).chain(&self.panels);
+        let fitted = charts.map(|chart| {
+            let (x, y) = chart.fitted()?;
+            Ok((chart, x, y))
+        });
+        svg::draw(&fitted.collect::<Result<Vec<_>, ChartError>>()?)
     }
 
     /// The chart as text with this many columns and rows, without the axes.
@@ -98,7 +111,12 @@ impl Chart {
     /// If an axis has no data.
     pub fn text(&self, columns: usize, rows: usize) -> Result<String, ChartError> {
         let (x, y) = self.fitted()?;
-        Ok(terminal::draw(self, &x, &y, columns.max(10), rows.max(3)))
+        let mut text = terminal::draw(self, &x, &y, columns.max(10), rows.max(3));
+        for panel in &self.panels {
+            text.push('\n');
+            text.push_str(&panel.text(columns, rows)?);
+        }
+        Ok(text)
     }
 
     /// The axes, fitted to the data.
@@ -136,6 +154,27 @@ fn drawable(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn panels_are_in_one_picture_with_one_legend() {
+        let chart = |title: &str| {
+            let points = Shape::Points(vec![(0.0, 1.0), (1.0, 2.0)]);
+            Chart::new(title, "d", Axis::linear("x"), Axis::linear("y")).with(
+                "a series",
+                Colour::Blue,
+                points,
+            )
+        };
+        let alone = chart("above").svg().expect("an extent");
+        let both = chart("above").over(chart("below")).svg().expect("an extent");
+        assert_eq!([&alone, &both].map(|svg| svg.matches("<svg ").count()), [1, 1]);
+        assert_eq!([&alone, &both].map(|svg| svg.matches("a series").count()), [1, 1]);
+        assert_eq!([&alone, &both].map(|svg| svg.matches("below").count()), [0, 1]);
+        let text = chart("above").over(chart("below")).text(20, 5).expect("an extent");
+        assert!(text.contains("above") && text.contains("below"));
+        let empty = Chart::new("below", "d", Axis::linear("x"), Axis::log("y"));
+        assert!(chart("above").over(empty).svg().is_err(), "a panel without data");
+    }
 
     #[test]
     fn an_axis_without_data_is_an_error() {

@@ -21,6 +21,8 @@ use std::ops::Range;
 const SCALE: u32 = 2;
 const WIDTH: u32 = 760 * SCALE;
 const HEIGHT: u32 = 400 * SCALE;
+/// The height of a further chart below the first.
+const PANEL_HEIGHT: u32 = 270 * SCALE;
 const FAMILY: &str = "system-ui, sans-serif";
 const TITLE_SIZE: i32 = 38;
 const TEXT_SIZE: i32 = 30;
@@ -40,40 +42,59 @@ type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type DrawError = DrawingAreaErrorKind<io::Error>;
 type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Side, Side>>;
 
-pub(super) fn draw(chart: &Chart, x: &Axis, y: &Axis) -> Result<String, ChartError> {
+/// Draws charts with their fitted axes, one below the other. The first has the legend of all.
+pub(super) fn draw(charts: &[(&Chart, Axis, Axis)]) -> Result<String, ChartError> {
+    let Some((first, ..)) = charts.first() else { return Err(ChartError("no chart".to_owned())) };
+    let height = HEIGHT + PANEL_HEIGHT * (charts.len() as u32 - 1);
     let mut drawing = String::new();
     {
-        let canvas = SVGBackend::with_string(&mut drawing, (WIDTH, HEIGHT)).into_drawing_area();
-        draw_on(&canvas, chart, x, y).map_err(|error| ChartError(error.to_string()))?;
+        let canvas = SVGBackend::with_string(&mut drawing, (WIDTH, height)).into_drawing_area();
+        draw_all(canvas, charts).map_err(|error| ChartError(error.to_string()))?;
     }
     // What plotters opened the image with has neither a name nor colours of its own.
     let (_, elements) = drawing.split_once('>').unwrap_or_default();
-    let (shown_width, shown_height) = (WIDTH / SCALE, HEIGHT / SCALE);
-    let (title, description) = (escape(&chart.title), escape(&chart.description));
+    let (shown_width, shown_height) = (WIDTH / SCALE, height / SCALE);
+    let (title, description) = (escape(&first.title), escape(&first.description));
     let style = style_sheet(CLASS);
     Ok(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{shown_width}\" \
-         height=\"{shown_height}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
+         height=\"{shown_height}\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
          class=\"{CLASS}\" aria-label=\"{title}\">\n\
          <title>{title}</title>\n<desc>{description}</desc>\n{style}\n{}\n",
         elements.trim()
     ))
 }
 
-fn draw_on(canvas: &Canvas<'_>, chart: &Chart, x: &Axis, y: &Axis) -> Result<(), DrawError> {
+fn draw_all(canvas: Canvas<'_>, charts: &[(&Chart, Axis, Axis)]) -> Result<(), DrawError> {
     canvas.fill(&Colour::Paper.rgb())?;
+    // All vertical axes are at the same place.
+    let labels = charts.iter().map(|(.., y)| label_width(y)).max().unwrap_or_default();
+    let (mut canvas, mut height) = (canvas, HEIGHT);
+    for (number, (chart, x, y)) in charts.iter().enumerate() {
+        let (own, below) = canvas.split_vertically(height);
+        draw_on(&own, chart, (x, y), labels, number == 0)?;
+        (canvas, height) = (below, PANEL_HEIGHT);
+    }
+    canvas.present()
+}
+
+fn draw_on(
+    canvas: &Canvas<'_>,
+    chart: &Chart,
+    (x, y): (&Axis, &Axis),
+    labels: i32,
+    has_legend: bool,
+) -> Result<(), DrawError> {
     let title = (FAMILY, TITLE_SIZE).into_font().color(&Colour::Ink.rgb());
     canvas.draw(&Text::new(chart.title.clone(), (MARGIN, MARGIN), title))?;
-    let below = legend(canvas, chart, MARGIN + TITLE_SIZE + 14)?;
-    let widest = y.ticks().into_iter().map(|tick| y.name(tick).chars().count()).max();
-    let label_width = widest.unwrap_or_default() as i32 * CHARACTER + 30;
-    let name_height = if y.label.is_empty() { 0 } else { LINE_HEIGHT };
+    let below = MARGIN + TITLE_SIZE + 14;
+    let below = if has_legend { legend(canvas, chart, below)? } else { below };
     let mut plane = ChartBuilder::on(canvas)
         .margin_top(below + 18)
         .margin_right(MARGIN + 12)
         .margin_left(MARGIN / 2)
         .margin_bottom(MARGIN / 2)
-        .y_label_area_size(label_width + name_height)
+        .y_label_area_size(labels)
         .x_label_area_size(if x.label.is_empty() { 50 } else { 86 })
         .build_cartesian_2d(Side(x.clone()), Side(y.clone()))?;
     let label = text_style(HPos::Center);
@@ -93,7 +114,14 @@ fn draw_on(canvas: &Canvas<'_>, chart: &Chart, x: &Axis, y: &Axis) -> Result<(),
     for series in &chart.series {
         draw_shape(&mut plane, series.colour, &series.shape)?;
     }
-    canvas.present()
+    Ok(())
+}
+
+/// The width of an axis's labels and of its name.
+fn label_width(y: &Axis) -> i32 {
+    let widest = y.ticks().into_iter().map(|tick| y.name(tick).chars().count()).max();
+    let name_height = if y.label.is_empty() { 0 } else { LINE_HEIGHT };
+    widest.unwrap_or_default() as i32 * CHARACTER + 30 + name_height
 }
 
 fn text_style(h_pos: HPos) -> TextStyle<'static> {

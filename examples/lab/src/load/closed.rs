@@ -1,6 +1,6 @@
 //! The closed loop: a population of clients that each wait for the answer to their last request.
 
-use super::crowd::Demand;
+use super::crowd::{Demand, Due};
 use crate::arrivals::Stop;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -90,9 +90,10 @@ impl Demand for Closed {
         goes_on.then_some(due)
     }
 
-    fn take(&mut self) {
+    fn take(&mut self) -> Due {
         self.taken += 1;
         self.due.pop();
+        Due::Drawn
     }
 
     fn ended(&mut self, at: Duration) {

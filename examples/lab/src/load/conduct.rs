@@ -1,8 +1,8 @@
 //! How well the generator kept its schedule: whether a run measured the server or the generator.
 
 use super::{Answer, Failure};
+use crate::hdr::Times;
 use crate::moments::Moments;
-use cws::Distribution;
 use std::fmt;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const GAPS_LEAST: u64 = 100;
 #[derive(Debug, Clone)]
 pub struct Conduct {
     has_arrivals: bool,
-    lateness: Distribution,
+    lateness: Times,
     intended: Gaps,
     actual: Gaps,
     no_descriptors: u64,
@@ -105,7 +105,7 @@ impl Conduct {
     pub(super) fn new(has_arrivals: bool) -> Self {
         Self {
             has_arrivals,
-            lateness: Distribution::default(),
+            lateness: Times::default(),
             intended: Gaps::default(),
             actual: Gaps::default(),
             no_descriptors: 0,
@@ -138,7 +138,7 @@ impl Conduct {
     }
 
     /// How much later than intended the requests started.
-    pub fn lateness(&self) -> &Distribution {
+    pub fn lateness(&self) -> &Times {
         &self.lateness
     }
 

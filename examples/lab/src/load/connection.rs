@@ -1,5 +1,6 @@
 //! One connection of a client. Sends the request and reads the response without ever blocking.
 
+use super::message::Message;
 use super::watched::{Readiness, Watched};
 use super::{Answer, Client, Failure};
 use cws::internals::ResponseFraming;
@@ -49,8 +50,13 @@ pub enum Step {
 
 impl Connection {
     /// Starts to connect, and sends the request if that is possible at once.
-    pub fn open(client: &Client, poller: &Arc<Poller>, key: usize) -> io::Result<Self> {
-        let request = &client.request[..];
+    pub fn open(
+        client: &Client,
+        message: &Message,
+        poller: &Arc<Poller>,
+        key: usize,
+    ) -> io::Result<Self> {
+        let request = message.bytes();
         let stream = connect(client.target, client.source)?;
         let now = Instant::now();
         let sent = match (&stream).write(request) {
@@ -60,14 +66,14 @@ impl Connection {
         };
         let phase = phase_after(sent, request);
         let readiness = match phase {
-            Phase::Sending(_) => Readiness::Writable,
+            Phase::Sending(_) => Readiness::Any,
             Phase::Receiving => Readiness::Readable,
         };
         let socket = Watched::new(stream, key, readiness, poller)?;
         Ok(Self {
             socket,
             phase,
-            framing: ResponseFraming::http11(),
+            framing: framing_of(message),
             errand: None,
             crowd: 0,
             connected: (sent > 0).then_some(now),
@@ -78,26 +84,29 @@ impl Connection {
     }
 
     /// Starts another exchange on a kept connection.
-    pub fn reuse(&mut self, request: &[u8]) -> Step {
+    pub fn reuse(&mut self, message: &Message) -> Step {
         self.phase = Phase::Sending(0);
-        self.framing.restart();
+        self.framing = framing_of(message);
         (self.bytes, self.persistent, self.used) = (0, false, true);
-        self.send(request)
+        self.send(message.bytes())
     }
 
     /// Continues as far as possible without blocking.
-    pub fn step(&mut self, request: &[u8], buffer: &mut [u8]) -> Step {
+    pub fn step(&mut self, message: &Message, buffer: &mut [u8]) -> Step {
+        let Phase::Sending(_) = self.phase else { return self.receive(buffer) };
+        let step = self.send(message.bytes());
+        if step != Step::Waiting {
+            return step;
+        }
         match self.phase {
-            Phase::Sending(_) => match self.send(request) {
-                Step::Waiting if self.phase == Phase::Receiving => {
-                    match self.socket.set_readiness(Readiness::Readable) {
-                        Ok(()) => Step::Waiting,
-                        Err(error) => failed(&error),
-                    }
-                }
-                step => step,
+            Phase::Receiving => match self.socket.set_readiness(Readiness::Readable) {
+                Ok(()) => Step::Waiting,
+                Err(error) => failed(&error),
             },
-            Phase::Receiving => self.receive(buffer),
+            // A server may answer before it has the whole request, and then read no more (RFC 9112,
+            // section 9.5).
+            Phase::Sending(sent) if sent > 0 => self.receive(buffer),
+            Phase::Sending(_) => Step::Waiting,
         }
     }
 
@@ -133,7 +142,7 @@ impl Connection {
             }
             Err(error) => return failed(&error),
         }
-        match self.socket.set_readiness(Readiness::Writable) {
+        match self.socket.set_readiness(Readiness::Any) {
             Ok(()) => Step::Waiting,
             Err(error) => failed(&error),
         }
@@ -158,7 +167,9 @@ impl Connection {
                 Some(Ok(status)) => {
                     // Unexpected bytes make the connection unusable.
                     self.bytes -= (count - taken) as u64;
-                    self.persistent = taken == count && self.framing.is_persistent();
+                    self.persistent = self.phase == Phase::Receiving
+                        && taken == count
+                        && self.framing.is_persistent();
                     return Step::Ended(Answer::Status(status));
                 }
                 Some(Err(_)) => return Step::Ended(Answer::Failed(Failure::Malformed)),
@@ -192,6 +203,10 @@ fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> 
         Err(error) => return Err(error),
     }
     Ok(socket.into())
+}
+
+fn framing_of(message: &Message) -> ResponseFraming {
+    if message.is_head() { ResponseFraming::new(true) } else { ResponseFraming::http11() }
 }
 
 fn phase_after(sent: usize, request: &[u8]) -> Phase {

@@ -1,9 +1,12 @@
 //! One group of clients while its load runs: its demand, its connections, its retries.
 
 use super::conduct::Conduct;
+use super::message::Message;
+use super::observer::Observer;
 use super::restraint::Restraint;
 use super::{Answer, Client, Connections, Outcome, Pause};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Decides when requests start.
@@ -12,18 +15,27 @@ pub trait Demand: Send {
     /// no more requests.
     fn next(&self) -> Option<Duration>;
     /// Removes this request from the demand.
-    fn take(&mut self);
+    fn take(&mut self) -> Due;
     /// A request ended at this time.
     fn ended(&mut self, at: Duration);
     /// Whether the starts follow an arrival process, whose statistics must be recorded.
     fn has_arrivals(&self) -> bool;
 }
 
+/// The message of a request that is due.
+#[derive(Debug)]
+pub enum Due {
+    /// One from the client's mix.
+    Drawn,
+    /// This one.
+    Given(Arc<Message>),
+}
+
 /// A group of clients and its state.
 pub struct Crowd<'a> {
     pub client: &'a Client,
     pub demand: Box<dyn Demand + 'a>,
-    each: &'a mut (dyn FnMut(Outcome) + Send),
+    each: &'a mut dyn Observer,
     pub conduct: Conduct,
     pub restraint: Restraint,
     /// Requests that wait for a connection, in order of arrival.
@@ -33,14 +45,17 @@ pub struct Crowd<'a> {
     pub idle: BTreeSet<usize>,
     /// The number of open connections.
     pub open: usize,
+    /// Pauses before retries.
     random: fastrand::Rng,
+    /// Messages of the mix.
+    draws: fastrand::Rng,
 }
 
 impl<'a> Crowd<'a> {
     pub fn new(
         client: &'a Client,
         demand: Box<dyn Demand + 'a>,
-        each: &'a mut (dyn FnMut(Outcome) + Send),
+        each: &'a mut dyn Observer,
     ) -> Self {
         let seed = match client.retries.pause {
             Pause::Backoff { seed, .. } => seed,
@@ -57,6 +72,24 @@ impl<'a> Crowd<'a> {
             idle: BTreeSet::new(),
             open: 0,
             random: fastrand::Rng::with_seed(seed),
+            draws: client.requests.draws(),
+        }
+    }
+
+    /// The intended start of the next request, if one may start.
+    pub fn next(&self) -> Option<Duration> {
+        self.demand.next().filter(|_| self.each.wants_more())
+    }
+
+    /// Starts the next request, which was meant to start at `intended`. Returns its message, and
+    /// the message's number.
+    pub fn begin(&mut self, intended: Duration, now: Duration) -> (Arc<Message>, usize) {
+        let due = self.demand.take();
+        self.conduct.began(intended, now);
+        self.each.started();
+        match due {
+            Due::Given(message) => (message, 0),
+            Due::Drawn => self.client.requests.draw(&mut self.draws),
         }
     }
 
@@ -104,7 +137,7 @@ impl<'a> Crowd<'a> {
     pub fn ended(&mut self, outcome: Outcome) {
         self.demand.ended(outcome.ended);
         self.conduct.ran(outcome.ended);
-        (self.each)(outcome);
+        self.each.ended(outcome);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::conduct::Conduct;
 use super::connection::{Connection, Step};
 use super::crowd::Crowd;
+use super::message::Message;
 use super::{Advice, Answer, Client, Connections, Failure, Outcome, ServerTiming, fields};
 use polling::{Events, Poller};
 use slab::Slab;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest wait for events when nothing is due.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait for events when nothing is due: an observer can end the load meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// A sleep may end this late. So for this long before an event is due, the loop polls instead of
 /// sleeping.
@@ -48,6 +49,9 @@ fn wake_precisely() {
 struct Errand {
     /// The crowd that it belongs to.
     crowd: usize,
+    message: Arc<Message>,
+    /// The number of the message in the client's mix.
+    number: usize,
     intended: Duration,
     lateness: Duration,
     tries: u32,
@@ -142,21 +146,22 @@ impl<'a> Engine<'a> {
     /// The earliest intended start, and the crowd whose request it is.
     fn next_start(&self) -> Option<(Duration, usize)> {
         let starts = self.crowds.iter().enumerate();
-        starts.filter_map(|(number, crowd)| Some((crowd.demand.next()?, number))).min()
+        starts.filter_map(|(number, crowd)| Some((crowd.next()?, number))).min()
     }
 
     fn begin_due(&mut self) {
         // Requests that become due during this loop, for example from refused clients without a
         // think time, must wait for the next round.
         let until = self.now();
-        while let Some((intended, number)) = self.next_start().filter(|(due, _)| *due <= until) {
+        while let Some((intended, of)) = self.next_start().filter(|(due, _)| *due <= until) {
             let now = self.now();
-            let crowd = &mut self.crowds[number];
-            crowd.demand.take();
-            crowd.conduct.began(intended, now);
+            let crowd = &mut self.crowds[of];
+            let (message, number) = crowd.begin(intended, now);
             let timer = intended.saturating_add(crowd.client.patience);
             let key = self.errands.insert(Errand {
-                crowd: number,
+                crowd: of,
+                message,
+                number,
                 intended,
                 lateness: now - intended,
                 tries: 0,
@@ -229,7 +234,7 @@ impl<'a> Engine<'a> {
         errand.begun = Some(now);
         let entry = self.connections.vacant_entry();
         let at = entry.key();
-        match Connection::open(client, &self.poller, at) {
+        match Connection::open(client, &errand.message, &self.poller, at) {
             Ok(mut connection) => {
                 (connection.errand, connection.crowd) = (Some(key), errand.crowd);
                 entry.insert(connection);
@@ -244,20 +249,19 @@ impl<'a> Engine<'a> {
     /// Uses a kept connection for a request.
     fn reuse(&mut self, at: usize, key: usize) {
         let now = self.now();
-        let client = self.client_of(key);
         let errand = &mut self.errands[key];
         (errand.begun, errand.connected) = (Some(now), Some(now));
         errand.place = Place::On(at);
         let connection = &mut self.connections[at];
         connection.errand = Some(key);
-        let step = connection.reuse(&client.request);
+        let step = connection.reuse(&errand.message);
         self.settle(at, step);
     }
 
     fn advance(&mut self, at: usize) {
         // The event may belong to an earlier connection with this key.
         let Some(connection) = self.connections.get_mut(at) else { return };
-        if connection.errand.is_none() {
+        let Some(key) = connection.errand else {
             if connection.has_ended(&mut self.buffer) {
                 let crowd = connection.crowd;
                 self.crowds[crowd].idle.remove(&at);
@@ -265,9 +269,8 @@ impl<'a> Engine<'a> {
                 self.serve_waiting(crowd);
             }
             return;
-        }
-        let client = self.crowds[connection.crowd].client;
-        let step = connection.step(&client.request, &mut self.buffer);
+        };
+        let step = connection.step(&self.errands[key].message, &mut self.buffer);
         self.note(at);
         self.settle(at, step);
     }
@@ -294,9 +297,10 @@ impl<'a> Engine<'a> {
         let Some(key) = connection.errand.take() else { return };
         let number = connection.crowd;
         let is_stale = connection.used && connection.bytes == 0;
-        if is_stale && matches!(answer, Answer::Failed(Failure::Closed | Failure::Reset)) {
+        let may_repeat = is_stale && self.errands[key].message.is_idempotent();
+        if may_repeat && matches!(answer, Answer::Failed(Failure::Closed | Failure::Reset)) {
             // The server has closed the kept connection, as it may. A request without any response
-            // bytes can be sent again (RFC 9112, section 9.3.1).
+            // bytes can be sent again if it is idempotent (RFC 9112, section 9.3.1).
             self.crowds[number].conduct.reconnected();
             self.close(at);
             self.errands[key].connected = None;
@@ -366,6 +370,7 @@ impl<'a> Engine<'a> {
             tries: errand.tries,
             bytes: errand.bytes,
             server: errand.server,
+            message: errand.number,
         });
     }
 }

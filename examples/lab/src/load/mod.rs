@@ -10,21 +10,27 @@ mod conduct;
 mod connection;
 mod crowd;
 mod engine;
+mod feed;
 mod fields;
+mod message;
+mod observer;
 mod open;
+mod outcome;
 mod restraint;
 mod summary;
 mod target;
 mod watched;
 
-use rustix::io::Errno;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use closed::{Population, Think};
 pub use conduct::{Conduct, Spoilt};
+pub use feed::Feed;
+pub use message::{Field, FieldError, Message, Mix, Parts, is_method};
+pub use observer::Observer;
+pub use outcome::{Answer, Failure, Outcome, ServerTiming};
 pub use restraint::{Limit, Restraint};
 pub use summary::Summary;
 pub use target::{Target, TargetError};
@@ -40,8 +46,8 @@ pub struct Client {
     /// The local address of its connections; `None` lets the system choose. Every address of
     /// 127.0.0.0/8 is local, so that one machine can be many clients.
     pub source: Option<IpAddr>,
-    /// The bytes of a GET in HTTP/1.1; see [`Target::request`].
-    pub request: Vec<u8>,
+    /// Its requests: each is drawn from them.
+    pub requests: Mix,
     /// How connections are used.
     pub connections: Connections,
     /// How long it waits for an answer before it hangs up. It counts from the intended start for
@@ -124,145 +130,6 @@ impl Retries {
     }
 }
 
-/// The outcome of one request. Times count from the start of the load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// The intended start.
-    pub intended: Duration,
-    /// How much later the generator started it: the generator's own lateness.
-    pub lateness: Duration,
-    /// How long it waited for one of the generator's own connections, before all of its tries.
-    pub connection_wait: Duration,
-    /// When its last try began to connect or took a connection. `None` if it never got one.
-    pub begun: Option<Duration>,
-    /// When the last try's connection was established; for a kept one, when it was taken.
-    pub connected: Option<Duration>,
-    /// When the first byte of the last answer arrived.
-    pub first_byte: Option<Duration>,
-    /// When it ended.
-    pub ended: Duration,
-    /// The result of its last try.
-    pub answer: Answer,
-    /// The number of tries that were sent.
-    pub tries: u32,
-    /// Bytes of the last answer, including its head.
-    pub bytes: u64,
-    /// The server's own times.
-    pub server: ServerTiming,
-}
-
-/// The metrics of the `Server-Timing` field, if the response has one
-/// (<https://www.w3.org/TR/server-timing/>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ServerTiming {
-    /// The wait for a worker.
-    pub queue_wait: Option<Duration>,
-    /// The time in the handler, including the back-end delay.
-    pub handle: Option<Duration>,
-    /// The time to make the response head.
-    pub response_head: Option<Duration>,
-}
-
-/// The result of a try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Answer {
-    /// A complete response with this status.
-    Status(u16),
-    /// The client's patience ended, and it hung up.
-    TimedOut,
-    /// There was no complete response.
-    Failed(Failure),
-    /// The client's own throttle kept it from sending.
-    Withheld,
-}
-
-/// Why there was no complete response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Failure {
-    /// The connection was refused: nothing listens there.
-    Refused,
-    /// The connection was reset.
-    Reset,
-    /// The connection was closed before the first byte.
-    Closed,
-    /// The connection was closed within the response.
-    Cut,
-    /// The response is not valid HTTP.
-    Malformed,
-    /// This process has no free descriptors (EMFILE, ENFILE).
-    NoDescriptors,
-    /// This machine has no free ports for this target (EADDRNOTAVAIL).
-    NoPorts,
-    /// Another system error.
-    System(io::ErrorKind),
-}
-
-impl Failure {
-    fn of(error: &io::Error) -> Self {
-        match Errno::from_io_error(error) {
-            Some(Errno::MFILE | Errno::NFILE) => return Self::NoDescriptors,
-            Some(Errno::ADDRNOTAVAIL) => return Self::NoPorts,
-            _ => {}
-        }
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe => Self::Reset,
-            kind => Self::System(kind),
-        }
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "status {status}"),
-            Self::TimedOut => f.write_str("out of patience"),
-            Self::Failed(failure) => failure.fmt(f),
-            Self::Withheld => f.write_str("not sent"),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused => f.write_str("connection refused"),
-            Self::Reset => f.write_str("connection reset"),
-            Self::Closed => f.write_str("closed without an answer"),
-            Self::Cut => f.write_str("closed within the response"),
-            Self::Malformed => f.write_str("not an HTTP response"),
-            Self::NoDescriptors => f.write_str("no free descriptors"),
-            Self::NoPorts => f.write_str("no free ports"),
-            Self::System(kind) => kind.fmt(f),
-        }
-    }
-}
-
-impl Outcome {
-    /// Whether it is a complete response with a status below 400.
-    pub fn is_success(&self) -> bool {
-        matches!(self.answer, Answer::Status(200..=399))
-    }
-
-    /// Whether it is a complete 200 within `patience` of the intended start.
-    pub fn is_good(&self, patience: Duration) -> bool {
-        self.answer == Answer::Status(200) && self.ended <= self.intended.saturating_add(patience)
-    }
-
-    /// The time from the intended start to the end.
-    pub fn latency(&self) -> Duration {
-        self.ended.saturating_sub(self.intended)
-    }
-
-    /// The time from the start of the last try to the end: what a closed-loop generator measures as
-    /// latency. `None` if no try began.
-    pub fn service_clock(&self) -> Option<Duration> {
-        self.begun.map(|begun| self.ended.saturating_sub(begun))
-    }
-}
-
 /// A finished load.
 #[derive(Debug)]
 pub struct Run {
@@ -293,7 +160,8 @@ impl Client {
         collect(starts.len(), |each| self.open_loop_into(starts, each))
     }
 
-    /// The same without keeping the outcomes: `each` gets them as the requests end.
+    /// The same without keeping the outcomes: `each` gets them as the requests end, and can end the
+    /// load early.
     ///
     /// # Errors
     ///
@@ -301,7 +169,7 @@ impl Client {
     pub fn open_loop_into(
         &self,
         starts: &[Duration],
-        each: &mut (dyn FnMut(Outcome) + Send),
+        each: &mut dyn Observer,
     ) -> io::Result<Conduct> {
         alone(Crowd::new(self, Box::new(open::Open::new(starts)), each))
     }
@@ -325,9 +193,19 @@ impl Client {
         &self,
         population: &Population,
         stop: Stop,
-        each: &mut (dyn FnMut(Outcome) + Send),
+        each: &mut dyn Observer,
     ) -> io::Result<Conduct> {
         alone(Crowd::new(self, Box::new(closed::Closed::new(population, stop)), each))
+    }
+
+    /// Starts the requests of `feed` at their times, each with its own message, independent of the
+    /// other requests.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::open_loop`].
+    pub fn replay_into(&self, feed: Feed, each: &mut dyn Observer) -> io::Result<Conduct> {
+        alone(Crowd::new(self, Box::new(feed), each))
     }
 }
 
@@ -378,9 +256,9 @@ fn alone(crowd: Crowd<'_>) -> io::Result<Conduct> {
 
 fn collect(
     expected: usize,
-    run: impl FnOnce(&mut (dyn FnMut(Outcome) + Send)) -> io::Result<Conduct>,
+    run: impl FnOnce(&mut dyn Observer) -> io::Result<Conduct>,
 ) -> io::Result<Run> {
     let mut outcomes = Vec::with_capacity(expected);
-    let conduct = run(&mut |outcome| outcomes.push(outcome))?;
+    let conduct = run(&mut |outcome: Outcome| outcomes.push(outcome))?;
     Ok(Run { outcomes, conduct })
 }

@@ -1,6 +1,6 @@
 //! The open loop: requests start at their intended times, independent of the other requests.
 
-use super::crowd::Demand;
+use super::crowd::{Demand, Due};
 use std::time::Duration;
 
 /// Start times that are known in advance.
@@ -20,8 +20,9 @@ impl Demand for Open<'_> {
         self.starts.first().copied()
     }
 
-    fn take(&mut self) {
+    fn take(&mut self) -> Due {
         self.starts = self.starts.get(1..).unwrap_or_default();
+        Due::Drawn
     }
 
     fn ended(&mut self, _: Duration) {}

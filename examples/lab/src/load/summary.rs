@@ -107,6 +107,7 @@ mod tests {
             tries: 2,
             bytes: 10,
             server: ServerTiming::default(),
+            message: 0,
         }
     }
 

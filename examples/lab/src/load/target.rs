@@ -1,6 +1,6 @@
 //! The target of a load: an `http://` URL, its address, and the request for it.
 
-use super::{Client, Connections, Retries};
+use super::{Client, Connections, Message, Mix, Parts, Retries};
 use cws::internals::http::target::is_authority;
 use std::fmt;
 use std::io;
@@ -33,6 +33,8 @@ pub enum TargetError {
     Name(String, io::Error),
     /// No server accepts connections there.
     Unreachable(String, io::Error),
+    /// It is on another server than the first one.
+    Elsewhere(String, String),
 }
 
 impl fmt::Display for TargetError {
@@ -47,6 +49,9 @@ impl fmt::Display for TargetError {
             }
             Self::Unreachable(host, error) => {
                 write!(f, "cannot reach {host}: {error} (is a server running there?)")
+            }
+            Self::Elsewhere(url, host) => {
+                write!(f, "{url} is not on {host} (one load has one server: run one for each)")
             }
         }
     }
@@ -91,21 +96,39 @@ impl Target {
         Err(TargetError::Unreachable(authority.to_owned(), last))
     }
 
+    /// The path and query of another URL on the same server, or of a path alone.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither, or is on another server.
+    pub fn path_of(&self, url: &str) -> Result<String, TargetError> {
+        let wrong = |wrong| TargetError::Url(url.chars().take(100).collect(), wrong);
+        if url.starts_with('/') {
+            return match url.bytes().all(|byte| byte.is_ascii_graphic()) {
+                true if url.len() <= URL_BYTES => Ok(url.to_owned()),
+                true => Err(wrong("it is too long")),
+                false => Err(wrong("it contains other characters than printable ASCII")),
+            };
+        }
+        let (authority, path) = split(url).map_err(wrong)?;
+        match authority.eq_ignore_ascii_case(&self.host) {
+            true => Ok(path),
+            false => Err(TargetError::Elsewhere(url.to_owned(), self.host.clone())),
+        }
+    }
+
     /// A client with this use of connections and this patience, without retries.
     pub fn client(&self, connections: Connections, patience: Duration) -> Client {
-        let request = self.request(connections);
+        let requests = Mix::one(Message::from(self.request(connections)));
         let (target, source) = (self.address, None);
-        Client { target, source, request, connections, patience, retries: Retries::NONE }
+        Client { target, source, requests, connections, patience, retries: Retries::NONE }
     }
 
     /// A GET for it, in HTTP/1.1.
     pub fn request(&self, connections: Connections) -> Vec<u8> {
-        let connection = match connections {
-            Connections::NewEach => "Connection: close\r\n",
-            Connections::Kept(_) => "",
-        };
         let Self { host, path, .. } = self;
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{connection}\r\n").into_bytes()
+        let (method, fields, body) = ("GET", &[][..], None);
+        Parts { method, path, host, fields, body, connections }.message().bytes().to_vec()
     }
 }
 
@@ -158,6 +181,18 @@ mod tests {
         }
         assert!(split("http://a/b c").is_err());
         assert!(split("http://u@a/").is_err(), "user information is refused");
+    }
+
+    #[test]
+    fn other_targets_are_on_the_same_server() {
+        let target = Target::new(SocketAddr::from(([127, 0, 0, 1], 80)), "/x");
+        let of = |url: &str| target.path_of(url).ok();
+        assert_eq!(of("/a?b"), Some("/a?b".to_owned()));
+        assert_eq!(of("http://127.0.0.1:80"), Some("/".to_owned()));
+        assert_eq!(of("/a b"), None);
+        assert_eq!(of("a"), None);
+        let error = target.path_of("http://other/").expect_err("another server").to_string();
+        assert!(error.contains("is not on 127.0.0.1:80 (one load"), "{error}");
     }
 
     #[test]

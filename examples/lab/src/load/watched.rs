@@ -18,8 +18,8 @@ pub struct Watched {
 pub enum Readiness {
     /// Bytes or an end have arrived.
     Readable,
-    /// There is room for bytes.
-    Writable,
+    /// There is room for bytes, or bytes or an end have arrived.
+    Any,
 }
 
 impl Watched {
@@ -68,6 +68,6 @@ impl Drop for Watched {
 fn event(key: usize, readiness: Readiness) -> Event {
     match readiness {
         Readiness::Readable => Event::readable(key),
-        Readiness::Writable => Event::writable(key),
+        Readiness::Any => Event::all(key),
     }
 }

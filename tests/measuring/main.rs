@@ -1,0 +1,12 @@
+//! Programs that measure: the examples of the lab, weights behind a balancer, a link.
+//!
+//! They are disturbed by what runs beside them, so each takes a permit.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod agent;
+mod lab_programs;
+mod link;
+mod permit;
