@@ -10,3 +10,4 @@ mod agent;
 mod lab_programs;
 mod link;
 mod permit;
+mod trials;
