@@ -13,3 +13,4 @@ mod link;
 mod models;
 mod permit;
 mod services;
+mod trials;
