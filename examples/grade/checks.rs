@@ -2,7 +2,7 @@
 
 use crate::exam::{Came, Check, Exam};
 use crate::process::Process;
-use crate::talk::{Heard, Reply, ask};
+use crate::talk::{Heard, Reply, ask, ask_large};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -207,7 +207,7 @@ fn large(exam: &mut Exam) -> Came {
     let Some(file) = &exam.large else {
         return Came::unjudged("no large file is known (--root or --file)");
     };
-    let heard = ask(exam.server, &get(exam, &format!("/{}", file.name)), exam.patience(2));
+    let heard = ask_large(exam.server, &get(exam, &format!("/{}", file.name)), exam.patience(2));
     let Heard::Reply(reply) = &heard else { return Came::none(heard.to_string()) };
     if let (200, Some(error)) = (reply.status, reply.length_error()) {
         return Came::none(error);

@@ -1,9 +1,9 @@
 //! Many clients at once: are all served, and by how many workers?
 
-use crate::exam::{Came, Check, Exam};
+use crate::exam::{Came, Check, Exam, FILE};
 use crate::talk::Heard;
 use lab::arrivals::Stop;
-use lab::load::{Client, Connections, Population, Retries, Run, Think};
+use lab::load::{Client, Connections, Mix, Parts, Population, Retries, Run, Think};
 use lab::moments::Moments;
 use std::collections::BTreeMap;
 use std::thread;
@@ -129,11 +129,17 @@ fn line(exam: &mut Exam) -> Came {
 
 /// Clients that each ask again as soon as they have their answer.
 fn measure(exam: &Exam, clients: usize, length: Duration) -> std::io::Result<Run> {
+    // The path in the form that the server answers.
+    let path = if exam.is_slashless { FILE.to_owned() } else { format!("/{FILE}") };
+    let host = format!("{}:{}", exam.args.host, exam.args.port);
+    let connections = Connections::NewEach;
+    let parts =
+        Parts { method: "GET", path: &path, host: &host, fields: &[], body: None, connections };
     let client = Client {
         target: exam.server,
         source: None,
-        request: exam.request.clone(),
-        connections: Connections::NewEach,
+        requests: Mix::one(parts.message()),
+        connections,
         patience: exam.patience(clients),
         retries: Retries::NONE,
     };

@@ -64,6 +64,8 @@ pub struct Exam {
     pub heard: [Heard; 2],
     /// The form of the request that it answers.
     pub request: Vec<u8>,
+    /// It answers the path without a slash alone.
+    pub is_slashless: bool,
     /// What is in the file.
     pub body: Vec<u8>,
     /// The time of one request.
@@ -161,6 +163,7 @@ impl Exam {
         let large = Large::find(&args)?;
         Ok(Self {
             request: forms[works.unwrap_or_default()].clone().into_bytes(),
+            is_slashless: works == Some(1),
             silent_since: works.is_none().then_some("the first request"),
             rest: None,
             most: None,
@@ -179,7 +182,9 @@ impl Exam {
     /// Does all checks.
     pub fn judge(&mut self) -> Vec<Mark> {
         let mut marks = Vec::new();
-        for check in checks() {
+        let only = self.args.only.clone();
+        let is_wanted = |check: &&Check| only.is_empty() || only.iter().any(|id| id == check.id);
+        for check in checks().filter(is_wanted) {
             // The first checks only read what came at the beginning.
             let is_done = self.silent_since.is_none()
                 || checks::BASICS[..READ_FIRST].iter().any(|first| first.id == check.id);

@@ -134,7 +134,9 @@ fn vanished(exam: &mut Exam) -> Came {
                     None => exam.request.clone(),
                 };
                 let _ = connection.send(&request);
-                let _ = connection.read(&mut [0; 1], exam.patience(4 * VANISHING));
+                if let Err(error) = connection.read(&mut [0; 1], exam.patience(4 * VANISHING)) {
+                    return Came::none(format!("client {number} gets no byte: {error}"));
+                }
             }
         }
         // Half of them end in order, the others with a reset.

@@ -1,5 +1,6 @@
 //! The options of `grade`.
 
+use crate::exam;
 use crate::values;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   grade localhost 8080
   grade localhost 8080 --workers 4 --delay 20ms --root public
+  grade localhost 8080 --workers 4 --delay 20ms --only line,silent
   grade 127.0.0.1 8080 --json
 
 Exit code: 0 all points, 1 points lost, 2 wrong usage, 3 the server cannot be reached or judged.";
@@ -58,6 +60,10 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "2s")]
     pub patience: Duration,
 
+    /// Only these checks, by the names in the JSON: slash, crowd, line, ...
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = check)]
+    pub only: Vec<String>,
+
     /// Measure the line W/D for half a second instead of two seconds
     #[arg(long)]
     pub quick: bool,
@@ -69,4 +75,12 @@ pub struct Args {
     /// Write the result as an HTML page to this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+fn check(text: &str) -> Result<String, String> {
+    let ids: Vec<&str> = exam::checks().map(|check| check.id).collect();
+    match ids.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("choose from {}", ids.join(", "))),
+    }
 }

@@ -7,7 +7,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// The most bytes of one reply: beyond it, a server that never stops is cut.
-const REPLY_BYTES: usize = 256 << 20;
+const REPLY_BYTES: usize = 16 << 20;
+
+/// The same for a large file.
+const LARGE_BYTES: usize = 1 << 30;
 
 /// The most bytes of a head.
 const HEAD_BYTES: usize = 64 << 10;
@@ -19,6 +22,7 @@ const SURPLUS: Duration = Duration::from_millis(30);
 pub struct Connection {
     stream: TcpStream,
     deadline: Instant,
+    most_bytes: usize,
 }
 
 /// What a server has said to one request.
@@ -40,6 +44,8 @@ pub enum End {
     Reset,
     /// The deadline came.
     TimedOut,
+    /// More bytes came than any answer has.
+    Endless,
     /// It accepted no connection.
     Refused,
     /// All bytes that `Content-Length` announces have arrived, and the connection stays open.
@@ -64,6 +70,7 @@ impl fmt::Display for End {
             Self::Closed => "the connection was closed without an answer",
             Self::Reset => "the connection was reset",
             Self::TimedOut => "no answer in time",
+            Self::Endless => "it does not stop sending",
             Self::Refused => "the connection was refused",
             Self::Complete => "the answer is whole",
         })
@@ -76,7 +83,7 @@ impl fmt::Display for Heard {
             Self::Reply(reply) => write!(f, "{}, {} bytes", reply.line, reply.body.len()),
             Self::Rubbish(bytes) => {
                 let start = &bytes[..bytes.len().min(24)];
-                write!(f, "no HTTP response: \"{}\"", start.escape_ascii())
+                write!(f, "no HTTP response: {} bytes, \"{}\"", bytes.len(), start.escape_ascii())
             }
             Self::Nothing(end) => end.fmt(f),
         }
@@ -140,7 +147,7 @@ impl Connection {
         let deadline = Instant::now() + patience;
         let stream = TcpStream::connect_timeout(&server, patience)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, deadline })
+        Ok(Self { stream, deadline, most_bytes: REPLY_BYTES })
     }
 
     fn left(&self) -> io::Result<Duration> {
@@ -209,8 +216,8 @@ impl Connection {
             if is_whole && !to_the_end {
                 break End::Complete;
             }
-            if bytes.len() > REPLY_BYTES {
-                break End::TimedOut;
+            if bytes.len() > self.most_bytes {
+                break End::Endless;
             }
         };
         parse(&bytes, end)
@@ -219,10 +226,20 @@ impl Connection {
 
 /// One request on a connection of its own, and what comes until the connection ends.
 pub fn ask(server: SocketAddr, request: &[u8], patience: Duration) -> Heard {
+    ask_within(server, request, patience, REPLY_BYTES)
+}
+
+/// The same for a large file.
+pub fn ask_large(server: SocketAddr, request: &[u8], patience: Duration) -> Heard {
+    ask_within(server, request, patience, LARGE_BYTES)
+}
+
+fn ask_within(server: SocketAddr, request: &[u8], patience: Duration, most: usize) -> Heard {
     match Connection::open(server, patience) {
         Err(error) if error.kind() == ErrorKind::TimedOut => Heard::Nothing(End::TimedOut),
         Err(_) => Heard::Nothing(End::Refused),
         Ok(mut connection) => {
+            connection.most_bytes = most;
             // A server may answer before it has read everything, and close.
             let _ = connection.send(request);
             connection.hear(true)

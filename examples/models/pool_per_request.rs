@@ -4,7 +4,7 @@
 //! that sends nothing costs a slot in its table, and neither a worker nor a place in the queue.
 
 use crate::duty::Duty;
-use cws::{AccessLog, Config, Request, Response, Server, StartError, Status};
+use cws::{AccessLog, Config, Method, Request, Response, Server, StartError, Status};
 use std::net::SocketAddr;
 use std::thread;
 
@@ -15,6 +15,9 @@ pub fn start(port: u16, workers: usize, duty: Duty) -> Result<Server, StartError
         .workers(workers)
         .access_log(AccessLog::Off);
     let respond = move |request: &Request<'_>| {
+        if !matches!(request.method, Method::Get | Method::Head) {
+            return Response::error(Status::NOT_IMPLEMENTED, "only GET and HEAD");
+        }
         let found = str::from_utf8(request.target.path.as_bytes()).ok();
         match found.and_then(|path| duty.find(path)) {
             None => Response::error(Status::NOT_FOUND, "there is no such file"),

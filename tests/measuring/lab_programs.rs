@@ -20,7 +20,7 @@ const FAILED: i32 = 1;
 const SPOILT: i32 = 3;
 
 /// The binary of an example: cargo puts it into a folder beside the tests' binaries.
-fn example(name: &str) -> Command {
+pub fn example(name: &str) -> Command {
     let this = std::env::current_exe().unwrap();
     let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
     let path = target.join("examples").join(name);
@@ -146,7 +146,7 @@ fn the_instrument_detects_other_load() {
 }
 
 /// Runs a program that writes a page and, if `traced`, a line per request, and checks its output.
-fn run(name: &str, options: &[&str], traced: bool) -> String {
+pub fn run(name: &str, options: &[&str], traced: bool) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (page, trace) = (folder.path().join("page.html"), folder.path().join("trace.csv"));
     let mut command = example(name);
@@ -175,7 +175,7 @@ fn run(name: &str, options: &[&str], traced: bool) -> String {
 }
 
 /// Checks that the program prints one line and exits with the code for wrong usage or failure.
-fn refuses(name: &str, options: &[&str], code: i32, expected: &str) {
+pub fn refuses(name: &str, options: &[&str], code: i32, expected: &str) {
     let Output { status, stdout, stderr } = example(name).args(options).output().unwrap();
     let complaint = text(&stderr);
     assert_eq!(status.code(), Some(code), "{options:?}: {complaint}");

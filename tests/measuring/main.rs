@@ -7,6 +7,8 @@
 mod support;
 
 mod agent;
+mod grade;
 mod lab_programs;
 mod link;
+mod models;
 mod permit;
