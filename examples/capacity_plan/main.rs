@@ -5,6 +5,7 @@
 //! cargo run --release --example capacity_plan -- --rate 300 --delay 10ms --p99 25ms --verify
 //! ```
 
+mod log;
 mod options;
 mod plan;
 mod verify;
@@ -15,12 +16,16 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
+#[path = "../shared/law.rs"]
+mod law;
+
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::numbers::{millis, millis_cell, percent};
 use lab::program::{self, Program};
 use lab::table::Table;
 use options::Args;
 use plan::{Plan, Want, least, split};
+use queueing_theory::Mgc;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,16 +45,19 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let want = args.want()?;
+    let (want, log) = args.want()?;
     let plan = split(&want, args.per_machine).map(|(plan, _)| plan)?;
     let mut program = Program::new(&args.common, "Capacity plan", LEAD).with_spare(verify::SPARE);
+    if let Some(log) = log {
+        program.text(&log.describe());
+    }
     program.text(&want.describe());
     show_plan(&mut program, &want, &plan);
     show_workers(&mut program, &want, &plan)?;
     show_machines(&mut program, &want, &plan, args.per_machine);
     let within = |time: Duration, most: Duration| time <= most;
     program.check(
-        format!("99 % are answered within {:.2?}, {:?} required", plan.p99, want.p99),
+        format!("99 % are answered within {}, {:?} required", plan.show_p99(), want.p99),
         within(plan.p99, want.p99),
     );
     program.check(
@@ -73,7 +81,7 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
     let each = if plan.machines > 1 { " each" } else { "" };
     program.text(&format!(
         "Take {} machine{} with {} workers{each}: a utilisation of {:.3}, {} wait, {:.2?} on \
-         average, and 99 % of the answers come within {:.2?}; {:.1} requests a second are \
+         average, and 99 % of the answers come within {}; {:.1} requests a second are \
          answered, {} refused.",
         plan.machines,
         if plan.machines > 1 { "s" } else { "" },
@@ -81,14 +89,24 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
         plan.utilisation,
         percent(plan.wait_probability),
         plan.mean_wait,
-        plan.p99,
+        plan.show_p99(),
         plan.carried,
         percent(plan.refused)
     ));
     program.text(&format!(
-        "\n  server --workers {} --delay {:?} --queue {} --queue-timeout {:?}",
-        plan.workers, want.delay, plan.queue, plan.queue_timeout
+        "\n  server --workers {} --delay {} --queue {} --queue-timeout {:?}",
+        plan.workers,
+        want.service.constant().map_or(want.service.to_string(), |delay| format!("{delay:?}")),
+        plan.queue,
+        plan.queue_timeout
     ));
+    if plan.simulated.is_some() {
+        program.text(
+            "\nNo formula covers such services: the figures are simulated, and the target is met \
+             by the whole 95 % interval.",
+        );
+        show_theory(program, want, plan);
+    }
     let fewer = Plan::of(&want.shared_by(plan.machines), plan.workers - 1);
     let cost = match fewer {
         Some(fewer) => format!(
@@ -107,6 +125,19 @@ fn show_plan(program: &mut Program, want: &Want, plan: &Plan) {
         ),
     };
     program.text(&format!("\n{cost}"));
+}
+
+/// The mean wait by theory, for a queue without a bound, and how far to trust it.
+fn show_theory(program: &mut Program, want: &Want, plan: &Plan) {
+    let utilisation =
+        want.rate / f64::from(plan.machines) * want.delay.as_secs_f64() / f64::from(plan.workers);
+    let theory = law::theory(&want.service);
+    let Ok(pool) = theory.and_then(|law| Mgc::new(plan.workers, utilisation, &law)) else { return };
+    program.text(&format!(
+        "Theory for a queue without a bound: a mean wait of {:.2?}, {}.",
+        want.delay.mul_f64(pool.mean_wait()),
+        pool.trust()
+    ));
 }
 
 fn show_workers(program: &mut Program, want: &Want, plan: &Plan) -> Result<(), Box<dyn Error>> {

@@ -1,7 +1,9 @@
 //! Computes the minimum pool for a target, by theory of a pool with a bounded queue.
 
-use cws::Config;
+use cws::{Config, ServiceTime};
 use lab::numbers::percent;
+use lab::sample::Sample;
+use lab::steady::{Effort, Steady};
 use queueing_theory::{Mdc, Mdck, Mmck, TheoryError};
 use std::time::Duration;
 
@@ -11,28 +13,25 @@ const REFUSED_LEAST: f64 = 1e-6;
 /// A real wait below this part of a service is the time to wake a thread.
 pub const NOTICED: f64 = 0.05;
 
+/// Services that are drawn to know their 99th percentile.
+const SAMPLES: u64 = 100_000;
+
 /// The largest number of machines in a plan.
 const MACHINES_MOST: u32 = 4096;
 
-/// The distribution of service times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Service {
-    /// All equal.
-    Constant,
-    /// Exponential.
-    Exponential,
-}
-
 /// The requirements.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Want {
     /// Requests per second.
     pub rate: f64,
+    /// The mean service time.
     pub delay: Duration,
     pub p99: Duration,
     pub deadline: Duration,
     pub refuse: f64,
-    pub service: Service,
+    pub service: ServiceTime,
+    /// How much is simulated where there is no formula.
+    pub effort: Effort,
 }
 
 /// The performance of a number of workers, on each machine.
@@ -56,14 +55,28 @@ pub struct Plan {
     pub p99: Duration,
     /// The share of requests that are refused.
     pub refused: f64,
+    /// Half of the 95 % intervals of the three above, in the same order, if they are simulated.
+    pub simulated: Option<(Duration, Duration, f64)>,
 }
 
 impl Want {
     pub fn describe(&self) -> String {
         let Self { rate, delay, p99, deadline, refuse, .. } = *self;
+        let each = match self.service.constant() {
+            Some(_) => "each".to_owned(),
+            None => format!(
+                "on average ({}, {})",
+                self.service,
+                match self.service.squared_variation().sqrt() {
+                    cv if cv.is_finite() => format!("coefficient of variation {cv:.2}"),
+                    _ => "infinite variance".to_owned(),
+                }
+            ),
+        };
         format!(
-            "{rate} requests a second that take {delay:?} each keep {:.2} workers busy on average. \
+            "{} requests a second that take {delay:?} {each} keep {:.2} workers busy on average. \
              Target: 99 % within {p99:?}, at most {} refused; clients wait for {deadline:?}.",
+            (rate * 100.0).round() / 100.0,
             self.offered(),
             percent(refuse)
         )
@@ -71,7 +84,7 @@ impl Want {
 
     /// The requirements for each of several machines that share the load evenly.
     pub fn shared_by(&self, machines: u32) -> Self {
-        Self { rate: self.rate / f64::from(machines), ..*self }
+        Self { rate: self.rate / f64::from(machines), ..self.clone() }
     }
 
     fn offered(&self) -> f64 {
@@ -89,9 +102,10 @@ impl Plan {
             Config::for_patience(workers as usize, want.delay, want.deadline);
         let system = workers.saturating_add(u32::try_from(queue).unwrap_or(u32::MAX));
         let offered = want.offered() / f64::from(workers);
-        let figures = match want.service {
-            Service::Constant => constant(workers, system, offered),
-            Service::Exponential => exponential(workers, system, offered),
+        let figures = match (want.service.constant(), is_exponential(&want.service)) {
+            (Some(_), _) => constant(workers, system, offered),
+            (None, true) => exponential(workers, system, offered),
+            (None, false) => return Some(Self::simulated(want, workers)),
         };
         let Figures { refused, wait_probability, delayed, mean_wait, p99 } = figures.ok()?;
         let times = |count: f64| want.delay.mul_f64(count);
@@ -107,11 +121,46 @@ impl Plan {
             mean_wait: times(mean_wait),
             p99: times(p99),
             refused,
+            simulated: None,
         })
     }
 
+    /// The same by simulation, for services that no formula covers. More workers serve the same
+    /// arrivals, so they never seem to wait longer by chance.
+    fn simulated(want: &Want, workers: u32) -> Self {
+        let (queue, queue_timeout) =
+            Config::for_patience(workers as usize, want.delay, want.deadline);
+        let pool = Steady::unbounded(workers as usize, want.rate, want.service.clone());
+        let found = Steady { queue, age: queue_timeout, ..pool }.estimate(want.effort);
+        let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let p99 = found.response[2];
+        Self {
+            machines: 1,
+            workers,
+            queue,
+            queue_timeout,
+            utilisation: found.busy.value,
+            carried: want.rate * (1.0 - found.refused.value),
+            wait_probability: found.waited.value,
+            delayed: found.delayed.value,
+            mean_wait: time(found.mean_wait.value),
+            p99: time(p99.value),
+            refused: found.refused.value,
+            simulated: Some((time(found.mean_wait.half), time(p99.half), found.refused.half)),
+        }
+    }
+
     pub fn meets(&self, want: &Want) -> bool {
-        self.p99 <= want.p99 && self.refused <= want.refuse
+        let (_, p99, refused) = self.simulated.unwrap_or_default();
+        self.p99.saturating_add(p99) <= want.p99 && self.refused + refused <= want.refuse
+    }
+
+    /// The 99th percentile of the latency, with its interval if it is simulated.
+    pub fn show_p99(&self) -> String {
+        match self.simulated {
+            Some((_, half, _)) => format!("{:.2?} \u{b1} {half:.2?}", self.p99),
+            None => format!("{:.2?}", self.p99),
+        }
     }
 }
 
@@ -156,26 +205,55 @@ fn exponential(workers: u32, system: u32, offered: f64) -> Result<Figures, Theor
     })
 }
 
+/// Whether theory has its exact figures.
+fn is_exponential(service: &ServiceTime) -> bool {
+    service.constant().is_none() && service.is_known_by_two_moments()
+}
+
+/// The 99th percentile of a service alone.
+pub fn service_p99(service: &ServiceTime) -> Duration {
+    match service.constant() {
+        Some(delay) => delay,
+        None if is_exponential(service) => service.mean().mul_f64(100f64.ln()),
+        None => {
+            (0..SAMPLES).map(|number| service.sample(number)).collect::<Sample>().percentile(0.99)
+        }
+    }
+}
+
 /// The minimum pool that meets the target: more workers never wait longer.
 pub fn least(want: &Want) -> Result<Plan, String> {
     let most = Config::WORKERS_MOST as u32;
+    let alone = service_p99(&want.service);
+    if alone > want.p99 {
+        return Err(format!(
+            "no number of workers answers 99 % within {:?}: the service alone takes longer for \
+             more than 1 % (choose a p99 of at least {alone:.2?})",
+            want.p99
+        ));
+    }
     let meets = |workers| Plan::of(want, workers).filter(|plan| plan.meets(want));
-    let Some(enough) = meets(most) else {
-        return Err(match want.service {
-            Service::Exponential if want.offered() < f64::from(most) / 2.0 => format!(
-                "no number of workers answers 99 % within {:?}: the service alone takes longer for \
-                 more than 1 % (choose a p99 of at least {:.2?})",
-                want.p99,
-                want.delay.mul_f64(100f64.ln())
-            ),
-            _ => format!(
-                "one pool would need {:.0} or more workers, which is too many (share the load \
-                 among machines: --per-machine)",
-                want.offered()
-            ),
-        });
+    // Near what the load fills, where a simulation is quick, and upwards in steps that double.
+    let mut too_few = (want.offered() as u32).min(most);
+    let mut step = 1;
+    let mut plan = loop {
+        let workers = too_few.saturating_add(step).min(most);
+        match meets(workers) {
+            Some(plan) => break plan,
+            None if workers >= most => {
+                return Err(format!(
+                    "one pool would need {:.0} or more workers, which is too many (share the load \
+                     among machines: --per-machine)",
+                    want.offered()
+                ));
+            }
+            None => (too_few, step) = (workers, step * 2),
+        }
     };
-    let (mut too_few, mut plan) = (0, enough);
+    // With a bounded queue, fewer workers than the load fills may do.
+    if plan.workers <= want.offered() as u32 + 1 {
+        too_few = 0;
+    }
     while plan.workers - too_few > 1 {
         let middle = too_few + (plan.workers - too_few) / 2;
         match meets(middle) {

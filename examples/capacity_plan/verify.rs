@@ -12,7 +12,7 @@ use lab::progress::Progress;
 use lab::sample::Sample;
 use lab::table::Table;
 use lab::trace::Trace;
-use lab::twin::{Fate, Twin};
+use lab::twin::Twin;
 use std::error::Error;
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ fn measure(
     let Plan { queue, queue_timeout, .. } = *plan;
     let workers = plan.workers as usize;
     let config = Config::default().queue(queue).queue_timeout(queue_timeout);
-    let server = pool::start(workers, want.delay, config)?;
+    let server = pool::start(workers, want.service.clone(), config)?;
     let address = *server.addresses().first().ok_or("the server has no address")?;
     let client = Target::new(address, "/").client(Connections::Kept(4000), want.deadline);
     let before = server.snapshot();
@@ -115,7 +115,7 @@ fn measure(
     Ok((measured, reasons))
 }
 
-/// Runs of ideal pools with the plan's queue and the nominal service time, from other arrivals.
+/// Runs of ideal pools with the plan's queue and the nominal services, from other arrivals.
 fn twins(want: &Want, plan: &Plan, seed: u64, requests: u64) -> Vec<Run> {
     let (workers, service) = (plan.workers as usize, want.delay);
     let twin = Twin { workers, service, queue: plan.queue, age: plan.queue_timeout };
@@ -123,14 +123,22 @@ fn twins(want: &Want, plan: &Plan, seed: u64, requests: u64) -> Vec<Run> {
         // Use seeds far from those that programs use.
         let seed = seed.wrapping_add((number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let starts = Arrivals::poisson(want.rate, seed).starts(Stop::Count(requests));
-        let waits: Sample = twin.replay(&starts).into_iter().filter_map(Fate::wait).collect();
+        let law = want.service.clone().with_seed(seed);
+        let fates = twin.replay_services(&starts, |number| law.sample(number as u64));
+        let served = fates
+            .iter()
+            .enumerate()
+            .filter_map(|(number, fate)| Some((fate.wait()?, law.sample(number as u64))));
+        let waits: Sample = served.clone().map(|(wait, _)| wait).collect();
+        let latencies: Sample = served.clone().map(|(wait, service)| wait + service).collect();
+        let busy: Duration = served.map(|(_, service)| service).sum();
         let length = starts.last().copied().unwrap_or_default().as_secs_f64();
         let served = waits.count() as f64;
         Run {
-            busy: served * service.as_secs_f64() / (workers as f64 * length),
+            busy: busy.as_secs_f64() / (workers as f64 * length),
             delayed: waits.share_beyond(service.mul_f64(NOTICED)),
             mean_wait: waits.mean(),
-            p99: waits.percentile(0.99) + service,
+            p99: latencies.percentile(0.99),
             refused: 1.0 - served / requests.max(1) as f64,
         }
     };

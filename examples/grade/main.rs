@@ -40,7 +40,7 @@ const NAME: &str = "grade";
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return cli::usage(NAME, &error),
+        Err(error) => return cli::usage(NAME, &error, None),
     };
     cws::raise_descriptor_limit();
     grade(args).unwrap_or_else(|reason| {

@@ -1,62 +1,84 @@
 //! `load compare`: two saved runs beside each other.
 
-use crate::options::Compare;
+use crate::options::{Compare, Paths};
 use crate::show::{tail, tail_axes};
 use lab::chart::{Chart, Colour, Shape};
-use lab::comparison::{Line, Measure, Verdict, compare, is_correlated};
+use lab::comparison::{Line, Measure, Sample, Verdict, compare, is_correlated};
 use lab::evidence;
+use lab::hdr::Times;
 use lab::numbers::percent;
 use lab::program::Program;
-use lab::saved::Saved;
+use lab::saved::{Saved, SavedError};
 use lab::table::Table;
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Compares the runs of two files.
-pub fn run(options: &Compare) -> Result<ExitCode, Box<dyn Error>> {
-    let paths = [&options.earlier, &options.later];
-    let [earlier, later] = paths.map(|path| Saved::read(path));
-    let runs = [earlier?, later?];
-    let names = names(paths.map(|path| path.as_path()));
-    let lead = "The intervals contain all true differences at once in 95 of 100 comparisons. They \
-                know how much each run varies within itself; they do not know what else changed \
-                between the runs.";
-    let mut program = Program::new(&options.common, "Comparison", lead);
-    for (name, run) in names.iter().zip(&runs) {
-        program.text(&format!("{name}: {}", run.load));
+const LEAD: &str = "Is the later run better or worse, or is the difference within the noise? The \
+                    intervals contain all true differences at once in 95 of 100 comparisons.";
+
+/// Runs of the same kind.
+struct Side {
+    /// The names of the files.
+    names: Vec<String>,
+    runs: Vec<Saved>,
+}
+
+impl Side {
+    fn read(paths: &[PathBuf], with_folders: bool) -> Result<Self, SavedError> {
+        let name = |path: &PathBuf| match path.file_name().filter(|_| !with_folders) {
+            Some(name) => name.display().to_string(),
+            None => path.display().to_string(),
+        };
+        let runs: Result<_, _> = paths.iter().map(|path| Saved::read(path)).collect();
+        Ok(Self { names: paths.iter().map(name).collect(), runs: runs? })
     }
-    let samples = [runs[0].sample(), runs[1].sample()];
-    let lines = compare(&samples[0], &samples[1], options.common.seed);
-    program.table(&table(&lines, &names));
-    for remark in remarks(&runs, &names) {
-        program.text(&remark);
-    }
-    for (name, sample) in names.iter().zip(&samples) {
-        if is_correlated(sample) {
-            program.text(&format!(
-                "{name}: its latencies drift or come in waves that are longer than a window of \
-                 {:?}, so that its intervals are too narrow (make a longer run).",
-                Duration::from_secs_f64(sample.window)
-            ));
+
+    /// The name of all runs together.
+    fn name(&self) -> String {
+        match &self.names[..] {
+            [one] => one.clone(),
+            several => format!("{} and {} more", several[0], several.len() - 1),
         }
     }
-    if runs.iter().all(|run| run.successes > 0) {
-        program.chart(&chart(&runs, &names), "From the intended start.")?;
+
+    fn samples(&self) -> Vec<Sample> {
+        self.runs.iter().map(Saved::sample).collect()
+    }
+}
+
+/// Compares the runs of two files, or of several on each side.
+pub fn run(options: &Compare) -> Result<ExitCode, Box<dyn Error>> {
+    let Compare { earlier: Paths(earlier), later: Paths(later), tolerance, common } = options;
+    let with_folders = earlier[0].file_name() == later[0].file_name();
+    let sides = [Side::read(earlier, with_folders)?, Side::read(later, with_folders)?];
+    let names = sides.each_ref().map(Side::name);
+    let mut program = Program::new(common, "Comparison", LEAD);
+    for side in &sides {
+        for (name, run) in side.names.iter().zip(&side.runs) {
+            program.text(&format!("{name}: {}", run.load));
+        }
+    }
+    let samples = sides.each_ref().map(Side::samples);
+    let lines = compare(&samples[0], &samples[1], *tolerance, common.seed);
+    program.table(&table(&lines, &names));
+    program.text(match sides.iter().all(|side| side.runs.len() > 1) {
+        true => "The intervals follow from the differences between the runs of a side.",
+        false => {
+            "The intervals follow from the differences within a run. They know nothing of what \
+             changes from run to run (for that, give several runs of each kind, with commas)."
+        }
+    });
+    remarks(&sides).iter().for_each(|remark| program.text(remark));
+    if sides.iter().flat_map(|side| &side.runs).all(|run| run.successes > 0) {
+        program.chart(&chart(&sides, &names), "From the intended start.")?;
     }
     let (what, verdict) = conclusion(&lines, &names);
     let mut findings = evidence::Findings::default();
     findings.add(what, verdict);
     program.conclude(findings);
     program.finish()
-}
-
-/// Names of the files, with their folders if the names are the same.
-fn names(paths: [&Path; 2]) -> [String; 2] {
-    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).display().to_string();
-    let short = paths.map(name);
-    if short[0] == short[1] { paths.map(|path| path.display().to_string()) } else { short }
 }
 
 fn name_of(measure: Measure) -> String {
@@ -123,9 +145,9 @@ fn table(lines: &[Line], names: &[String; 2]) -> Table {
 }
 
 /// What makes the runs less comparable.
-fn remarks(runs: &[Saved; 2], names: &[String; 2]) -> Vec<String> {
+fn remarks(sides: &[Side; 2]) -> Vec<String> {
     let mut remarks = Vec::new();
-    for (run, name) in runs.iter().zip(names) {
+    for (name, run) in sides.iter().flat_map(|side| side.names.iter().zip(&side.runs)) {
         if run.interrupted {
             remarks.push(format!("{name} was ended before its time."));
         }
@@ -133,23 +155,33 @@ fn remarks(runs: &[Saved; 2], names: &[String; 2]) -> Vec<String> {
         for check in broken {
             remarks.push(format!("In {name}: CHECK {} ... {}", check.what, check.verdict));
         }
-    }
-    if runs[0].machine != runs[1].machine {
-        let [earlier, later] = [&runs[0].machine, &runs[1].machine];
-        remarks.push(format!("The machines differ: {earlier}; {later}."));
+        if is_correlated(&run.sample()) {
+            remarks.push(format!(
+                "{name}: its latencies drift or come in waves that are longer than a window of \
+                 {:?}, so that its intervals are too narrow (make a longer run).",
+                Duration::from_secs_f64(run.window_seconds)
+            ));
+        }
+        if run.machine != sides[0].runs[0].machine {
+            remarks.push(format!("{name} ran on another machine: {}.", run.machine));
+        }
     }
     remarks
 }
 
-fn chart(runs: &[Saved; 2], names: &[String; 2]) -> Chart {
+fn chart(sides: &[Side; 2], names: &[String; 2]) -> Chart {
     let (across, up) = tail_axes();
     let title = "Latency by percentile in two runs";
     let chart = Chart::new(title, "Latency by the share of slower requests", across, up);
-    let line = |run: &Saved| tail(&run.latencies(), run.requests);
-    chart.with(&names[0], Colour::Blue, Shape::Dashed(line(&runs[0]))).with(
+    let line = |side: &Side| {
+        let mut all = Times::default();
+        side.runs.iter().for_each(|run| all.add(&run.latencies()));
+        tail(&all, side.runs.iter().map(|run| run.requests).sum())
+    };
+    chart.with(&names[0], Colour::Blue, Shape::Dashed(line(&sides[0]))).with(
         &names[1],
         Colour::Red,
-        Shape::Line(line(&runs[1])),
+        Shape::Line(line(&sides[1])),
     )
 }
 

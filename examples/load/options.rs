@@ -5,7 +5,7 @@ use crate::values;
 use clap::{Parser, Subcommand};
 use cws::ServiceTime;
 use lab::load::{Advice, Client, Connections, Field, Mix, Pause, Retries, Target};
-use lab::program::{EXIT_CODES, Options};
+use lab::program::Options;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +40,11 @@ Examples:
   load --rate 900 --patience 100ms --retries 3 --backoff 50ms URL
 
 A target is [METHOD] URL [WEIGHT] [@BODYFILE]; a path alone is on the server of the URL.";
+
+const EXIT_CODES: &str = "\
+Exit code: 0 all checks hold; 1 a check failed, the run failed, or B.json is worse; 2 wrong usage;
+3 no result: the machine was disturbed, or there are too few requests to compare. A run is never
+repeated, so that the server gets each request once.";
 
 /// Generates load on an HTTP server and reports the outcome of each request
 #[derive(Debug, Parser)]
@@ -89,16 +94,30 @@ pub enum Task {
 
 #[derive(Debug, clap::Args)]
 pub struct Compare {
-    /// The earlier run, as --json writes it
+    /// The earlier run, as --json writes it; several runs of the same kind with commas
     #[arg(value_name = "A.json")]
-    pub earlier: PathBuf,
+    pub earlier: Paths,
 
-    /// The later run
+    /// The later run, or several
     #[arg(value_name = "B.json")]
-    pub later: PathBuf,
+    pub later: Paths,
+
+    /// Differences up to this percentage are noise, whatever the intervals say
+    #[arg(long, value_name = "PERCENT", value_parser = values::percentage, default_value = "1")]
+    pub tolerance: f64,
 
     #[command(flatten)]
     pub common: Options,
+}
+
+/// Files with commas between them, at least one.
+#[derive(Debug, Clone)]
+pub struct Paths(pub Vec<PathBuf>);
+
+impl From<&str> for Paths {
+    fn from(text: &str) -> Self {
+        Self(text.split(',').map(PathBuf::from).collect())
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -243,7 +262,7 @@ pub struct Limits {
     pub p99: Option<Duration>,
 
     /// Check that at most this percentage of the requests fails
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    #[arg(long, value_name = "PERCENT", value_parser = values::percentage, default_value = "0")]
     pub allow_failures: f64,
 }
 
@@ -301,7 +320,7 @@ impl Args {
     }
 
     /// The sentence about the load in the report.
-    pub fn describe(&self, target: &Target, what: &str, when: &str) -> String {
+    pub fn describe(&self, target: &Target, what: &str) -> String {
         let who = match self.url() {
             Some(_) => format!("http://{}", target.host),
             None => format!(
@@ -316,6 +335,6 @@ impl Args {
             Connections::Kept(1) => "one connection, kept open".to_owned(),
             Connections::Kept(most) => format!("at most {most} connections, kept open"),
         };
-        format!("Load on {who}: {what}; {when}; {connections}.")
+        format!("Load on {who}: {what}; {connections}.")
     }
 }

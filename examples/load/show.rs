@@ -4,7 +4,7 @@ use crate::tally::Tally;
 use crate::targets::Named;
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::hdr::Times;
-use lab::load::Conduct;
+use lab::load::{Conduct, Summary};
 use lab::numbers::{millis, number, percent};
 use lab::program::Program;
 use lab::table::Table;
@@ -53,14 +53,24 @@ fn show_counts(program: &mut Program, tally: &Tally, conduct: &Conduct) {
     }
     program.table(&table);
     program.text(&format!(
-        "{} requests in {seconds:.2}s: {:.1} answered a second, {}B/s. {} tries, {} of them \
-         anew as a kept connection had been closed.",
+        "{} requests in {seconds:.2}s: {:.1} answered a second, {}B/s.{}",
         summary.count(),
         summary.success_count() as f64 / seconds,
         number(summary.bytes() as f64 / seconds),
-        summary.tries() + conduct.reconnects(),
-        conduct.reconnects(),
+        tries(summary, conduct),
     ));
+}
+
+/// A sentence if requests were sent more than once.
+fn tries(summary: &Summary, conduct: &Conduct) -> String {
+    let sent = summary.tries() + conduct.reconnects();
+    if sent == summary.count() {
+        return String::new();
+    }
+    format!(
+        " {sent} tries, {} of them anew as a kept connection had been closed.",
+        conduct.reconnects()
+    )
 }
 
 fn written(time: Duration) -> String {
@@ -98,14 +108,12 @@ fn show_targets(program: &mut Program, tally: &Tally, names: &[Named]) {
 
 fn show_percentiles(program: &mut Program, tally: &Tally) {
     let all = tally.summary.count();
-    let mut table = Table::new([
-        "percentile",
-        "from the intended start",
-        "from sending",
-        "for a connection",
-        "server: queue_wait",
-        "server: handle",
-    ]);
+    let mut columns = vec![("from sending", &tally.from_sending)];
+    columns.push(("for a connection", &tally.connection_wait));
+    let own = [("server: queue_wait", &tally.queue_wait), ("server: handle", &tally.handle)];
+    columns.extend(own.into_iter().filter(|(_, times)| times.count() > 0));
+    let headings = ["percentile", "from the intended start"].into_iter();
+    let mut table = Table::new(headings.chain(columns.iter().map(|(name, _)| *name)));
     for percent in PERCENTILES {
         // A percentile that fewer than one request lies beyond is the maximum.
         if percent < 100.0 && all as f64 * (100.0 - percent) < 100.0 {
@@ -113,15 +121,11 @@ fn show_percentiles(program: &mut Program, tally: &Tally) {
         }
         let quantile = percent / 100.0;
         let name = if percent == 100.0 { "slowest".to_owned() } else { format!("{percent}") };
+        let latency = tally.latencies.quantile_of(quantile, all);
+        let mut row = vec![name, latency.map_or("failed".to_owned(), written)];
         let said = |times: &Times| times.quantile(quantile).map(written).unwrap_or_default();
-        table.row([
-            name,
-            tally.latencies.quantile_of(quantile, all).map_or("failed".to_owned(), written),
-            said(&tally.from_sending),
-            said(&tally.connection_wait),
-            said(&tally.queue_wait),
-            said(&tally.handle),
-        ]);
+        row.extend(columns.iter().map(|(_, times)| said(times)));
+        table.row(row);
     }
     program.table(&table);
     if let (Some(mean), Some(deviation)) = (tally.latencies.mean(), tally.latencies.deviation()) {

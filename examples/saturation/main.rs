@@ -8,7 +8,6 @@ mod judge;
 mod measure;
 mod options;
 mod show;
-mod theory;
 mod variation;
 
 #[path = "../shared/options.rs"]
@@ -16,6 +15,9 @@ mod values;
 
 #[path = "../shared/pool.rs"]
 mod pool;
+
+#[path = "../shared/theory.rs"]
+mod theory;
 
 #[path = "../shared/settled.rs"]
 mod settled;
@@ -34,7 +36,7 @@ const LEAD: &str = "W workers that each take D for a request carry at most W/D r
     intended start of its request.";
 
 /// The time for repeated measurements.
-const SPARE: Duration = Duration::from_secs(6);
+const SPARE: Duration = Duration::from_secs(8);
 
 fn main() -> ExitCode {
     program::run(run)
@@ -52,7 +54,10 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let bench = Bench::new(&args).map_err(plain)?;
     program.text(&bench.describe());
     let runs = bench.all(&mut program).map_err(plain)?;
-    let counted = bench.counted(&mut program).map_err(plain)?;
+    let longer = args.longer();
+    let counted = Bench::within(&longer, bench.waking);
+    let counted = if args.url.is_some() { Ok(Vec::new()) } else { counted.counted(&mut program) };
+    let counted = counted.map_err(plain)?;
     if let Some(path) = &args.common.csv {
         let mut trace = Trace::create(path)?;
         runs.iter().try_for_each(|run| trace.add(&run.load.name(), &run.outcomes))?;

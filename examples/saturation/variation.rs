@@ -3,14 +3,17 @@
 
 use crate::measure::{Bench, Failed, Run, plain};
 use crate::options::{Args, Load, Pattern};
+use crate::theory;
 use cws::ServiceTime;
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::evidence::Findings;
 use lab::moments::Moments;
 use lab::program::Program;
 use lab::progress::Progress;
+use lab::steady::{Effort, Estimate, Steady};
 use lab::table::Table;
 use lab::twin::{Fate, Twin};
+use queueing_theory::Mgc;
 use std::error::Error;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -26,7 +29,7 @@ const VARIATIONS: [f64; 4] = [0.0, 1.0, 2.0, 4.0];
 const VARIATIONS_QUICK: [f64; 2] = [0.0, 2.0];
 
 /// The length of each run.
-const LENGTH: Duration = Duration::from_millis(5000);
+const LENGTH: Duration = Duration::from_millis(3000);
 const LENGTH_QUICK: Duration = Duration::from_millis(500);
 
 /// How many pools run at the same time. They sleep most of the time.
@@ -35,6 +38,13 @@ const AT_ONCE: usize = 8;
 /// The ideal runs that give an interval: one of a thousand runs of a sound pool is beyond the
 /// smallest and the largest of them.
 const TWINS: u64 = 1999;
+
+/// What the simulation of the steady state takes.
+const EFFORT: Effort = Effort { requests: 200_000, runs: 6, seed: 0 };
+const EFFORT_QUICK: Effort = Effort { requests: 20_000, runs: 4, seed: 0 };
+
+/// The simulation is off by this many of its intervals at most.
+const INTERVALS: f64 = 2.0;
 
 const CAPTION: &str = "The mean wait of single runs, over the mean service. Bars: the waits of ideal \
     runs of the same length with other arrivals and services, all but one of a thousand. The more \
@@ -49,6 +59,8 @@ struct Cell {
     reasons: Vec<String>,
     /// The smallest and the largest mean wait of the twins' runs, over the mean service.
     range: (f64, f64),
+    /// The mean wait of the steady state by simulation, over the mean service.
+    steady: Estimate,
 }
 
 /// The law of this coefficient of variation.
@@ -74,8 +86,8 @@ pub fn show(program: &mut Program, bench: &Bench) -> Result<(), Box<dyn Error>> 
         for &times in loads {
             let args = bench.args.with(law(bench.delay(), variation)?, length);
             let load = Load { times, pattern: Pattern::Poisson };
-            let (run, reasons, range) = (None, Vec::new(), (0.0, 0.0));
-            cells.push(Cell { variation, args, load, run, reasons, range });
+            let (reasons, range, steady) = (Vec::new(), (0.0, 0.0), Estimate::default());
+            cells.push(Cell { variation, args, load, run: None, reasons, range, steady });
         }
     }
     program.heading("Services that vary");
@@ -102,7 +114,8 @@ pub fn show(program: &mut Program, bench: &Bench) -> Result<(), Box<dyn Error>> 
     program.text(
         "\nMean waits over the mean service. Fed: the twin with the arrivals and services of the \
          run. Twins: the range of ideal runs of the same length, of which one in a thousand is \
-         beyond. Steady: theory for a load that lasts, and how far to trust it.",
+         beyond. Theory and a simulation of the steady state are for a load that lasts, and D as \
+         told.",
     );
     program.chart(&chart(&cells), CAPTION)?;
     program.conclude(judge(&cells, bench));
@@ -112,15 +125,15 @@ pub fn show(program: &mut Program, bench: &Bench) -> Result<(), Box<dyn Error>> 
 /// Runs several cells side by side.
 fn measure(cells: &mut [Cell], waking: Duration, seed: u64) -> Result<(), Failed> {
     thread::scope(|scope| {
-        let start = |(number, cell): (usize, &'_ mut Cell)| {
+        let mut running = Vec::new();
+        for (number, cell) in cells.iter_mut().enumerate() {
             let seed = seed.wrapping_add(number as u64);
-            scope.spawn(move || -> Result<(), Failed> {
+            running.push(scope.spawn(move || -> Result<(), Failed> {
                 let (run, reasons) = Bench::within(&cell.args, waking).measure(cell.load, seed)?;
                 (cell.run, cell.reasons) = (Some(run), reasons);
                 Ok(())
-            })
-        };
-        let running: Vec<_> = cells.iter_mut().enumerate().map(start).collect();
+            }));
+        }
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
@@ -137,6 +150,7 @@ fn ranges(cells: &mut [Cell], waking: Duration, seed: u64) {
             scope.spawn(|| {
                 while let Some(cell) = next() {
                     cell.range = range(cell, waking, seed);
+                    cell.steady = steady(cell, seed);
                 }
             });
         }
@@ -162,9 +176,19 @@ fn range(cell: &Cell, waking: Duration, seed: u64) -> (f64, f64) {
         let waits = fates.into_iter().filter_map(Fate::wait).map(|wait| wait.as_secs_f64());
         waits.collect::<Moments>().mean() / bench.delay().as_secs_f64()
     };
-    (0..TWINS)
-        .map(mean)
-        .fold((f64::INFINITY, 0.0), |(low, high), mean| (low.min(mean), high.max(mean)))
+    (0..TWINS).map(mean).fold((f64::INFINITY, 0.0), |(low, high), mean| {
+        (low.min(mean), high.max(mean))
+    })
+}
+
+/// The mean wait of a load that lasts, by simulation.
+fn steady(cell: &Cell, seed: u64) -> Estimate {
+    let service = cell.args.service();
+    let mean = service.mean().as_secs_f64();
+    let effort = if cell.args.common.quick { EFFORT_QUICK } else { EFFORT };
+    let pool = Steady::at(cell.args.workers, cell.load.times, service);
+    let Estimate { value, half } = pool.estimate(Effort { seed, ..effort }).mean_wait;
+    Estimate { value: value / mean, half: half / mean }
 }
 
 impl Cell {
@@ -176,9 +200,8 @@ impl Cell {
         Some((over(run.waits.mean()), over(run.fed.mean())))
     }
 
-    fn theory(&self) -> Option<f64> {
-        crate::theory::mean_wait(self.args.workers as u32, self.load.times, &self.args.service())
-            .map(|(wait, _)| wait)
+    fn theory(&self) -> Option<Mgc> {
+        theory::pool(self.args.workers as u32, self.load.times, &self.args.service())
     }
 
     fn name(&self) -> String {
@@ -191,22 +214,21 @@ impl Cell {
 }
 
 fn table(cells: &[Cell]) -> Table {
-    let mut table = Table::new(["services", "load", "wait/D", "fed", "twins", "steady", "trust"]);
+    let mut table =
+        Table::new(["services", "load", "wait/D", "fed", "twins", "theory", "steady", "trust"]);
     for cell in cells {
         let Some((wait, fed)) = cell.waits() else { continue };
-        let steady = crate::theory::mean_wait(
-            cell.args.workers as u32,
-            cell.load.times,
-            &cell.args.service(),
-        );
+        let theory = cell.theory();
+        let Estimate { value, half } = cell.steady;
         table.row([
             cell.name(),
             cell.load.name(),
             format!("{wait:.3}"),
             format!("{fed:.3}"),
             format!("{:.3} to {:.3}", cell.range.0, cell.range.1),
-            steady.as_ref().map_or("-".to_owned(), |(wait, _)| format!("{wait:.3}")),
-            steady.map_or("-".to_owned(), |(_, trust)| trust),
+            theory.as_ref().map_or("-".to_owned(), |pool| format!("{:.3}", pool.mean_wait())),
+            format!("{value:.3} ±{half:.3}"),
+            theory.map_or("-".to_owned(), |pool| trust_of(&pool)),
         ]);
     }
     table
@@ -237,6 +259,7 @@ fn judge(cells: &[Cell], bench: &Bench) -> Findings {
             .map(|(wait, fed)| (wait - fed) / (share * fed + floor))
             .collect();
         let name = of().next().map(Cell::name).unwrap_or_default();
+        trust(&mut findings, &name, &of().collect::<Vec<_>>());
         findings.near(
             format!(
                 "{name} services: the mean wait less that of the twin with the same services, over \
@@ -249,6 +272,39 @@ fn judge(cells: &[Cell], bench: &Bench) -> Findings {
         );
     }
     findings
+}
+
+/// How far theory trusts itself, in a few words.
+fn trust_of(pool: &Mgc) -> String {
+    match theory::trusted(pool) {
+        Some(0.0) => "exact".to_owned(),
+        Some(share) => format!("{:.0} %", 100.0 * share),
+        None => "rough".to_owned(),
+    }
+}
+
+/// Theory beside the simulation of the steady state, within what theory says of itself.
+fn trust(findings: &mut Findings, name: &str, cells: &[&Cell]) {
+    let (mut said, mut holds) = (Vec::new(), true);
+    for cell in cells {
+        let Some(pool) = cell.theory() else { continue };
+        let Some(share) = theory::trusted(&pool) else { continue };
+        let (Estimate { value, half }, wait) = (cell.steady, pool.mean_wait());
+        said.push(format!(
+            "{wait:.3} ({}) for {value:.3} ±{half:.3} D at {}",
+            trust_of(&pool),
+            cell.load.name()
+        ));
+        holds &= (wait - value).abs() <= share * value + INTERVALS * half;
+    }
+    findings.check(
+        format!(
+            "{name} services, theory beside a simulation of the steady state, within its trust and \
+             {INTERVALS} intervals: {}",
+            said.join(", ")
+        ),
+        holds,
+    );
 }
 
 fn chart(cells: &[Cell]) -> Chart {
@@ -269,7 +325,7 @@ fn chart(cells: &[Cell]) -> Chart {
             let steps = (0..=50).map(|step| 0.47 + 0.5 * f64::from(step) / 50.0);
             let service = cell.args.service();
             let workers = cell.args.workers as u32;
-            let point = |load| Some((load, crate::theory::mean_wait(workers, load, &service)?.0));
+            let point = |load| Some((load, theory::pool(workers, load, &service)?.mean_wait()));
             steps.filter_map(point).collect::<Vec<_>>()
         });
         let bars = of().map(|cell| {
@@ -280,11 +336,7 @@ fn chart(cells: &[Cell]) -> Chart {
         let points = of().filter_map(|cell| Some((cell.load.times + aside, cell.waits()?.0)));
         let fed = of().filter_map(|cell| Some((cell.load.times + aside, cell.waits()?.1)));
         chart = chart
-            .with(
-                &format!("cv {variation}, steady state"),
-                colour,
-                Shape::Line(curve.unwrap_or_default()),
-            )
+            .with(&format!("cv {variation}, steady state"), colour, Shape::Line(curve.unwrap_or_default()))
             .with("", Colour::Grey, Shape::Boxes(bars.collect()))
             .with("", Colour::Ink, Shape::Points(fed.collect()))
             .with(&format!("cv {variation}, measured"), colour, Shape::Points(points.collect()));

@@ -44,8 +44,17 @@ pub fn service(text: &str) -> Result<cws::ServiceTime, String> {
 /// A factor such as `2` or `0.5`.
 pub fn factor(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(factor) if factor >= 1e-3 && factor <= 1e6 => Ok(factor),
+        Ok(factor) if (1e-3..=1e6).contains(&factor) => Ok(factor),
         Ok(_) => Err("it must be at least 0.001 and at most 1000000".to_owned()),
+        Err(_) => Err("it is not a number".to_owned()),
+    }
+}
+
+/// A percentage from 0 to 100, as a share of one.
+pub fn percentage(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim_end().parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        Ok(_) => Err("it must be at least 0 and at most 100".to_owned()),
         Err(_) => Err("it is not a number".to_owned()),
     }
 }

@@ -151,7 +151,7 @@ fn binary(text: &str) -> Result<(PathBuf, String), String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return lab::cli::usage("versus", &error),
+        Err(error) => return lab::cli::usage("versus", &error, None),
     };
     if let Some(bytes) = args.be_ceiling {
         return match ceiling::serve(bytes, args.workers, (args.host, args.port).into(), args.closes)

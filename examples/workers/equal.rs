@@ -1,18 +1,23 @@
 //! Compares pools of different sizes at the same utilisation, and at the same wait.
 
-use crate::{Args, pool};
+use crate::{Args, pool, theory};
 use cws::{Config, Figures};
+use lab::anatomy;
 use lab::arrivals::{Arrivals, Stop};
 use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::evidence::Findings;
+use lab::ideal::{Fault, Ideal};
 use lab::load::{Connections, Outcome, Target};
+use lab::moments::Moments;
 use lab::program::Program;
 use lab::progress::Progress;
 use lab::sample::Sample;
 use lab::table::Table;
 use lab::trace::Trace;
+use lab::trial;
 use lab::twin::{Fate, Twin};
-use queueing_theory::{Mdc, TheoryError};
 use std::error::Error;
+use std::thread;
 use std::time::Duration;
 
 /// The pool sizes; and those of a short run.
@@ -27,22 +32,49 @@ const MIDDLE: usize = 4;
 const TOLERANCE: (f64, f64) = (0.05, 0.02);
 const QUICK_TOLERANCE: (f64, f64) = (0.25, 0.2);
 
+/// The largest pool waits for at most this share of the wait of the smallest one, at the same
+/// utilisation.
+const LARGE_MOST: f64 = 0.25;
+
+/// At the same wait by theory, the measured waits of two pools may differ by this factor: services
+/// are longer than told, which matters more at a higher utilisation.
+const ALIKE: f64 = 1.6;
+const QUICK_ALIKE: f64 = 3.0;
+
+/// No wait of an ideal pool counts as shorter, in units of the delay.
+const LEAST: f64 = 0.005;
+
 /// More kept connections than are ever used.
 const CONNECTIONS: usize = 2000;
 
 /// Longer than any wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The results of one pool. Waits are in units of the delay.
+/// The runs of one pool. Waits are in units of the delay.
 struct Point {
     workers: usize,
     utilisation: f64,
     rate: f64,
-    /// The mean wait: in the steady state, as measured, and of the twin.
+    /// The mean wait in the steady state.
     theory: f64,
-    measured: f64,
-    twin: f64,
+    /// The mean waits of the runs: as measured, and of the twin with the same arrivals and services.
+    measured: Vec<f64>,
+    twin: Vec<f64>,
+    /// The measured waits without the chance of their arrivals: times what the steady state waits
+    /// over what an ideal pool waits with this schedule (a ratio estimate; W. G. Cochran, Sampling
+    /// Techniques, 1977, chapter 6).
+    corrected: Vec<f64>,
     p99: f64,
+}
+
+/// The two parts: pools at the same utilisation, and at the same wait.
+struct Parts {
+    hot: Vec<Point>,
+    alike: Vec<Point>,
+}
+
+fn moments(values: &[f64]) -> Moments {
+    values.iter().copied().collect()
 }
 
 pub fn show(
@@ -51,41 +83,71 @@ pub fn show(
     mut trace: Option<&mut Trace>,
 ) -> Result<(), Box<dyn Error>> {
     let rho = args.utilisation;
-    let target = Mdc::new(MIDDLE as u32, rho)?.mean_wait();
-    let sizes = if args.common.quick { &QUICK_SIZES[..] } else { &SIZES };
+    let target = steady(args, MIDDLE, rho)?;
     program.text(&format!(
-        "D = {:?}. In the steady state, a pool of {MIDDLE} at utilisation {rho} has a mean wait of \
-         {target:.3} D.",
-        args.delay
+        "D: {}, {} runs of each pool. In the steady state, a pool of {MIDDLE} at utilisation \
+         {rho} has a mean wait of {target:.3} D.",
+        args.service(),
+        seeds(args).len()
     ));
-    let lengths = sizes.iter().map(|&size| length(args, size)).sum::<Duration>();
-    let _progress = Progress::start("pools", 2 * lengths);
-    let mut parts = Vec::new();
-    for (name, of_size) in [
-        ("the same utilisation", &(|_| Ok(rho)) as &dyn Fn(usize) -> Result<f64, TheoryError>),
-        ("the same wait", &|size| utilisation_for(size, target)),
-    ] {
-        let mut points = Vec::new();
-        for &size in sizes {
-            let (point, outcomes) = measure(args, program, size, of_size(size)?)?;
-            if let Some(trace) = trace.as_deref_mut() {
-                trace.add(&format!("W={size}, {name}"), &outcomes)?;
-            }
-            points.push(point);
+    let lengths = sizes(args).iter().map(|&size| length(args, size)).sum::<Duration>();
+    let progress = Progress::start("pools", 2 * lengths);
+    let parts = parts(args, |workers, utilisation| {
+        let name = format!("W={workers}, {utilisation:.3}");
+        let runs = measure(args, program, workers, utilisation)?;
+        if let Some(trace) = trace.as_deref_mut() {
+            runs.iter().try_for_each(|run| trace.add(&name, &run.outcomes))?;
         }
-        parts.push((name, points));
-    }
-    for (name, points) in &parts {
+        Ok(runs)
+    })?;
+    drop(progress);
+    for (name, points) in
+        [("the same utilisation", &parts.hot), ("the same wait", &parts.alike)]
+    {
         program.heading(&format!("Pools at {name}"));
         program.table(&table(points));
-        check_twin(args, program, name, points);
     }
-    let [(_, hot), (_, alike)] = &parts[..] else { return Ok(()) };
-    check_order(program, hot, alike);
-    let [waits, utilisations] = charts(hot, alike)?;
+    program.text(
+        "Mean waits over the runs; after ± is half of the 95 % interval. Twin: an ideal pool with \
+         the arrivals and services of the runs.",
+    );
+    program.conclude(judge(args, &parts));
+    let [waits, utilisations] = charts(args, &parts.hot, &parts.alike)?;
     program.chart(&waits, "At the same utilisation, requests wait less in a larger pool.")?;
     program.figure(&utilisations, "For the same wait, a larger pool may have a higher utilisation.")
 }
+
+/// All points; `measure` makes the runs of a pool of this size at this utilisation.
+fn parts(
+    args: &Args,
+    mut measure: impl FnMut(usize, f64) -> Result<Vec<Made>, Box<dyn Error>>,
+) -> Result<Parts, Box<dyn Error>> {
+    let rho = args.utilisation;
+    let target = steady(args, MIDDLE, rho)?;
+    let mut point = |workers: usize, utilisation: f64| -> Result<Point, Box<dyn Error>> {
+        let runs = measure(workers, utilisation)?;
+        Point::of(args, workers, utilisation, &runs)
+    };
+    let (mut hot, mut alike) = (Vec::new(), Vec::new());
+    for &size in sizes(args) {
+        hot.push(point(size, rho)?);
+        alike.push(point(size, utilisation_for(args, size, target)?)?);
+    }
+    Ok(Parts { hot, alike })
+}
+
+fn sizes(args: &Args) -> &'static [usize] {
+    if args.common.quick { &QUICK_SIZES } else { &SIZES }
+}
+
+/// The seeds of the runs of each pool.
+fn seeds(args: &Args) -> Vec<u64> {
+    let count = if args.common.quick { 3 } else { 4 };
+    (0..count).map(|number| args.common.seed.wrapping_mul(1000).wrapping_add(number)).collect()
+}
+
+/// How many runs go on at the same time.
+const AT_ONCE: usize = 4;
 
 /// Long enough for some hundred requests, also in the smallest pool.
 fn length(args: &Args, workers: usize) -> Duration {
@@ -94,13 +156,18 @@ fn length(args: &Args, workers: usize) -> Duration {
     (args.delay * services).clamp(Duration::from_millis(300), Duration::from_secs(8))
 }
 
-/// The utilisation at which a pool with constant service times has this mean wait in the steady
-/// state, found by bisection.
-fn utilisation_for(workers: usize, wait: f64) -> Result<f64, TheoryError> {
+/// The mean wait of the steady state, over the mean service.
+fn steady(args: &Args, workers: usize, utilisation: f64) -> Result<f64, Box<dyn Error>> {
+    let pool = theory::pool(workers as u32, utilisation, &args.service());
+    Ok(pool.ok_or("theory has no answer for this law (choose another one)")?.mean_wait())
+}
+
+/// The utilisation at which a pool has this mean wait in the steady state, found by bisection.
+fn utilisation_for(args: &Args, workers: usize, wait: f64) -> Result<f64, Box<dyn Error>> {
     let (mut low, mut high) = (0.0, 0.99);
     for _ in 0..40 {
         let middle = (low + high) / 2.0;
-        match Mdc::new(workers as u32, middle)?.mean_wait() < wait {
+        match steady(args, workers, middle)? < wait {
             true => low = middle,
             false => high = middle,
         }
@@ -108,68 +175,122 @@ fn utilisation_for(workers: usize, wait: f64) -> Result<f64, TheoryError> {
     Ok((low + high) / 2.0)
 }
 
+/// The intended starts of a run.
+fn starts(args: &Args, workers: usize, utilisation: f64, seed: u64) -> Vec<Duration> {
+    let rate = utilisation * workers as f64 / args.delay.as_secs_f64();
+    Arrivals::poisson(rate, seed).starts(Stop::After(length(args, workers)))
+}
+
+/// What a run gives, of a real pool or of an ideal one.
+struct Made {
+    seed: u64,
+    outcomes: Vec<Outcome>,
+    service: Option<Duration>,
+}
+
 fn measure(
     args: &Args,
     program: &mut Program,
     workers: usize,
     utilisation: f64,
-) -> Result<(Point, Vec<Outcome>), Box<dyn Error>> {
-    let rate = utilisation * workers as f64 / args.delay.as_secs_f64();
-    let starts =
-        Arrivals::poisson(rate, args.common.seed).starts(Stop::After(length(args, workers)));
-    let ((point, outcomes), spoilt) = program.until_sound(|| {
-        // A queue that never gets full.
-        let config =
-            Config::default().queue(Config::QUEUE_MOST).queue_timeout(Config::LONGEST_WAIT);
-        let server = pool::start(workers, args.delay, config)?;
-        let target = Target::new(server.addresses()[0], "/");
-        let client = target.client(Connections::Kept(CONNECTIONS), PATIENCE);
-        let before = server.snapshot();
-        let run = client.open_loop(&starts)?;
-        let figures = Figures::between(&before, &server.snapshot());
-        let reasons = run.conduct.spoilt(args.judged()).iter().map(ToString::to_string).collect();
-        let service = figures.service.mean.unwrap_or(args.delay);
-        let point = Point::of(args, workers, rate, &run.outcomes, service)?;
-        Ok::<_, Box<dyn Error>>(((point, run.outcomes), reasons))
+) -> Result<Vec<Made>, Box<dyn Error>> {
+    let (runs, spoilt) = program.until_sound(|| {
+        let (mut runs, mut reasons) = (Vec::new(), Vec::new());
+        for seeds in seeds(args).chunks(AT_ONCE) {
+            let made: Vec<Result<_, String>> = thread::scope(|scope| {
+                let one = |seed| {
+                    let starts = starts(args, workers, utilisation, seed);
+                    run(args, workers, &starts, seed).map_err(|error| error.to_string())
+                };
+                let start = |&seed| scope.spawn(move || one(seed));
+                let threads: Vec<_> = seeds.iter().map(start).collect();
+                let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                };
+                threads.into_iter().map(join).collect()
+            });
+            for made in made {
+                let (made, why) = made?;
+                runs.push(made);
+                reasons.extend(why);
+            }
+        }
+        // One reason stands for all.
+        reasons.truncate(1);
+        Ok::<_, Box<dyn Error>>((runs, reasons))
     })?;
     if let Some(reason) = spoilt {
         program.spoilt(format!("W = {workers} at {utilisation:.2}: {reason}"));
     }
-    Ok((point, outcomes))
+    Ok(runs)
+}
+
+fn run(
+    args: &Args,
+    workers: usize,
+    starts: &[Duration],
+    seed: u64,
+) -> Result<(Made, Vec<String>), Box<dyn Error>> {
+    // A queue that never gets full.
+    let config = Config::default().queue(Config::QUEUE_MOST).queue_timeout(Config::LONGEST_WAIT);
+    let server = pool::start(workers, args.service().with_seed(seed), config)?;
+    let target = Target::new(server.addresses()[0], "/");
+    let client = target.client(Connections::Kept(CONNECTIONS), PATIENCE);
+    let before = server.snapshot();
+    let run = client.open_loop(starts)?;
+    let figures = Figures::between(&before, &server.snapshot());
+    let reasons = run.conduct.spoilt(args.judged()).iter().map(ToString::to_string).collect();
+    Ok((Made { seed, outcomes: run.outcomes, service: figures.service.mean }, reasons))
 }
 
 impl Point {
     fn of(
         args: &Args,
         workers: usize,
-        rate: f64,
-        outcomes: &[Outcome],
-        service: Duration,
-    ) -> Result<Self, TheoryError> {
+        utilisation: f64,
+        runs: &[Made],
+    ) -> Result<Self, Box<dyn Error>> {
         let delay = args.delay.as_secs_f64();
-        let mut answered: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_success()).collect();
-        let begun = |outcome: &Outcome| outcome.begun.unwrap_or(outcome.intended);
-        answered.sort_unstable_by_key(|outcome| begun(outcome));
-        let arrivals: Vec<Duration> = answered.iter().map(|outcome| begun(outcome)).collect();
-        // The delay of each request as the server reports it, plus the mean overhead of a worker.
-        let slept = |outcome: &Outcome| outcome.server.handle.unwrap_or(args.delay);
-        let delays: Sample = answered.iter().map(|outcome| slept(outcome)).collect();
-        let beside = service.saturating_sub(delays.mean());
-        let twin = Twin::unbounded(workers, service);
-        let twin = twin.replay_services(&arrivals, |number| slept(answered[number]) + beside);
-        let twin: Sample = twin.into_iter().filter_map(Fate::wait).collect();
-        let waits: Sample =
-            answered.iter().filter_map(|outcome| outcome.server.queue_wait).collect();
-        let utilisation = rate * delay / workers as f64;
+        let mut waits = Vec::new();
+        let theory = steady(args, workers, utilisation)?;
+        let (mut measured, mut twins, mut corrected) = (Vec::new(), Vec::new(), Vec::new());
+        for run in runs {
+            let told = |at: usize| args.service().with_seed(run.seed).sample(at as u64);
+            let answered = anatomy::answered(&run.outcomes);
+            let begun = |each: &&Outcome| each.begun.unwrap_or(each.intended);
+            let arrivals: Vec<Duration> = answered.iter().map(begun).collect();
+            // The delay of each request as the server reports it, plus what a worker does beside.
+            let beside = anatomy::beside(&answered, run.service);
+            let took = |at: usize| answered[at].server.handle.unwrap_or(args.delay) + beside;
+            let twin = Twin::unbounded(workers, args.delay);
+            let mean = |of: Vec<Fate>| {
+                of.into_iter().filter_map(Fate::wait).collect::<Sample>().mean().as_secs_f64() / delay
+            };
+            twins.push(mean(twin.replay_services(&arrivals, took)));
+            let of_run = answered.iter().filter_map(|each| each.server.queue_wait);
+            let of_run: Sample = of_run.collect();
+            let wait = of_run.mean().as_secs_f64() / delay;
+            let intended: Vec<Duration> = answered.iter().map(|each| each.intended).collect();
+            let ideal = mean(twin.replay_services(&intended, told));
+            measured.push(wait);
+            corrected.push(wait * theory / ideal.max(LEAST));
+            waits.extend(of_run.times());
+        }
+        let waits: Sample = waits.into_iter().collect();
         Ok(Self {
             workers,
             utilisation,
-            rate,
-            theory: Mdc::new(workers as u32, utilisation)?.mean_wait(),
-            measured: waits.mean().as_secs_f64() / delay,
-            twin: twin.mean().as_secs_f64() / delay,
+            rate: utilisation * workers as f64 / delay,
+            theory,
+            measured,
+            twin: twins,
+            corrected,
             p99: waits.percentile(0.99).as_secs_f64() / delay,
         })
+    }
+
+    fn wait(&self) -> f64 {
+        moments(&self.measured).mean()
     }
 }
 
@@ -184,12 +305,13 @@ fn table(points: &[Point]) -> Table {
         "p99 wait/D",
     ]);
     for point in points {
+        let measured = moments(&point.measured);
         table.row([
             point.workers.to_string(),
             format!("{:.3}", point.utilisation),
             format!("{:.0}", point.rate),
-            format!("{:.3}", point.measured),
-            format!("{:.3}", point.twin),
+            format!("{:.3} ±{:.3}", measured.mean(), measured.half_width()),
+            format!("{:.3}", moments(&point.twin).mean()),
             format!("{:.3}", point.theory),
             format!("{:.2}", point.p99),
         ]);
@@ -197,40 +319,126 @@ fn table(points: &[Point]) -> Table {
     table
 }
 
-fn check_twin(args: &Args, program: &mut Program, name: &str, points: &[Point]) {
-    let (part, floor) = if args.common.quick { QUICK_TOLERANCE } else { TOLERANCE };
-    for point in points {
-        let off = (point.measured - point.twin).abs();
-        program.check(
-            format!(
-                "{name}, W = {}: the mean wait is {:.3} D, and the twin's {:.3} D",
-                point.workers, point.measured, point.twin
-            ),
-            off <= part * point.twin + floor,
-        );
+/// All checks. They are about what was measured; theory says at which utilisations.
+fn judge(args: &Args, parts: &Parts) -> Findings {
+    let mut findings = Findings::default();
+    let quick = args.common.quick;
+    let (part, floor) = if quick { QUICK_TOLERANCE } else { TOLERANCE };
+    for (name, points) in
+        [("the same utilisation", &parts.hot), ("the same wait", &parts.alike)]
+    {
+        for point in points {
+            let off: Moments =
+                point.measured.iter().zip(&point.twin).map(|(wait, twin)| wait - twin).collect();
+            let twin = moments(&point.twin).mean();
+            let most = part * twin + floor;
+            findings.near(
+                format!(
+                    "{name}, W = {}: the mean wait is {:.3} D, and that of the twin {twin:.3} D: \
+                     off by {:.3} ±{:.3}, at most {most:.3} allowed",
+                    point.workers,
+                    point.wait(),
+                    off.mean(),
+                    off.half_width()
+                ),
+                &off,
+                0.0,
+                most,
+            );
+        }
     }
+    let all = parts.hot.iter().chain(&parts.alike);
+    let over = all.flat_map(|point| {
+        let runs = point.measured.iter().zip(&point.twin);
+        runs.map(|(wait, twin)| (wait - twin) / (part * twin + floor))
+    });
+    let over: Moments = over.collect();
+    findings.near(
+        format!(
+            "all {} runs: the mean wait less that of the twin, over what is allowed, is {:.2} \
+             ±{:.2} on average, between -1 and 1",
+            over.count(),
+            over.mean(),
+            over.half_width()
+        ),
+        &over,
+        0.0,
+        1.0,
+    );
+    order(&mut findings, quick, parts);
+    findings
 }
 
-fn check_order(program: &mut Program, hot: &[Point], alike: &[Point]) {
+/// The logarithm of the ratio of the waits of two pools in each run, without the chance of their
+/// arrivals.
+fn ratio(one: &Point, other: &Point) -> Moments {
+    let pairs = one.corrected.iter().zip(&other.corrected);
+    pairs.map(|(one, other)| (one / other).ln()).collect()
+}
+
+fn order(findings: &mut Findings, quick: bool, Parts { hot, alike }: &Parts) {
+    let wait = |point: &Point| moments(&point.corrected).mean();
     let (Some(small), Some(big)) = (hot.first(), hot.last()) else { return };
-    program.check(
+    let less = ratio(big, small);
+    findings.most(
         format!(
-            "at utilisation {:.2}, {} workers have a mean wait of {:.3} D, and 1 worker of {:.2} D",
-            big.utilisation, big.workers, big.measured, small.measured
+            "at utilisation {:.2}, {} workers wait {:.3} D and one waits {:.2} D (without the chance \
+             of the arrivals): {:.3} of it, at most {LARGE_MOST} allowed",
+            big.utilisation,
+            big.workers,
+            wait(big),
+            wait(small),
+            less.mean().exp()
         ),
-        big.measured < small.measured / 4.0,
+        &less,
+        LARGE_MOST.ln(),
     );
     let (Some(small), Some(big)) = (alike.first(), alike.last()) else { return };
-    program.check(
+    let same = ratio(big, small);
+    let factor: f64 = if quick { QUICK_ALIKE } else { ALIKE };
+    findings.near(
         format!(
-            "for the same wait, {} workers reach a utilisation of {:.2}, and 1 worker {:.2}",
-            big.workers, big.utilisation, small.utilisation
+            "waits alike: {} workers at utilisation {:.2} wait {:.3} D, and one at {:.2} waits \
+             {:.3} D (without the chance of the arrivals): {:.2} times as long, at most a factor of \
+             {factor} allowed",
+            big.workers,
+            big.utilisation,
+            wait(big),
+            small.utilisation,
+            wait(small),
+            same.mean().exp()
         ),
-        alike.windows(2).all(|pair| pair[0].utilisation < pair[1].utilisation),
+        &same,
+        0.0,
+        factor.ln(),
     );
 }
 
-fn charts(hot: &[Point], alike: &[Point]) -> Result<[Chart; 2], TheoryError> {
+/// Judges ideal pools.
+pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
+    let faults = [Fault::LostWorker, Fault::Pauses];
+    // The tolerances of the short form are larger, and so are the faults.
+    let severity = if args.common.quick { 6 } else { 2 };
+    trial::run(program, count, &faults.map(Fault::name), |number, fault| {
+        let fault = fault.map(|fault| faults[fault]);
+        let far = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let made = parts(args, |workers, utilisation| {
+            let runs = seeds(args).into_iter().map(|seed| {
+                let seed = seed ^ far;
+                let pool = Ideal { workers, fault, severity, seed };
+                let services = args.service().with_seed(seed);
+                let starts = starts(args, workers, utilisation, seed);
+                let made = pool.run(&starts, |number| services.sample(number as u64));
+                Made { seed, outcomes: made.outcomes, service: Some(made.service) }
+            });
+            Ok(runs.collect())
+        });
+        // Theory has an answer for all utilisations of the options.
+        made.map(|parts| judge(args, &parts)).unwrap_or_default()
+    });
+}
+
+fn charts(args: &Args, hot: &[Point], alike: &[Point]) -> Result<[Chart; 2], Box<dyn Error>> {
     let of = |points: &[Point], value: fn(&Point) -> f64| {
         points.iter().map(|point| (point.workers as f64, value(point))).collect::<Vec<_>>()
     };
@@ -238,9 +446,9 @@ fn charts(hot: &[Point], alike: &[Point]) -> Result<[Chart; 2], TheoryError> {
     let (rho, wait) = (hot.first().map(|p| p.utilisation), alike.first().map(|p| p.theory));
     let (mut waits, mut utilisations) = (Vec::new(), Vec::new());
     for workers in 1..=most {
-        let steady = Mdc::new(workers as u32, rho.unwrap_or_default())?.mean_wait();
+        let steady = steady(args, workers, rho.unwrap_or_default())?;
         waits.push((workers as f64, steady));
-        utilisations.push((workers as f64, utilisation_for(workers, wait.unwrap_or_default())?));
+        utilisations.push((workers as f64, utilisation_for(args, workers, wait.unwrap_or_default())?));
     }
     Ok([
         Chart::new(
@@ -249,16 +457,16 @@ fn charts(hot: &[Point], alike: &[Point]) -> Result<[Chart; 2], TheoryError> {
             Axis::linear("workers"),
             Axis::linear("mean wait in D"),
         )
-        .with("steady state, M/D/c", Colour::Orange, Shape::Dashed(waits))
-        .with("twin", Colour::Green, Shape::Points(of(hot, |point| point.twin)))
-        .with("measured", Colour::Blue, Shape::Points(of(hot, |point| point.measured))),
+        .with("steady state", Colour::Orange, Shape::Dashed(waits))
+        .with("twin", Colour::Green, Shape::Points(of(hot, |point| moments(&point.twin).mean())))
+        .with("measured", Colour::Blue, Shape::Points(of(hot, Point::wait))),
         Chart::new(
             "Utilisation at the same mean wait",
             "The utilisation that a pool may have for one mean wait rises with its size",
             Axis::linear("workers"),
             Axis::linear("utilisation").between(0.0, 1.0),
         )
-        .with("steady state, M/D/c", Colour::Orange, Shape::Dashed(utilisations))
+        .with("steady state", Colour::Orange, Shape::Dashed(utilisations))
         .with(
             "what was run",
             Colour::Blue,

@@ -18,9 +18,14 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
+#[path = "../shared/theory.rs"]
+mod theory;
+
 use clap::Parser;
+use cws::ServiceTime;
 use lab::program::{self, EXIT_CODES, Options, Program};
 use lab::trace::Trace;
+use lab::trial::TrialOptions;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +47,8 @@ const EXAMPLES: &str = "\
 Examples:
   workers                     pools of 1, 2, 4, 8 and 16 at utilisation .8
   workers --utilisation 0.5
+  workers --service exp:10ms  services that vary
+  workers --twins 200         how often do the checks raise a false alarm?
   workers --html page.html    with the charts";
 
 /// Shows the effect of the number of workers, and compares the pool with one thread per connection
@@ -53,6 +60,10 @@ struct Args {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "10ms")]
     delay: Duration,
 
+    /// Law of the service time instead, for example exp:10ms; D is its mean
+    #[arg(long, value_name = "LAW", value_parser = values::service)]
+    service: Option<ServiceTime>,
+
     /// Utilisation of the pools, between 0.1 and 0.95
     #[arg(long, value_name = "RHO", value_parser = utilisation, default_value = "0.8")]
     utilisation: f64,
@@ -62,10 +73,19 @@ struct Args {
     idle: usize,
 
     #[command(flatten)]
+    trial: TrialOptions,
+
+    #[command(flatten)]
     common: Options,
 }
 
 impl Args {
+    /// The law of the service time.
+    fn service(&self) -> ServiceTime {
+        self.service.clone().unwrap_or_else(|| self.delay.into())
+    }
+
+
     /// The service time for the check of lateness: longer in the short form.
     fn judged(&self) -> Duration {
         if self.common.quick { 4 * self.delay } else { self.delay }
@@ -84,10 +104,15 @@ fn main() -> ExitCode {
     program::run(show)
 }
 
-fn show(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+fn show(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let lead = "Pools of different sizes at the same utilisation and at the same wait, and a \
                 server with one thread per connection.";
     let mut program = Program::new(&args.common, "The number of workers", lead);
+    args.delay = args.service().mean();
+    if let Some(count) = args.trial.twins {
+        equal::on_trial(&args, &mut program, count);
+        return program.finish();
+    }
     let mut trace = args.common.csv.as_deref().map(Trace::create).transpose()?;
     equal::show(&args, &mut program, trace.as_mut())?;
     unbounded::show(&args, &mut program, trace.as_mut())?;

@@ -3,14 +3,16 @@
 //! Each binary and the lab (whose programs are commands) include this module. It is not part of the
 //! library.
 
+use clap::error::{ContextKind, ContextValue};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Exit code for a wrong option or argument.
 const USAGE: u8 = 2;
 
-/// Prints help and version unchanged, and any parse error as one line.
-pub fn usage(command: &str, error: &clap::Error) -> ExitCode {
+/// Prints help and version unchanged, and any parse error as one line. If the wrong value came from
+/// the environment, `variable` is its name.
+pub fn usage(command: &str, error: &clap::Error, variable: Option<&str>) -> ExitCode {
     if !error.use_stderr() {
         // If the reader has gone, nobody needs the help text.
         let _ = error.print();
@@ -20,7 +22,12 @@ pub fn usage(command: &str, error: &clap::Error) -> ExitCode {
     let first = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
     let line = first.collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
-    say(&format!("{command}: {line} (see {command} --help)"));
+    let from = variable.map_or(String::new(), |name| format!("{name}: "));
+    let known = match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(known)) => format!("did you mean {known}? "),
+        _ => String::new(),
+    };
+    say(&format!("{command}: {from}{line} ({known}see {command} --help)"));
     ExitCode::from(USAGE)
 }
 

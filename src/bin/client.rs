@@ -79,7 +79,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return cli::usage("client", &error),
+        Err(error) => return cli::usage("client", &error, None),
     };
     match client::fetch(&args.fetch(), &mut io::stdout().lock()) {
         // A status below 100 is invalid, which counts like a 5xx (RFC 9110, section 15).

@@ -347,8 +347,8 @@ fn load_takes_arrivals_connections_and_retries_from_its_options() {
     let rows: [(&[&str], &str); 5] = [
         (&["--arrivals", &from_file], "4 requests in 0.5s"),
         (&["--arrivals", "constant", "--rate", "50", "-n", "20"], "20 requests in 0.4s"),
-        (&["--arrivals", "ramp:10", "--rate", "100", "--duration", "1s"], "ramp:10"),
-        (&["--arrivals", "burst:200,200ms,100ms", "--duration", "500ms"], "burst:200"),
+        (&["--ramp", "10", "--rate", "100", "--duration", "1s"], "from 10/s to 100/s"),
+        (&["--burst", "200,200ms,100ms", "--duration", "500ms"], "200/s from 200ms to 300ms"),
         (&["--connections", "3", "--duration", "200ms"], "at most 3 connections"),
     ];
     for (options, expected) in rows {
@@ -437,7 +437,7 @@ fn wrong_options_of_the_load_programs_are_one_line_errors() {
     refuses("load", &["--duration", "0s"], 2, "above zero");
     refuses("load", &["--rate", "10", "--clients", "4"], 2, "cannot be used with");
     refuses("load", &["--arrivals", "weekly"], 1, "choose poisson");
-    refuses("load", &["--arrivals", "burst:1"], 1, "burst:PEAK,START,LENGTH");
+    refuses("load", &["--burst", "1"], 1, "PEAK,START,LENGTH");
     refuses("load", &["--arrivals", "trace:/no/such"], 1, "cannot read /no/such");
     refuses("load", &[&closed_url()], 1, "cannot reach");
     refuses("load", &["--url", &closed_url()], 1, "cannot reach");

@@ -6,7 +6,8 @@
 //! runs that are drawn from the windows, with replacement (the block bootstrap: H. R. Künsch, The
 //! jackknife and the bootstrap for general stationary observations, Annals of Statistics 17, 1989).
 //! The interval of a difference is that of two independent means (B. L. Welch, Biometrika 34,
-//! 1947). All intervals of a comparison together cover the true differences in 95 of 100
+//! 1947). A single run does not know how much runs differ from one another: with several runs on
+//! each side, the unit is a run. All intervals of a comparison together cover the true differences in 95 of 100
 //! comparisons (Bonferroni), so that a long list finds no difference by its length.
 
 use crate::hdr::Times;
@@ -107,46 +108,99 @@ impl Line {
     }
 }
 
-/// Compares an earlier run with a later one. The same seed gives the same intervals.
-pub fn compare(earlier: &Sample, later: &Sample, seed: u64) -> Vec<Line> {
-    let runs = [earlier, later].map(Counted::new);
-    let mut random = fastrand::Rng::with_seed(seed);
-    let figures = [runs[0].figures(), runs[1].figures()];
-    let errors = [&runs[0], &runs[1]].map(|run| run.standard_errors(&mut random));
-    let freedom = runs.iter().map(Counted::freedom).min().unwrap_or_default();
+/// Compares earlier runs with later ones. Differences up to the `tolerance`, as a part of the
+/// earlier value, are noise. The same seed gives the same intervals.
+///
+/// With at least two runs on each side, the intervals follow from the differences between runs of a
+/// side, and from those within a run otherwise.
+pub fn compare(earlier: &[Sample], later: &[Sample], tolerance: f64, seed: u64) -> Vec<Line> {
+    let sides = [earlier, later].map(|side| side.iter().map(Counted::new).collect::<Vec<_>>());
+    let spread = match sides.iter().all(|side| side.len() > 1) {
+        true => Spread::between(&sides),
+        false => Spread::within(&sides, &mut fastrand::Rng::with_seed(seed)),
+    };
+    let means = sides.each_ref().map(|side| mean_figures(side));
     // Two sides of each of the intervals.
     let beyond = FALSE_ALARMS / MEASURES as f64 / 2.0;
-    let factor = student::quantile(1.0 - beyond, freedom);
+    let factor = student::quantile(1.0 - beyond, spread.freedom);
     let lines = Measure::ALL.iter().enumerate().map(|(number, &measure)| {
-        let values = [figures[0][number], figures[1][number]];
-        let squares = errors.iter().map(|of| of[number].powi(2)).sum::<f64>();
-        let is_known = runs.iter().all(|run| run.can_tell(measure));
-        let half_width = if is_known { factor * squares.sqrt() } else { f64::INFINITY };
+        let values = [means[0][number], means[1][number]];
+        let is_known = sides.iter().flatten().all(|run| run.can_tell(measure));
+        let half_width = if is_known { factor * spread.errors[number] } else { f64::INFINITY };
         let mut line = Line { measure, values, half_width, verdict: Verdict::Unknown };
-        line.verdict = verdict(&line);
+        line.verdict = verdict(&line, tolerance);
         line
     });
     lines.collect()
 }
 
-fn verdict(line: &Line) -> Verdict {
-    let difference = match (line.values, line.difference()) {
-        ([Some(earlier), Some(later)], Some(difference)) => {
-            // The buckets of the histogram are this wide.
-            let resolution = match line.measure {
-                Measure::Answered | Measure::Failed => 0.0,
-                Measure::Mean | Measure::Quantile(_) => RESOLUTION * earlier.max(later),
-            };
-            if !line.half_width.is_finite() {
-                return Verdict::Unknown;
+/// The mean of each figure over runs; none if it has no value in one of them.
+fn mean_figures(runs: &[Counted]) -> [Option<f64>; MEASURES] {
+    let figures: Vec<_> = runs.iter().map(Counted::figures).collect();
+    std::array::from_fn(|number| {
+        let values: Option<Vec<f64>> = figures.iter().map(|figures| figures[number]).collect();
+        values
+            .filter(|values| !values.is_empty())
+            .map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    })
+}
+
+/// The standard errors of the differences.
+struct Spread {
+    errors: [f64; MEASURES],
+    freedom: u64,
+}
+
+impl Spread {
+    /// From how much the windows of each run differ.
+    fn within(sides: &[Vec<Counted>; 2], random: &mut fastrand::Rng) -> Self {
+        let freedom = sides.iter().flatten().map(Counted::freedom).min().unwrap_or_default();
+        let mut squares = [0.0; MEASURES];
+        for side in sides {
+            let count = side.len() as f64;
+            for run in side {
+                let errors = run.standard_errors(random).into_iter();
+                let parts = squares.iter_mut().zip(errors);
+                parts.for_each(|(sum, error)| *sum += (error / count).powi(2));
             }
-            if difference.abs() <= line.half_width + resolution {
-                return Verdict::WithinNoise;
-            }
-            difference
         }
-        _ => return Verdict::Unknown,
+        Self { errors: squares.map(f64::sqrt), freedom }
+    }
+
+    /// From how much the runs of each side differ, with one variance for both sides.
+    fn between(sides: &[Vec<Counted>; 2]) -> Self {
+        let counts = sides.each_ref().map(|side| side.len() as f64);
+        let freedom = (counts[0] + counts[1] - 2.0).max(1.0);
+        let mut squares = [Some(0.0); MEASURES];
+        for side in sides {
+            let figures: Vec<_> = side.iter().map(Counted::figures).collect();
+            for (number, sum) in squares.iter_mut().enumerate() {
+                let values: Option<Moments> = figures.iter().map(|of| of[number]).collect();
+                let square = values.map(|values| values.variance() * values.count() as f64);
+                *sum = sum.zip(square).map(|(sum, square)| sum + square);
+            }
+        }
+        let factor = (1.0 / counts[0] + 1.0 / counts[1]) / freedom;
+        let error = |square: Option<f64>| square.map_or(f64::INFINITY, |of| (of * factor).sqrt());
+        Self { errors: squares.map(error), freedom: freedom as u64 }
+    }
+}
+
+fn verdict(line: &Line, tolerance: f64) -> Verdict {
+    let ([Some(earlier), Some(later)], true) = (line.values, line.half_width.is_finite()) else {
+        return Verdict::Unknown;
     };
+    let difference = later - earlier;
+    let tolerated = match line.measure {
+        // In points: a share of failures has no unit of its own.
+        Measure::Failed => 0.0,
+        Measure::Answered => tolerance * earlier,
+        // The buckets of the histogram are this wide.
+        Measure::Mean | Measure::Quantile(_) => tolerance.max(RESOLUTION) * earlier.max(later),
+    };
+    if difference.abs() <= line.half_width.max(tolerated) {
+        return Verdict::WithinNoise;
+    }
     if (difference > 0.0) == line.measure.is_gain() { Verdict::Better } else { Verdict::Worse }
 }
 
@@ -336,7 +390,7 @@ mod tests {
         let pairs = 200;
         let alarms = (0..pairs).filter(|&pair| {
             let run = |seed| queue(100.0, 0.005, 80.0, 500, seed);
-            let lines = compare(&run(2 * pair), &run(2 * pair + 1), pair);
+            let lines = compare(&[run(2 * pair)], &[run(2 * pair + 1)], 0.0, pair);
             // One in a thousand of 8000 requests are too few.
             let (last, lines) = lines.split_last().expect("lines");
             assert!(last.verdict == Verdict::Unknown, "{last:?}");
@@ -353,8 +407,9 @@ mod tests {
         let missed = (0..20).filter(|&pair| {
             let fast = queue(100.0, 0.005, 80.0, 0, 2 * pair);
             let slow = queue(100.0, 0.0065, 80.0, 0, 2 * pair + 1);
-            let there = compare(&fast, &slow, pair);
-            let back = compare(&slow, &fast, pair);
+            let (fast, slow) = ([fast], [slow]);
+            let there = compare(&fast, &slow, 0.0, pair);
+            let back = compare(&slow, &fast, 0.0, pair);
             let of = |lines: &[Line], measure| {
                 lines.iter().find(|line| line.measure == measure).map(|line| line.verdict)
             };
@@ -368,24 +423,25 @@ mod tests {
 
     #[test]
     fn fewer_answers_and_more_failures_are_worse() {
-        let good = queue(200.0, 0.001, 100.0, 0, 1);
-        let bad = queue(100.0, 0.001, 100.0, 10, 2);
-        let lines = compare(&good, &bad, 1);
+        let good = [queue(200.0, 0.001, 100.0, 0, 1)];
+        let bad = [queue(100.0, 0.001, 100.0, 10, 2)];
+        let lines = compare(&good, &bad, 0.02, 1);
         assert_eq!(verdicts(&lines)[..2], [Verdict::Worse; 2], "{lines:?}");
-        assert_eq!(verdicts(&compare(&bad, &good, 1))[..2], [Verdict::Better; 2]);
+        assert_eq!(verdicts(&compare(&bad, &good, 0.02, 1))[..2], [Verdict::Better; 2]);
         // One request in ten failed: the 99th percentile falls on failures.
         assert_eq!((lines[5].values[1], lines[5].verdict), (None, Verdict::Unknown));
     }
 
     #[test]
     fn too_little_shows_nothing() {
-        let short = queue(10.0, 0.001, 5.0, 0, 1);
-        let lines = compare(&short, &short, 1);
+        let short = [queue(10.0, 0.001, 5.0, 0, 1)];
+        let lines = compare(&short, &short, 0.0, 1);
         assert_eq!(lines[6].verdict, Verdict::Unknown, "p99.9 of 50 requests");
-        let empty = Sample::default();
-        assert_eq!(verdicts(&compare(&empty, &empty, 1)), [Verdict::Unknown; 7]);
-        let few = Sample { windows: short.windows[..4].to_vec(), ..short };
-        assert_eq!(verdicts(&compare(&few, &few, 1)), [Verdict::Unknown; 7]);
+        let empty = [Sample::default()];
+        assert_eq!(verdicts(&compare(&empty, &empty, 0.0, 1)), [Verdict::Unknown; 7]);
+        let few = [Sample { windows: short[0].windows[..4].to_vec(), ..short[0] }];
+        assert_eq!(verdicts(&compare(&few, &few, 0.0, 1)), [Verdict::Unknown; 7]);
+        assert_eq!(verdicts(&compare(&[], &[], 0.0, 1)), [Verdict::Unknown; 7]);
     }
 
     #[test]
@@ -396,5 +452,40 @@ mod tests {
         };
         let [long, short] = [seen(100.0), seen(198.0)];
         assert!(long <= 3 && short >= 10, "{long} {short}");
+    }
+
+    /// The machine is in another mood in each run, which no run knows of.
+    #[test]
+    fn several_runs_know_how_much_runs_differ() {
+        let mut alarms = [0; 2];
+        for group in 0..20 {
+            let mut random = fastrand::Rng::with_seed(group);
+            let mut side = |slower: f64| {
+                let run = |random: &mut fastrand::Rng| {
+                    let mood = 1.0 + 0.1 * (random.f64() - 0.5);
+                    queue(100.0, 0.001 * mood * slower, 40.0, 0, random.u64(..))
+                };
+                (0..4).map(|_| run(&mut random)).collect::<Vec<_>>()
+            };
+            let (one, two, slow) = (side(1.0), side(1.0), side(1.5));
+            let differs = |earlier: &[Sample], later: &[Sample]| {
+                let lines = compare(earlier, later, 0.0, 1);
+                lines.iter().any(|line| matches!(line.verdict, Verdict::Better | Verdict::Worse))
+            };
+            alarms[0] += usize::from(differs(&one[..1], &two[..1]));
+            alarms[1] += usize::from(differs(&one, &two));
+            assert!(differs(&one, &slow), "{group}");
+        }
+        assert!(alarms[0] > 3 && alarms[1] <= 3, "{alarms:?}");
+    }
+
+    #[test]
+    fn a_tolerated_difference_is_noise() {
+        let [fast, slow] = [0.0010, 0.00105].map(|service| [queue(1.0, service, 40_000.0, 0, 1)]);
+        let of = |tolerance| compare(&fast, &slow, tolerance, 1)[2].verdict;
+        assert_eq!(
+            (of(0.0), of(0.02), of(0.06)),
+            (Verdict::Worse, Verdict::Worse, Verdict::WithinNoise)
+        );
     }
 }

@@ -89,7 +89,7 @@ pub fn run<A: clap::Parser>(body: impl FnOnce(A) -> Result<ExitCode, Box<dyn Err
             cws::raise_descriptor_limit();
             body(arguments).unwrap_or_else(|error| cli::failure(&name, &error.to_string()))
         }
-        Err(error) => cli::usage(&name, &error),
+        Err(error) => cli::usage(&name, &error, None),
     }
 }
 

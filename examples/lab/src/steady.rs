@@ -272,3 +272,93 @@ impl Free {
         times[at] = until;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queueing_theory::{Mdc, Mgc, Mmc, Service, erlang_b, mmck_blocking};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const EFFORT: Effort = Effort { requests: 60_000, runs: 8, seed: 1 };
+
+    /// The seeds are fixed, so that a wide interval cannot hide a wrong figure: nor may it be wide.
+    fn covers(estimate: Estimate, exact: f64, what: &str) {
+        let Estimate { value, half } = estimate;
+        assert!(half <= 0.15 * exact, "{what}: {value} +- {half} is wide for {exact}");
+        assert!((value - exact).abs() <= 2.0 * half + 1e-9, "{what}: {value} +- {half}, {exact}");
+    }
+
+    #[test]
+    fn figures_agree_with_exact_theory() {
+        let exponential = ServiceTime::exponential(SECOND).expect("a law");
+        for (workers, rho) in [(1, 0.6), (4, 0.75), (8, 0.8)] {
+            let (mdc, mmc) = (Mdc::new(workers, rho), Mmc::new(workers, rho));
+            let (mdc, mmc) = (mdc.expect("a steady state"), mmc.expect("a steady state"));
+            let constant = Steady::at(workers as usize, rho, SECOND).estimate(EFFORT);
+            covers(constant.mean_wait, mdc.mean_wait(), "M/D/c");
+            covers(constant.waited, mdc.wait_probability(), "M/D/c");
+            covers(constant.wait[2], mdc.wait_percentile(0.99).expect("p"), "M/D/c");
+            let random = Steady::at(workers as usize, rho, exponential.clone()).estimate(EFFORT);
+            covers(random.mean_wait, mmc.mean_wait(), "M/M/c");
+            covers(random.wait[1], mmc.wait_percentile(0.9).expect("p"), "M/M/c");
+            covers(random.response[2], mmc.response_percentile(0.99).expect("p"), "M/M/c");
+            covers(random.busy, rho, "busy");
+            covers(random.delayed, mmc.wait_beyond(0.05), "delayed");
+        }
+        let law = ServiceTime::lognormal(SECOND, 0.8).expect("a law");
+        let one = Steady::at(1, 0.7, law).estimate(EFFORT);
+        let theory = Service::lognormal(0.8).and_then(|law| Mgc::new(1, 0.7, &law));
+        covers(one.mean_wait, theory.expect("a steady state").mean_wait(), "M/G/1");
+    }
+
+    #[test]
+    fn bounds_of_the_queue_refuse_as_many_as_theory_says() {
+        let law = ServiceTime::exponential(SECOND).expect("a law");
+        let full = Steady { queue: 3, ..Steady::unbounded(4, 4.4, law.clone()) };
+        let exact = mmck_blocking(4, 7, 4.4).expect("a pool");
+        covers(full.estimate(EFFORT).refused, exact, "M/M/c/K");
+        // Nobody waits: Erlang's loss system.
+        let exact = erlang_b(4, 4.4).expect("a pool");
+        for loss in [Steady { queue: 0, ..full.clone() }, Steady { age: Duration::ZERO, ..full }] {
+            let found = loss.estimate(EFFORT);
+            covers(found.refused, exact, "M/M/c/c");
+            assert_eq!(found.mean_wait.value, 0.0);
+        }
+    }
+
+    /// How far the interpolation of the theory can be trusted: its word against simulations.
+    #[test]
+    fn the_stated_trust_of_the_interpolation_holds() {
+        let effort = Effort { requests: 100_000, runs: 6, seed: 3 };
+        let cells = [
+            (4, 0.5, ServiceTime::lognormal(SECOND, 2.0), Service::lognormal(2.0)),
+            (2, 0.8, ServiceTime::hyperexponential(SECOND, 2.0), Service::hyperexponential(2.0)),
+            (4, 0.8, ServiceTime::hyperexponential(SECOND, 3.0), Service::hyperexponential(3.0)),
+            (16, 0.8, ServiceTime::lognormal(SECOND, 1.5), Service::lognormal(1.5)),
+            (16, 0.8, ServiceTime::uniform(Duration::ZERO, 2 * SECOND), Service::uniform(0.0, 2.0)),
+        ];
+        for (workers, rho, law, theory) in cells {
+            let (law, theory) = (law.expect("a law"), theory.expect("a law"));
+            let pool = Mgc::new(workers, rho, &theory).expect("a steady state");
+            let found = Steady::at(workers as usize, rho, law.clone()).estimate(effort).mean_wait;
+            let queueing_theory::Trust::Within(most) = pool.trust() else {
+                panic!("{law:?}: {}", pool.trust());
+            };
+            let off = (pool.mean_wait() / found.value - 1.0).abs();
+            let noise = found.half / found.value;
+            assert!(noise < 0.12 && off <= most + noise, "{workers}, {rho}, {law:?}: {off}");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_exact_to_a_part_of_a_class() {
+        let mut counts = Counts::default();
+        assert_eq!(counts.quantile(0.5), 0.0);
+        (0..100).for_each(|_| counts.record(0.0));
+        (1..=900).for_each(|number| counts.record(f64::from(number) * 1e-3));
+        for (p, exact) in [(0.05, 0.0), (0.55, 0.45), (0.99, 0.89), (1.0, 0.9)] {
+            let found = counts.quantile(p);
+            assert!((found - exact).abs() <= 0.004 * exact, "{p}: {found}");
+        }
+    }
+}

@@ -19,9 +19,6 @@ const UNIX: &str = "unix:";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListenArgs {
-    /// Port to listen on; 0 chooses a free port [default: 8080]
-    #[arg(env = "CWS_PORT")]
-    port: Option<u16>,
     /// Address or host name to listen on (for a name, all of its addresses), or unix:PATH for a
     /// UNIX socket; repeat for more [default: 127.0.0.1, or the sockets that systemd has passed]
     #[arg(short, long, env = "CWS_BIND", value_name = "ADDR", value_delimiter = ',')]
@@ -96,14 +93,15 @@ impl ListenArgs {
     /// manager keeps, and new ones.
     pub(crate) fn open(
         &self,
+        port: Option<u16>,
         admin: Option<Place>,
         agent: Option<Place>,
         mut passed: Vec<Passed>,
     ) -> Result<Listeners, String> {
         let mut http = kept(&mut passed, Role::Http);
-        let is_told = self.port.is_some() || !self.bind.is_empty();
+        let is_told = port.is_some() || !self.bind.is_empty();
         if http.is_empty() || is_told {
-            self.complete(&mut http, &self.places()?, Role::Http, &mut passed)?;
+            self.complete(&mut http, &self.places(port)?, Role::Http, &mut passed)?;
         }
         let mut for_admin = kept(&mut passed, Role::Admin);
         self.complete(&mut for_admin, admin.as_slice(), Role::Admin, &mut passed)
@@ -150,8 +148,8 @@ impl ListenArgs {
     }
 
     /// Where to listen for HTTP.
-    fn places(&self) -> Result<Vec<Place>, String> {
-        let port = self.port.unwrap_or(PORT);
+    fn places(&self, port: Option<u16>) -> Result<Vec<Place>, String> {
+        let port = port.unwrap_or(PORT);
         let default = [HOST.to_owned()];
         let hosts = if self.bind.is_empty() { &default } else { self.bind.as_slice() };
         let mut places = Vec::new();

@@ -3,6 +3,7 @@
 mod admin;
 mod agent;
 mod delay;
+mod environment;
 #[path = "../cli.rs"]
 mod cli;
 mod link;
@@ -13,15 +14,17 @@ mod memory;
 mod notify;
 mod overload;
 mod proxy;
+mod reach;
 mod serving;
 mod signals;
 mod takeover;
 mod values;
 mod site;
+mod what;
 mod whole_lines;
 
 use agent::AgentArgs;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use cws::{
     AccessLog, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User, WhenFull,
 };
@@ -32,12 +35,14 @@ use logger::Logging;
 use memory::Shares;
 use overload::OverloadArgs;
 use proxy::ProxyArgs;
+use reach::ReachArgs;
 use site::SiteArgs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use takeover::TakeoverArgs;
+use what::WhatArgs;
 
 /// Exit code if requests were cut at the drain timeout.
 const CUT: u8 = 3;
@@ -45,8 +50,8 @@ const CUT: u8 = 3;
 const EXAMPLES: &str = "\
 Examples:
   server                                serve the current directory on http://127.0.0.1:8080/
-  server 3000 --root public             serve ./public on port 3000
-  server --bind :: --workers 8          listen on all addresses of this machine, 8 workers
+  server public 3000                    serve ./public on port 3000
+  server --bind :: --qr                 share it with everybody in the network, phones included
   server --workers 4 --delay 50ms       simulate a back-end of 50 ms: at most 80 requests/s
   server --deadline 200ms               clients wait 200 ms: refuse requests that would be late
   server --admin 9090                   live page and metrics on http://127.0.0.1:9090/
@@ -65,12 +70,13 @@ were cut at the drain timeout.";
 #[command(name = "server", version, after_help = EXAMPLES)]
 struct Args {
     #[command(flatten)]
+    what: WhatArgs,
+    #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
     takeover: TakeoverArgs,
-    /// Directory to serve
-    #[arg(short = 'd', long, env = "CWS_ROOT", value_name = "DIR", default_value = ".")]
-    root: PathBuf,
     /// Number of worker threads [default: number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = values::at_least_one)]
     workers: Option<usize>,
@@ -183,9 +189,12 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match parse() {
         Ok(args) => args,
-        Err(error) => return cli::usage("server", &error),
+        Err(error) => {
+            let variable = environment::blamed(&error, Args::command());
+            return cli::usage("server", &error, variable.as_deref());
+        }
     };
     let outcome = Shares::new(args.memory, args.site.cache_bytes()).and_then(|shares| {
         // Before the first thread starts: this changes the environment.
@@ -202,9 +211,18 @@ fn main() -> ExitCode {
     }
 }
 
+fn parse() -> Result<Args, clap::Error> {
+    let mut command = Args::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let mut args = Args::from_arg_matches(&matches)?;
+    args.what.settle(&matches, &mut command)?;
+    Ok(args)
+}
+
 /// The handler: the files, for users who may read them.
 fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<StaticFiles>, String> {
-    let files = StaticFiles::new(&args.root).map_err(|error| root_error(&args.root, &error))?;
+    let files =
+        StaticFiles::new(args.what.root()).map_err(|error| root_error(args.what.root(), &error))?;
     let files = if args.site.follow_symlinks { files.following_links() } else { files };
     let files = files.with_options(args.site.site()?);
     let files = files.with_cache(site::cache(shares.cache, cws::descriptor_limit()));
@@ -224,7 +242,8 @@ fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<Stati
 fn tell_start(args: &Args, config: &Config) {
     let workers = config.workers;
     let delay = args.delay.mean();
-    let root = args.root.canonicalize().unwrap_or_else(|_| args.root.clone());
+    let root = args.what.root();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let capacity = args.delay.describe(workers);
     let memory = memory::show(config.memory.most());
     let queue = queue(config);
@@ -240,6 +259,11 @@ fn tell_start(args: &Args, config: &Config) {
             "symbolic links can lead OUT of {}: anyone who can create a link there can publish \
              any file that this process can read",
             root.display()
+        );
+    }
+    for name in environment::unknown(&Args::command()) {
+        warn!(
+            "no option has the environment variable {name} (server --help names those that have)"
         );
     }
     args.proxy.warn();

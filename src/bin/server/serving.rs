@@ -49,7 +49,8 @@ fn serve(
     let config = crate::configure(args, shares, others)?;
     let files = crate::files(args, shares, config.workers)?;
     let handler = Delay::new(args.delay.law(), files);
-    let listeners = args.listen.open(args.admin.clone(), args.agent.place(), passed)?;
+    let listeners =
+        args.listen.open(args.what.port(), args.admin.clone(), args.agent.place(), passed)?;
     let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
     args.takeover.check(&copies)?;
@@ -58,6 +59,7 @@ fn serve(
     let observer = server.observer();
     announce_all("listening on", server.addresses(), server.paths());
     crate::tell_start(args, observer.config());
+    args.reach.tell(server.addresses());
     let is_shared = successor.is_some();
     let mut running = Running { server: Some(server), admin: None, agent: None, is_shared };
     if has_admin {

@@ -125,7 +125,7 @@ impl SiteArgs {
                 .split_once('=')
                 .filter(|(extension, media_type)| is_extension(extension) && is_type(media_type))
                 .ok_or_else(|| {
-                    format!("cannot use --mime {pair} (write it like wasm=application/wasm)")
+                    format!("cannot use {pair} for --mime or CWS_MIME (write it like wasm=application/wasm)")
                 })?;
             site.media_types.set(extension.trim_start_matches('.'), media_type);
         }
@@ -135,22 +135,25 @@ impl SiteArgs {
                 .and_then(|(status, page)| Some((status.parse().ok()?, page)))
                 .filter(|&(status, page)| PAGES.contains(&status) && !page.is_empty())
                 .ok_or_else(|| {
-                    format!("cannot use --error-page {pair} (write it like 404=404.html)")
+                    format!("cannot use {pair} for --error-page or CWS_ERROR_PAGE (write it like 404=404.html)")
                 })?;
             site.error_pages.insert(status, page.to_owned());
         }
         for field in &self.header {
             let (name, value) = field.split_once(':').ok_or_else(|| {
-                format!("cannot use --header {field:?} (write it like 'Name: value')")
+                format!(
+                    "cannot use {field:?} for --header or CWS_HEADER (write it like 'Name: value')"
+                )
             })?;
-            site.add_field(name, value.trim())
-                .map_err(|error| format!("cannot use --header {field:?}: {error}"))?;
+            site.add_field(name, value.trim()).map_err(|error| {
+                format!("cannot use {field:?} for --header or CWS_HEADER: {error}")
+            })?;
         }
         if let Some(value) = &self.cache_control {
             // Check it like any other field; only files get it.
-            SiteOptions::default()
-                .add_field("Cache-Control", value)
-                .map_err(|error| format!("cannot use --cache-control {value:?}: {error}"))?;
+            SiteOptions::default().add_field("Cache-Control", value).map_err(|error| {
+                format!("cannot use {value:?} for --cache-control or CWS_CACHE_CONTROL: {error}")
+            })?;
             site.cache_control = Some(value.clone());
         }
         Ok(site)
