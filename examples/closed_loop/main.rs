@@ -18,9 +18,14 @@ mod values;
 #[path = "../shared/pool.rs"]
 mod pool;
 
+#[path = "../shared/settled.rs"]
+mod settled;
+
 use clap::Parser;
+use cws::ServiceTime;
 use lab::program::{self, EXIT_CODES, Options, Program};
 use lab::trace::Trace;
+use lab::trial::TrialOptions;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +47,8 @@ const EXAMPLES: &str = "\
 Examples:
   closed_loop                          4 workers at 10ms, in this process
   closed_loop --workers 8 --delay 5ms
+  closed_loop --service exp:10ms       services that vary
+  closed_loop --twins 200              how often do the checks raise a false alarm?
   closed_loop --html page.html         with the charts
   closed_loop --url http://127.0.0.1:8080/testfile --workers 4 --delay 10ms
                                        another server, with these workers and this delay";
@@ -59,16 +66,29 @@ struct Args {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "10ms")]
     delay: Duration,
 
+    /// Law of the service time instead, for example exp:10ms; D is its mean
+    #[arg(long, value_name = "LAW", value_parser = values::service)]
+    service: Option<ServiceTime>,
+
     /// Measure this running server, which has these workers and this delay; skips the stall
     /// [default: a pool in this process]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
     #[command(flatten)]
+    trial: TrialOptions,
+
+    #[command(flatten)]
     common: Options,
 }
 
 impl Args {
+    /// The law of the service time.
+    fn service(&self) -> ServiceTime {
+        self.service.clone().unwrap_or_else(|| self.delay.into())
+    }
+
+
     /// The service time for the check of lateness: longer in the short form.
     fn judged(&self) -> Duration {
         if self.common.quick { 4 * self.delay } else { self.delay }
@@ -79,10 +99,15 @@ fn main() -> ExitCode {
     program::run(show)
 }
 
-fn show(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+fn show(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let lead = "Clients that wait for their answers: throughput and response time against their \
                 number, and one stall measured by two clocks.";
     let mut program = Program::new(&args.common, "Closed loop", lead);
+    args.delay = args.service().mean();
+    if let Some(count) = args.trial.twins {
+        bounds::on_trial(&args, &mut program, count);
+        return program.finish();
+    }
     let mut trace = args.common.csv.as_deref().map(Trace::create).transpose()?;
     bounds::show(&args, &mut program, trace.as_mut())?;
     if args.url.is_none() {

@@ -50,11 +50,12 @@ impl Side {
 
 /// Compares the runs of two files, or of several on each side.
 pub fn run(options: &Compare) -> Result<ExitCode, Box<dyn Error>> {
-    let Compare { earlier: Paths(earlier), later: Paths(later), tolerance, common } = options;
+    let Compare { earlier: Paths(earlier), later: Paths(later), tolerance, .. } = options;
+    let common = options.common();
     let with_folders = earlier[0].file_name() == later[0].file_name();
     let sides = [Side::read(earlier, with_folders)?, Side::read(later, with_folders)?];
     let names = sides.each_ref().map(Side::name);
-    let mut program = Program::new(common, "Comparison", LEAD);
+    let mut program = Program::new(&common, "Comparison", LEAD);
     for side in &sides {
         for (name, run) in side.names.iter().zip(&side.runs) {
             program.text(&format!("{name}: {}", run.load));

@@ -46,6 +46,15 @@ Exit code: 0 all checks hold; 1 a check failed, the run failed, or B.json is wor
 3 no result: the machine was disturbed, or there are too few requests to compare. A run is never
 repeated, so that the server gets each request once.";
 
+const COMPARE: &str = "\
+Examples:
+  load compare before.json after.json
+  load compare a1.json,a2.json,a3.json b1.json,b2.json,b3.json
+                                      runs differ even without a reason: several of each kind
+
+Exit code: 0 B is no worse than A, 1 B is worse or a file cannot be read, 2 wrong usage, 3 there are
+too few requests to tell.";
+
 /// Generates load on an HTTP server and reports the outcome of each request
 #[derive(Debug, Parser)]
 #[command(name = "load", version, long_about = ABOUT)]
@@ -93,6 +102,7 @@ pub enum Task {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "load compare [OPTIONS] A.json B.json", after_help = COMPARE)]
 pub struct Compare {
     /// The earlier run, as --json writes it; several runs of the same kind with commas
     #[arg(value_name = "A.json")]
@@ -106,8 +116,25 @@ pub struct Compare {
     #[arg(long, value_name = "PERCENT", value_parser = values::percentage, default_value = "1")]
     pub tolerance: f64,
 
-    #[command(flatten)]
-    pub common: Options,
+    /// Seed of the random runs from which the intervals follow
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Write an HTML page with the chart, the table and the check to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write the chart as an SVG file into this folder
+    #[arg(long, value_name = "FOLDER")]
+    svg: Option<PathBuf>,
+}
+
+impl Compare {
+    /// Those that all programs have.
+    pub fn common(&self) -> Options {
+        let (seed, html, svg) = (self.seed, self.html.clone(), self.svg.clone());
+        Options { quick: false, seed, html, csv: None, svg }
+    }
 }
 
 /// Files with commas between them, at least one.

@@ -1,5 +1,6 @@
 //! The entries of a directory: names, kinds, sizes and times, in memory that is claimed for them.
 
+use super::natural;
 use crate::config;
 use crate::memory::{Claim, Memory, MemoryUse};
 
@@ -79,13 +80,13 @@ impl Entries {
         Ok(())
     }
 
-    /// Sorts the entries: directories first, then by name. Gives back memory that was reserved for
+    /// Sorts the entries: directories first, then by name in the natural order. Gives back memory that was reserved for
     /// growth.
     pub fn finish(&mut self) {
         let mut entries = std::mem::take(&mut self.entries);
         entries.sort_unstable_by(|one, other| {
             let of_kind = other.is_directory.cmp(&one.is_directory);
-            of_kind.then_with(|| self.name(one).cmp(self.name(other)))
+            of_kind.then_with(|| natural::compare(self.name(one), self.name(other)))
         });
         self.entries = entries;
         self.entries.shrink_to_fit();

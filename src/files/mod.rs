@@ -6,6 +6,8 @@ pub mod loaded;
 #[cfg(feature = "files")]
 mod glance;
 #[cfg(feature = "files")]
+mod natural;
+#[cfg(feature = "files")]
 pub mod entries;
 #[cfg(feature = "files")]
 pub mod root;

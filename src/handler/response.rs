@@ -117,6 +117,8 @@ impl Response {
         let explanation = html::escape(explanation);
         let page = format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+             <meta name=\"color-scheme\" content=\"light dark\">\
              <title>{code} {reason}</title></head>\n\
              <body><h1>{code} {reason}</h1>\n<p>{explanation}</p></body></html>\n"
         );

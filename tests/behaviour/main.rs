@@ -34,6 +34,7 @@ mod kubernetes;
 mod large_files;
 mod library;
 mod listing;
+mod listing_page;
 mod live_page;
 mod load;
 mod load_program;

@@ -293,7 +293,8 @@ mod tests {
         #[test]
         fn every_path_comes_back(path in "/[!-~]{0,40}") {
             let escaped = path.replace('\\', "\\\\").replace('"', "\\\"");
-            let line = format!("h - - [10/Oct/2000:13:55:36 +0000] \"GET {escaped} HTTP/1.1\" 200 5");
+            let line =
+                format!("h - - [10/Oct/2000:13:55:36 +0000] \"GET {escaped} HTTP/1.1\" 200");
             let expected = (!path.contains("://")).then_some(path.clone());
             let got = parse(line.as_bytes()).ok().map(|entry| entry.path);
             prop_assert!(expected.is_none() || got == expected, "{:?} {:?}", got, path);

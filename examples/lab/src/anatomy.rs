@@ -19,9 +19,16 @@ pub const PARTS: [(&str, &str); 7] = [
     ("services last longer than told", "server"),
     ("longer services lengthen the queue", "server, twin"),
     ("workers do more than serve", "server, twin"),
-    ("an idle worker wakes up", "server apart from the run, twin"),
+    ("an idle worker wakes up", "server, twin"),
     ("way there and back", "client, server"),
 ];
+
+/// With fewer requests that find several idle workers, the run does not say how long a worker takes
+/// to wake up.
+const ALONE_LEAST: usize = 30;
+
+/// A longer wait is not that of a worker that wakes up.
+const WAKING_MOST: Duration = Duration::from_micros(100);
 
 /// The means over the requests of a run, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -54,8 +61,7 @@ pub struct Pool {
     pub workers: usize,
     /// What a worker does for a request beside the handler; see [`beside`].
     pub beside: Duration,
-    /// How long an idle worker takes to wake up: the wait of requests that are alone. It is measured
-    /// apart from the run, since a queue would look like a worker that sleeps deeply.
+    /// How long an idle worker takes to wake up, measured apart from the run.
     pub waking: Duration,
 }
 
@@ -97,7 +103,9 @@ impl Anatomy {
         let late = seconds(&begun) - seconds(&intended);
         // A request that finds an idle worker in the twin waits until it is awake, and later ones
         // wait for that, too.
-        let woken = |at: usize| if fed[at] > 0.0 { Duration::ZERO } else { pool.waking };
+        let idle = idle(pool.workers, &begun, |at| handled[at] + pool.beside);
+        let waking = waking(pool, &idle, &queued);
+        let woken = |at: usize| if fed[at] > 0.0 { Duration::ZERO } else { waking };
         let woken_wait = of(&waits(&begun, &|at| handled[at] + pool.beside + woken(at)));
         let woken = mean(&|at| woken(at).as_secs_f64()) + woken_wait - fed_wait;
         let (wait, handled) = (seconds(&queued), seconds(&handled));
@@ -130,6 +138,33 @@ impl Anatomy {
     pub fn way(&self) -> f64 {
         self.parts[6]
     }
+}
+
+/// The number of workers that each request finds idle in the twin.
+fn idle(
+    workers: usize,
+    starts: &[Duration],
+    service: impl Fn(usize) -> Duration,
+) -> Vec<usize> {
+    let mut free = vec![Duration::ZERO; workers.max(1)];
+    let mut find = |(number, &start): (usize, &Duration)| {
+        let idle = free.iter().filter(|free| **free <= start).count();
+        if let Some(next) = free.iter_mut().min() {
+            *next = start.max(*next) + service(number);
+        }
+        idle
+    };
+    starts.iter().enumerate().map(&mut find).collect()
+}
+
+/// How long an idle worker takes to wake up: what requests wait that find at least two idle workers
+/// in the twin. A worker that is not as idle as the server says makes these wait last. Where they
+/// are few, it is what the pool has been measured to take.
+fn waking(pool: &Pool, idle: &[usize], queued: &[Duration]) -> Duration {
+    let alone = idle.iter().zip(queued).filter(|(idle, _)| **idle >= 2);
+    let waits: Sample = alone.map(|(_, queued)| *queued).collect();
+    let waking = if waits.count() < ALONE_LEAST { pool.waking } else { waits.mean() };
+    waking.min(WAKING_MOST)
 }
 
 /// The outcomes with an answer, in the order of their intended starts.
@@ -172,6 +207,13 @@ mod tests {
         assert!(sound.gap() > 0.0 && sound.unnamed.abs() < 0.02 * sound.gap(), "{sound:?}");
         assert!(sound.parts.iter().all(|part| *part > -1e-6), "{sound:?}");
         assert!((0.01..0.02).contains(&sound.inflation()), "{sound:?}");
+    }
+
+    #[test]
+    fn the_idle_workers_are_those_that_a_request_finds() {
+        let starts = [0, 0, 5, 12, 30].map(Duration::from_millis);
+        let found = idle(2, &starts, |_| Duration::from_millis(10));
+        assert_eq!(found, [2, 1, 0, 1, 2]);
     }
 
     /// What the server does not report shows as time without a name.

@@ -71,6 +71,17 @@ fn verdict(
     if is_beyond(low, high) { Verdict::Fail } else { Verdict::Unclear }
 }
 
+/// The verdict on several claims together.
+fn worst(each: impl Iterator<Item = Verdict>) -> Verdict {
+    let rank = |of: &Verdict| match of {
+        Verdict::Ok => 0,
+        Verdict::Unclear => 1,
+        Verdict::Spoilt => 2,
+        Verdict::Fail => 3,
+    };
+    each.max_by_key(rank).unwrap_or(Verdict::Unclear)
+}
+
 impl Findings {
     /// Adds a finding.
     pub fn add(&mut self, what: impl Into<String>, verdict: Verdict) {
@@ -105,6 +116,19 @@ impl Findings {
     /// The mean over runs is at most this.
     pub fn most(&mut self, what: impl Into<String>, mean: &Moments, most: f64) {
         self.add(what, verdict(mean, |_, high| high <= most, |low, _| low > most));
+    }
+
+    /// Each of these means is at most this. Each has the stated rate of false alarms.
+    pub fn most_of(&mut self, what: impl Into<String>, means: &[Moments], most: f64) {
+        let each = means.iter().map(|of| verdict(of, |_, high| high <= most, |low, _| low > most));
+        self.add(what, worst(each));
+    }
+
+    /// Each of these means is at least this.
+    pub fn least_of(&mut self, what: impl Into<String>, means: &[Moments], least: f64) {
+        let each =
+            means.iter().map(|of| verdict(of, |low, _| low >= least, |_, high| high < least));
+        self.add(what, worst(each));
     }
 
     /// The mean over runs is within `off` of a value. It may deviate on either side, so each side
@@ -144,6 +168,13 @@ mod tests {
         assert_eq!(near(1.0, 0.3), Verdict::Ok);
         assert_eq!(near(1.0, 0.1), Verdict::Unclear);
         assert_eq!([near(highest + 1.0, 0.9), near(lowest - 1.0, 0.9)], [Verdict::Fail; 2]);
+        let all = |limit| of(|findings| findings.most_of("", &[mean, mean], limit));
+        assert_eq!([all(high), all(1.0), all(lowest - 0.01)], [
+            Verdict::Ok,
+            Verdict::Unclear,
+            Verdict::Fail
+        ]);
+        assert_eq!(of(|findings| findings.least_of("", &[], 1.0)), Verdict::Unclear);
         // A single run has no interval.
         let one: Moments = [1.0].into_iter().collect();
         assert_eq!(of(|findings| findings.least("", &one, 0.5)), Verdict::Unclear);

@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(text.lines().count(), 5, "{text}");
     }
 
-    /// `tests/data/percentiles.hgrm` is what the original, HdrHistogram 2.1.11 in Java, writes for the
-    /// same times.
+    /// `tests/data/percentiles.hgrm` is what the original, HdrHistogram 2.1.11 in Java, writes for
+    /// the same times.
     #[test]
     fn the_text_form_is_the_one_of_hdrhistogram() {
         let mut times = Times::default();

@@ -72,52 +72,104 @@ impl Ideal {
     /// Serves requests that are meant to start at these times, first come, first served. `told` is
     /// the service time of each, by its index.
     pub fn run(&self, starts: &[Duration], told: impl Fn(usize) -> Duration) -> Made {
-        let mut random = fastrand::Rng::with_seed(self.seed);
-        let mut some = move |(fixed, mean): (f64, f64)| {
-            let drawn = -mean * (1.0 - random.f64()).ln();
-            Duration::from_secs_f64((fixed + drawn) / 1e6)
-        };
-        let times = |fault| if self.fault == Some(fault) { self.severity } else { 0 };
-        let lost = usize::from(self.fault == Some(Fault::LostWorker));
-        let workers = self.workers.saturating_sub(lost).max(1);
-        let mut free: BinaryHeap<Reverse<Duration>> =
-            (0..workers).map(|_| Reverse(Duration::ZERO)).collect();
-        let mut last = Duration::ZERO;
-        let mut occupied = Duration::ZERO;
-        let mut outcomes = Vec::with_capacity(starts.len());
-        for (number, &intended) in starts.iter().enumerate() {
-            let began = last.max(intended + some(LATE));
-            last = began;
-            let told = told(number);
-            let handled = told + told / 20 * times(Fault::SlowServices) + some(OVERSLEPT);
-            let Some(mut next) = free.peek_mut() else { break };
-            let taken = if next.0 <= began { began + some(WAKING) } else { next.0 };
-            let done = taken + handled + BESIDE;
-            *next = Reverse(done + told / 20 * times(Fault::Pauses));
-            drop(next);
-            occupied += handled + BESIDE;
-            let ended = done + some(WAY) + LONGER * times(Fault::SlowWay);
-            outcomes.push(Outcome {
-                intended,
-                lateness: began - intended,
-                connection_wait: Duration::ZERO,
-                begun: Some(began),
-                connected: Some(began),
-                first_byte: Some(ended),
-                ended,
-                answer: Answer::Status(200),
-                tries: 1,
-                bytes: 200,
-                server: ServerTiming {
-                    queue_wait: Some(taken - began),
-                    handle: Some(handled),
-                    response_head: None,
-                },
-                message: 0,
-            });
+        let mut serving = Serving::new(self);
+        let each = starts.iter().enumerate();
+        let outcomes = each.filter_map(|(number, &start)| serving.serve(start, told(number)));
+        let outcomes = outcomes.collect();
+        serving.made(outcomes)
+    }
+
+    /// The same for clients that wait for an answer, think, and send the next request, until this
+    /// time.
+    pub fn closed(
+        &self,
+        clients: usize,
+        mut think: impl FnMut() -> Duration,
+        told: impl Fn(usize) -> Duration,
+        until: Duration,
+    ) -> Made {
+        let mut serving = Serving::new(self);
+        let mut next: BinaryHeap<Reverse<Duration>> =
+            (0..clients).map(|_| Reverse(think())).collect();
+        let mut outcomes = Vec::new();
+        while let Some(Reverse(start)) = next.pop().filter(|start| start.0 < until) {
+            let Some(outcome) = serving.serve(start, told(outcomes.len())) else { break };
+            next.push(Reverse(outcome.ended + think()));
+            outcomes.push(outcome);
         }
+        serving.made(outcomes)
+    }
+}
+
+/// A pool that serves one request after another, in the order of their starts.
+struct Serving {
+    fault: Option<Fault>,
+    severity: u32,
+    random: fastrand::Rng,
+    /// When each worker becomes free.
+    free: BinaryHeap<Reverse<Duration>>,
+    /// The last start.
+    last: Duration,
+    occupied: Duration,
+}
+
+impl Serving {
+    fn new(ideal: &Ideal) -> Self {
+        let lost = usize::from(ideal.fault == Some(Fault::LostWorker));
+        let workers = ideal.workers.saturating_sub(lost).max(1);
+        Self {
+            fault: ideal.fault,
+            severity: ideal.severity,
+            random: fastrand::Rng::with_seed(ideal.seed),
+            free: (0..workers).map(|_| Reverse(Duration::ZERO)).collect(),
+            last: Duration::ZERO,
+            occupied: Duration::ZERO,
+        }
+    }
+
+    fn some(&mut self, (fixed, mean): (f64, f64)) -> Duration {
+        let drawn = -mean * (1.0 - self.random.f64()).ln();
+        Duration::from_secs_f64((fixed + drawn) / 1e6)
+    }
+
+    fn times(&self, fault: Fault) -> u32 {
+        if self.fault == Some(fault) { self.severity } else { 0 }
+    }
+
+    fn serve(&mut self, intended: Duration, told: Duration) -> Option<Outcome> {
+        let began = self.last.max(intended + self.some(LATE));
+        self.last = began;
+        let handled = told + told / 20 * self.times(Fault::SlowServices) + self.some(OVERSLEPT);
+        let [waking, way] = [WAKING, WAY].map(|of| self.some(of));
+        let paused = told / 20 * self.times(Fault::Pauses);
+        let longer = LONGER * self.times(Fault::SlowWay);
+        let mut next = self.free.peek_mut()?;
+        let taken = if next.0 <= began { began + waking } else { next.0 };
+        let done = taken + handled + BESIDE;
+        *next = Reverse(done + paused);
+        drop(next);
+        self.occupied += handled + BESIDE;
+        let ended = done + way + longer;
+        let queue_wait = Some(taken - began);
+        Some(Outcome {
+            intended,
+            lateness: began - intended,
+            connection_wait: Duration::ZERO,
+            begun: Some(began),
+            connected: Some(began),
+            first_byte: Some(ended),
+            ended,
+            answer: Answer::Status(200),
+            tries: 1,
+            bytes: 200,
+            server: ServerTiming { queue_wait, handle: Some(handled), response_head: None },
+            message: 0,
+        })
+    }
+
+    fn made(self, outcomes: Vec<Outcome>) -> Made {
         let count = u32::try_from(outcomes.len()).unwrap_or(u32::MAX).max(1);
-        Made { outcomes, service: occupied / count }
+        Made { outcomes, service: self.occupied / count }
     }
 }
 
@@ -143,5 +195,14 @@ mod tests {
         assert!((1.0..1.15).contains(&(sound / twin)), "{sound} and {twin}");
         assert!(lost > 10.0 * sound, "three workers cannot carry it");
         assert!(wait(Some(Fault::Pauses)) > 1.1 * sound);
+    }
+
+    #[test]
+    fn clients_that_wait_for_their_answers_keep_the_workers_busy() {
+        let told = Duration::from_millis(10);
+        let pool = Ideal { workers: 4, fault: None, severity: 1, seed: 1 };
+        let made = pool.closed(20, || Duration::ZERO, |_| told, Duration::from_secs(10));
+        let count = made.outcomes.len() as f64;
+        assert!((3900.0..4000.0).contains(&count), "almost W/D: {count}");
     }
 }

@@ -48,6 +48,12 @@ impl Moments {
         if self.mean > 0.0 { self.variance() / self.mean.powi(2) } else { 0.0 }
     }
 
+    /// The moments of the values times a factor.
+    pub fn scaled(&self, factor: f64) -> Self {
+        let Self { count, mean, squares } = *self;
+        Self { count, mean: mean * factor, squares: squares * factor * factor }
+    }
+
     /// Half the width of the 95 % confidence interval of the mean, if the values are independent
     /// and about normal. Infinite for fewer than two values.
     pub fn half_width(&self) -> f64 {
@@ -85,6 +91,8 @@ mod tests {
         let moments: Moments = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].into_iter().collect();
         assert_eq!((moments.count(), moments.mean(), moments.variance()), (8, 5.0, 4.0));
         assert_eq!(moments.squared_variation(), 4.0 / 25.0);
+        let twice = moments.scaled(2.0);
+        assert_eq!((twice.count(), twice.mean(), twice.variance()), (8, 10.0, 16.0));
         let none = Moments::default();
         assert_eq!((none.mean(), none.variance(), none.squared_variation()), (0.0, 0.0, 0.0));
     }

@@ -113,7 +113,7 @@ impl Survey {
         }
         if self.misplaced > 0 {
             texts.push(format!(
-                "{} requests start too late: they are more than {HELD_MOST} lines behind their place",
+                "{} requests start too late: they are more than {HELD_MOST} lines out of place",
                 self.misplaced
             ));
         }
@@ -173,10 +173,11 @@ impl Log {
 
 fn open(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+    // It is read twice, which a pipe does not allow.
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file")),
     }
-    Ok(file)
 }
 
 /// The requests of a log in the order of their starts.

@@ -15,6 +15,7 @@
 //! | exponential service, first come first served | [`Mmc`], exact |
 //! | constant service | [`Mdc`], exact |
 //! | any service, Poisson arrivals | [`Mgc`]: exact for one worker, else an approximation that says how far to trust it |
+//! | one worker, the shortest service first | [`priority_waits`], exact |
 //! | any service, any arrivals, by their first two moments | [`allen_cunneen`], an approximation |
 //! | a bounded queue, exponential service, any load | [`Mmck`], exact |
 //! | a bounded queue, constant service, any load | [`Mdck`], an approximation within 2 % |
@@ -31,6 +32,7 @@ mod mdc;
 mod mdck;
 mod service;
 mod mgc;
+mod priority;
 pub mod closed;
 pub mod fluid;
 pub mod fleet;
@@ -43,6 +45,7 @@ pub use mdc::Mdc;
 pub use mdck::{Mdck, mdck_blocking};
 pub use mgc::{Formula, Mgc, Trust};
 pub use mmck::Mmck;
+pub use priority::{Class, priority_waits};
 pub use service::Service;
 
 /// Little's law, L = lambda W (Little 1961): the mean number in a system with `rate` arrivals per

@@ -12,13 +12,15 @@ use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
 const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
 
 /// Header fields of HTML and JSON listings. The page loads nothing and may not be framed, and a
-/// link out of it sends no referrer. The hash is that of the style sheet.
+/// link out of it sends no referrer. The hashes are those of the style sheet and of the script.
 pub(in crate::static_files) const GUARDS: [(&str, &str); 3] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-ErL/eOBhoRVAdoW+Pe9Uqt98idE6uetZh7kZXv15Gms='; \
+        "default-src 'none'; style-src 'sha256-qHFCnA29s/3GF55gKzj0OSB0KOfMdCJgyb0UbHh+3WY='; \
+         script-src 'sha256-KRC89Mhx59PqerHKFUHPz97o8z8AZJDepGi5Wx5Ux5o='; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("X-Frame-Options", "DENY"),
@@ -72,7 +74,14 @@ fn put_json_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> f
         Some(nanos) => write!(page, "\"{}\"", timestamp(nanos))?,
         None => page.write_str("null")?,
     }
-    write!(page, ",\"name\":{shown},\"size\":{},\"type\":\"{kind}\"}}", entry.size)
+    write!(page, ",\"name\":{shown},\"size\":")?;
+    // The file system's own figure for a directory says nothing of what is in it.
+    if entry.is_directory {
+        page.write_str("null")?
+    } else {
+        write!(page, "{}", entry.size)?
+    }
+    write!(page, ",\"type\":\"{kind}\"}}")
 }
 
 fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt::Result {
@@ -81,6 +90,9 @@ fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt:
     page.write_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n")?;
     write!(page, "<title>Index of {shown}</title>\n<style>{STYLE}</style></head>\n")?;
     writeln!(page, "<body><h1>Index of {}</h1>", breadcrumb(path))?;
+    page.write_str(
+        "<input type=\"search\" placeholder=\"Filter\" aria-label=\"Filter\" hidden>\n",
+    )?;
     page.write_str("<table><thead><tr>")?;
     for (key, word, heading) in COLUMNS {
         let (order, aria) = match (key == view.key, view.descending) {
@@ -97,14 +109,16 @@ fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt:
     }
     page.write_str("</tr></thead>\n<tbody>\n")?;
     if !path.as_bytes().is_empty() {
-        page.write_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n")?;
+        page.write_str(
+            "<tr><td class=\"d\"><a href=\"../\">../</a></td><td></td><td></td></tr>\n",
+        )?;
     }
     Ok(())
 }
 
 fn put_html_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> fmt::Result {
     let slash = if entry.is_directory { "/" } else { "" };
-    page.write_str("<tr><td><a href=\"./")?;
+    write!(page, "<tr data-e><td class=\"{}\"><a href=\"./", kind(entry, name))?;
     for part in percent_encode(name, SEGMENT) {
         // Percent-encoding leaves `&` as it is.
         page.write_str(&if part.contains('&') {
@@ -121,9 +135,30 @@ fn put_html_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> f
     }
     page.write_str("</td><td class=\"n\">")?;
     if let Some(nanos) = entry.modified {
-        page.write_str(&human_time(nanos))?;
+        let text = timestamp(nanos);
+        write!(page, "<time datetime=\"{text}\">{}</time>", human_time(&text))?;
     }
     page.write_str("</td></tr>\n")
+}
+
+/// The class of an entry, which the style sheet marks.
+fn kind(entry: &DirectoryEntry, name: &[u8]) -> &'static str {
+    const ARCHIVES: [&str; 10] =
+        ["7z", "bz2", "deb", "gz", "rar", "rpm", "tar", "xz", "zip", "zst"];
+    if entry.is_directory {
+        return "d";
+    }
+    let extension = name.iter().rposition(|&byte| byte == b'.').map(|at| &name[at + 1..]);
+    let extension = extension.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+    if ARCHIVES.iter().any(|known| extension.eq_ignore_ascii_case(known)) {
+        return "z";
+    }
+    match mime_guess::from_ext(extension).first_raw().and_then(|of| of.split('/').next()) {
+        Some("image") => "i",
+        Some("video") => "v",
+        Some("audio") => "a",
+        _ => "f",
+    }
 }
 
 /// Escapes a name for HTML. Most names need no escape.
@@ -141,8 +176,9 @@ fn put_html_end(page: &mut impl Write, count: usize, truncated: bool) -> fmt::Re
         1 => "entry",
         _ => "entries",
     };
-    write!(page, "</tbody></table>\n<footer>{count} {plural}; times are UTC</footer>")?;
-    page.write_str("</body></html>\n")
+    page.write_str("</tbody></table>\n")?;
+    writeln!(page, "<footer><span>{count} {plural}</span>; <i>times are UTC</i></footer>")?;
+    writeln!(page, "<script>{SCRIPT}</script></body></html>")
 }
 
 /// Links to each directory from the root down to this one.
@@ -179,10 +215,9 @@ fn put_human_size(page: &mut impl Write, bytes: u64) -> fmt::Result {
     Ok(())
 }
 
-/// A time like `2026-11-23 06:50`, in UTC.
-fn human_time(nanos: i64) -> String {
-    let text = timestamp(nanos);
-    text.get(..16).unwrap_or_default().replace('T', " ")
+/// A time like `2026-11-23 06:50`, in UTC, from one in RFC 3339 format.
+fn human_time(timestamp: &str) -> String {
+    timestamp.get(..16).unwrap_or_default().replace('T', " ")
 }
 
 /// A time in RFC 3339 format, in UTC and whole seconds.
@@ -197,17 +232,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_security_policy_has_the_hash_of_the_style_sheet() {
+    fn the_content_security_policy_has_the_hashes_of_the_style_sheet_and_the_script() {
         use base64::Engine;
         use sha2::Digest;
-        let hash = base64::prelude::BASE64_STANDARD.encode(sha2::Sha256::digest(STYLE));
         let policy = GUARDS[0].1;
-        assert!(policy.contains(&format!("'sha256-{hash}'")), "the hash is now {hash}: {policy}");
+        for (directive, text) in [("style-src", STYLE), ("script-src", SCRIPT)] {
+            let hash = base64::prelude::BASE64_STANDARD.encode(sha2::Sha256::digest(text));
+            let wanted = format!("{directive} 'sha256-{hash}';");
+            assert!(policy.contains(&wanted), "it must have {wanted}: {policy}");
+        }
         let path = DecodedPath::decode(b"/").expect("a path");
         let view = View { key: SortKey::Name, descending: false, json: false };
         let mut page = String::new();
         put_html_start(&mut page, &path, view).expect("a string");
         assert!(page.contains(&format!("<style>{STYLE}</style>")));
+        put_html_end(&mut page, 1, false).expect("a string");
+        assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
     }
 
     #[test]
@@ -223,7 +263,7 @@ mod tests {
         }
         assert!(human_size(u64::MAX).ends_with(" TiB"));
         let time = 784_111_777_900_000_000;
-        assert_eq!(human_time(time), "1994-11-06 08:49");
+        assert_eq!(human_time(&timestamp(time)), "1994-11-06 08:49");
         assert_eq!(timestamp(time), "1994-11-06T08:49:37Z");
         assert_eq!(timestamp(i64::MAX), "2262-04-11T23:47:16Z");
         assert_eq!(timestamp(-1), "1970-01-01T00:00:00Z");

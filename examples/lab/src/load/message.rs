@@ -79,8 +79,8 @@ impl Parts<'_> {
     }
 }
 
-/// Whether this is the name of a method that a load can use. CONNECT asks for a tunnel, which has no
-/// end.
+/// Whether this is the name of a method that a load can use. CONNECT asks for a tunnel, which has
+/// no end.
 pub fn is_method(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte) && text != "CONNECT"
 }

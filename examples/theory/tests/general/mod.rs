@@ -3,8 +3,8 @@
 use super::assert_near;
 use proptest::prelude::*;
 use queueing_theory::{
-    Formula, Mdc, Mgc, Mmc, Service, TheoryError, Trust, constant_wait, two_moment_wait,
-    two_moments_leave,
+    Class, Formula, Mdc, Mgc, Mmc, Service, TheoryError, Trust, constant_wait, priority_waits,
+    two_moment_wait, two_moments_leave,
 };
 
 /// Simulated waits, each with half the width of its 95 % confidence interval.
@@ -86,6 +86,26 @@ fn one_worker_has_the_wait_of_pollaczek_and_khinchine() {
     assert!(Mgc::new(1, 0.5, &heavy).unwrap().mean_wait().is_infinite());
     let unknown = Mgc::new(2, 0.5, &heavy).unwrap_err();
     assert!(matches!(unknown, TheoryError::OutOfRange { .. }), "{unknown}");
+}
+
+/// Whatever the order is, the work that waits is the same (Kleinrock's conservation law), so that
+/// the waits, weighted by the loads, have the same mean as with first come, first served.
+#[test]
+fn priorities_conserve_the_work() {
+    let classes = [(0.2, 0.5, 0.4), (0.1, 2.0, 9.0), (0.3, 1.0, 1.0)];
+    let classes = classes.map(|(rate, mean, square)| Class { rate, mean, square });
+    let waits = priority_waits(&classes).unwrap();
+    assert!(waits.is_sorted());
+    let load: f64 = classes.iter().map(|class| class.rate * class.mean).sum();
+    let residual: f64 = classes.iter().map(|class| class.rate * class.square / 2.0).sum();
+    let weighted: f64 =
+        classes.iter().zip(&waits).map(|(class, wait)| class.rate * class.mean * wait).sum();
+    assert_near(weighted, load * residual / (1.0 - load), 1e-12, "the work");
+    // One class alone: Pollaczek and Khinchine.
+    let one = priority_waits(&[Class { rate: 0.5, mean: 1.0, square: 2.0 }]).unwrap();
+    assert_near(one[0], 1.0, 1e-12, "M/M/1");
+    let full = [classes[1]; 6];
+    assert!(matches!(priority_waits(&full), Err(TheoryError::NotSteady { .. })));
 }
 
 /// What is exact is also what the interpolation tends to: laws that are almost constant and almost

@@ -1,0 +1,268 @@
+//! The runs: real pools in each order side by side, their twins, and the steady state.
+
+use crate::options::Args;
+use crate::sizes::{self, Size};
+use crate::twin::{Order, Pool, Request, Waits};
+use cws::{AccessLog, Config, Response, Schedule, Server, Status, Stream};
+use lab::arrivals::{Arrivals, Stop};
+use lab::load::{Conduct, Connections, Group, Mix, Outcome, Parts, Starts, Target, run_together};
+use lab::program::Program;
+use lab::progress::Progress;
+use lab::steady::Estimate;
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
+use std::time::Duration;
+
+/// A request of the order `smallest` is overtaken by those that arrive within this many of its
+/// services.
+pub const AGEING: f64 = 100.0;
+
+/// Bytes for which a waiting request ages a second (see `--schedule sff`).
+const BYTES_PER_SECOND: f64 = 16.0 * 1024.0 * 1024.0;
+
+/// The share of a run in which the pool fills.
+const WARM_UP: f64 = 0.1;
+
+/// The orders: their names, those of the server, and those of the twin.
+pub const ORDERS: [(&str, Schedule, Order); 4] = [
+    ("fifo", Schedule::Fifo, Order::Fifo),
+    ("fair", Schedule::Fair, Order::Fair),
+    ("lifo", Schedule::Lifo, Order::Lifo),
+    ("smallest first", Schedule::SmallestFirst, Order::Smallest(AGEING)),
+];
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// What one order did in each run, and what its twin did with the same arrivals.
+#[derive(Debug)]
+pub struct Measured {
+    pub real: Vec<Waits>,
+    pub twin: Vec<Waits>,
+    /// How much longer a service took than it was meant to, on average.
+    pub over: Duration,
+    pub spoilt: Option<String>,
+    /// The outcomes of the last run, by size.
+    pub outcomes: Vec<Vec<Outcome>>,
+}
+
+/// The steady state of an ideal pool in one order. Times are in seconds.
+#[derive(Debug)]
+pub struct Steady {
+    pub mean_wait: Estimate,
+    pub p99: Estimate,
+    pub slowdown: Estimate,
+    pub longest: Estimate,
+    /// The mean wait and the mean slowdown of each size.
+    pub by_size: Vec<(Estimate, Estimate)>,
+    /// The figures of each run. All orders have the same arrivals in it.
+    pub runs: Vec<Figures>,
+}
+
+/// The figures of one run of the simulation.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures {
+    pub mean_wait: f64,
+    pub slowdown: f64,
+    pub longest: f64,
+    /// The mean slowdown of the largest size.
+    pub largest: f64,
+}
+
+/// The arrivals of each size, merged.
+fn requests(args: &Args, sizes: &[Size], length: Duration, seed: u64) -> Vec<Request> {
+    let mut all = Vec::new();
+    for (number, size) in sizes.iter().enumerate() {
+        let rate = args.rate(sizes) * size.share;
+        let arrivals = Arrivals::poisson(rate, (seed << 8) | number as u64);
+        let of = |at| Request { at, size: number, service: size.time };
+        all.extend(arrivals.starts(Stop::After(length)).into_iter().map(of));
+    }
+    all.sort_by_key(|request| request.at);
+    all
+}
+
+/// The seed of a run: far from those of the steady state.
+fn seed(args: &Args, run: u64) -> u64 {
+    (args.common.seed << 20) | run
+}
+
+pub fn measure(
+    program: &mut Program,
+    args: &Args,
+    sizes: &[Size],
+) -> Result<Vec<Measured>, Box<dyn Error>> {
+    let progress = Progress::start("real pools", args.length() * u32::from(args.runs()));
+    let mut all: Vec<Measured> = ORDERS
+        .iter()
+        .map(|_| Measured {
+            real: Vec::new(),
+            twin: Vec::new(),
+            over: Duration::ZERO,
+            spoilt: None,
+            outcomes: Vec::new(),
+        })
+        .collect();
+    for number in 0..u64::from(args.runs()) {
+        let requests = requests(args, sizes, args.length(), seed(args, number));
+        let (runs, spoilt) = program
+            .until_sound(|| together(args, sizes, &requests))
+            .map_err(|failed| -> Box<dyn Error> { failed })?;
+        for ((of, run), (_, _, order)) in all.iter_mut().zip(runs).zip(ORDERS) {
+            // The twin has the services as they were: a thread that sleeps wakes up late.
+            let late =
+                |request: &Request| Request { service: request.service + run.over, ..*request };
+            let fed: Vec<Request> = requests.iter().map(late).collect();
+            let pool = Pool { workers: args.workers, order, ready: true };
+            of.twin.push(pool.serve(sizes, &fed).settled(WARM_UP));
+            of.real.push(run.waits.settled(WARM_UP));
+            of.over += run.over / u32::from(args.runs());
+            of.outcomes = run.outcomes;
+            of.spoilt = of.spoilt.take().or(spoilt.clone());
+        }
+    }
+    drop(progress);
+    Ok(all)
+}
+
+struct Run {
+    waits: Waits,
+    over: Duration,
+    outcomes: Vec<Vec<Outcome>>,
+}
+
+/// A run of each order at the same time: their workers sleep most of it.
+fn together(
+    args: &Args,
+    sizes: &[Size],
+    requests: &[Request],
+) -> Result<(Vec<Run>, Vec<String>), Failed> {
+    let runs: Vec<Result<(Run, Vec<String>), Failed>> = thread::scope(|scope| {
+        let begun = ORDERS.iter().enumerate().map(|(place, (_, schedule, _))| {
+            scope.spawn(move || one(args, sizes, requests, *schedule, place as u8))
+        });
+        let begun: Vec<_> = begun.collect();
+        let ended = begun.into_iter().map(|run| run.join());
+        ended.map(|run| run.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut all = (Vec::new(), Vec::new());
+    for run in runs {
+        let (run, reasons) = run?;
+        all.0.push(run);
+        all.1.extend(reasons);
+    }
+    all.1.truncate(1);
+    Ok(all)
+}
+
+/// Each size is a client of its own, with an address and a path of its own. Requests are HEAD, so
+/// that the order of sizes knows how long the content is, and nobody sends it.
+fn one(
+    args: &Args,
+    sizes: &[Size],
+    requests: &[Request],
+    schedule: Schedule,
+    place: u8,
+) -> Result<(Run, Vec<String>), Failed> {
+    let config = Config::default()
+        .workers(args.workers)
+        .schedule(schedule)
+        .queue(Some(1 << 20))
+        .queue_timeout(Config::LONGEST_WAIT)
+        .max_connections(cws::descriptor_limit() / 8)
+        .access_log(AccessLog::Off)
+        .server_timing(true)
+        .drain_timeout(Duration::ZERO);
+    let times: Vec<Duration> = sizes.iter().map(|size| size.time).collect();
+    let respond = move |request: &cws::Request<'_>| {
+        let number = request.query("size").and_then(|text| text.parse::<usize>().ok());
+        let Some(time) = number.and_then(|number| times.get(number)) else {
+            return Response::error(Status::NOT_FOUND, "no such size");
+        };
+        thread::sleep(*time);
+        let length = time.as_secs_f64() * AGEING * BYTES_PER_SECOND;
+        Response::stream("text/plain", Stream::new(length as u64, std::iter::empty()))
+    };
+    let server = Server::start(config, respond)?;
+    let address = *server.addresses().first().ok_or("the server has no address")?;
+    let starts: Vec<Vec<Duration>> = (0..sizes.len())
+        .map(|size| requests.iter().filter(|each| each.size == size).map(|each| each.at).collect())
+        .collect();
+    let connections = Connections::Kept(4000);
+    let groups: Vec<Group<'_>> = starts
+        .iter()
+        .enumerate()
+        .map(|(number, starts)| {
+            let target = Target::new(address, &format!("/?size={number}"));
+            let mut client = target.client(connections, Duration::from_secs(600));
+            let (host, path) = (address.to_string(), format!("/?size={number}"));
+            let (method, fields, body) = ("HEAD", &[][..], None);
+            let parts = Parts { method, path: &path, host: &host, fields, body, connections };
+            client.requests = Mix::one(parts.message());
+            let source = Ipv4Addr::new(127, 0, 1 + place, 1 + number as u8);
+            client.source = Some(IpAddr::V4(source));
+            Group { client, starts: Starts::Open(starts) }
+        })
+        .collect();
+    let runs = run_together(&groups)?;
+    drop(server);
+    let (outcomes, conducts): (Vec<Vec<Outcome>>, Vec<Conduct>) =
+        runs.into_iter().map(|run| (run.outcomes, run.conduct)).unzip();
+    let (waits, over) = waits(sizes, &outcomes)?;
+    // What is compared is the time to an answer, so it limits the lateness of the generator.
+    let time = Duration::from_secs_f64(waits.mean_wait() + sizes::moment(sizes, 1));
+    let reasons = conducts.iter().flat_map(|conduct| conduct.spoilt(time));
+    let reasons: Vec<String> = reasons.map(|reason| reason.to_string()).collect();
+    Ok((Run { waits, over, outcomes }, reasons))
+}
+
+/// The waits by the server's clock, in the order of the arrivals, and the mean excess of services.
+fn waits(sizes: &[Size], outcomes: &[Vec<Outcome>]) -> Result<(Waits, Duration), Failed> {
+    let mut each = Vec::new();
+    let mut over = Duration::ZERO;
+    for (size, outcomes) in outcomes.iter().enumerate() {
+        for outcome in outcomes {
+            let (Some(wait), Some(service)) = (outcome.server.queue_wait, outcome.server.handle)
+            else {
+                return Err(format!("a request failed: {:?}", outcome.answer).into());
+            };
+            over += service.saturating_sub(sizes[size].time);
+            each.push((outcome.intended, (size, wait, service)));
+        }
+    }
+    each.sort_by_key(|(intended, _)| *intended);
+    let count = u32::try_from(each.len().max(1)).unwrap_or(u32::MAX);
+    Ok((Waits::new(each.into_iter().map(|(_, each)| each).collect()), over / count))
+}
+
+/// The steady state of an ideal pool without a request that is ready before a worker is.
+pub fn steady(args: &Args, sizes: &[Size], order: Order) -> Steady {
+    let (requests_each, runs) = args.simulated();
+    let pool = Pool { workers: args.workers, order, ready: false };
+    let length = Duration::from_secs_f64(requests_each as f64 / args.rate(sizes));
+    let runs: Vec<Waits> = (0..runs)
+        .map(|number| {
+            let requests = requests(args, sizes, length, seed(args, 1000 + number));
+            pool.serve(sizes, &requests).settled(WARM_UP)
+        })
+        .collect();
+    let of = |figure: &dyn Fn(&Waits) -> Option<f64>| Estimate::of(runs.iter().filter_map(figure));
+    let figures = |waits: &Waits| Figures {
+        mean_wait: waits.mean_wait(),
+        slowdown: waits.slowdown(),
+        longest: waits.longest(),
+        largest: waits.slowdown_of(sizes.len() - 1).unwrap_or(f64::NAN),
+    };
+    Steady {
+        runs: runs.iter().map(figures).collect(),
+        mean_wait: of(&|waits| Some(waits.mean_wait())),
+        p99: of(&|waits| Some(waits.p99())),
+        slowdown: of(&|waits| Some(waits.slowdown())),
+        longest: of(&|waits| Some(waits.longest())),
+        by_size: (0..sizes.len())
+            .map(|size| {
+                (of(&|waits| waits.mean_wait_of(size)), of(&|waits| waits.slowdown_of(size)))
+            })
+            .collect(),
+    }
+}
