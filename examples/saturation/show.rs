@@ -3,6 +3,7 @@
 use crate::judge::{mean, of};
 use crate::measure::{Bench, Run};
 use crate::options::{Load, Pattern};
+use crate::theory;
 use lab::anatomy::{Anatomy, PARTS};
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::moments::Moments;
@@ -12,7 +13,6 @@ use lab::sample::Sample;
 use lab::table::Table;
 use lab::twin::Twin;
 use queueing_theory::Mdc;
-use crate::theory;
 use std::error::Error;
 use std::time::Duration;
 
@@ -49,8 +49,7 @@ pub fn all(program: &mut Program, bench: &Bench, runs: &[Run]) -> Result<(), Box
 
 fn table(bench: &Bench, runs: &[Run]) -> Table {
     let mut table = Table::new([
-        "load", "offered", "carried", "good", "busy", "wait", "twin", "fed", "steady", "p50",
-        "p99",
+        "load", "offered", "carried", "good", "busy", "wait", "twin", "fed", "steady", "p50", "p99",
     ]);
     for load in bench.args.loads() {
         let all = || of(runs, load);
@@ -91,9 +90,8 @@ fn steady(bench: &Bench, load: Load) -> Option<f64> {
 /// What separates the runs from the ideal pool.
 fn anatomy(program: &mut Program, bench: &Bench, runs: &[Run]) {
     let loads = bench.args.loads();
-    let anatomies = |load| -> Vec<&Anatomy> {
-        of(runs, load).filter_map(|run| run.anatomy.as_ref()).collect()
-    };
+    let anatomies =
+        |load| -> Vec<&Anatomy> { of(runs, load).filter_map(|run| run.anatomy.as_ref()).collect() };
     let mean = |load, figure: &dyn Fn(&Anatomy) -> f64| {
         anatomies(load).into_iter().map(figure).collect::<Moments>().mean()
     };
@@ -177,8 +175,7 @@ fn bands(bench: &Bench, service: Duration) -> Vec<Band> {
             let law = bench.services(seed);
             let took = |number: usize| law.sample(number as u64) + added;
             let fates = twin.replay_services(&starts, took).into_iter().enumerate();
-            let latency =
-                fates.filter_map(|(number, fate)| Some(fate.wait()? + took(number)));
+            let latency = fates.filter_map(|(number, fate)| Some(fate.wait()? + took(number)));
             latency.collect::<Sample>()
         });
         let runs: Vec<Sample> = runs.collect();

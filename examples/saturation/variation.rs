@@ -176,9 +176,9 @@ fn range(cell: &Cell, waking: Duration, seed: u64) -> (f64, f64) {
         let waits = fates.into_iter().filter_map(Fate::wait).map(|wait| wait.as_secs_f64());
         waits.collect::<Moments>().mean() / bench.delay().as_secs_f64()
     };
-    (0..TWINS).map(mean).fold((f64::INFINITY, 0.0), |(low, high), mean| {
-        (low.min(mean), high.max(mean))
-    })
+    (0..TWINS)
+        .map(mean)
+        .fold((f64::INFINITY, 0.0), |(low, high), mean| (low.min(mean), high.max(mean)))
 }
 
 /// The mean wait of a load that lasts, by simulation.
@@ -336,7 +336,11 @@ fn chart(cells: &[Cell]) -> Chart {
         let points = of().filter_map(|cell| Some((cell.load.times + aside, cell.waits()?.0)));
         let fed = of().filter_map(|cell| Some((cell.load.times + aside, cell.waits()?.1)));
         chart = chart
-            .with(&format!("cv {variation}, steady state"), colour, Shape::Line(curve.unwrap_or_default()))
+            .with(
+                &format!("cv {variation}, steady state"),
+                colour,
+                Shape::Line(curve.unwrap_or_default()),
+            )
             .with("", Colour::Grey, Shape::Boxes(bars.collect()))
             .with("", Colour::Ink, Shape::Points(fed.collect()))
             .with(&format!("cv {variation}, measured"), colour, Shape::Points(points.collect()));
