@@ -2,9 +2,9 @@
 
 mod law;
 #[cfg(feature = "service-time")]
-mod text;
-#[cfg(feature = "service-time")]
 mod trace;
+#[cfg(feature = "service-time")]
+mod text;
 #[cfg(test)]
 mod tests;
 
