@@ -166,7 +166,7 @@ const AT_ONCE: usize = 4;
 
 /// Long enough for some hundred requests, also in the smallest pool.
 fn length(args: &Args, workers: usize) -> Duration {
-    let quick = if args.common.quick { 4 } else { 1 };
+    let quick = if args.common.quick { 8 } else { 1 };
     let services = (600 / workers as u32).max(200) / quick;
     (args.delay * services).clamp(Duration::from_millis(300), Duration::from_secs(8))
 }
