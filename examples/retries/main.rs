@@ -17,6 +17,7 @@ mod values;
 
 use behaviour::Behaviour;
 use lab::chart::{Axis, Chart, Shape};
+use lab::moments::Moments;
 use lab::program::{self, Program};
 use lab::table::Table;
 use lab::trace::Trace;
@@ -137,31 +138,36 @@ fn check(program: &mut Program, cells: &[Cell]) {
             program.spoilt(format!("the runs {name}: {why}"));
         }
         let good = over_runs(&cell.figures, |of| of.good);
-        let recovery = over_runs(&cell.figures, |of| of.recovery);
+        // A run that does not recover counts as one that does so after its end.
+        let end = f64::from(cell.scenario.after);
+        let recovery: Moments = cell.figures.iter().map(|of| of.recovery.min(end)).collect();
         let is_free = matches!(cell.behaviour, Behaviour::AtOnce | Behaviour::Backoff);
         match (cell.policy, is_free) {
-            (Policy::Unbounded, true) => program.check(
+            (Policy::Unbounded, true) => program.check_most(
                 format!(
                     "{name}: {} of the requests are good long after the burst, at most {LOST} \
                      expected: the burst has ended, and its retries have not",
                     shown(&good, 3)
                 ),
-                good.interval().1 <= LOST,
+                &good,
+                LOST,
             ),
-            (Policy::Unbounded, false) => program.check(
+            (Policy::Unbounded, false) => program.check_least(
                 format!(
                     "{name}: {} of the requests are good long after the burst, at least {KEPT} \
                      required",
                     shown(&good, 3)
                 ),
-                good.interval().0 >= KEPT,
+                &good,
+                KEPT,
             ),
-            _ => program.check(
+            _ => program.check_most(
                 format!(
                     "{name}: recovers {} D after the end of the burst, at most {SOON} allowed",
                     shown(&recovery, 0)
                 ),
-                recovery.interval().1 <= SOON,
+                &recovery,
+                SOON,
             ),
         }
     }

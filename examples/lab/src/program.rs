@@ -209,6 +209,11 @@ impl Program {
         self.findings.most(what, mean, most);
     }
 
+    /// Records whether one mean over runs is larger than another one, by the same rules.
+    pub fn check_more(&mut self, what: impl Into<String>, larger: &Moments, smaller: &Moments) {
+        self.findings.more(what, larger, smaller);
+    }
+
     /// Records findings that were made apart from the program.
     pub fn conclude(&mut self, findings: Findings) {
         self.findings.extend(findings);
