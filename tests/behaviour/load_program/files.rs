@@ -69,9 +69,10 @@ fn standard_output_is_for_one_file_alone() {
     let first = text(&output.stdout);
     assert!(first.starts_with("       Value     Percentile TotalCount 1/(1-Percentile)\n"));
     refuses(&["--json", "-", "--hgrm", "-"], 1, "name a file");
-    let output = load().args(["-n", "1", "--json", "/no/such/run.json"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("cannot write /no/such/run.json"));
+    // A load whose files cannot be written does not start.
+    for option in ["--json", "--hgrm", "--csv"] {
+        refuses(&["-n", "1", option, "/no/such/run"], 1, "cannot write /no/such/run");
+    }
 }
 
 /// The requests that have started are finished, and the report and the files say so.
