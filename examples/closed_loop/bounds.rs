@@ -437,8 +437,7 @@ pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
                 let services = args.service().with_seed(seed);
                 let mut random = fastrand::Rng::with_seed(!seed);
                 let mean = (args.delay * delays).as_secs_f64();
-                let think =
-                    || Duration::from_secs_f64(-mean * (1.0 - random.f64()).ln());
+                let think = || Duration::from_secs_f64(-mean * (1.0 - random.f64()).ln());
                 let made =
                     pool.closed(clients, think, |at| services.sample(at as u64), length(args));
                 Made { outcomes: made.outcomes, service: Some(made.service) }

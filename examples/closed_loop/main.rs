@@ -88,7 +88,6 @@ impl Args {
         self.service.clone().unwrap_or_else(|| self.delay.into())
     }
 
-
     /// The service time for the check of lateness: longer in the short form.
     fn judged(&self) -> Duration {
         if self.common.quick { 4 * self.delay } else { self.delay }

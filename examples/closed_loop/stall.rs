@@ -46,9 +46,11 @@ pub fn show(
         percent(share)
     ));
     let _progress = Progress::start("one stall", 2 * length);
-    let (closed, spoilt) = program.until_sound(|| all(args, |seed| closed_loop(args, seed, length)))?;
+    let (closed, spoilt) =
+        program.until_sound(|| all(args, |seed| closed_loop(args, seed, length)))?;
     note(program, "closed loop", spoilt);
-    let (open, spoilt) = program.until_sound(|| all(args, |seed| open_loop(args, seed, rate, length)))?;
+    let (open, spoilt) =
+        program.until_sound(|| all(args, |seed| open_loop(args, seed, rate, length)))?;
     note(program, "open loop", spoilt);
     if let Some(trace) = trace {
         closed.iter().try_for_each(|run| trace.add("stall, closed loop", &run.outcomes))?;
@@ -122,12 +124,7 @@ fn closed_loop(args: &Args, seed: u64, length: Duration) -> Result<Run, Box<dyn 
     Ok(client(&server, clients).closed_loop(&population, Stop::After(length))?)
 }
 
-fn open_loop(
-    args: &Args,
-    seed: u64,
-    rate: f64,
-    length: Duration,
-) -> Result<Run, Box<dyn Error>> {
+fn open_loop(args: &Args, seed: u64, rate: f64, length: Duration) -> Result<Run, Box<dyn Error>> {
     let starts = Arrivals::poisson(rate, seed).starts(Stop::After(length));
     let server = stalling_pool(args, length)?;
     // Enough connections for all requests that can wait at the same time.
@@ -144,8 +141,7 @@ fn compare(program: &mut Program, closed: &[Run], open: &[Run], length: Duration
     for (name, runs) in [("closed loop", closed), ("open loop", open)] {
         for run in runs {
             let summary = run.summary();
-            let mut row =
-                vec![name.to_owned(), summary.count().to_string(), hit(run).to_string()];
+            let mut row = vec![name.to_owned(), summary.count().to_string(), hit(run).to_string()];
             row.extend(QUANTILES.map(|quantile| {
                 let time = summary.quantile(quantile);
                 time.map_or("failed".to_owned(), |time| format!("{time:.2?}"))

@@ -141,11 +141,7 @@ impl Anatomy {
 }
 
 /// The number of workers that each request finds idle in the twin.
-fn idle(
-    workers: usize,
-    starts: &[Duration],
-    service: impl Fn(usize) -> Duration,
-) -> Vec<usize> {
+fn idle(workers: usize, starts: &[Duration], service: impl Fn(usize) -> Duration) -> Vec<usize> {
     let mut free = vec![Duration::ZERO; workers.max(1)];
     let mut find = |(number, &start): (usize, &Duration)| {
         let idle = free.iter().filter(|free| **free <= start).count();

@@ -169,11 +169,10 @@ mod tests {
         assert_eq!(near(1.0, 0.1), Verdict::Unclear);
         assert_eq!([near(highest + 1.0, 0.9), near(lowest - 1.0, 0.9)], [Verdict::Fail; 2]);
         let all = |limit| of(|findings| findings.most_of("", &[mean, mean], limit));
-        assert_eq!([all(high), all(1.0), all(lowest - 0.01)], [
-            Verdict::Ok,
-            Verdict::Unclear,
-            Verdict::Fail
-        ]);
+        assert_eq!(
+            [all(high), all(1.0), all(lowest - 0.01)],
+            [Verdict::Ok, Verdict::Unclear, Verdict::Fail]
+        );
         assert_eq!(of(|findings| findings.least_of("", &[], 1.0)), Verdict::Unclear);
         // A single run has no interval.
         let one: Moments = [1.0].into_iter().collect();
