@@ -2,7 +2,7 @@
 
 use crate::exam::{Came, Check, Exam};
 use crate::process::Process;
-use crate::talk::{Heard, Reply, ask, ask_large};
+use crate::talk::{End, Heard, Reply, ask, ask_large};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,8 @@ pub const BASICS: [Check; 6] = [
         mend: "Do not require a slash at the start of the path, nor any field. HTTP/1.0 has no Host. \
                Close the connection after the answer.",
         run: |exam| match &exam.heard[1] {
-            Heard::Reply(reply) if reply.status == 200 && reply.end != crate::talk::End::Closed => {
-                Came::part(0.5, format!("{}, but {}", exam.heard[1], "the connection stays open"))
+            Heard::Reply(reply) if reply.status == 200 && reply.end == End::Complete => {
+                Came::part(0.5, format!("{}, but the connection stays open", exam.heard[1]))
             }
             heard => served(heard),
         },

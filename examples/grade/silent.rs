@@ -89,7 +89,7 @@ fn idle(exam: &mut Exam) -> Came {
                 heard
             }
         };
-        if heard.status() != Some(200) {
+        if !heard.is_ok() {
             return Came::none(format!("client {number}: {heard}"));
         }
     }
