@@ -110,7 +110,8 @@ fn capacity_plan_plans_for_the_busiest_minute_of_an_access_log() {
         let time = humantime::format_rfc3339_micros(time);
         writeln!(
             log,
-            r#"{{"time":"{time}","status":{status},"worker":{worker},"handle_us":{micros},"queue_wait_us":0}}"#
+            "{{\"time\":\"{time}\",\"status\":{status},\"worker\":{worker},\
+             \"handle_us\":{micros},\"queue_wait_us\":0}}"
         )
         .unwrap();
     };
