@@ -29,11 +29,11 @@ const VARIATIONS: [f64; 4] = [0.0, 1.0, 2.0, 4.0];
 const VARIATIONS_QUICK: [f64; 2] = [0.0, 2.0];
 
 /// The length of each run.
-const LENGTH: Duration = Duration::from_millis(3000);
+const LENGTH: Duration = Duration::from_millis(2500);
 const LENGTH_QUICK: Duration = Duration::from_millis(500);
 
 /// How many pools run at the same time. They sleep most of the time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 
 /// The ideal runs that give an interval: one of a thousand runs of a sound pool is beyond the
 /// smallest and the largest of them.
