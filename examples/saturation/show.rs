@@ -35,7 +35,7 @@ const MEDIAN: &str = "The median: at a load of .8, half of the requests hardly n
 pub fn all(program: &mut Program, bench: &Bench, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     program.table(&table(bench, runs));
     program.text(
-        "\nMeans over the runs; rates in requests a second, waits and latencies in milliseconds; \
+        "Means over the runs; rates in requests a second, waits and latencies in milliseconds; \
          twin: the same schedule in an ideal pool with the D of the option; fed: the arrivals and \
          the services as they were; steady: theory for a load that lasts.",
     );
@@ -123,8 +123,13 @@ fn throughput(bench: &Bench, runs: &[Run], service: Duration) -> Chart {
     let ceiling = bench.capacity();
     let measured = bench.workers() as f64 / service.as_secs_f64();
     let most = runs.iter().map(|run| run.offered).fold(ceiling, f64::max);
-    let by_chance = || runs.iter().filter(|run| run.load.pattern == Pattern::Poisson);
-    let points = |of: fn(&Run) -> f64| by_chance().map(|run| (run.offered, of(run))).collect();
+    // A point for each load: the means over its runs.
+    let loads = bench.args.loads().into_iter();
+    let loads: Vec<Load> = loads.filter(|load| load.pattern == Pattern::Poisson).collect();
+    let points = |figure: fn(&Run) -> f64| {
+        let offered = |load| mean(of(runs, load), |run| run.offered).mean();
+        loads.iter().map(|&load| (offered(load), mean(of(runs, load), figure).mean())).collect()
+    };
     let description = format!(
         "Offered against carried load of {} workers at {:?}. Carried rises with offered up to \
          {:.0} requests a second and stays there; good falls to zero beyond it.",

@@ -112,7 +112,7 @@ pub fn show(program: &mut Program, bench: &Bench) -> Result<(), Box<dyn Error>> 
     ranges(&mut cells, bench.waking, seed);
     program.table(&table(&cells));
     program.text(
-        "\nMean waits over the mean service. Fed: the twin with the arrivals and services of the \
+        "Mean waits over the mean service. Fed: the twin with the arrivals and services of the \
          run. Twins: the range of ideal runs of the same length, of which one in a thousand is \
          beyond. Theory and a simulation of the steady state are for a load that lasts, and D as \
          told.",
