@@ -2,7 +2,7 @@
 
 use crate::exam::{Came, Check, Exam};
 use crate::process::Process;
-use crate::talk::{Heard, Reply, ask, ask_large};
+use crate::talk::{End, Heard, Reply, ask, ask_large};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ pub const BASICS: [Check; 6] = [
         points: 4,
         did: "sent: GET /testfile HTTP/1.1, with Host and Connection: close",
         expected: "status 200 and the file",
-        mend: "Take the second word of the request line as the path, drop the slash at its start, and \
-               look for the file in the folder in which the server was started.",
+        mend: "Take the second word of the request line as the path, drop the slash at its start, \
+               and look for the file in the folder in which the server was started.",
         run: |exam| served(&exam.heard[0]),
     },
     Check {
@@ -33,11 +33,11 @@ pub const BASICS: [Check; 6] = [
         points: 4,
         did: "sent: GET testfile HTTP/1.0, without a slash and without fields",
         expected: "status 200 and the file; then the connection ends",
-        mend: "Do not require a slash at the start of the path, nor any field. HTTP/1.0 has no Host. \
-               Close the connection after the answer.",
+        mend: "Do not require a slash at the start of the path, nor any field. HTTP/1.0 has no \
+               Host. Close the connection after the answer.",
         run: |exam| match &exam.heard[1] {
-            Heard::Reply(reply) if reply.status == 200 && reply.end != crate::talk::End::Closed => {
-                Came::part(0.5, format!("{}, but {}", exam.heard[1], "the connection stays open"))
+            Heard::Reply(reply) if reply.status == 200 && reply.end == End::Complete => {
+                Came::part(0.5, format!("{}, but the connection stays open", exam.heard[1]))
             }
             heard => served(heard),
         },
@@ -47,7 +47,8 @@ pub const BASICS: [Check; 6] = [
         name: "the form of the answer",
         points: 3,
         did: "read the head of the answer",
-        expected: "HTTP/1.1 200 OK (or 1.0), lines \"Name: value\", each with \\r\\n, then an empty one",
+        expected: "HTTP/1.1 200 OK (or 1.0), lines \"Name: value\", each with \\r\\n, then an \
+                   empty one",
         mend: "End every line of the head with \\r\\n, and write the empty line before the file.",
         run: |exam| match answered(exam) {
             None => Came::none(exam.heard[0].to_string()),
@@ -60,9 +61,10 @@ pub const BASICS: [Check; 6] = [
         name: "the length and the bytes of the file",
         points: 4,
         did: "counted the bytes of the file, and compared them",
-        expected: "Content-Length is the number of bytes behind the head, and they are those of the file",
-        mend: "Send the size of the file in bytes (not in characters), and open it as binary. Without a \
-               length a client cannot tell a whole file from one that was cut.",
+        expected: "Content-Length is the number of bytes behind the head, and they are those of \
+                   the file",
+        mend: "Send the size of the file in bytes (not in characters), and open it as binary. \
+               Without a length a client cannot tell a whole file from one that was cut.",
         run: length,
     },
     Check {
@@ -87,8 +89,8 @@ pub const BASICS: [Check; 6] = [
         points: 3,
         did: "sent HEAD, POST, DELETE and BREW for testfile",
         expected: "HEAD: a head alone, or 405 or 501. The others: 405 or 501, or another 4xx",
-        mend: "Compare the first word of the request line. Answer 405 or 501 to what the server does not \
-               do. HEAD is GET without the file.",
+        mend: "Compare the first word of the request line. Answer 405 or 501 to what the server \
+               does not do. HEAD is GET without the file.",
         run: methods,
     },
 ];
@@ -100,18 +102,19 @@ pub const LAST: [Check; 4] = [
         points: 3,
         did: "asked for a file of some megabytes",
         expected: "all bytes, and the right ones",
-        mend: "A write may take only a part of the bytes: repeat it until all are sent. Read and send \
-               the file in pieces.",
+        mend: "A write may take only a part of the bytes: repeat it until all are sent. Read and \
+               send the file in pieces.",
         run: large,
     },
     Check {
         id: "threads",
         name: "the number of threads stays",
         points: 4,
-        did: "counted its threads and processes after many clients, and again with clients connected",
+        did: "counted its threads and processes after many clients, and again with clients \
+              connected",
         expected: "as many as before, and two more at most",
-        mend: "Start W threads once, at the start. Let them take their work from a queue, and start none \
-               for a connection.",
+        mend: "Start W threads once, at the start. Let them take their work from a queue, and \
+               start none for a connection.",
         run: threads,
     },
     Check {
@@ -129,8 +132,8 @@ pub const LAST: [Check; 4] = [
         points: 3,
         did: "asked for testfile once more, after everything",
         expected: "status 200 and the file",
-        mend: "An error of one client ends that connection, never the process. Look for exit, unwrap, \
-               uncaught exceptions and SIGPIPE.",
+        mend: "An error of one client ends that connection, never the process. Look for exit, \
+               unwrap, uncaught exceptions and SIGPIPE.",
         run: |exam| {
             let heard = exam.ask(2);
             Came::whether(heard.is_ok(), heard.to_string())

@@ -33,8 +33,9 @@ pub const CHECKS: [Check; 1] = [Check {
     did: "asked for /etc/passwd, and for the folder by way of the one above it, with .., encoded, \
           absolute and mixed",
     expected: "no byte of it: 400, 403 or 404",
-    mend: "Decode the path first. Then refuse each .. in it, and each path that is absolute. Better still, \
-           open files relative to the folder and let the system refuse to leave it (openat2, cap-std).",
+    mend: "Decode the path first. Then refuse each .. in it, and each path that is absolute. \
+           Better still, open files relative to the folder and let the system refuse to leave it \
+           (openat2, cap-std).",
     run: confinement,
 }];
 

@@ -14,11 +14,8 @@ const CROWD: usize = 50;
 
 /// A throughput counts as W/D between these shares of it. The lower one is of W divided by the time
 /// that a single request takes, which includes what the machine and the network need.
-const LEAST: f64 = 0.9;
+const LEAST: f64 = 0.93;
 const MOST: f64 = 1.05;
-
-/// A throughput whose 95 % interval is wider than this share on each side says nothing.
-const WIDEST: f64 = 0.25;
 
 /// The share of D that a single request takes at least: clocks differ a little.
 const DELAY_LEAST: f64 = 0.95;
@@ -39,8 +36,9 @@ pub const CHECKS: [Check; 2] = [
         points: 8,
         did: "opened 50 connections, and asked for testfile on all of them",
         expected: "50 right answers",
-        mend: "Accept the next connection while others are served, and give listen() a backlog of 128 \
-               or more. Give each worker its own buffers: what several threads share needs a lock.",
+        mend: "Accept the next connection while others are served, and give listen() a backlog of \
+               128 or more. Give each worker its own buffers: what several threads share needs a \
+               lock.",
         run: crowd,
     },
     Check {
@@ -48,10 +46,11 @@ pub const CHECKS: [Check; 2] = [
         name: "the line W/D: a fixed pool of W threads",
         points: 20,
         did: "took the time of one request, then kept 2 W and 8 W clients asking for a while",
-        expected: "a request takes D. Both times as much as W workers do: from 0.9 W over that time to \
-                   1.05 W/D. The 95 % interval of the throughput must meet this range",
-        mend: "Below the line, fewer than W work at a time: do not hold a lock during the delay, and \
-               start W threads. Above it, more do: let connections wait in a queue for one of the W.",
+        expected: "a request takes D. Both times as much as W workers do: from 0.93 W over that \
+                   time to 1.05 W/D. A run outside is repeated once",
+        mend: "Below the line, fewer than W work at a time: do not hold a lock during the delay, \
+               and start W threads. Above it, more do: let connections wait in a queue for one of \
+               the W.",
         run: line,
     },
 ];
@@ -100,29 +99,30 @@ fn line(exam: &mut Exam) -> Came {
     let length = length.max(10 * delay);
     let mut share = DELAYED;
     let mut said = Vec::new();
+    let least = LEAST * workers as f64 / single.as_secs_f64();
+    let most = MOST * workers as f64 / delay.as_secs_f64();
     for load in LOADS {
-        let run = match measure(exam, load * workers, length) {
-            Ok(run) => run,
-            Err(error) => return Came::unjudged(format!("cannot measure: {error}")),
-        };
-        let rate = throughput(&run, workers);
-        let (low, high) = rate.interval();
-        if !(high - low <= 2.0 * WIDEST * rate.mean()) {
-            said.push(format!("{} clients: too few answers, or too uneven", load * workers));
-            continue;
+        let clients = load * workers;
+        let mut rate = Moments::default();
+        // The machine may have been busy with something else: a second run decides.
+        for _ in 0..2 {
+            rate = match measure(exam, clients, length) {
+                Ok(run) => throughput(&run, workers),
+                Err(error) => return Came::unjudged(format!("cannot measure: {error}")),
+            };
+            if (least..=most).contains(&rate.mean()) {
+                share += (1.0 - DELAYED) / LOADS.len() as f64;
+                break;
+            }
         }
-        // In workers that are at work at a time.
-        let unit = delay.as_secs_f64();
-        let least = LEAST * workers as f64 * delay.div_duration_f64(single);
-        let holds = high * unit >= least && low * unit <= MOST * workers as f64;
-        share += if holds { (1.0 - DELAYED) / LOADS.len() as f64 } else { 0.0 };
-        let half = (high - low) / 2.0;
-        said.push(format!(
-            "{} clients: {:.1} ± {half:.1}/s, as {:.2} workers",
-            load * workers,
-            rate.mean(),
-            rate.mean() * unit
-        ));
+        let (mean, half) = (rate.mean(), rate.half_width());
+        said.push(match rate.count() {
+            0 | 1 => format!("{clients} clients: too few answers"),
+            _ => {
+                let at_work = mean * delay.as_secs_f64();
+                format!("{clients} clients: {mean:.1} ± {half:.1}/s, as {at_work:.2} workers")
+            }
+        });
     }
     Came::part(share, said.join("; "))
 }

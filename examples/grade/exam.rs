@@ -18,6 +18,9 @@ const READ_FIRST: usize = 4;
 /// The number of clients that is enough to occupy a pool of unknown size.
 const MANY: usize = 64;
 
+/// The number of requests that a check may leave behind.
+const LEFT_BEHIND: usize = 200;
+
 /// The most time for the requests before one, whatever a single one takes.
 const QUEUE_MOST: Duration = Duration::from_secs(10);
 
@@ -217,7 +220,7 @@ impl Exam {
 
     /// Whether it comes within the patience, after what a check has left behind.
     fn serves_again(&self) -> bool {
-        self.ask(40).is_ok()
+        self.ask(LEFT_BEHIND).is_ok()
     }
 
     /// The number of clients that occupy all workers of a pool.

@@ -31,10 +31,11 @@ pub const CHECKS: [Check; 3] = [
         id: "garbage",
         name: "garbage",
         points: 2,
-        did: "sent empty lines, single words, zero bytes, bytes that are no text, a greeting of TLS",
+        did: "sent empty lines, single words, zero bytes, bytes that are no text, a greeting of \
+              TLS",
         expected: "a 4xx or the end of the connection, and testfile for the next client",
-        mend: "Check that the request line has three words before using them. Bytes need not be text: \
-               answer 400 where they cannot be decoded.",
+        mend: "Check that the request line has three words before using them. Bytes need not be \
+               text: answer 400 where they cannot be decoded.",
         run: garbage,
     },
     Check {
@@ -52,8 +53,8 @@ pub const CHECKS: [Check; 3] = [
         points: 3,
         did: "40 clients hung up: at once, within a request, before the answer, within the answer",
         expected: "testfile for the next client",
-        mend: "Reads and writes fail when a client has gone: end the connection and go on. In C, ignore \
-               SIGPIPE or send with MSG_NOSIGNAL.",
+        mend: "Reads and writes fail when a client has gone: end the connection and go on. In C, \
+               ignore SIGPIPE or send with MSG_NOSIGNAL.",
         run: vanished,
     },
 ];

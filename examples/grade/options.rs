@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const ABOUT: &str = "\
-Judges a server of the exercise from outside, in whatever language it is written: a GET server that \
+Judges a server of the exercise from outside, in whatever language it is written: a GET server that
 serves the current directory on a fixed pool of W threads, with a simulated delay D of its database.
 
 It sends what a classroom client, browsers, slow clients and broken clients send. For each of twenty
-checks it says what it did, what came, what it expected and how to mend it. Run the server in a folder
-with a file `testfile`. A check that needs what is not known here is not judged and costs no points:
-the line W/D needs --workers and --delay, a large file needs --root or --file, and threads, memory and
-descriptors need a server on this machine.";
+checks it says what it did, what came, what it expected and how to mend it. Run the server in a
+folder with a file `testfile`. A check that needs what is not known here is not judged and costs no
+points: the line W/D needs --workers and --delay, a large file needs --root or --file, and threads,
+memory and descriptors need a server on this machine.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -80,7 +80,10 @@ impl fmt::Display for End {
 impl fmt::Display for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reply(reply) => write!(f, "{}, {} bytes", reply.line, reply.body.len()),
+            Self::Reply(reply) => {
+                let end = if reply.has_end() { "" } else { ", and no end" };
+                write!(f, "{}, {} bytes{end}", reply.line, reply.body.len())
+            }
             Self::Rubbish(bytes) => {
                 let start = &bytes[..bytes.len().min(24)];
                 write!(f, "no HTTP response: {} bytes, \"{}\"", bytes.len(), start.escape_ascii())
@@ -99,9 +102,12 @@ impl Heard {
         }
     }
 
-    /// Whether it is a response with status 200.
+    /// Whether it is a response with status 200 that has an end, be its length right or not.
     pub fn is_ok(&self) -> bool {
-        self.status() == Some(200)
+        match self {
+            Self::Reply(reply) => reply.status == 200 && reply.has_end(),
+            _ => false,
+        }
     }
 
     /// Why it is not a whole 200 with this body, if it is not.
@@ -116,6 +122,10 @@ impl Heard {
 }
 
 impl Reply {
+    fn has_end(&self) -> bool {
+        !matches!(self.end, End::TimedOut | End::Endless)
+    }
+
     fn field(&self, name: &str) -> Option<&str> {
         let named = |(field, _): &&(String, String)| field.eq_ignore_ascii_case(name);
         self.fields.iter().find(named).map(|(_, value)| value.as_str())

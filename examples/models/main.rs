@@ -93,10 +93,10 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 fn describe(args: &Args) -> String {
     let Args { workers, delay, slow, .. } = args;
     format!(
-        "W = {workers} workers in each pool, D = {delay:?}. Clients send a request as soon as the one \
-         before it is answered, each on a new connection: few are {}, many are {}. Beside the few, \
-         {slow} others are silent (they connect and send nothing) or slow (they send a request one \
-         byte at a time).",
+        "W = {workers} workers in each pool, D = {delay:?}. Clients send a request as soon as the \
+         one before it is answered, each on a new connection: few are {}, many are {}. Beside the \
+         few, {slow} others are silent (they connect and send nothing) or slow (they send a \
+         request one byte at a time).",
         args.few(),
         args.many()
     )

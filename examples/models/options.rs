@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const ABOUT: &str = "\
-Measures six ways to serve many clients side by side: what each carries, how long its clients wait, and
-what it costs in memory, threads and processes, with few and many clients, and while others connect
-and send nothing or send slowly.
+Measures six ways to serve many clients side by side: what each carries, how long its clients wait,
+and what it costs in memory, threads and processes, with few and many clients, and while others
+connect and send nothing or send slowly.
 
-Each model is a server in a process of its own. All of them serve the same file, and wait for the same
-time D for a simulated back-end. Clients make a new connection for each request.";
+Each model is a server in a process of its own. All of them serve the same file, and wait for the
+same time D for a simulated back-end. Clients make a new connection for each request.";
 
 const LESSON: &str = "\
 What to look at:

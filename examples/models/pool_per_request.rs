@@ -1,6 +1,7 @@
 //! A pool whose workers get requests, not connections: this project's library.
 //!
-//! At most W requests at a time: W/D requests per second. One thread waits for all clients. A client
+//! At most W requests at a time: W/D requests per second. One thread waits for all clients. A
+//! client
 //! that sends nothing costs a slot in its table, and neither a worker nor a place in the queue.
 
 use crate::duty::Duty;

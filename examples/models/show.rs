@@ -39,13 +39,13 @@ pub fn show(program: &mut Program, args: &Args, cells: &[Cell]) -> Result<(), Bo
     program.text(
         "Memory is the proportional share (PSS), in which pages that processes share count once in \
          all, and RSS, in which they count for each. What the kernel holds for a process, a thread \
-         or a connection is in neither. CPU is the server's own time for an answer, to a hundredth of a \
-         second in all.",
+         or a connection is in neither. CPU is the server's own time for an answer, to a \
+         hundredth of a second in all.",
     );
     program.figure(
         &chart(cells),
-        "Few and many clients alone, and few beside silent or slow ones. All axes are logarithmic. A \
-         ring at the bottom: nobody is served.",
+        "Few and many clients alone, and few beside silent or slow ones. All axes are \
+         logarithmic. A ring at the bottom: nobody is served.",
     )?;
     Checks { program, args, cells }.all();
     Ok(())
@@ -259,8 +259,8 @@ impl Checks<'_> {
         let entry = request.max(event);
         self.program.check(
             format!(
-                "a slow client costs a process {process:.0} KiB, a thread {thread:.1}, and an entry \
-                 {request:.1} (pool a request) or {event:.1} (event loop)"
+                "a slow client costs a process {process:.0} KiB, a thread {thread:.1}, and an \
+                 entry {request:.1} (pool a request) or {event:.1} (event loop)"
             ),
             process >= TIMES * thread && thread >= TIMES * entry,
         );

@@ -425,7 +425,7 @@ fn thousands_of_entries_are_listed() {
     let server = start(&files);
     let page = get(server.addresses()[0], "/many/");
     let html = String::from_utf8(page.body).unwrap();
-    assert_eq!(html.matches("<tr><td>").count(), 3001, "and the link to the parent");
+    assert_eq!(html.matches("<tr").count() - 1, 3001, "and the link to the parent");
 }
 
 #[test]

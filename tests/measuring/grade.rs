@@ -113,7 +113,6 @@ fn this_server_has_all_points() {
 
 #[test]
 fn the_textbook_pool_loses_the_points_for_clients_without_a_request() {
-    let _permit = Permit::shared();
     let site = Site::new();
     let server = model("pool-connection", &site, &["--workers", "4", "--delay", "10ms"]);
     let options = ["--workers", "4", "--patience", "300ms"];
@@ -133,7 +132,6 @@ fn the_line_tells_how_many_work_at_a_time() {
     let watch = Watch::start();
     let site = Site::new();
     let rows = [("3", "pool-connection", 2), ("5", "pool-connection", 2), ("4", "thread", 2)];
-    let rows = rows.into_iter().chain([("4", "pool-request", 20)]);
     let mut wrong = Vec::new();
     for (workers, name, points) in rows {
         let server = model(name, &site, &["--workers", workers, "--delay", "10ms"]);
@@ -151,7 +149,6 @@ fn the_line_tells_how_many_work_at_a_time() {
 
 #[test]
 fn the_server_of_python_has_a_thread_for_each_connection() {
-    let _permit = Permit::shared();
     let site = Site::new();
     let Some(command) = python(&site, &["-m", "http.server", "--bind", "127.0.0.1", "0"]) else {
         return;
@@ -189,7 +186,6 @@ fn spawn_python(mut command: Command) -> (std::process::Child, u16) {
 
 #[test]
 fn a_broken_server_is_told_each_of_its_mistakes() {
-    let _permit = Permit::shared();
     let site = Site::new();
     site.put("testfile", "Grüße\n");
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/broken_server.py");
@@ -243,16 +239,15 @@ fn no_server_hangs_the_judge() {
         .map(|server| thread::spawn(move || judged(server, &["--patience", "100ms"])))
         .collect();
     let mut results = judges.into_iter().map(|judge| judge.join().unwrap());
-    for what in ["no answer in time", "no HTTP response", "no HTTP response", "was closed"] {
+    let first = ["no answer in time", "no HTTP response", "no HTTP response", "connection was "];
+    for what in first.into_iter().chain(["200 OK, 1 bytes, and no end"]) {
         let (grade, code) = results.next().unwrap();
-        assert_eq!((code, grade.points), (Some(1), 0), "{grade:?}");
+        assert_eq!(code, Some(1), "{grade:?}");
         assert!(grade.check("slash").came.contains(what), "{grade:?}");
         assert!(grade.check("alive").came.starts_with("not done: "), "{grade:?}");
+        // The head of the last one is in order.
+        assert_eq!(grade.points, if what.starts_with("200") { 3 } else { 0 }, "{grade:?}");
     }
-    // A 200 whose content never comes.
-    let (grade, code) = results.next().unwrap();
-    assert_eq!(code, Some(1));
-    assert!(grade.lost()["length"].contains("says 99999999999, and 1 came"), "{grade:?}");
 }
 
 #[test]

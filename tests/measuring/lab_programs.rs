@@ -44,8 +44,8 @@ enum Verdict {
     NoResult(String),
 }
 
-/// Judges a run by its exit code and output. A failed check is a fault: the program itself finds out
-/// whether the machine was disturbed, by an instrument that does not know what is measured.
+/// Judges a run by its exit code and output. A failed check is a fault: the program itself finds
+/// out whether the machine was disturbed, by an instrument that does not know what is measured.
 ///
 /// # Errors
 ///
@@ -66,8 +66,8 @@ fn judge(code: Option<i32>, said: &str) -> Result<Verdict, String> {
     }
 }
 
-/// Runs a program beside the tests' own instrument. Repeats the run if it has no result, then without
-/// another program beside it. Returns the output.
+/// Runs a program beside the tests' own instrument. Repeats the run if it has no result, then
+/// without another program beside it. Returns the output.
 fn run_judged(name: &str, command: &mut Command) -> String {
     for attempt in 1..=ATTEMPTS {
         let permit = if attempt == 1 { Permit::shared() } else { Permit::alone() };
