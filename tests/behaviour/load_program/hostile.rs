@@ -43,9 +43,9 @@ fn most_memory(process: u32) -> usize {
 }
 
 /// The number of requests by the answer, and the most memory.
-fn outcome(url: &str) -> (Vec<(String, u64)>, usize) {
+fn outcome(url: &str, patience: &str) -> (Vec<(String, u64)>, usize) {
     let mut command = load();
-    command.args(["-n", "20", "--rate", "1000", "--patience", "400ms", "--json", "-"]);
+    command.args(["-n", "20", "--rate", "1000", "--patience", patience, "--json", "-"]);
     command.arg(url).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut most = 0;
@@ -64,6 +64,10 @@ fn outcome(url: &str) -> (Vec<(String, u64)>, usize) {
 
 const MEMORY_MOST: usize = 64 << 20;
 
+/// The patience where nothing else ends a request, and where the server does.
+const SHORT: &str = "400ms";
+const LONG: &str = "20s";
+
 #[test]
 fn every_kind_of_failure_has_its_name() {
     let trickling = server(|stream| {
@@ -78,13 +82,13 @@ fn every_kind_of_failure_has_its_name() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
     });
     let rows = [
-        (trickling, "out of patience"),
-        (silent, "out of patience"),
-        (closing, "closed without an answer"),
-        (cutting, "closed within the response"),
+        (trickling, SHORT, "out of patience"),
+        (silent, SHORT, "out of patience"),
+        (closing, LONG, "closed without an answer"),
+        (cutting, LONG, "closed within the response"),
     ];
-    for (url, expected) in rows {
-        let (answers, most) = outcome(&url);
+    for (url, patience, expected) in rows {
+        let (answers, most) = outcome(&url, patience);
         assert_eq!(answers, [(expected.to_owned(), 20)], "{url}");
         assert!(most < MEMORY_MOST, "{most}");
     }
@@ -100,9 +104,10 @@ fn responses_without_an_end_take_no_memory() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         while stream.write_all(&[b'a'; 65536]).is_ok() {}
     });
-    let rows = [(giant_head, "not an HTTP response"), (endless_body, "out of patience")];
-    for (url, expected) in rows {
-        let (answers, most) = outcome(&url);
+    let rows =
+        [(giant_head, LONG, "not an HTTP response"), (endless_body, SHORT, "out of patience")];
+    for (url, patience, expected) in rows {
+        let (answers, most) = outcome(&url, patience);
         assert_eq!(answers, [(expected.to_owned(), 20)]);
         assert!(most < MEMORY_MOST, "{most}");
     }

@@ -100,7 +100,7 @@ fn requests_start_no_earlier_than_meant() {
     saved(folder.path(), &["--arrivals", &from, &server.url("/")]);
     let arrived = server.arrived();
     for (request, start) in arrived.iter().zip([0, 50, 200].map(Duration::from_millis)) {
-        assert!(request.at - server.before_the_load() >= start, "{start:?}");
+        assert!(request.at - server.begun >= start, "{start:?}");
     }
     assert_eq!(arrived.len(), 3);
 }

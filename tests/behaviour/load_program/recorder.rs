@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -32,41 +32,28 @@ impl Arrived {
 pub struct Recorder {
     pub address: SocketAddr,
     arrived: Arc<Mutex<Vec<Arrived>>>,
-    connected: Arc<OnceLock<Instant>>,
+    /// Before any load began.
+    pub begun: Instant,
 }
 
 impl Recorder {
     /// Answers everything with [`OK`], a HEAD without its body.
     pub fn start() -> Self {
-        Self::answering(Duration::ZERO)
-    }
-
-    /// The same after a delay.
-    pub fn answering(delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&arrived);
-        let connected = Arc::new(OnceLock::new());
-        let first = Arc::clone(&connected);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                first.get_or_init(Instant::now);
                 let record = Arc::clone(&record);
-                thread::spawn(move || serve(stream.unwrap(), delay, &record));
+                thread::spawn(move || serve(stream.unwrap(), &record));
             }
         });
-        Self { address, arrived, connected }
+        Self { address, arrived, begun: Instant::now() }
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
-    }
-
-    /// The time of the first connection, with which `load` finds out whether a server is there: the
-    /// load starts later.
-    pub fn before_the_load(&self) -> Instant {
-        *self.connected.get().unwrap()
     }
 
     /// What has arrived so far, in the order of its last bytes.
@@ -75,7 +62,7 @@ impl Recorder {
     }
 }
 
-fn serve(mut stream: TcpStream, delay: Duration, record: &Mutex<Vec<Arrived>>) {
+fn serve(mut stream: TcpStream, record: &Mutex<Vec<Arrived>>) {
     stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -91,7 +78,6 @@ fn serve(mut stream: TcpStream, delay: Duration, record: &Mutex<Vec<Arrived>>) {
                 bytes = rest;
                 let is_head = arrived.head.starts_with("HEAD ");
                 record.lock().unwrap().push(Arrived { body, ..arrived });
-                thread::sleep(delay);
                 let answer = if is_head { &OK[..OK.len() - 2] } else { OK };
                 if stream.write_all(answer).is_err() {
                     return;

@@ -40,13 +40,13 @@ fn requests_arrive_in_the_order_and_at_the_times_of_the_log() {
     let (log, csv) = (log.to_str().unwrap(), folder.path().join("run.csv"));
     let replay = |more: &[&str]| {
         let server = Recorder::start();
-        let options = ["--replay", log, "--csv", csv.to_str().unwrap(), "-c", "9"];
+        let options = ["--replay", log, "--csv", csv.to_str().unwrap(), "-c", "1"];
         let (saved, said) =
             saved(folder.path(), &[&options[..], more, &[&server.url("/")]].concat());
         let arrived = server.arrived();
         let heard: Vec<String> = arrived.iter().map(|request| request.line().to_owned()).collect();
         assert_eq!(saved.requests, arrived.len() as u64);
-        let last = arrived.last().unwrap().at - server.before_the_load();
+        let last = arrived.last().unwrap().at - server.begun;
         (heard, intended(&csv), last, said)
     };
     let (heard, starts, last, said) = replay(&[]);
