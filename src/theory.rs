@@ -1,5 +1,5 @@
-//! The theory that the server asks for its own figures: utilisation, Erlang's C, M/D/c, and what two
-//! moments of the services say and do not say.
+//! The theory that the server asks for its own figures: utilisation, Erlang's C, M/D/c, and what
+//! two moments of the services say and do not say.
 //!
 //! This one file is part of two crates: of the server, as `src/theory.rs`, and of the theory, as
 //! `basics.rs` in `examples/theory/src`, which is a symbolic link to it. So each of them can be

@@ -46,8 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     p99: Option<Duration>,
 
-    /// Time that clients wait for a response; sets the queue and the queue timeout [default: 20 D, and at
-    /// least twice the target]
+    /// Time that clients wait for a response; sets the queue and the queue timeout [default: 20 D,
+    /// and at least twice the target]
     #[arg(long, value_name = "T", value_parser = values::duration)]
     deadline: Option<Duration>,
 

@@ -92,23 +92,25 @@ fn check(program: &mut Program, cell: &Cell) {
     let polite = cell.case.polite.name;
     let seen = &cell.polite;
     if let Some(least) = share {
-        program.check(
+        program.check_least(
             format!(
                 "{name}: {} of the requests of {polite} are answered in time, at least {least} \
                  required",
                 shown(&seen.share, 3)
             ),
-            seen.share.interval().0 >= least,
+            &seen.share,
+            least,
         );
     }
     for (what, moments, most) in [("median", &seen.median, median), ("p99", &seen.p99, p99)] {
         let Some(most) = most else { continue };
-        program.check(
+        program.check_most(
             format!(
                 "{name}: the {what} of {polite} is {} D, at most {most} allowed",
                 shown(moments, 2)
             ),
-            moments.interval().1 <= most,
+            moments,
+            most,
         );
     }
 }
@@ -123,7 +125,7 @@ fn compare(program: &mut Program, cells: &[Cell]) {
         };
         if fair.case.promise.share.is_some() {
             let [fair_share, fifo_share] = [fair, fifo].map(|cell| cell.polite.share);
-            program.check(
+            program.check_more(
                 format!(
                     "{}: {} of the requests of the polite are answered in time with fair, more \
                      than {} with fifo",
@@ -131,7 +133,8 @@ fn compare(program: &mut Program, cells: &[Cell]) {
                     shown(&fair_share, 3),
                     shown(&fifo_share, 3)
                 ),
-                fair_share.interval().0 > fifo_share.interval().1,
+                &fair_share,
+                &fifo_share,
             );
         }
     }

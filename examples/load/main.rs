@@ -29,6 +29,7 @@ use lab::program::{self, Program};
 use lab::trace::Trace;
 use options::{Args, Task};
 use plan::Plan;
+use save::Outputs;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::error::Error;
@@ -86,6 +87,8 @@ fn measure(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let load = Load::of(args, server.as_ref())?;
     let lead = "Each latency counts from the intended start of its request. Failures are part of \
                 the sample: they count as the slowest requests.";
+    let outputs = Outputs::create(&args.files)?;
+    let trace = args.common.csv.as_deref().map(Trace::create).transpose()?;
     let mut program = Program::new(&args.common, "Load", lead);
     if is_quiet {
         program = program.on_stderr();
@@ -99,8 +102,7 @@ fn measure(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         Some(_) => program.watched(|| run(args, &load))?,
         None => run(args, &load)?,
     };
-    if let Some(path) = &args.common.csv {
-        let mut trace = Trace::create(path)?;
+    if let Some(mut trace) = trace {
         trace.add("load", &tally.outcomes)?;
         trace.finish()?;
     }
@@ -109,7 +111,7 @@ fn measure(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     show::show(&mut program, &tally, &load.names, &conduct)?;
     check(&mut program, args, &tally, &conduct);
-    save::save(&args.files, &program, &load.words, &tally, &load.names, &conduct)?;
+    outputs.save(&program, &load.words, &tally, &load.names, &conduct)?;
     program.finish()
 }
 

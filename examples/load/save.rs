@@ -9,43 +9,65 @@ use lab::program::{Program, machine};
 use lab::saved::{Percentiles, Saved, SavedCheck, SavedWindow, Target, pairs};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Writes the files that the options ask for.
-pub fn save(
-    files: &Files,
-    program: &Program,
-    load: &str,
-    tally: &Tally,
-    names: &[Named],
-    conduct: &Conduct,
-) -> Result<(), WriteError> {
-    if let Some(path) = &files.hgrm {
-        write(path, |out| tally.latencies.write_percentiles(out))?;
-    }
-    if let Some(path) = &files.json {
-        let saved = saved(program, load, tally, names, conduct);
-        write(path, |out| saved.write_to(out))?;
-    }
-    Ok(())
+/// The files that the options ask for. They are created before the load, which would be in vain if
+/// they could not be written.
+pub struct Outputs {
+    json: Option<Output>,
+    hgrm: Option<Output>,
 }
 
-/// Writes a file, or with `-` to standard output.
-fn write(
-    path: &Path,
-    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), WriteError> {
-    let written = if path.as_os_str() == "-" {
-        let mut out = io::stdout().lock();
-        content(&mut out).and_then(|()| out.flush())
-    } else {
-        File::create(path).and_then(|file| {
-            let mut out = BufWriter::new(file);
-            content(&mut out)?;
-            out.flush()
-        })
-    };
-    written.map_err(|error| WriteError::new(path, error))
+impl Outputs {
+    /// Creates the files.
+    pub fn create(files: &Files) -> Result<Self, WriteError> {
+        let create = |path: &Option<PathBuf>| path.as_deref().map(Output::create).transpose();
+        Ok(Self { json: create(&files.json)?, hgrm: create(&files.hgrm)? })
+    }
+
+    /// Writes them.
+    pub fn save(
+        self,
+        program: &Program,
+        load: &str,
+        tally: &Tally,
+        names: &[Named],
+        conduct: &Conduct,
+    ) -> Result<(), WriteError> {
+        if let Some(hgrm) = self.hgrm {
+            hgrm.write(|out| tally.latencies.write_percentiles(out))?;
+        }
+        if let Some(json) = self.json {
+            let saved = saved(program, load, tally, names, conduct);
+            json.write(|out| saved.write_to(out))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file that is open, or standard output.
+struct Output {
+    path: PathBuf,
+    out: BufWriter<Box<dyn Write>>,
+}
+
+impl Output {
+    fn create(path: &Path) -> Result<Self, WriteError> {
+        let out: io::Result<Box<dyn Write>> = match path.as_os_str() == "-" {
+            true => Ok(Box::new(io::stdout())),
+            false => File::create(path).map(|file| Box::new(file) as Box<dyn Write>),
+        };
+        let out = out.map_err(|error| WriteError::new(path, error))?;
+        Ok(Self { path: path.to_owned(), out: BufWriter::new(out) })
+    }
+
+    fn write(
+        mut self,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), WriteError> {
+        let written = content(&mut self.out).and_then(|()| self.out.flush());
+        written.map_err(|error| WriteError::new(&self.path, error))
+    }
 }
 
 fn saved(

@@ -66,11 +66,9 @@ impl Cell {
         self.mean(|run| run.goodput)
     }
 
-    /// How much the twin is off, on average.
-    pub fn off(&self) -> Option<f64> {
-        let off: Option<Moments> =
-            self.runs.iter().map(|run| Some(run.goodput - run.twin?)).collect::<Option<_>>();
-        off.map(|off| off.mean().abs())
+    /// How much the twin is off, in each run.
+    pub fn off(&self) -> Option<Moments> {
+        self.runs.iter().map(|run| Some(run.goodput - run.twin?)).collect()
     }
 
     /// When the service changes, in units of D.

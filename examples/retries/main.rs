@@ -17,9 +17,12 @@ mod values;
 
 use behaviour::Behaviour;
 use lab::chart::{Axis, Chart, Shape};
+use lab::evidence::Findings;
+use lab::moments::Moments;
 use lab::program::{self, Program};
 use lab::table::Table;
 use lab::trace::Trace;
+use lab::trial;
 use map::SOON;
 use options::Args;
 use policy::Policy;
@@ -65,6 +68,12 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         args.capacity(),
         args.seeds().len()
     ));
+    if let Some(count) = args.trial.twins {
+        trial::run(&mut program, count, &real::FAULTS, |number, fault| {
+            judge(&real::twins(&args, number, fault))
+        });
+        return program.finish();
+    }
     let cells = real::measure(&mut program, &args)?;
     let mut trace = args.common.csv.as_deref().map(Trace::create).transpose()?;
     if let Some(trace) = &mut trace {
@@ -81,7 +90,12 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     );
     program.table(&table(&cells));
     program.chart(&chart(&args, &cells), CAPTION)?;
-    check(&mut program, &cells);
+    for cell in &cells {
+        if let Some(why) = &cell.spoilt {
+            program.spoilt(format!("the runs {}: {why}", cell.name()));
+        }
+    }
+    program.conclude(judge(&cells));
     reference::compare(&mut program, &args);
     map::run(&mut program, &args)?;
     program.finish()
@@ -130,38 +144,41 @@ fn chart(args: &Args, cells: &[Cell]) -> Chart {
     chart
 }
 
-fn check(program: &mut Program, cells: &[Cell]) {
+fn judge(cells: &[Cell]) -> Findings {
+    let mut findings = Findings::default();
     for cell in cells {
         let name = cell.name();
-        if let Some(why) = &cell.spoilt {
-            program.spoilt(format!("the runs {name}: {why}"));
-        }
         let good = over_runs(&cell.figures, |of| of.good);
-        let recovery = over_runs(&cell.figures, |of| of.recovery);
+        // A run that does not recover counts as one that does so after its end.
+        let end = f64::from(cell.scenario.after);
+        let recovery: Moments = cell.figures.iter().map(|of| of.recovery.min(end)).collect();
         let is_free = matches!(cell.behaviour, Behaviour::AtOnce | Behaviour::Backoff);
         match (cell.policy, is_free) {
-            (Policy::Unbounded, true) => program.check(
+            (Policy::Unbounded, true) => findings.most(
                 format!(
                     "{name}: {} of the requests are good long after the burst, at most {LOST} \
                      expected: the burst has ended, and its retries have not",
                     shown(&good, 3)
                 ),
-                good.interval().1 <= LOST,
+                &good,
+                LOST,
             ),
-            (Policy::Unbounded, false) => program.check(
+            (Policy::Unbounded, false) => findings.least(
                 format!(
                     "{name}: {} of the requests are good long after the burst, at least {KEPT} \
                      required",
                     shown(&good, 3)
                 ),
-                good.interval().0 >= KEPT,
+                &good,
+                KEPT,
             ),
-            _ => program.check(
+            _ => findings.most(
                 format!(
                     "{name}: recovers {} D after the end of the burst, at most {SOON} allowed",
                     shown(&recovery, 0)
                 ),
-                recovery.interval().1 <= SOON,
+                &recovery,
+                SOON,
             ),
         }
     }
@@ -172,8 +189,9 @@ fn check(program: &mut Program, cells: &[Cell]) {
         ends(&cell.figures) == ends(&cell.simulated)
     };
     let same = cells.iter().filter(agree).count();
-    program.check(
+    findings.check(
         format!("the simulation says whether it ends as {same} of {} real cases do", cells.len()),
         same == cells.len(),
     );
+    findings
 }

@@ -2,6 +2,7 @@
 
 use crate::values;
 use lab::program::{EXIT_CODES, Options};
+use lab::trial::TrialOptions;
 use std::time::Duration;
 
 const LESSON: &str = "\
@@ -32,6 +33,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 3,
         value_parser = clap::value_parser!(u8).range(2..=50))]
     runs: u8,
+
+    #[command(flatten)]
+    pub trial: TrialOptions,
 
     #[command(flatten)]
     pub common: Options,

@@ -29,6 +29,9 @@ const QUICK: Scenario =
     Scenario { base: 0.5, size: 3.0, begin: 10, length: 30, after: 110, window: 30 };
 const QUICK_HIGH: Scenario = Scenario { base: 0.75, ..QUICK };
 
+/// How much longer real services are, on average.
+const NOISE: f64 = 0.01;
+
 /// A policy and a behaviour in a scenario.
 pub struct Cell {
     pub policy: Policy,
@@ -91,6 +94,42 @@ pub fn measure(program: &mut Program, args: &Args) -> Result<Vec<Cell>, Box<dyn 
         cells.push(cell);
     }
     Ok(cells)
+}
+
+/// The faults of simulated pools that the checks must find.
+pub const FAULTS: [&str; 2] =
+    ["the server has no limits", "clients without a budget retry as if they had one"];
+
+/// The cases with simulated pools in place of real ones, whose services vary a little.
+pub fn twins(args: &Args, number: u64, fault: Option<usize>) -> Vec<Cell> {
+    let far = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let cell = |(policy, behaviour, scenario): (Policy, Behaviour, Scenario)| {
+        let run = |seed: u64, noise: f64, policy: Policy, behaviour: Behaviour| {
+            let starts = scenario.starts(args, seed).into_iter().map(|start| (start, 0));
+            let retries = behaviour.retries(args.delay, seed);
+            let mut pool = policy.simulation(args, retries, seed);
+            pool.noise = noise;
+            scenario.figures(args, &pool.run(&starts.collect::<Vec<_>>()))
+        };
+        let is_free = matches!(behaviour, Behaviour::AtOnce | Behaviour::Backoff);
+        let (policy_then, behaviour_then) = match fault {
+            Some(0) if policy == Policy::Deadline => (Policy::Unbounded, behaviour),
+            Some(1) if is_free => (policy, Behaviour::Budget),
+            _ => (policy, behaviour),
+        };
+        let seeds = || args.seeds().into_iter().map(|seed| seed ^ far);
+        Cell {
+            policy,
+            behaviour,
+            scenario,
+            figures: seeds().map(|of| run(of, NOISE, policy_then, behaviour_then)).collect(),
+            simulated: seeds().map(|of| run(of, 0.0, policy, behaviour)).collect(),
+            sent: Vec::new(),
+            outcomes: Vec::new(),
+            spoilt: None,
+        }
+    };
+    cases(args.common.quick).into_iter().map(cell).collect()
 }
 
 /// What the figures need of the outcomes. A client hangs up when its patience for a try ends, so

@@ -127,7 +127,7 @@ impl Args {
 
     /// The length of each run.
     pub fn length(&self) -> Duration {
-        let millis = if self.common.quick { 400 } else { 1500 };
+        let millis = if self.common.quick { 400 } else { 1300 };
         self.length.unwrap_or(Duration::from_millis(millis))
     }
 

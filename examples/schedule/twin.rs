@@ -91,7 +91,8 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// A pool of workers. With `ready`, the next request is chosen when the one before it starts, as
-/// this server does: a worker that ends a service finds it there.
+/// this server does: a worker that ends a service finds it there. It goes back only if it is alone
+/// when another one arrives.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool {
     pub workers: usize,
@@ -118,6 +119,9 @@ impl Pool {
                 (None, None) => break,
             };
             if arrival == Some(now) && end != Some(now) {
+                if let Some(alone) = next.take_if(|_| line.is_empty()) {
+                    line.put_back(alone, &requests[alone]);
+                }
                 line.push(arrived, &requests[arrived]);
                 arrived += 1;
             } else {
@@ -159,6 +163,26 @@ impl Line {
                 starts: vec![Duration::ZERO; sizes],
                 now: Duration::ZERO,
             },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Fifo(line) => line.is_empty(),
+            Self::Lifo(line) => line.is_empty(),
+            Self::Smallest(_, line) => line.is_empty(),
+            Self::Fair { waiting, .. } => waiting.iter().all(VecDeque::is_empty),
+        }
+    }
+
+    /// Undoes the last choice, in a line that is empty since.
+    fn put_back(&mut self, number: usize, request: &Request) {
+        match self {
+            Self::Fair { waiting, starts, .. } => {
+                starts[request.size] = starts[request.size].saturating_sub(request.service);
+                waiting[request.size].push_front(number);
+            }
+            _ => self.push(number, request),
         }
     }
 
@@ -229,10 +253,11 @@ mod tests {
         assert_eq!(waits(Order::Smallest(0.5), false), [0, 3, 5, 3]);
     }
 
-    /// The request that came first is chosen before the others come.
+    /// The second and the third wait together; what is chosen when the first one ends stays.
     #[test]
     fn what_is_ready_is_not_overtaken() {
-        assert_eq!(waits(Order::Lifo, true), [0, 3, 5, 3]);
+        assert_eq!(waits(Order::Fifo, true), [0, 3, 4, 7]);
+        assert_eq!(waits(Order::Lifo, true), [0, 8, 2, 5]);
         assert_eq!(waits(Order::Smallest(f64::INFINITY), true), [0, 3, 5, 3]);
     }
 }

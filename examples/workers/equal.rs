@@ -57,7 +57,8 @@ struct Point {
     rate: f64,
     /// The mean wait in the steady state.
     theory: f64,
-    /// The mean waits of the runs: as measured, and of the twin with the same arrivals and services.
+    /// The mean waits of the runs: as measured, and of the twin with the same arrivals and
+    /// services.
     measured: Vec<f64>,
     twin: Vec<f64>,
     /// The measured waits without the chance of their arrivals: times what the steady state waits
@@ -92,7 +93,7 @@ pub fn show(
     ));
     let lengths = sizes(args).iter().map(|&size| length(args, size)).sum::<Duration>();
     let progress = Progress::start("pools", 2 * lengths);
-    let parts = parts(args, |workers, utilisation| {
+    let parts = parts(args, &plans(args)?, |workers, utilisation| {
         let name = format!("W={workers}, {utilisation:.3}");
         let runs = measure(args, program, workers, utilisation)?;
         if let Some(trace) = trace.as_deref_mut() {
@@ -115,23 +116,40 @@ pub fn show(
     program.figure(&utilisations, "For the same wait, a larger pool may have a higher utilisation.")
 }
 
+/// A pool of this size at this utilisation, and its mean wait in the steady state by theory.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    workers: usize,
+    utilisation: f64,
+    theory: f64,
+}
+
+/// The pools at the same utilisation, and those at the same wait.
+fn plans(args: &Args) -> Result<[Vec<Plan>; 2], Box<dyn Error>> {
+    let rho = args.utilisation;
+    let target = steady(args, MIDDLE, rho)?;
+    let (mut hot, mut alike) = (Vec::new(), Vec::new());
+    for &workers in sizes(args) {
+        let theory = steady(args, workers, rho)?;
+        hot.push(Plan { workers, utilisation: rho, theory });
+        let utilisation = utilisation_for(args, workers, target)?;
+        alike.push(Plan { workers, utilisation, theory: target });
+    }
+    Ok([hot, alike])
+}
+
 /// All points; `measure` makes the runs of a pool of this size at this utilisation.
 fn parts(
     args: &Args,
+    [hot, alike]: &[Vec<Plan>; 2],
     mut measure: impl FnMut(usize, f64) -> Result<Vec<Made>, Box<dyn Error>>,
 ) -> Result<Parts, Box<dyn Error>> {
-    let rho = args.utilisation;
-    let target = steady(args, MIDDLE, rho)?;
-    let mut point = |workers: usize, utilisation: f64| -> Result<Point, Box<dyn Error>> {
-        let runs = measure(workers, utilisation)?;
-        Point::of(args, workers, utilisation, &runs)
+    let mut points = |plans: &[Plan]| -> Result<Vec<Point>, Box<dyn Error>> {
+        let point =
+            |plan: &Plan| Ok(Point::of(args, plan, &measure(plan.workers, plan.utilisation)?));
+        plans.iter().map(point).collect()
     };
-    let (mut hot, mut alike) = (Vec::new(), Vec::new());
-    for &size in sizes(args) {
-        hot.push(point(size, rho)?);
-        alike.push(point(size, utilisation_for(args, size, target)?)?);
-    }
-    Ok(Parts { hot, alike })
+    Ok(Parts { hot: points(hot)?, alike: points(alike)? })
 }
 
 fn sizes(args: &Args) -> &'static [usize] {
@@ -149,7 +167,7 @@ const AT_ONCE: usize = 4;
 
 /// Long enough for some hundred requests, also in the smallest pool.
 fn length(args: &Args, workers: usize) -> Duration {
-    let quick = if args.common.quick { 4 } else { 1 };
+    let quick = if args.common.quick { 8 } else { 1 };
     let services = (600 / workers as u32).max(200) / quick;
     (args.delay * services).clamp(Duration::from_millis(300), Duration::from_secs(8))
 }
@@ -242,15 +260,10 @@ fn run(
 }
 
 impl Point {
-    fn of(
-        args: &Args,
-        workers: usize,
-        utilisation: f64,
-        runs: &[Made],
-    ) -> Result<Self, Box<dyn Error>> {
+    fn of(args: &Args, plan: &Plan, runs: &[Made]) -> Self {
+        let Plan { workers, utilisation, theory } = *plan;
         let delay = args.delay.as_secs_f64();
         let mut waits = Vec::new();
-        let theory = steady(args, workers, utilisation)?;
         let (mut measured, mut twins, mut corrected) = (Vec::new(), Vec::new(), Vec::new());
         for run in runs {
             let told = |at: usize| args.service().with_seed(run.seed).sample(at as u64);
@@ -276,7 +289,7 @@ impl Point {
             waits.extend(of_run.times());
         }
         let waits: Sample = waits.into_iter().collect();
-        Ok(Self {
+        Self {
             workers,
             utilisation,
             rate: utilisation * workers as f64 / delay,
@@ -285,7 +298,7 @@ impl Point {
             twin: twins,
             corrected,
             p99: waits.percentile(0.99).as_secs_f64() / delay,
-        })
+        }
     }
 
     fn wait(&self) -> f64 {
@@ -379,8 +392,8 @@ fn order(findings: &mut Findings, quick: bool, Parts { hot, alike }: &Parts) {
     let less = ratio(big, small);
     findings.most(
         format!(
-            "at utilisation {:.2}, {} workers wait {:.3} D and one waits {:.2} D (without the chance \
-             of the arrivals): {:.3} of it, at most {LARGE_MOST} allowed",
+            "at utilisation {:.2}, {} workers wait {:.3} D and one waits {:.2} D (without the \
+             chance of the arrivals): {:.3} of it, at most {LARGE_MOST} allowed",
             big.utilisation,
             big.workers,
             wait(big),
@@ -396,8 +409,8 @@ fn order(findings: &mut Findings, quick: bool, Parts { hot, alike }: &Parts) {
     findings.near(
         format!(
             "waits alike: {} workers at utilisation {:.2} wait {:.3} D, and one at {:.2} waits \
-             {:.3} D (without the chance of the arrivals): {:.2} times as long, at most a factor of \
-             {factor} allowed",
+             {:.3} D (without the chance of the arrivals): {:.2} times as long, at most a factor \
+             of {factor} allowed",
             big.workers,
             big.utilisation,
             wait(big),
@@ -412,7 +425,8 @@ fn order(findings: &mut Findings, quick: bool, Parts { hot, alike }: &Parts) {
 }
 
 /// Judges ideal pools.
-pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
+pub fn on_trial(args: &Args, program: &mut Program, count: u64) -> Result<(), Box<dyn Error>> {
+    let plans = plans(args)?;
     let all = [Fault::Pauses, Fault::LostWorker];
     // The short form has one pool of a few workers, and too few runs of it to miss one of them.
     let faults = if args.common.quick { &all[..1] } else { &all };
@@ -422,7 +436,7 @@ pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
     trial::run(program, count, &names, |number, fault| {
         let fault = fault.map(|fault| faults[fault]);
         let far = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let made = parts(args, |workers, utilisation| {
+        let made = parts(args, &plans, |workers, utilisation| {
             let runs = seeds(args).into_iter().map(|seed| {
                 let seed = seed ^ far;
                 let pool = Ideal { workers, fault, severity, seed };
@@ -433,9 +447,10 @@ pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
             });
             Ok(runs.collect())
         });
-        // Theory has an answer for all utilisations of the options.
+        // An ideal pool makes no errors.
         made.map(|parts| judge(args, &parts)).unwrap_or_default()
     });
+    Ok(())
 }
 
 fn charts(args: &Args, hot: &[Point], alike: &[Point]) -> Result<[Chart; 2], Box<dyn Error>> {

@@ -109,7 +109,7 @@ fn show(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut program = Program::new(&args.common, "The number of workers", lead);
     args.delay = args.service().mean();
     if let Some(count) = args.trial.twins {
-        equal::on_trial(&args, &mut program, count);
+        equal::on_trial(&args, &mut program, count)?;
         return program.finish();
     }
     let mut trace = args.common.csv.as_deref().map(Trace::create).transpose()?;

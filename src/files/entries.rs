@@ -80,8 +80,8 @@ impl Entries {
         Ok(())
     }
 
-    /// Sorts the entries: directories first, then by name in the natural order. Gives back memory that was reserved for
-    /// growth.
+    /// Sorts the entries: directories first, then by name in the natural order. Gives back memory
+    /// that was reserved for growth.
     pub fn finish(&mut self) {
         let mut entries = std::mem::take(&mut self.entries);
         entries.sort_unstable_by(|one, other| {

@@ -17,7 +17,6 @@ mod behind_proxies;
 mod bodies;
 mod cache;
 mod client;
-mod client_port;
 mod confinement;
 mod database_example;
 mod deploy_files;

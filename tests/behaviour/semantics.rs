@@ -384,7 +384,8 @@ fn listings_are_sorted_and_escaped_and_available_as_json() {
     assert_eq!(page.field("Content-Type"), Some("text/html; charset=utf-8"));
     let html = String::from_utf8(page.body).unwrap();
     assert!(html.contains("a &lt;&amp;&quot;&#39;&gt;.txt") && !html.contains("a <&"), "{html}");
-    assert!(!html.contains("hidden") && !html.contains("<script"), "{html}");
+    assert!(!html.contains(".hidden</bdi>") && !html.contains("href=\"./.hidden"), "{html}");
+    assert_eq!(html.matches("<script").count(), 1, "the page's own: {html}");
     let order = |html: &str| {
         let at = |name: &str| html.find(name).unwrap();
         let mut names = [("sub", at(">sub<")), ("a", at(">a &lt;")), ("b", at(">b.txt<"))];
@@ -424,7 +425,7 @@ fn thousands_of_entries_are_listed() {
     let server = start(&files);
     let page = get(server.addresses()[0], "/many/");
     let html = String::from_utf8(page.body).unwrap();
-    assert_eq!(html.matches("<tr><td>").count(), 3001, "and the link to the parent");
+    assert_eq!(html.matches("<tr").count() - 1, 3001, "and the link to the parent");
 }
 
 #[test]

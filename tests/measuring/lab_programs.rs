@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-/// The number of attempts if checks fail while the machine is disturbed.
-const ATTEMPTS: usize = 3;
+/// The number of attempts if a program has no result. A failure is never repeated.
+const ATTEMPTS: usize = 2;
 
 /// The exit code of a program with a failed check.
 const FAILED: i32 = 1;
 
-/// The exit code of a program that found the machine too busy.
+/// The exit code of a program without a result: the machine was disturbed, or its runs differ too
+/// much.
 const SPOILT: i32 = 3;
 
 /// The binary of an example: cargo puts it into a folder beside the tests' binaries.
@@ -39,35 +40,34 @@ fn text(bytes: &[u8]) -> String {
 enum Verdict {
     /// All checks hold.
     Passed,
-    /// Some checks failed while the machine was disturbed.
-    Inconclusive(String),
+    /// The program says that it has no result, and which checks have none.
+    NoResult(String),
 }
 
-/// Judges a run by its exit code and output. A failed check counts only if an independent
-/// instrument found no `disturbance` of the machine.
+/// Judges a run by its exit code and output. A failed check is a fault: the program itself finds
+/// out whether the machine was disturbed, by an instrument that does not know what is measured.
 ///
 /// # Errors
 ///
 /// The program's fault.
-fn judge(code: Option<i32>, said: &str, disturbance: Option<String>) -> Result<Verdict, String> {
+fn judge(code: Option<i32>, said: &str) -> Result<Verdict, String> {
     let checks: Vec<&str> = said.lines().filter(|line| line.starts_with("CHECK ")).collect();
     let bad: Vec<&str> =
         checks.iter().filter(|check| !check.ends_with(" ... ok")).copied().collect();
     if checks.is_empty() {
         return Err(format!("it has no checks and exits with {code:?}"));
     }
+    let has_failed = bad.iter().any(|check| check.ends_with(" ... FAIL"));
     match (code, &bad[..]) {
         (Some(0), []) => Ok(Verdict::Passed),
-        (Some(FAILED | SPOILT), [_, ..]) => match disturbance {
-            Some(why) => Ok(Verdict::Inconclusive(format!("{why}: {}", bad.join("; ")))),
-            None => Err(format!("failed without a disturbance: {}", bad.join("; "))),
-        },
+        (Some(FAILED), [_, ..]) if has_failed => Err(format!("failed: {}", bad.join("; "))),
+        (Some(SPOILT), [_, ..]) if !has_failed => Ok(Verdict::NoResult(bad.join("; "))),
         (code, bad) => Err(format!("it exits with {code:?} and these failed checks: {bad:?}")),
     }
 }
 
-/// Runs a program beside the instrument. Repeats the run if the machine was disturbed, then without
-/// another program beside it. Returns the output.
+/// Runs a program beside the tests' own instrument. Repeats the run if it has no result, then
+/// without another program beside it. Returns the output.
 fn run_judged(name: &str, command: &mut Command) -> String {
     for attempt in 1..=ATTEMPTS {
         let permit = if attempt == 1 { Permit::shared() } else { Permit::alone() };
@@ -80,46 +80,52 @@ fn run_judged(name: &str, command: &mut Command) -> String {
         let disturbance =
             disturbance.or_else(|| company.then(|| "another program was measuring".to_owned()));
         let (code, said) = (output.status.code(), text(&output.stdout));
-        // A program that finds the machine too busy has repeated its measurements itself.
-        let is_last = attempt == ATTEMPTS || code == Some(SPOILT) && !company;
-        match judge(code, &said, disturbance) {
-            Ok(Verdict::Passed) => return said,
-            Ok(Verdict::Inconclusive(why)) if is_last => {
+        let fault = match (judge(code, &said), disturbance) {
+            (Ok(Verdict::Passed), _) => return said,
+            (Ok(Verdict::NoResult(_)), _) if attempt < ATTEMPTS => continue,
+            (Ok(Verdict::NoResult(why)), Some(disturbance)) => {
                 // Write directly to standard error, which the test harness does not capture.
-                let _ = writeln!(std::io::stderr(), "INCONCLUSIVE: {name}, as {why}");
+                let _ =
+                    writeln!(std::io::stderr(), "INCONCLUSIVE: {name}, as {disturbance}: {why}");
                 return said;
             }
-            Ok(Verdict::Inconclusive(_)) => {}
-            Err(fault) => panic!("{name}: {fault}\n{said}{}", text(&output.stderr)),
-        }
+            (Ok(Verdict::NoResult(why)), None) => format!("no result, undisturbed: {why}"),
+            (Err(fault), _) => fault,
+        };
+        panic!("{name}: {fault}\n{said}{}", text(&output.stderr));
     }
     unreachable!("the last attempt returns");
 }
 
 #[test]
-fn a_failed_check_is_a_fault_unless_the_machine_was_disturbed() {
-    let busy = || Some("other processes took 90 % of the processors".to_owned());
+fn a_failed_check_is_a_fault_and_no_result_is_none() {
     let (ok, fail) =
         ("a figure\nCHECK 1 is 1 ... ok", "CHECK 1 is 1 ... ok\nCHECK 1 is 2 ... FAIL");
-    let spoilt = "CHECK 1 is late ... FAIL (the machine was too busy: no result)";
-    assert_eq!(judge(Some(0), ok, None), Ok(Verdict::Passed));
-    assert_eq!(judge(Some(0), ok, busy()), Ok(Verdict::Passed));
-    for (code, said) in [(FAILED, fail), (SPOILT, spoilt)] {
-        let fault = judge(Some(code), said, None).unwrap_err();
-        assert!(fault.contains("failed without a disturbance: CHECK 1 is "), "{fault}");
-        let Ok(Verdict::Inconclusive(why)) = judge(Some(code), said, busy()) else {
-            panic!("{code}")
-        };
-        assert!(
-            why.starts_with("other processes took 90 % of the processors: CHECK 1 is "),
-            "{why}"
-        );
+    let spoilt = "CHECK 1 is late ... FAIL (the machine was disturbed: no result)";
+    let unclear = "CHECK 1 is 2 ... FAIL (the runs differ too much: no result)";
+    assert_eq!(judge(Some(0), ok), Ok(Verdict::Passed));
+    let fault = judge(Some(FAILED), fail).unwrap_err();
+    assert_eq!(fault, "failed: CHECK 1 is 2 ... FAIL");
+    for said in [spoilt, unclear] {
+        assert_eq!(judge(Some(SPOILT), said), Ok(Verdict::NoResult(said.to_owned())));
     }
-    // No disturbance excuses a program whose exit code contradicts its checks.
-    for (code, said) in [(0, fail), (0, ""), (FAILED, ok), (SPOILT, ok), (FAILED, ""), (2, fail)] {
-        assert!(judge(Some(code), said, busy()).is_err(), "{code}: {said}");
+    // A failure beside a check without a result is a failure.
+    assert!(judge(Some(FAILED), &format!("{fail}\n{unclear}")).is_err());
+    // Exit codes that contradict the checks.
+    for (code, said) in [
+        (0, fail),
+        (0, ""),
+        (0, spoilt),
+        (FAILED, ok),
+        (FAILED, spoilt),
+        (SPOILT, ok),
+        (SPOILT, fail),
+        (FAILED, ""),
+        (2, fail),
+    ] {
+        assert!(judge(Some(code), said).is_err(), "{code}: {said}");
     }
-    assert!(judge(None, fail, busy()).is_err(), "killed");
+    assert!(judge(None, fail).is_err(), "killed");
 }
 
 /// Busy loops on all processors that the instrument does not know of.

@@ -12,3 +12,5 @@ mod lab_programs;
 mod link;
 mod models;
 mod permit;
+mod services;
+mod trials;

@@ -157,7 +157,9 @@ fn idle(workers: usize, starts: &[Duration], service: impl Fn(usize) -> Duration
 /// in the twin. A worker that is not as idle as the server says makes these wait last. Where they
 /// are few, it is what the pool has been measured to take.
 fn waking(pool: &Pool, idle: &[usize], queued: &[Duration]) -> Duration {
-    let alone = idle.iter().zip(queued).filter(|(idle, _)| **idle >= 2);
+    // Without any queue, one is enough.
+    let least = if idle.iter().all(|idle| *idle > 0) { 1 } else { 2 };
+    let alone = idle.iter().zip(queued).filter(|(idle, _)| **idle >= least);
     let waits: Sample = alone.map(|(_, queued)| *queued).collect();
     let waking = if waits.count() < ALONE_LEAST { pool.waking } else { waits.mean() };
     waking.min(WAKING_MOST)

@@ -118,6 +118,27 @@ impl Findings {
         self.add(what, verdict(mean, |_, high| high <= most, |low, _| low > most));
     }
 
+    /// One mean is larger than another one.
+    pub fn more(&mut self, what: impl Into<String>, larger: &Moments, smaller: &Moments) {
+        let is_more = |confidence| interval(larger, confidence).0 > interval(smaller, confidence).1;
+        let is_less = |confidence| interval(larger, confidence).1 < interval(smaller, confidence).0;
+        let verdict = match (is_more(HOLDS), is_less(1.0 - FALSE_ALARM)) {
+            (true, _) => Verdict::Ok,
+            (false, true) => Verdict::Fail,
+            (false, false) => Verdict::Unclear,
+        };
+        self.add(what, verdict);
+    }
+
+    /// Each of these means is within `off` of a value.
+    pub fn near_of(&mut self, what: impl Into<String>, means: &[Moments], value: f64, off: f64) {
+        let (least, most) = (value - off, value + off);
+        let is_within = |low, high| low >= least && high <= most;
+        let each =
+            means.iter().map(|of| verdict(of, is_within, |low, high| low > most || high < least));
+        self.add(what, worst(each));
+    }
+
     /// Each of these means is at most this. Each has the stated rate of false alarms.
     pub fn most_of(&mut self, what: impl Into<String>, means: &[Moments], most: f64) {
         let each = means.iter().map(|of| verdict(of, |_, high| high <= most, |low, _| low > most));
@@ -174,6 +195,13 @@ mod tests {
             [Verdict::Ok, Verdict::Unclear, Verdict::Fail]
         );
         assert_eq!(of(|findings| findings.least_of("", &[], 1.0)), Verdict::Unclear);
+        let apart: Moments = [1.9, 2.0, 2.1].into_iter().collect();
+        let far: Moments = [11.9, 12.0, 12.1].into_iter().collect();
+        let more = |one: &Moments, other: &Moments| of(|findings| findings.more("", one, other));
+        assert_eq!([more(&apart, &mean), more(&mean, &far)], [Verdict::Ok, Verdict::Fail]);
+        assert_eq!(more(&mean, &apart), Verdict::Unclear, "at the larger confidence");
+        let near = |off| of(|findings| findings.near_of("", &[mean, mean], 1.0, off));
+        assert_eq!([near(0.3), near(0.1)], [Verdict::Ok, Verdict::Unclear]);
         // A single run has no interval.
         let one: Moments = [1.0].into_iter().collect();
         assert_eq!(of(|findings| findings.least("", &one, 0.5)), Verdict::Unclear);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const OTHERS_MOST: f64 = 0.1;
 
 /// The same share within a [`WINDOW`], for bursts.
-const BURST_MOST: f64 = 0.3;
+const BURST_MOST: f64 = 0.25;
 
 /// The kernel counts in hundredths of a second, so shorter windows are imprecise.
 const WINDOW: Duration = Duration::from_millis(250);

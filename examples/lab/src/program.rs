@@ -32,7 +32,8 @@ const SPARE_QUICK: Duration = Duration::from_secs(3);
 pub const EXIT_CODES: &str = "\
 Exit code: 0 all checks hold, 1 a check failed or the run failed, 2 wrong usage, 3 no result: the \
 machine was disturbed, or the runs differ too much. A measurement is repeated if the machine was \
-disturbed, whatever it shows. A claim that rests on chance fails wrongly at most once in 1000 runs.";
+disturbed, whatever it shows. A claim that rests on chance fails wrongly at most once in 1000 \
+runs.";
 
 /// Columns and rows of a chart on the terminal.
 const TEXT_CHART: (usize, usize) = (64, 14);
@@ -207,6 +208,11 @@ impl Program {
     /// The same for a mean that is at most `most`.
     pub fn check_most(&mut self, what: impl Into<String>, mean: &Moments, most: f64) {
         self.findings.most(what, mean, most);
+    }
+
+    /// Records whether one mean over runs is larger than another one, by the same rules.
+    pub fn check_more(&mut self, what: impl Into<String>, larger: &Moments, smaller: &Moments) {
+        self.findings.more(what, larger, smaller);
     }
 
     /// Records findings that were made apart from the program.

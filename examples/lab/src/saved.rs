@@ -1,13 +1,12 @@
 //! The file of a run: its figures in JSON, for other programs and for a comparison.
 
 use crate::comparison::Sample;
-use crate::csv::WriteError;
 use crate::hdr::Times;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The version of the format. Another version has other fields.
@@ -224,16 +223,6 @@ impl Saved {
         is_consistent.then_some(()).ok_or_else(|| "its numbers do not add up".to_owned())
     }
 
-    /// Writes it to a file.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
-        let written = File::create(path).and_then(|file| self.write_to(&mut BufWriter::new(file)));
-        written.map_err(|error| WriteError::new(path, error))
-    }
-
     /// Writes it, with a line end.
     ///
     /// # Errors
@@ -311,7 +300,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run.json");
         let run = saved();
-        run.write(&path).expect("a file");
+        let mut file = File::create(&path).expect("a file");
+        run.write_to(&mut file).expect("a file");
         let back = Saved::read(&path).expect("a run");
         assert_eq!(back, run);
         assert_eq!(back.latency.percentiles["99"], None, "it falls on failures");

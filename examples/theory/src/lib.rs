@@ -2,9 +2,9 @@
 //! approximation.
 //!
 //! It is pure arithmetic: no sockets, threads or clocks, nothing of the server, and of other crates
-//! the error function alone. The server needs a small part of it for its own figures. That part is `basics`, one file
-//! that belongs to both crates (a symbolic link here), so that each crate can be packaged without
-//! the other.
+//! the error function alone. The server needs a small part of it for its own figures. That part is
+//! `basics`, one file that belongs to both crates (a symbolic link here), so that each crate can be
+//! packaged without the other.
 //!
 //! Notation and units in this crate: *servers* is the number of workers c; *offered* load is a =
 //! arrival rate x mean service time, in erlangs; *utilisation* is rho = a / c. **Waits are in units
@@ -14,7 +14,7 @@
 //! |---|---|
 //! | exponential service, first come first served | [`Mmc`], exact |
 //! | constant service | [`Mdc`], exact |
-//! | any service, Poisson arrivals | [`Mgc`]: exact for one worker, else an approximation that says how far to trust it |
+//! | any service, Poisson arrivals | [`Mgc`], exact for one worker, else says its trust |
 //! | one worker, the shortest service first | [`priority_waits`], exact |
 //! | any service, any arrivals, by their first two moments | [`allen_cunneen`], an approximation |
 //! | a bounded queue, exponential service, any load | [`Mmck`], exact |

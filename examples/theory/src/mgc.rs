@@ -1,5 +1,5 @@
-//! Poisson arrivals and any service times, M/G/1 and M/G/c: the mean wait, exact for one worker, for
-//! constant and for exponential services, and else by an interpolation.
+//! Poisson arrivals and any service times, M/G/1 and M/G/c: the mean wait, exact for one worker,
+//! for constant and for exponential services, and else by an interpolation.
 //!
 //! Two moments do not determine the mean wait of several workers: among laws that agree in both, it
 //! differs by up to the factor 1 + cv^2 (V. Gupta, J. Dai, M. Harchol-Balter and B. Zwart, On the
@@ -111,9 +111,9 @@ impl Mgc {
     }
 }
 
-/// The mean wait by O. J. Boxma, J. W. Cohen and N. Huffels (Approximations of the mean waiting time
-/// in an M/G/s queueing system, Operations Research 27, 1979): between M/D/c and M/M/c by `least`,
-/// the mean of the shortest of c residual services.
+/// The mean wait by O. J. Boxma, J. W. Cohen and N. Huffels (Approximations of the mean waiting
+/// time in an M/G/s queueing system, Operations Research 27, 1979): between M/D/c and M/M/c by
+/// `least`, the mean of the shortest of c residual services.
 fn interpolated(
     servers: u32,
     utilisation: f64,

@@ -125,7 +125,10 @@ impl SiteArgs {
                 .split_once('=')
                 .filter(|(extension, media_type)| is_extension(extension) && is_type(media_type))
                 .ok_or_else(|| {
-                    format!("cannot use {pair} for --mime or CWS_MIME (write it like wasm=application/wasm)")
+                    format!(
+                        "cannot use {pair} for --mime or CWS_MIME (write it like \
+                         wasm=application/wasm)"
+                    )
                 })?;
             site.media_types.set(extension.trim_start_matches('.'), media_type);
         }
@@ -135,7 +138,10 @@ impl SiteArgs {
                 .and_then(|(status, page)| Some((status.parse().ok()?, page)))
                 .filter(|&(status, page)| PAGES.contains(&status) && !page.is_empty())
                 .ok_or_else(|| {
-                    format!("cannot use {pair} for --error-page or CWS_ERROR_PAGE (write it like 404=404.html)")
+                    format!(
+                        "cannot use {pair} for --error-page or CWS_ERROR_PAGE (write it like \
+                         404=404.html)"
+                    )
                 })?;
             site.error_pages.insert(status, page.to_owned());
         }

@@ -2,9 +2,9 @@
 
 mod law;
 #[cfg(feature = "service-time")]
-mod text;
-#[cfg(feature = "service-time")]
 mod trace;
+#[cfg(feature = "service-time")]
+mod text;
 #[cfg(test)]
 mod tests;
 
@@ -271,9 +271,9 @@ impl ServiceTime {
         }
     }
 
-    /// True for constant and for exponential times: the mean wait in a queue with several workers is
-    /// known for them. For other laws, mean and variation do not determine it: laws that agree in
-    /// both differ in the wait (V. Gupta, J. Dai, M. Harchol-Balter and B. Zwart, On the
+    /// True for constant and for exponential times: the mean wait in a queue with several workers
+    /// is known for them. For other laws, mean and variation do not determine it: laws that agree
+    /// in both differ in the wait (V. Gupta, J. Dai, M. Harchol-Balter and B. Zwart, On the
     /// inapproximability of M/G/K, Queueing Systems 64, 2010).
     pub fn is_known_by_two_moments(&self) -> bool {
         matches!(self.law, Law::Constant(_) | Law::Exponential { .. })

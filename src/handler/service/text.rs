@@ -17,7 +17,7 @@ impl FromStr for ServiceTime {
     /// Parses a law. A trace is read from its file.
     fn from_str(text: &str) -> Result<Self, ServiceTimeError> {
         let Some((name, parameters)) = text.split_once(':') else {
-            return time(text).map(Self::from);
+            return trace::time(text).map(Self::from);
         };
         let (parameters, seed) = match parameters.rsplit_once(",seed=") {
             Some((others, seed)) => (others, parsed("seed", seed, "a whole number")?),
@@ -46,7 +46,7 @@ fn with_parameters(name: &str, of: &mut Parameters<'_>) -> Result<ServiceTime, S
             let form = "pareto:20ms,tail=1.5";
             let (mean, tail) = (of.time("a mean", form)?, of.number("tail", form)?);
             match of.take("most") {
-                Some(most) => ServiceTime::bounded_pareto(mean, tail, time(most)?),
+                Some(most) => ServiceTime::bounded_pareto(mean, tail, trace::time(most)?),
                 None => ServiceTime::pareto(mean, tail),
             }
         }
@@ -94,7 +94,7 @@ impl<'a> Parameters<'a> {
     fn time(&mut self, what: &str, form: &str) -> Result<Duration, ServiceTimeError> {
         match self.times.pop_front() {
             None | Some("") => Err(self.missing(what, form)),
-            Some(text) => time(text),
+            Some(text) => trace::time(text),
         }
     }
 
@@ -123,12 +123,6 @@ impl<'a> Parameters<'a> {
 fn parsed<T: FromStr>(name: &str, text: &str, what: &str) -> Result<T, ServiceTimeError> {
     let wrong = |_| ServiceTimeError::new(format!("{name} cannot be {text:?}: it must be {what}"));
     text.parse().map_err(wrong)
-}
-
-/// A time, such as 50ms.
-pub fn time(text: &str) -> Result<Duration, ServiceTimeError> {
-    humantime::parse_duration(text)
-        .map_err(|error| ServiceTimeError::new(format!("{error}; write 50ms, 1.5s or 2m")))
 }
 
 /// The text from which the law can be parsed, unless its times are from nowhere but memory.

@@ -1,7 +1,7 @@
 //! Service times from a file: one time a line, or an access log in JSON.
 
 use super::law::{Law, Trace};
-use super::{LONGEST_MEAN, ServiceTime, ServiceTimeError, text};
+use super::{LONGEST_MEAN, ServiceTime, ServiceTimeError};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -48,8 +48,14 @@ fn line_time(line: &str) -> Result<Option<Duration>, String> {
     match line.as_bytes().first() {
         None | Some(b'#') => Ok(None),
         Some(b'{') => logged_time(line),
-        Some(_) => text::time(line).map(Some).map_err(|error| error.to_string()),
+        Some(_) => time(line).map(Some).map_err(|error| error.to_string()),
     }
+}
+
+/// A time, such as 50ms.
+pub fn time(text: &str) -> Result<Duration, ServiceTimeError> {
+    humantime::parse_duration(text)
+        .map_err(|error| ServiceTimeError::new(format!("{error}; write 50ms, 1.5s or 2m")))
 }
 
 /// The time for which the handler had a worker, in a line of an access log.

@@ -19,7 +19,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(in crate::static_files) const GUARDS: [(&str, &str); 3] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-qHFCnA29s/3GF55gKzj0OSB0KOfMdCJgyb0UbHh+3WY='; \
+        "default-src 'none'; style-src 'sha256-K6WttkronrRFWFeCyNAQrc/dUNTYBiLBqc1Ephku6C0='; \
          script-src 'sha256-KRC89Mhx59PqerHKFUHPz97o8z8AZJDepGi5Wx5Ux5o='; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),

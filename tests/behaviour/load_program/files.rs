@@ -69,9 +69,10 @@ fn standard_output_is_for_one_file_alone() {
     let first = text(&output.stdout);
     assert!(first.starts_with("       Value     Percentile TotalCount 1/(1-Percentile)\n"));
     refuses(&["--json", "-", "--hgrm", "-"], 1, "name a file");
-    let output = load().args(["-n", "1", "--json", "/no/such/run.json"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("cannot write /no/such/run.json"));
+    // A load whose files cannot be written does not start.
+    for option in ["--json", "--hgrm", "--csv"] {
+        refuses(&["-n", "1", option, "/no/such/run"], 1, "cannot write /no/such/run");
+    }
 }
 
 /// The requests that have started are finished, and the report and the files say so.
@@ -113,7 +114,7 @@ fn a_terminal_shows_a_line() {
     script.args(["-qec", &format!("'{program}' {options}"), "/dev/null"]).stdin(Stdio::null());
     let output = script.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    for part in ["1s of 1s", "/s  in flight ", "  failed 0 (all 0)  p50 ", "  p99 "] {
+    for part in ["s of 1s  ", "/s  in flight ", "  failed 0 (all 0)  p50 ", "  p99 "] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }

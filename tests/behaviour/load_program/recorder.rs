@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ impl Arrived {
 pub struct Recorder {
     pub address: SocketAddr,
     arrived: Arc<Mutex<Vec<Arrived>>>,
+    connected: Arc<OnceLock<Instant>>,
 }
 
 impl Recorder {
@@ -46,17 +47,26 @@ impl Recorder {
         let address = listener.local_addr().unwrap();
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&arrived);
+        let connected = Arc::new(OnceLock::new());
+        let first = Arc::clone(&connected);
         thread::spawn(move || {
             for stream in listener.incoming() {
+                first.get_or_init(Instant::now);
                 let record = Arc::clone(&record);
                 thread::spawn(move || serve(stream.unwrap(), delay, &record));
             }
         });
-        Self { address, arrived }
+        Self { address, arrived, connected }
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// The time of the first connection, with which `load` finds out whether a server is there: the
+    /// load starts later.
+    pub fn before_the_load(&self) -> Instant {
+        *self.connected.get().unwrap()
     }
 
     /// What has arrived so far, in the order of its last bytes.

@@ -18,6 +18,8 @@ pub struct Connection {
     socket: Watched,
     phase: Phase,
     framing: ResponseFraming,
+    /// The framing is for the response to a HEAD.
+    is_head: bool,
     /// The request that uses it. `None` while it is kept for the next one.
     pub errand: Option<usize>,
     /// The crowd that it belongs to.
@@ -74,6 +76,7 @@ impl Connection {
             socket,
             phase,
             framing: framing_of(message),
+            is_head: message.is_head(),
             errand: None,
             crowd: 0,
             connected: (sent > 0).then_some(now),
@@ -86,7 +89,12 @@ impl Connection {
     /// Starts another exchange on a kept connection.
     pub fn reuse(&mut self, message: &Message) -> Step {
         self.phase = Phase::Sending(0);
-        self.framing = framing_of(message);
+        if self.is_head == message.is_head() {
+            self.framing.restart();
+        } else {
+            self.framing = framing_of(message);
+            self.is_head = message.is_head();
+        }
         (self.bytes, self.persistent, self.used) = (0, false, true);
         self.send(message.bytes())
     }

@@ -1,0 +1,36 @@
+//! The checks of the lab's programs on trial: how often they fail for an ideal pool, which is
+//! sound, and how often for one with a planted fault.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// No real pool runs, so that the machine does not matter.
+fn is_just(name: &str, faults: usize) {
+    let this = std::env::current_exe().unwrap();
+    let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
+    let mut command = Command::new(target.join("examples").join(name));
+    let output = command.args(["--quick", "--twins", "200"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let count = |what: &str| said.lines().filter(|line| line.starts_with(what)).count();
+    assert_eq!(count("CHECK false alarms: "), 1, "{said}");
+    assert_eq!(count("CHECK no result: "), 1, "{said}");
+    assert_eq!(count("CHECK power: "), faults, "{said}");
+}
+
+#[test]
+fn saturation_finds_faults_and_raises_few_false_alarms() {
+    is_just("saturation", 5);
+}
+
+#[test]
+fn workers_finds_faults_and_raises_few_false_alarms() {
+    is_just("workers", 1);
+}
+
+#[test]
+fn closed_loop_finds_faults_and_raises_few_false_alarms() {
+    is_just("closed_loop", 3);
+}
