@@ -137,11 +137,11 @@ fn panel(
         let left = group.unwrap_or_default() as f64 - 0.4;
         left + within.unwrap_or_default() as f64 * width
     };
-    let shown = cells.iter().filter_map(|cell| figure(cell));
+    let shown = cells.iter().filter_map(&figure);
     // A bar needs a length, also the shortest.
     let low = shown.fold(f64::INFINITY, f64::min) / 2.0;
     let names = Scenario::ALL.map(Scenario::name);
-    let high = cells.iter().filter_map(|cell| figure(cell)).fold(low * 10.0, f64::max) * 1.2;
+    let high = cells.iter().filter_map(&figure).fold(low * 10.0, f64::max) * 1.2;
     let y = Axis::log(y).between(low, high);
     let mut chart = Chart::new(title, description, Axis::named("", names), y);
     for model in Model::ALL {
