@@ -40,6 +40,9 @@ const SURE: f64 = 2.7;
 const NEAR: f64 = 0.1;
 const NEAR_QUICK: f64 = 0.25;
 
+/// The same for turns: the server guesses how long a service will take, and the twin knows it.
+const NEAR_TURNS: f64 = 0.15;
+
 /// The time that repeated measurements may take, and with `--quick`.
 const SPARE: Duration = Duration::from_secs(10);
 const SPARE_QUICK: Duration = Duration::from_secs(2);
@@ -137,8 +140,12 @@ fn theory(args: &Args, sizes: &[Size]) -> Option<Theory> {
 }
 
 fn check_runs(program: &mut Program, args: &Args, measured: &[Measured]) {
-    let most = if args.common.quick { NEAR_QUICK } else { NEAR };
-    for (of, (name, ..)) in measured.iter().zip(ORDERS) {
+    for (of, (name, _, order)) in measured.iter().zip(ORDERS) {
+        let most = match (args.common.quick, order) {
+            (true, _) => NEAR_QUICK,
+            (false, Order::Fair) => NEAR_TURNS,
+            (false, _) => NEAR,
+        };
         if let Some(why) = &of.spoilt {
             program.spoilt(format!("the runs of {name}: {why}"));
         }
