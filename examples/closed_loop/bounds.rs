@@ -41,7 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The runs for one number of clients.
 struct Point {
     clients: usize,
-    /// Completed requests per second, X, of each run, and the relative standard error of their mean.
+    /// Completed requests per second, X, of each run, and the relative standard error of their
+    /// mean.
     throughput: Moments,
     error: f64,
     /// The mean response time R of each run, in seconds, and the longest 99th percentile.
@@ -411,8 +412,8 @@ fn beyond(findings: &mut Findings, args: &Args, curve: &Curve) {
         let most = 1.0 + 2.5 * tolerance;
         findings.most(
             format!(
-                "Z = 0: {} clients on as many workers do not wait: R is {:.3} R(1), at most {most:.3} \
-                 allowed",
+                "Z = 0: {} clients on as many workers do not wait: R is {:.3} R(1), at most \
+                 {most:.3} allowed",
                 full.clients,
                 ratio.mean()
             ),

@@ -60,9 +60,9 @@ pub fn show(
     let (Some(closed), Some(open)) = (closed.first(), open.first()) else { return Ok(()) };
     program.chart(
         &chart(closed, open),
-        "Each mark is a request of the first run. The closed loop sends nothing while it waits. The \
-         open loop continues as users do, and all requests that arrive during the stall wait for \
-         its end.",
+        "Each mark is a request of the first run. The closed loop sends nothing while it waits. \
+         The open loop continues as users do, and all requests that arrive during the stall wait \
+         for its end.",
     )
 }
 
@@ -155,8 +155,8 @@ fn compare(program: &mut Program, closed: &[Run], open: &[Run], length: Duration
     let slowest = closed.iter().map(p95).max().unwrap_or(Duration::MAX);
     program.check_most(
         format!(
-            "the closed loop has {:.3} ±{:.3} times the share of slow requests of the open loop, at \
-             most .5 allowed",
+            "the closed loop has {:.3} ±{:.3} times the share of slow requests of the open loop, \
+             at most .5 allowed",
             ratio.mean(),
             ratio.half_width()
         ),

@@ -101,8 +101,8 @@ pub fn run(
         match policy {
             Policy::Unbounded => program.check_most(
                 format!(
-                    "{name}: {mean:.2} ±{half:.2} of the offered load is good long after the burst, \
-                     at most {LOST} expected: the pool does not recover"
+                    "{name}: {mean:.2} ±{half:.2} of the offered load is good long after the \
+                     burst, at most {LOST} expected: the pool does not recover"
                 ),
                 &share,
                 LOST,

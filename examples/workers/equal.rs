@@ -57,7 +57,8 @@ struct Point {
     rate: f64,
     /// The mean wait in the steady state.
     theory: f64,
-    /// The mean waits of the runs: as measured, and of the twin with the same arrivals and services.
+    /// The mean waits of the runs: as measured, and of the twin with the same arrivals and
+    /// services.
     measured: Vec<f64>,
     twin: Vec<f64>,
     /// The measured waits without the chance of their arrivals: times what the steady state waits
@@ -391,8 +392,8 @@ fn order(findings: &mut Findings, quick: bool, Parts { hot, alike }: &Parts) {
     let less = ratio(big, small);
     findings.most(
         format!(
-            "at utilisation {:.2}, {} workers wait {:.3} D and one waits {:.2} D (without the chance \
-             of the arrivals): {:.3} of it, at most {LARGE_MOST} allowed",
+            "at utilisation {:.2}, {} workers wait {:.3} D and one waits {:.2} D (without the \
+             chance of the arrivals): {:.3} of it, at most {LARGE_MOST} allowed",
             big.utilisation,
             big.workers,
             wait(big),
@@ -408,8 +409,8 @@ fn order(findings: &mut Findings, quick: bool, Parts { hot, alike }: &Parts) {
     findings.near(
         format!(
             "waits alike: {} workers at utilisation {:.2} wait {:.3} D, and one at {:.2} waits \
-             {:.3} D (without the chance of the arrivals): {:.2} times as long, at most a factor of \
-             {factor} allowed",
+             {:.3} D (without the chance of the arrivals): {:.2} times as long, at most a factor \
+             of {factor} allowed",
             big.workers,
             big.utilisation,
             wait(big),
