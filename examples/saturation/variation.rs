@@ -310,7 +310,7 @@ fn trust(findings: &mut Findings, name: &str, cells: &[&Cell]) {
 fn chart(cells: &[Cell]) -> Chart {
     let colours = [Colour::Blue, Colour::Green, Colour::Orange, Colour::Purple];
     let description = "The mean wait against the load, on a logarithmic scale, a curve and points \
-        for each coefficient of variation. The more services vary, the longer the wait at each load.";
+        for each coefficient of variation. The more services vary, the longer the wait.";
     let x = Axis::linear("load, times W/D").between(0.45, 1.0);
     let y = Axis::log("mean wait, over the mean service");
     let mut chart = Chart::new("Mean wait against load, by variation", description, x, y);

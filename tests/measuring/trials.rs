@@ -1,5 +1,5 @@
-//! The checks of the lab's programs on trial: how often they fail for an ideal pool, which is sound,
-//! and how often for one with a planted fault.
+//! The checks of the lab's programs on trial: how often they fail for an ideal pool, which is
+//! sound, and how often for one with a planted fault.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
