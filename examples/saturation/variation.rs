@@ -47,8 +47,8 @@ const EFFORT_QUICK: Effort = Effort { requests: 20_000, runs: 4, seed: 0 };
 const INTERVALS: f64 = 2.0;
 
 const CAPTION: &str = "The mean wait of single runs, over the mean service. Bars: the waits of \
-    ideal runs of the same length with other arrivals and services, all but one of a thousand. \
-    The more services vary, the longer the wait, and the more single runs differ.";
+    ideal runs of the same length with other arrivals and services, all but one of a thousand. The \
+    more services vary, the longer the wait, and the more single runs differ.";
 
 /// One law at one load.
 struct Cell {
@@ -310,8 +310,7 @@ fn trust(findings: &mut Findings, name: &str, cells: &[&Cell]) {
 fn chart(cells: &[Cell]) -> Chart {
     let colours = [Colour::Blue, Colour::Green, Colour::Orange, Colour::Purple];
     let description = "The mean wait against the load, on a logarithmic scale, a curve and points \
-        for each coefficient of variation. The more services vary, the longer the wait at each \
-        load.";
+        for each coefficient of variation. The more services vary, the longer the wait.";
     let x = Axis::linear("load, times W/D").between(0.45, 1.0);
     let y = Axis::log("mean wait, over the mean service");
     let mut chart = Chart::new("Mean wait against load, by variation", description, x, y);

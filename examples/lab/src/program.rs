@@ -32,8 +32,7 @@ const SPARE_QUICK: Duration = Duration::from_secs(3);
 pub const EXIT_CODES: &str = "\
 Exit code: 0 all checks hold, 1 a check failed or the run failed, 2 wrong usage, 3 no result: the \
 machine was disturbed, or the runs differ too much. A measurement is repeated if the machine was \
-disturbed, whatever it shows. A claim that rests on chance fails wrongly at most once in 1000 \
-runs.";
+disturbed, whatever it shows. A claim that rests on chance fails wrongly in 1 of 1000 runs.";
 
 /// Columns and rows of a chart on the terminal.
 const TEXT_CHART: (usize, usize) = (64, 14);
