@@ -76,6 +76,7 @@ pub fn show(
     mut trace: Option<&mut Trace>,
 ) -> Result<(), Box<dyn Error>> {
     let (workers, delay) = (args.workers, args.delay);
+    let target = args.url.as_deref().map(Target::find).transpose()?;
     program.text(&format!(
         "W = {workers} workers, D: {}, carry at most W/D = {:.0} requests a second. {} runs for \
          each number of clients.",
@@ -83,7 +84,6 @@ pub fn show(
         workers as f64 / delay.as_secs_f64(),
         seeds(args).len()
     ));
-    let target = args.url.as_deref().map(Target::find).transpose()?;
     let all = length(args) * (numbers(workers, args.common.quick).len() * THINKS.len()) as u32;
     let progress = Progress::start("closed loop", all);
     let curves = curves(args, |clients, delays| {

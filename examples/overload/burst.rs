@@ -86,6 +86,17 @@ pub fn run(
     }
     // The first run of each.
     show(program, bench, &times, &shown[..POLICIES.len()])?;
+    check_recovery(program, bench, &times, &shown);
+    Ok(())
+}
+
+/// Who serves the load again once the burst is over, and who does not.
+fn check_recovery(
+    program: &mut Program,
+    bench: &Bench<'_>,
+    times: &Times,
+    shown: &[(Policy, Vec<Outcome>)],
+) {
     for policy in POLICIES {
         // The last quarter of the time after the burst.
         let from = times.over - (times.over - times.end) / 4;
@@ -117,7 +128,6 @@ pub fn run(
             ),
         }
     }
-    Ok(())
 }
 
 fn millis(millis: u64) -> Duration {

@@ -321,6 +321,7 @@ fn settle() -> Result<(), String> {
 /// The next process at the same addresses is not drained, though HAProxy was told so by the last.
 #[test]
 fn a_server_that_starts_again_gets_requests_again() {
+    let _permit = Permit::shared();
     let config = || Config::default().workers(1).drain_delay(Duration::from_secs(1));
     let mut members = vec![Member::start(config(), 50.0)];
     let Some(proxy) = balance(&members) else { return };
@@ -352,6 +353,7 @@ fn a_server_that_starts_again_gets_requests_again() {
 /// Full servers stay in, refuse themselves, and keep their connections.
 #[test]
 fn nothing_is_taken_out_at_twice_the_load() {
+    let _permit = Permit::shared();
     let seconds = std::env::var("CWS_OVERLOAD_SECONDS").ok().and_then(|text| text.parse().ok());
     let length = Duration::from_secs(seconds.unwrap_or(4));
     let config = || Config::default().workers(2).patience(Duration::from_millis(500));
