@@ -66,8 +66,8 @@ fn judge(code: Option<i32>, said: &str) -> Result<Verdict, String> {
     }
 }
 
-/// Runs a program, alone, as it takes another one that measures for a disturbance. Repeats the run if
-/// it has no result. Returns the output.
+/// Runs a program, alone, as it takes another one that measures for a disturbance. Repeats the run
+/// if it has no result. Returns the output.
 fn run_judged(name: &str, command: &mut Command) -> String {
     let _permit = Permit::alone();
     for attempt in 1..=ATTEMPTS {
