@@ -1,6 +1,7 @@
 //! Programs that measure: the examples of the lab, weights behind a balancer, a link.
 //!
 //! They are disturbed by what runs beside them, so each takes a permit.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]

@@ -20,12 +20,13 @@ impl ReachArgs {
             return;
         }
         let urls = urls(listening, &interfaces());
-        if urls.is_empty() {
-            info!("only this machine reaches it: --bind :: opens it to others");
-        }
         let is_general = listening.iter().any(|address| address.ip().is_unspecified());
-        if is_general && !urls.is_empty() {
-            info!("others reach it at {}", urls.join(" "));
+        match urls.is_empty() {
+            true if is_general => info!("this machine has no address at which others reach it"),
+            true => info!("only this machine reaches it: --bind :: opens it to others"),
+            false if is_general => info!("others reach it at {}", urls.join(" ")),
+            // The addresses were chosen, and are in the lines above.
+            false => {}
         }
         match urls.first() {
             _ if !self.qr => {}

@@ -221,6 +221,15 @@ mod texts {
     }
 
     #[test]
+    fn a_line_without_an_end_takes_no_memory() {
+        let (_kept, law) = file(&format!("10ms\n{}", "1".repeat(1 << 17)));
+        let error = law.expect_err("too long").to_string();
+        assert!(error.contains("line 2 is longer than 65536 bytes"), "{error}");
+        let (_kept, law) = file("10ms");
+        assert_eq!(law.expect("a law").mean(), MILLIS(10), "the last line needs no end");
+    }
+
+    #[test]
     fn an_access_log_gives_the_times_of_the_requests_that_had_a_worker() {
         let lines = [
             r#"{"handle_us":4000,"worker":1,"status":200}"#,

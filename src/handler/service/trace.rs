@@ -3,7 +3,7 @@
 use super::law::{Law, Trace};
 use super::{LONGEST_MEAN, ServiceTime, ServiceTimeError};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +11,32 @@ use std::time::Duration;
 /// The most times that are read of a file.
 const MOST: usize = 10_000_000;
 
+/// The most bytes of a line.
+const LONGEST_LINE: u64 = 64 * 1024;
+
 /// The empirical law of the times in this file.
 pub fn read(path: &Path) -> Result<ServiceTime, ServiceTimeError> {
     let shown = path.display();
     let wrong =
         |what: String| ServiceTimeError::new(format!("cannot take times from {shown}: {what}"));
     let file = File::open(path).map_err(|error| wrong(format!("{error} (name another file)")))?;
-    let mut seconds = Vec::new();
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(|error| wrong(error.to_string()))?;
+    let mut file = BufReader::new(file);
+    let (mut seconds, mut line) = (Vec::new(), String::new());
+    for number in 1_u64.. {
+        line.clear();
+        let read = file.by_ref().take(LONGEST_LINE).read_line(&mut line);
+        match read.map_err(|error| wrong(format!("line {number}: {error}")))? {
+            0 => break,
+            bytes if bytes as u64 == LONGEST_LINE => {
+                return Err(wrong(format!("line {number} is longer than {LONGEST_LINE} bytes")));
+            }
+            _ => {}
+        }
         let time = line_time(line.trim());
-        let time = time.map_err(|what| wrong(format!("line {}: {what}", number + 1)))?;
+        let time = time.map_err(|what| wrong(format!("line {number}: {what}")))?;
         let Some(time) = time else { continue };
         if time > LONGEST_MEAN {
-            let what = format!("line {}: longer than an hour (leave it out)", number + 1);
-            return Err(wrong(what));
+            return Err(wrong(format!("line {number}: longer than an hour (leave it out)")));
         }
         if seconds.len() == MOST {
             return Err(wrong(format!("it has more than {MOST} times (take a part of it)")));
