@@ -1,6 +1,6 @@
 //! Poisson arrivals, exponential service times and a bounded queue, M/M/c/K: exact, at any load.
 
-use crate::basics::{TheoryError, at_least_one, finite, lost};
+use crate::basics::{self, TheoryError, at_least_one, finite, lost};
 use crate::erlang::{crossing, probability};
 use crate::poisson;
 
@@ -35,6 +35,15 @@ pub struct Mmck {
     found: Vec<f64>,
 }
 
+/// 1 - `lost`, the share that finds an idle worker if none may wait. Far above the capacity the
+/// difference has no digits left, and the recursion of Erlang's B gives it as a quotient.
+fn kept(servers: u32, offered: f64, lost: f64) -> f64 {
+    if lost < 0.5 {
+        return 1.0 - lost;
+    }
+    f64::from(servers) / offered * lost / basics::lost(servers - 1, offered)
+}
+
 impl Mmck {
     /// A pool with this number of workers for at most `system` requests, at least as many, at this
     /// utilisation. It counts the refused requests, so it may be above 1.
@@ -45,9 +54,10 @@ impl Mmck {
         let offered = finite("the offered load", utilisation * f64::from(servers))?;
         // B, the share of "all busy" if none may wait, gives the weight of the other states.
         let lost = lost(servers, offered);
+        let kept = kept(servers, offered, lost);
         if lost < LOST_LEAST || room == 0 {
             let found = vec![];
-            let (blocked, passed) = (lost, 1.0 - lost);
+            let (blocked, passed) = (lost, kept);
             return Ok(Self {
                 servers,
                 offered,
@@ -70,7 +80,7 @@ impl Mmck {
             weights.push(weights[weights.len() - 1] * ratio);
         }
         let empty = if falls { 1.0 } else { ratio.powf(room as f64) };
-        let idle = empty * (1.0 - lost) / lost;
+        let idle = empty * kept / lost;
         let (full, mut found) = match falls {
             true => {
                 let full = ratio.powf(room as f64);
