@@ -16,7 +16,7 @@
 //!    0.19 (sqrt(c) - 1) requests. The factor is fitted to simulations, and does not depend on the
 //!    load.
 
-use crate::basics::{TheoryError, at_least_one, finite, lost};
+use crate::basics::{TheoryError, at_least_one, finite, kept, lost};
 use crate::erlang::{crossing, probability};
 use crate::mdc::Mdc;
 use crate::mmck::room;
@@ -135,6 +135,12 @@ fn solve(servers: u32, room: usize, utilisation: f64) -> Result<(f64, Vec<f64>),
     let [low, high] = [base as usize, base as usize + 1].map(|queue| weights.excess(queue));
     let excess = if lower == 0.0 { low } else { low * (high / low).powf(at - base) };
     let excess = if excess.is_finite() { excess } else { 0.0 };
+    // Below the first whole number it is an extrapolation. Without any room more is refused: by
+    // Erlang's loss formula, which holds for all service times.
+    let offered = utilisation * f64::from(servers);
+    let lost = lost(servers, offered);
+    let without_room = lost / kept(servers, offered, lost) - (utilisation - 1.0).max(0.0);
+    let excess = excess.min(without_room.max(0.0));
     let odds = excess + (utilisation - 1.0).max(0.0);
     // The same sum of weights as the refused share has.
     let scale = match utilisation < 1.0 {

@@ -1,6 +1,6 @@
 //! Poisson arrivals, exponential service times and a bounded queue, M/M/c/K: exact, at any load.
 
-use crate::basics::{self, TheoryError, at_least_one, finite, lost};
+use crate::basics::{TheoryError, at_least_one, finite, kept, lost};
 use crate::erlang::{crossing, probability};
 use crate::poisson;
 
@@ -33,15 +33,6 @@ pub struct Mmck {
     /// this one and the longer ones.
     shortest: usize,
     found: Vec<f64>,
-}
-
-/// 1 - `lost`, the share that finds an idle worker if none may wait. Far above the capacity the
-/// difference has no digits left, and the recursion of Erlang's B gives it as a quotient.
-fn kept(servers: u32, offered: f64, lost: f64) -> f64 {
-    if lost < 0.5 {
-        return 1.0 - lost;
-    }
-    f64::from(servers) / offered * lost / basics::lost(servers - 1, offered)
 }
 
 impl Mmck {

@@ -203,6 +203,21 @@ fn is_share(value: f64) -> bool {
     (0.0..=1.0 + 1e-12).contains(&value)
 }
 
+/// Far above the capacity all workers are busy, and who is admitted waits for the next that is free.
+#[test]
+fn far_above_the_capacity_the_throughput_is_that_of_the_workers() {
+    for servers in [1, 10, 42, 64] {
+        for utilisation in [100.0, 344.5, 1e6, 3e8] {
+            let pool = Mdck::new(servers, servers + 1, utilisation).unwrap();
+            let least = f64::from(servers) * (1.0 - 1.0 / utilisation);
+            assert!(pool.throughput() >= least * 0.999, "{servers} {utilisation}: {pool:?}");
+            let exponential = Mmck::new(servers, servers, utilisation).unwrap();
+            let (found, most) = (exponential.throughput(), f64::from(servers));
+            assert!((least * (1.0 - 1e-9)..=most).contains(&found), "{servers} {utilisation}");
+        }
+    }
+}
+
 /// Finite times of all magnitudes.
 fn times() -> impl Strategy<Value = f64> {
     prop_oneof![
