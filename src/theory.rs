@@ -106,15 +106,6 @@ pub fn lost(servers: u32, offered: f64) -> f64 {
     })
 }
 
-/// 1 - `lost`, the share that finds an idle worker if none may wait. Far above the capacity the
-/// difference has no digits left, and the recursion of Erlang's B gives it as a quotient.
-pub fn kept(servers: u32, offered: f64, lost_share: f64) -> f64 {
-    if lost_share < 0.5 {
-        return 1.0 - lost_share;
-    }
-    f64::from(servers) / offered * lost_share / lost(servers - 1, offered)
-}
-
 /// A quantity that is a number, finite and not negative.
 pub fn finite(what: &'static str, value: f64) -> Result<f64, TheoryError> {
     match value.is_finite() && value >= 0.0 {

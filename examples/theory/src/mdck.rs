@@ -16,10 +16,10 @@
 //!    0.19 (sqrt(c) - 1) requests. The factor is fitted to simulations, and does not depend on the
 //!    load.
 
-use crate::basics::{TheoryError, at_least_one, finite, kept, lost};
+use crate::basics::{TheoryError, at_least_one, finite, lost};
 use crate::erlang::{crossing, probability};
 use crate::mdc::Mdc;
-use crate::mmck::room;
+use crate::mmck::{kept, room};
 use crate::poisson::{distance, probabilities};
 
 /// How much lower the bound seems, per sqrt(c) - 1.
@@ -140,7 +140,7 @@ fn solve(servers: u32, room: usize, utilisation: f64) -> Result<(f64, Vec<f64>),
     let offered = utilisation * f64::from(servers);
     let lost = lost(servers, offered);
     let without_room = lost / kept(servers, offered, lost) - (utilisation - 1.0).max(0.0);
-    let excess = excess.min(without_room.max(0.0));
+    let excess = excess.clamp(0.0, without_room.max(0.0));
     let odds = excess + (utilisation - 1.0).max(0.0);
     // The same sum of weights as the refused share has.
     let scale = match utilisation < 1.0 {

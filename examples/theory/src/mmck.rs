@@ -1,6 +1,6 @@
 //! Poisson arrivals, exponential service times and a bounded queue, M/M/c/K: exact, at any load.
 
-use crate::basics::{TheoryError, at_least_one, finite, kept, lost};
+use crate::basics::{TheoryError, at_least_one, finite, lost};
 use crate::erlang::{crossing, probability};
 use crate::poisson;
 
@@ -16,6 +16,15 @@ const ROOM_MOST: usize = 1 << 22;
 /// With more departures than this on average, the probability that a bounded queue has not passed
 /// is below the smallest number.
 const DEPARTURES_MOST: f64 = 1e9;
+
+/// 1 - `lost`, the share that finds an idle worker if none may wait. Far above the capacity the
+/// difference has no digits left, and the recursion of Erlang's B gives it as a quotient.
+pub fn kept(servers: u32, offered: f64, lost_share: f64) -> f64 {
+    if lost_share < 0.5 {
+        return 1.0 - lost_share;
+    }
+    f64::from(servers) / offered * lost_share / lost(servers - 1, offered)
+}
 
 /// The steady state of a pool with exponential service times in which at most K requests are in
 /// service or wait, first come, first served (Kleinrock 1975, section 3.6). Further requests are

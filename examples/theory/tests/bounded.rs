@@ -203,7 +203,8 @@ fn is_share(value: f64) -> bool {
     (0.0..=1.0 + 1e-12).contains(&value)
 }
 
-/// Far above the capacity all workers are busy, and who is admitted waits for the next that is free.
+/// Far above the capacity all workers are busy, and who is admitted waits for the next that is
+/// free.
 #[test]
 fn far_above_the_capacity_the_throughput_is_that_of_the_workers() {
     for servers in [1, 10, 42, 64] {
