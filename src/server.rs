@@ -84,9 +84,18 @@ pub struct Summary {
 }
 
 impl Server {
+    /// Says whether the settings are such that a server can start with them.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Config`] with the reason, as [`Server::start`] returns it.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        config.check().and_then(|()| check_names(config)).map_err(StartError::Config)
+    }
+
     /// Listens, starts the threads, and serves until it is stopped.
     pub fn start(config: Config, handler: impl Handler) -> Result<Self, StartError> {
-        config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
+        Self::check(&config)?;
         let listeners = Listener::bind(&config.listen)?;
         Self::start_on(listeners, config, handler)
     }
@@ -98,7 +107,7 @@ impl Server {
         config: Config,
         handler: impl Handler,
     ) -> Result<Self, StartError> {
-        config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
+        Self::check(&config)?;
         let is_local = listeners.iter().any(|listener| listener.path().is_some());
         config.check_proxies(is_local).map_err(StartError::Config)?;
         let addresses = listeners.iter().filter_map(Listener::address).collect();

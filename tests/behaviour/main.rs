@@ -52,6 +52,7 @@ mod routes;
 mod semantics;
 mod server_cli;
 mod service_manager;
+mod settings;
 mod serving;
 mod shutdown;
 mod slow_clients;

@@ -4,7 +4,9 @@ use crate::listeners::{Passed, Role};
 use crate::logger::Logging;
 use crate::memory::Shares;
 use crate::notify::Notifier;
+use crate::settings::Settings;
 use crate::signals::End;
+use crate::sites::{Live, Sites};
 use crate::takeover::{Gate, Successor};
 use crate::{Args, admin, listeners, notify, signals};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -17,11 +19,12 @@ use std::path::PathBuf;
 /// Serves until a stop signal, or until another process takes over. Returns the number of
 /// connections that were cut.
 pub(crate) fn run(
-    args: &Args,
+    settings: &Settings,
     shares: &Shares,
     log: &Logging,
     activated: Vec<Passed>,
 ) -> Result<u64, String> {
+    let args = &settings.args;
     let (send_end, ends) = bounded(2);
     let reopen = log.reopener();
     signals::watch(send_end.clone(), move || notify::reloading(&reopen))
@@ -47,8 +50,8 @@ fn serve(
     let others = if has_admin { Admin::CONNECTIONS } else { 0 }
         + if has_agent { Agent::DESCRIPTORS } else { 0 };
     let config = crate::configure(args, shares, others)?;
-    let files = crate::files(args, shares, config.workers)?;
-    let handler = Delay::new(args.delay.law(), files);
+    let sites = Live::new(Sites::open(args, shares, config.workers)?);
+    let handler = Delay::new(args.delay.law(), sites.clone());
     let listeners =
         args.listen.open(args.what.port(), args.admin.clone(), args.agent.place(), passed)?;
     let own_door = if successor.is_none() { args.takeover.door()? } else { None };
