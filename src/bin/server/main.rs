@@ -15,6 +15,7 @@ mod notify;
 mod overload;
 mod proxy;
 mod reach;
+mod reload;
 mod serving;
 mod settings;
 mod shell;
@@ -32,7 +33,7 @@ use cws::{AccessLog, Config, Counter, Schedule, Server, Snapshot, Summary, User,
 use delay::DelayArgs;
 use listeners::{ListenArgs, Place};
 use log::{LevelFilter, info, warn};
-use logger::Logging;
+use logger::{Logging, Wanted};
 use memory::Shares;
 use overload::OverloadArgs;
 use proxy::ProxyArgs;
@@ -44,6 +45,7 @@ use sites::{Section, Sites};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use takeover::TakeoverArgs;
 use what::WhatArgs;
@@ -215,12 +217,12 @@ fn main() -> ExitCode {
     if let Some(code) = settings.args.shell.answer().or_else(|| settings.answer()) {
         return code;
     }
-    let args = &settings.args;
-    let outcome = Shares::new(args.memory, args.cache.bytes()).and_then(|shares| {
+    let shares = Shares::new(settings.args.memory, settings.args.cache.bytes());
+    let outcome = shares.and_then(|shares| {
         // Before the first thread starts: this changes the environment.
         let activated = listeners::activated()?;
-        let log = start_log(args, shares.log)?;
-        let outcome = serving::run(&settings, &shares, &log, activated);
+        let log = Arc::new(start_log(&settings.args, shares.log)?);
+        let outcome = serving::run(settings, shares, &log, activated);
         log.finish();
         outcome
     });
@@ -380,20 +382,27 @@ fn root_error(root: &Path, error: &io::Error) -> String {
 }
 
 /// `RUST_LOG` overrides `--quiet`, which overrides the default level.
+fn wanted_log(args: &Args) -> Wanted<'_> {
+    Wanted {
+        level: if args.quiet { LevelFilter::Warn } else { LevelFilter::Info },
+        is_bare: args.access_log.is_some_and(|form| form != AccessLog::Brief),
+        file: args.access_log_file.as_deref(),
+    }
+}
+
 fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
-    let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
-    let bare = args.access_log.is_some_and(|form| form != AccessLog::Brief);
-    let file = args.access_log_file.as_deref();
-    Logging::start(level, bare, file, bytes).map_err(|error| match file {
-        Some(file) => {
-            let todo = match error.kind() {
-                io::ErrorKind::BrokenPipe => "start its reader first, or choose another file",
-                _ => "choose another file",
-            };
-            format!("cannot log to {}: {error} ({todo})", file.display())
-        }
-        None => format!("cannot start the logger: {error} (try again)"),
-    })
+    Logging::start(wanted_log(args), bytes).map_err(|error| log_error(args, &error))
+}
+
+fn log_error(args: &Args, error: &io::Error) -> String {
+    let Some(file) = &args.access_log_file else {
+        return format!("cannot start the logger: {error} (try again)");
+    };
+    let todo = match error.kind() {
+        io::ErrorKind::BrokenPipe => "start its reader first, or choose another file",
+        _ => "choose another file",
+    };
+    format!("cannot log to {}: {error} ({todo})", file.display())
 }
 
 /// Default: a file is read by programs, a terminal by people.

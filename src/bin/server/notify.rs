@@ -88,7 +88,10 @@ pub(crate) fn reloading(reload: impl FnOnce()) {
         Err(_) => tell(&[NotifyState::Reloading]),
     }
     reload();
-    tell(&[NotifyState::Ready]);
+    // A stop that began meanwhile has been told.
+    if IS_READY.load(SeqCst) {
+        tell(&[NotifyState::Ready]);
+    }
 }
 
 impl Notifier {

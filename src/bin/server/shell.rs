@@ -15,7 +15,8 @@ pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
     let commit = option_env!("GIT_COMMIT").filter(|commit| !commit.is_empty());
     let commit = commit.map_or(String::new(), |commit| format!("\ncommit {commit}"));
     let features = [("cli", true), ("http", cfg!(feature = "http"))];
-    let features: Vec<&str> = features.iter().filter(|(_, is_on)| *is_on).map(|(of, _)| *of).collect();
+    let features: Vec<&str> =
+        features.iter().filter(|(_, is_on)| *is_on).map(|(of, _)| *of).collect();
     format!("{}{commit}\nfeatures {}", env!("CARGO_PKG_VERSION"), features.join(" "))
 });
 

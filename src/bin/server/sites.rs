@@ -298,7 +298,8 @@ fn prefix(text: &str) -> Result<String, String> {
     }
     let plain = text.strip_suffix('/').unwrap_or(text);
     let is_plain = |segment: &str| {
-        !["", ".", ".."].contains(&segment) && !segment.contains(['{', '}', '*', '?', '#', '%', '\0'])
+        !["", ".", ".."].contains(&segment)
+            && !segment.contains(['{', '}', '*', '?', '#', '%', '\0'])
     };
     match plain.strip_prefix('/') {
         Some(rest) if rest.split('/').all(is_plain) => Ok(plain.to_owned()),

@@ -21,7 +21,7 @@ pub(crate) struct Fault {
 }
 
 /// One key with its value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) line: usize,
     pub(super) key: String,
@@ -31,7 +31,7 @@ pub(super) struct Entry {
 }
 
 /// The keys at the top of the file, or those of one `[[site]]`, in the order of the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) line: usize,
     pub(super) entries: Vec<Entry>,

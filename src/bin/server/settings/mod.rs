@@ -4,9 +4,9 @@
 //! clap's default values of the option, so that the environment and the command line take
 //! precedence, and clap's parsers check them.
 
-mod blame;
-mod check;
 mod file;
+mod check;
+mod blame;
 mod print;
 
 pub(crate) use file::Fault;
@@ -19,7 +19,11 @@ use file::{Document, Table};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{env, io};
+
+/// What tells that a `[[site]]` has changed.
+const SITES: &str = "[[site]]";
 
 /// The name of the option for the file, which the file itself cannot have.
 const CONFIG: &str = "config";
@@ -44,7 +48,7 @@ pub(crate) struct SettingsArgs {
 /// The options in force.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) args: Args,
+    pub(crate) args: Arc<Args>,
     matches: ArgMatches,
     document: Document,
 }
@@ -105,7 +109,7 @@ impl Settings {
         for site in &document.sites {
             args.sites.push(section(site, &matches)?);
         }
-        Ok(Self { args, matches, document })
+        Ok(Self { args: Arc::new(args), matches, document })
     }
 
     /// Does what `--check` or `--print-config` asks for, if one of them is given.
@@ -135,8 +139,15 @@ impl Settings {
             let id = arg.get_id().as_str();
             texts(&self.matches, id) != texts(&other.matches, id)
         };
-        known.iter().filter(differs).filter_map(Arg::get_long).map(str::to_owned).collect()
+        let names = known.iter().filter(differs).filter_map(Arg::get_long);
+        let sites = (self.document.sites != other.document.sites).then_some(SITES);
+        names.chain(sites).map(str::to_owned).collect()
     }
+}
+
+/// True for an option that each site can have.
+pub(crate) fn is_of_sites(name: &str) -> bool {
+    name == SITES || check::find(&keys(&Section::command()), name).is_some()
 }
 
 fn usage(error: clap::Error) -> Refusal {

@@ -48,7 +48,8 @@ fn write(settings: &Settings) -> Result<String, String> {
 }
 
 fn from(settings: &Settings, arg: &Arg) -> &'static str {
-    let in_file = || settings.document.top.entries.iter().any(|of| Some(&of.key[..]) == arg.get_long());
+    let in_file =
+        || settings.document.top.entries.iter().any(|of| Some(&of.key[..]) == arg.get_long());
     match source(&settings.matches, arg.get_id().as_str()) {
         Some(ValueSource::CommandLine) => "command line",
         Some(ValueSource::EnvVariable) => "environment",
