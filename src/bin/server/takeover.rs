@@ -56,7 +56,7 @@ pub(crate) struct Successor {
     /// The number of the process that runs.
     process: u32,
     /// The listener of the path.
-    door: Option<Listener>,
+    door: Listener,
     /// The interval in which the service manager expects a sign of life, if it told the running
     /// one.
     pub(crate) watchdog: Option<Duration>,
@@ -98,10 +98,17 @@ impl TakeoverArgs {
             link.say(&format!("{HELLO} {}", process::id()))?;
             let Offer { process, mut passed, watchdog } = link.take(TURN)?;
             let door = passed.extract_if(.., |of| of.role == Role::Takeover).last();
-            let door = door.map(|of| of.listener);
+            // This one cannot listen there itself while the other one does.
+            let door = door.ok_or_else(|| io::Error::other("it does not pass the path itself"))?;
+            let door = door.listener;
             Ok((Successor { link, process, door, watchdog }, passed))
         };
         ask().map(Some).map_err(|error| explain(path, &error))
+    }
+
+    /// The path, if there is to be one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.takeover.as_deref()
     }
 
     /// Listens at the path, if there is to be one.
@@ -121,29 +128,26 @@ impl TakeoverArgs {
         }
         Ok(())
     }
+}
 
-    /// Opens the gate for the next process.
-    pub(crate) fn open_gate(
-        &self,
-        door: Option<Listener>,
-        mut copies: Vec<Copied>,
-        watchdog: Option<Duration>,
-        ends: Sender<End>,
-    ) -> Result<Option<Gate>, String> {
-        let Some(door) = door.map_or_else(|| self.door(), |door| Ok(Some(door)))? else {
-            return Ok(None);
-        };
-        let open = || {
-            copies.push(Copied::of(Role::Takeover, &door)?);
-            let (stop, stopped) = UnixStream::pair()?;
-            let state = Arc::new(Mutex::new(State::Own(copies)));
-            let keeper = Keeper { door, state: Arc::clone(&state), stopped, watchdog, ends };
-            let thread = thread::Builder::new().name("takeover".to_owned());
-            let thread = thread.spawn(move || keeper.run())?;
-            Ok(Gate { state, stop, thread })
-        };
-        open().map(Some).map_err(|error: io::Error| format!("cannot offer a takeover: {error}"))
-    }
+/// Opens the gate for the next process.
+pub(crate) fn open_gate(
+    door: Option<Listener>,
+    mut copies: Vec<Copied>,
+    watchdog: Option<Duration>,
+    ends: Sender<End>,
+) -> Result<Option<Gate>, String> {
+    let Some(door) = door else { return Ok(None) };
+    let open = || {
+        copies.push(Copied::of(Role::Takeover, &door)?);
+        let (stop, stopped) = UnixStream::pair()?;
+        let state = Arc::new(Mutex::new(State::Own(copies)));
+        let keeper = Keeper { door, state: Arc::clone(&state), stopped, watchdog, ends };
+        let thread = thread::Builder::new().name("takeover".to_owned());
+        let thread = thread.spawn(move || keeper.run())?;
+        Ok(Gate { state, stop, thread })
+    };
+    open().map(Some).map_err(|error: io::Error| format!("cannot offer a takeover: {error}"))
 }
 
 /// True if nobody listens at a path.
@@ -171,7 +175,7 @@ impl Successor {
         mut self,
         ends: &Receiver<End>,
         unwanted: Vec<Listener>,
-    ) -> Result<Option<Listener>, String> {
+    ) -> Result<Listener, String> {
         if ends.try_recv().is_ok() {
             return Err("a signal came before this server took over".to_owned());
         }
@@ -192,7 +196,7 @@ impl Successor {
                 return Err(format!("cannot take over from the running server: {error}"));
             }
         }
-        Ok(self.door.map(Listener::with_file))
+        Ok(self.door.with_file())
     }
 }
 
