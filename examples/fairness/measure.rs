@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// One generator and its server keep up with this many times W/D together, so that more runs than
 /// one can go on at the same time below it.
-const TIMES_MOST: f64 = 12.0;
+const TIMES_MOST: f64 = 30.0;
 
 /// The p99 of the lateness may be at most this part of the patience: half a service. Times count
 /// from the intended start, so that lateness makes them longer, and never shorter.
