@@ -4,6 +4,9 @@ use libc::{
     AF_UNIX, CLONE_THREAD, FIONBIO, PR_SET_NAME, PR_SET_TIMERSLACK, PROT_EXEC, TCGETS, TIOCOUTQ,
 };
 
+/// Reads the auxiliary vector of this process (`linux/prctl.h`).
+const PR_GET_AUXV: u32 = 0x4155_5856;
+
 /// A system call that is allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
@@ -49,23 +52,18 @@ mod numbers {
     pub(super) use libc::{
         SYS_accept as accept, SYS_accept4 as accept4, SYS_brk as brk,
         SYS_clock_gettime as clock_gettime, SYS_clock_nanosleep as clock_nanosleep,
-        SYS_clone as clone, SYS_close as close, SYS_dup as dup,
-        SYS_epoll_create1 as epoll_create1, SYS_epoll_ctl as epoll_ctl,
+        SYS_clone as clone, SYS_close as close, SYS_epoll_create1 as epoll_create1, SYS_epoll_ctl as epoll_ctl,
         SYS_epoll_pwait as epoll_pwait, SYS_eventfd2 as eventfd2, SYS_exit as exit,
-        SYS_exit_group as exit_group, SYS_fadvise64 as fadvise64, SYS_fcntl as fcntl,
+        SYS_exit_group as exit_group, SYS_fcntl as fcntl,
         SYS_flock as flock, SYS_fstat as fstat, SYS_futex as futex, SYS_getcwd as getcwd,
         SYS_getdents64 as getdents64,
-        SYS_getegid as getegid, SYS_geteuid as geteuid, SYS_getgid as getgid,
-        SYS_getpeername as getpeername, SYS_getpid as getpid, SYS_getrandom as getrandom,
-        SYS_getrusage as getrusage, SYS_getsockname as getsockname, SYS_getsockopt as getsockopt,
-        SYS_gettid as gettid, SYS_gettimeofday as gettimeofday, SYS_getuid as getuid,
-        SYS_ioctl as ioctl, SYS_lseek as lseek, SYS_madvise as madvise, SYS_membarrier as membarrier,
-        SYS_mincore as mincore, SYS_mmap as mmap, SYS_mprotect as mprotect, SYS_mremap as mremap,
-        SYS_munmap as munmap, SYS_nanosleep as nanosleep, SYS_newfstatat as newfstatat,
+        SYS_geteuid as geteuid, SYS_getpid as getpid, SYS_getrandom as getrandom,
+        SYS_getsockopt as getsockopt,
+        SYS_gettid as gettid, SYS_ioctl as ioctl, SYS_lseek as lseek, SYS_madvise as madvise, SYS_mmap as mmap, SYS_mprotect as mprotect, SYS_mremap as mremap,
+        SYS_munmap as munmap, SYS_newfstatat as newfstatat,
         SYS_openat as openat, SYS_openat2 as openat2, SYS_pipe2 as pipe2, SYS_ppoll as ppoll, SYS_prctl as prctl,
-        SYS_pread64 as pread64, SYS_preadv as preadv, SYS_preadv2 as preadv2,
-        SYS_prlimit64 as prlimit64, SYS_read as read, SYS_readahead as readahead,
-        SYS_readlinkat as readlinkat, SYS_readv as readv, SYS_recvfrom as recvfrom,
+        SYS_pread64 as pread64, SYS_preadv2 as preadv2,
+        SYS_prlimit64 as prlimit64, SYS_read as read, SYS_readlinkat as readlinkat, SYS_recvfrom as recvfrom,
         SYS_recvmsg as recvmsg, SYS_restart_syscall as restart_syscall, SYS_rseq as rseq,
         SYS_rt_sigaction as rt_sigaction, SYS_rt_sigprocmask as rt_sigprocmask,
         SYS_rt_sigreturn as rt_sigreturn, SYS_sched_getaffinity as sched_getaffinity,
@@ -77,8 +75,8 @@ mod numbers {
     };
     #[cfg(target_arch = "x86_64")]
     pub(super) use libc::{
-        SYS_epoll_wait as epoll_wait, SYS_lstat as lstat,
-        SYS_open as open, SYS_poll as poll, SYS_readlink as readlink, SYS_stat as stat,
+        SYS_lstat as lstat,
+        SYS_open as open, SYS_readlink as readlink, SYS_stat as stat,
         SYS_unlink as unlink,
     };
 }
@@ -91,11 +89,7 @@ pub const ALLOWED: &[Call] = calls! {
     epoll_create1 With::Any, "the admin page and the agent start with pollers of their own";
     epoll_ctl With::Any, "connections are registered with the poller";
     epoll_pwait With::Any, "the acceptor waits for clients";
-    #[cfg(target_arch = "x86_64")]
-    epoll_wait With::Any, "the same, as some C libraries make it";
     eventfd2 With::Any, "workers wake the acceptor";
-    getpeername With::Any, "the agent asks for the address of its client";
-    getsockname With::Any, "a listener's address";
     getsockopt With::Any, "TCP_INFO, SO_PEERCRED and errors of sockets";
     setsockopt With::Any, "options of connections, and the filter that ends a listener";
     shutdown With::Any, "the end of a connection";
@@ -106,7 +100,6 @@ pub const ALLOWED: &[Call] = calls! {
     pipe2 With::Any, "the same, for the agent";
     // Bytes.
     read With::Any, "requests, files, wake-ups";
-    readv With::Any, "the same in pieces";
     recvfrom With::Any, "requests";
     recvmsg With::Any, "a takeover's messages";
     write With::Any, "responses, log lines, wake-ups";
@@ -115,27 +108,20 @@ pub const ALLOWED: &[Call] = calls! {
     sendmsg With::Any, "a takeover passes listeners";
     sendfile With::Any, "files go to sockets";
     pread64 With::Any, "files are read at a place";
-    preadv With::Any, "the same in pieces";
     preadv2 With::Any, "files are read if they are in memory (RWF_NOWAIT)";
     ppoll With::Any, "waits for one socket";
-    #[cfg(target_arch = "x86_64")]
-    poll With::Any, "the same, as some C libraries make it";
     // Files. Landlock says which.
     openat With::Any, "files, and the log when it is reopened";
     openat2 With::Any, "files beneath the root (RESOLVE_BENEATH)";
     close With::Any, "descriptors";
-    dup With::Any, "a descriptor is copied";
     fcntl With::Any, "flags of descriptors, and copies of them";
     fstat With::Any, "size and date of an open file";
     newfstatat With::Any, "size and date of a file";
     statx With::Any, "the same";
-    lseek With::Any, "the place in a file";
+    lseek With::Any, "the place in a file that is read to its end";
     getdents64 With::Any, "listings, and the count of open descriptors";
     readlinkat With::Any, "symbolic links are resolved beneath the root";
     getcwd With::Any, "the start line has the whole path of the root";
-    fadvise64 With::Any, "the kernel is told how files are read";
-    readahead With::Any, "a fetcher has the kernel read a file";
-    mincore With::Any, "whether a file's pages are in memory";
     flock With::Any, "servers take turns at the folder of a UNIX socket";
     unlinkat With::Any, "a UNIX socket's file is removed at the end";
     #[cfg(target_arch = "x86_64")]
@@ -155,7 +141,6 @@ pub const ALLOWED: &[Call] = calls! {
     mremap With::Any, "large blocks of the heap grow";
     munmap With::Any, "memory is given back";
     madvise With::Any, "the same, while addresses are kept";
-    membarrier With::Any, "memory order between threads, in libraries";
     // Threads of this process.
     clone With::Bits(0, CLONE_THREAD as u64, true), "threads; no processes";
     exit With::Any, "a thread ends";
@@ -166,8 +151,8 @@ pub const ALLOWED: &[Call] = calls! {
     set_robust_list With::Any, "the C library starts a thread";
     rseq With::Any, "the same";
     sigaltstack With::Any, "the same: a stack for the report of a stack overflow";
-    prctl With::One(0, &[PR_SET_NAME as u32, PR_SET_TIMERSLACK as u32]),
-        "names of threads, and precise sleeps";
+    prctl With::One(0, &[PR_SET_NAME as u32, PR_SET_TIMERSLACK as u32, PR_GET_AUXV]),
+        "names of threads, precise sleeps, and the size of pages";
     getpid With::Any, "the number of this process";
     gettid With::Any, "the number of a thread";
     tgkill With::Own(0), "abort: a signal to this process alone";
@@ -178,16 +163,10 @@ pub const ALLOWED: &[Call] = calls! {
     restart_syscall With::Any, "a wait goes on after a signal";
     // Time.
     clock_gettime With::Any, "the time, where the machine has no faster way";
-    gettimeofday With::Any, "the same";
     clock_nanosleep With::Any, "sleeps: --delay, pauses of threads";
-    nanosleep With::Any, "the same";
     // What this process may know.
     getrandom With::Any, "seeds of hash tables and of random numbers";
-    getuid With::Any, "whose process a takeover's is";
-    geteuid With::Any, "the same";
-    getgid With::Any, "the same";
-    getegid With::Any, "the same";
-    getrusage With::Any, "processor time";
+    geteuid With::Any, "whose process a takeover's is";
     prlimit64 With::Null(2), "limits are read, and not set";
     sysinfo With::Any, "the machine's memory";
     uname With::Any, "the machine's name, to which the admin page answers";

@@ -51,8 +51,12 @@ pub(crate) fn watchdog() -> Option<Duration> {
 /// Sends messages, and logs a failure: the server serves without a service manager, too.
 fn tell(messages: &[NotifyState<'_>]) {
     if let Err(error) = send(messages) {
-        log::warn!("cannot tell the service manager of the state (NOTIFY_SOCKET): {error}");
+        warn(&error);
     }
+}
+
+fn warn(error: &io::Error) {
+    log::warn!("cannot tell the service manager of the state (NOTIFY_SOCKET): {error}");
 }
 
 /// Connects to the service manager, if there is one. A process that has confined itself cannot.
@@ -62,7 +66,7 @@ pub(crate) fn connect() {
         Ok(socket) => {
             MANAGER.get_or_init(|| socket);
         }
-        Err(error) => log::warn!("cannot reach the service manager (NOTIFY_SOCKET): {error}"),
+        Err(error) => warn(&error),
     }
 }
 

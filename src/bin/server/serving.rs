@@ -81,7 +81,7 @@ fn serve(
     running.agent = args.agent.start(listeners.agent, &observer)?;
     let watchdog = successor.as_ref().and_then(|of| of.watchdog).or_else(notify::watchdog);
     let door = match successor {
-        Some(successor) => Some(successor.take_over(&ends, listeners.unwanted)?),
+        Some(successor) => successor.take_over(&ends, listeners.unwanted)?,
         None => own_door,
     };
     running.is_shared = false;

@@ -56,7 +56,7 @@ pub(crate) struct Successor {
     /// The number of the process that runs.
     process: u32,
     /// The listener of the path.
-    door: Listener,
+    door: Option<Listener>,
     /// The interval in which the service manager expects a sign of life, if it told the running
     /// one.
     pub(crate) watchdog: Option<Duration>,
@@ -98,9 +98,7 @@ impl TakeoverArgs {
             link.say(&format!("{HELLO} {}", process::id()))?;
             let Offer { process, mut passed, watchdog } = link.take(TURN)?;
             let door = passed.extract_if(.., |of| of.role == Role::Takeover).last();
-            // This one cannot listen there itself while the other one does.
-            let door = door.ok_or_else(|| io::Error::other("it does not pass the path itself"))?;
-            let door = door.listener;
+            let door = door.map(|of| of.listener);
             Ok((Successor { link, process, door, watchdog }, passed))
         };
         ask().map(Some).map_err(|error| explain(path, &error))
@@ -175,7 +173,7 @@ impl Successor {
         mut self,
         ends: &Receiver<End>,
         unwanted: Vec<Listener>,
-    ) -> Result<Listener, String> {
+    ) -> Result<Option<Listener>, String> {
         if ends.try_recv().is_ok() {
             return Err("a signal came before this server took over".to_owned());
         }
@@ -196,7 +194,10 @@ impl Successor {
                 return Err(format!("cannot take over from the running server: {error}"));
             }
         }
-        Ok(self.door.with_file())
+        if self.door.is_none() {
+            warn!("the server before this one has kept the path: nobody can take over from this one");
+        }
+        Ok(self.door.map(Listener::with_file))
     }
 }
 
