@@ -326,6 +326,8 @@
 mod html;
 mod lock;
 mod memory;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod sandbox;
 mod notes;
 mod lane;
 mod config;
@@ -402,6 +404,8 @@ pub use queue::ClientLoad;
 pub use reloader::Reloader;
 #[cfg(feature = "routes")]
 pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub use sandbox::{Confinement, Sandbox};
 pub use server::{Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
 pub use static_files::{SiteError, SiteOptions, StaticFiles};

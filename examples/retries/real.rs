@@ -16,13 +16,13 @@ use std::time::Duration;
 /// A base load that leaves half of the pool idle: what happens without a bound, where retries of
 /// .75 would be beyond the capacity in any case.
 const HALF: Scenario =
-    Scenario { base: 0.5, size: 3.0, begin: 20, length: 60, after: 200, window: 40 };
+    Scenario { base: 0.5, size: 3.0, begin: 20, length: 60, after: 160, window: 40 };
 
 /// A throttle takes a while to see that it throttles too much.
-const LONG: Scenario = Scenario { after: 320, ..HALF };
+const LONG: Scenario = Scenario { after: 280, ..HALF };
 
 /// The load of the promise: three times .75 for 60 D.
-const HIGH: Scenario = Scenario { base: 0.75, ..HALF };
+const HIGH: Scenario = Scenario { base: 0.75, after: 120, ..HALF };
 
 /// The same, but shorter.
 const QUICK: Scenario =

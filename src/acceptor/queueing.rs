@@ -86,12 +86,18 @@ impl Acceptor {
     fn let_go(&mut self, entry: Entry<Work>, fault: Fault, was_queued: bool) {
         match entry.item {
             Work::Serve(exchange) => {
-                if was_queued {
-                    let taken = Instant::now();
-                    let turn = Turn { since: entry.since, taken, handled: false };
-                    self.context.recorder.let_go(turn, taken);
+                if !was_queued {
+                    return self.refuse(exchange, fault);
                 }
-                self.refuse(exchange, fault);
+                let taken = Instant::now();
+                let turn = Turn { since: entry.since, taken, handled: false };
+                self.context.recorder.let_go(turn, taken);
+                // What needs no worker is queued only while they seem quick. One may just have
+                // begun what takes long: nobody is refused for that mistake.
+                match self.answer_immediately(exchange) {
+                    Ok((connection, next)) => self.context.settle(connection, next),
+                    Err(exchange) => self.refuse(exchange, fault),
+                }
             }
             // No discipline lets a response go that has begun.
             Work::Produce(connection) => {

@@ -200,6 +200,22 @@ fn without_a_queue_nobody_is_refused_who_needs_no_worker() {
     assert_eq!(Reply::read(&mut first[0]).status, 200);
 }
 
+/// Some of those that need no worker are queued while the worker seems quick, as it does at the start
+/// of what takes long. They are not refused for that when they have waited too long.
+#[test]
+fn nobody_is_refused_who_was_queued_for_a_worker_that_seemed_quick() {
+    let patience = Duration::from_millis(20);
+    let held = Held::start(Config::default().workers(1).queue_timeout(patience));
+    for _ in 0..5 {
+        let mut clients: Vec<_> = (0..40).map(|_| connect(held.server.addresses()[0])).collect();
+        let mut holding = held.send(HELD);
+        clients.iter_mut().for_each(|client| client.write_all(NOW).unwrap());
+        clients.iter_mut().for_each(check_now);
+        held.release.send(()).unwrap();
+        assert_eq!(Reply::read(&mut holding).status, 200);
+    }
+}
+
 /// Slow readers, deadlines and the drain need the thread that answers immediately, and no worker.
 #[test]
 fn the_other_duties_go_on_while_all_workers_are_busy() {
@@ -325,6 +341,9 @@ fn many_clients_that_pipeline_do_not_keep_the_others_waiting() {
     };
     let mut holding = ask(HELD);
     wait_for("the worker", || (handler.entered.load(SeqCst) == 1).then_some(()));
+    // For its first millisecond the worker may still be a quick one.
+    let held = Instant::now();
+    wait_for("the worker to lag", || (held.elapsed() > Duration::from_millis(2)).then_some(()));
     let request = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
     let greedy: Vec<_> = (0..GREEDY).map(|_| ask(&request.repeat(EACH))).collect();
     let mut polite = ask(b"GET /count HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -51,7 +51,8 @@ impl Configured {
 
 #[test]
 fn site_options_limits_and_the_log_change_without_a_restart() {
-    let start = "root = 'www'\nworkers = 2\naccess-log = 'off'\n";
+    // The file of the log is new: its folder is not open to a confined server.
+    let start = "root = 'www'\nworkers = 2\naccess-log = 'off'\nsandbox = 'off'\n";
     let mut it = Configured::start(start);
     let address = it.address();
     let reply = get(address, "/nothing");
@@ -59,7 +60,7 @@ fn site_options_limits_and_the_log_change_without_a_restart() {
     it.reload(
         "root = 'www'\nworkers = 3\nheader = 'X-A: 1'\nerror-page = '404=404.html'\nhealth = '/up'\n\
          server-timing = true\nno-server-header = true\naccess-log = 'common'\n\
-         access-log-file = 'access.log'\nmax-connections = 50\n",
+         access-log-file = 'access.log'\nmax-connections = 50\nsandbox = 'off'\n",
     );
     let log = it.server.stderr();
     assert!(log.contains("header") && log.contains("error-page"), "{log}");
@@ -78,7 +79,9 @@ fn site_options_limits_and_the_log_change_without_a_restart() {
     // The file has been renamed.
     let renamed: PathBuf = it.site.path().join("access.log.1");
     fs::rename(&access, &renamed).unwrap();
-    it.reload("root = 'other'\naccess-log = 'common'\naccess-log-file = 'access.log'\n");
+    it.reload(
+        "root = 'other'\naccess-log = 'common'\naccess-log-file = 'access.log'\nsandbox = 'off'\n",
+    );
     assert_eq!((get(address, "/b.txt").status, get(address, "/a.txt").status), (200, 404));
     wait_for("a line", || fs::read_to_string(&access).ok().filter(|log| log.contains("/b.txt")));
 }

@@ -48,17 +48,16 @@ pub struct Wanted<'a> {
 struct Router(Arc<RwLock<Outputs>>);
 
 impl Logging {
-    /// Starts logging. At most `bytes` of lines wait to be written, over all writers; further lines
-    /// are dropped and counted.
+    /// Takes lines, which are written once [`Logging::write`] is called. At most `bytes` of them
+    /// wait to be written, over all writers; further lines are dropped and counted.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened (`BrokenPipe` for a FIFO without a reader), or if a thread
-    /// cannot be started.
+    /// If the file cannot be opened (`BrokenPipe` for a FIFO without a reader).
     pub fn start(wanted: Wanted<'_>, bytes: usize) -> io::Result<Self> {
         // Half each: if the file is stuck, errors that report it must still fit.
         let each = if wanted.file.is_some() { bytes / 2 } else { bytes };
-        let diagnostics = LogWriter::to_stderr(each)?;
+        let diagnostics = LogWriter::to_stderr(each);
         let outputs = Outputs::open(wanted, &diagnostics, bytes)?;
         let most = outputs.level();
         let outputs = Arc::new(RwLock::new(outputs));
@@ -68,13 +67,26 @@ impl Logging {
         Ok(Self { diagnostics, outputs, bytes })
     }
 
+    /// Starts the threads that write. Before that, lines wait: a process that confines itself does
+    /// so before it has threads.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a thread.
+    pub fn write(&self) -> io::Result<()> {
+        self.diagnostics.start()?;
+        read(&self.outputs).write()
+    }
+
     /// Opens what is wanted, without logging there yet.
     ///
     /// # Errors
     ///
-    /// As for [`Logging::start`].
+    /// As for [`Logging::start`], or if the system refuses a thread.
     pub fn open(&self, wanted: Wanted<'_>) -> io::Result<Outputs> {
-        Outputs::open(wanted, &self.diagnostics, self.bytes)
+        let outputs = Outputs::open(wanted, &self.diagnostics, self.bytes)?;
+        outputs.write()?;
+        Ok(outputs)
     }
 
     /// Logs there from now on. Lines that wait are still written where they belong.
@@ -121,6 +133,11 @@ impl Outputs {
         let lines = file.as_ref().map_or(diagnostics, |(_, file)| file).sink();
         let access = (is_bare || file.is_some()).then_some(lines);
         Ok(Self { general: builder.build(), access, file })
+    }
+
+    /// Starts the thread that writes to the file.
+    fn write(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |(_, file)| file.start())
     }
 
     /// The level of the most detailed record that goes anywhere.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod confine;
 mod delay;
 mod environment;
 #[path = "../cli.rs"]
@@ -21,6 +22,8 @@ mod settings;
 mod shell;
 mod signals;
 mod takeover;
+#[cfg_attr(not(target_os = "linux"), path = "user_elsewhere.rs")]
+mod user;
 mod values;
 mod site;
 mod sites;
@@ -29,6 +32,7 @@ mod whole_lines;
 
 use agent::AgentArgs;
 use clap::{CommandFactory, Parser};
+use confine::ConfineArgs;
 use cws::{AccessLog, Config, Counter, Schedule, Server, Snapshot, Summary, User, WhenFull};
 use delay::DelayArgs;
 use listeners::{ListenArgs, Place};
@@ -85,6 +89,8 @@ struct Args {
     reach: ReachArgs,
     #[command(flatten)]
     takeover: TakeoverArgs,
+    #[command(flatten)]
+    confine: ConfineArgs,
     /// Number of worker threads [default: number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = values::at_least_one)]
     workers: Option<usize>,
@@ -203,6 +209,14 @@ struct Args {
     /// Further sites: the `[[site]]` tables of the file.
     #[arg(skip)]
     sites: Vec<Section>,
+}
+
+impl Args {
+    /// The directories that are served, and whether links may lead out of them.
+    fn roots(&self) -> Vec<(PathBuf, bool)> {
+        let main = (self.what.root().to_owned(), self.site.follow_symlinks);
+        std::iter::once(main).chain(self.sites.iter().map(|site| site.root_of(self))).collect()
+    }
 }
 
 fn main() -> ExitCode {
@@ -391,7 +405,8 @@ fn wanted_log(args: &Args) -> Wanted<'_> {
 }
 
 fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
-    Logging::start(wanted_log(args), bytes).map_err(|error| log_error(args, &error))
+    let start = || Logging::start(wanted_log(args), bytes);
+    args.confine.as_user(start)?.map_err(|error| log_error(args, &error))
 }
 
 fn log_error(args: &Args, error: &io::Error) -> String {

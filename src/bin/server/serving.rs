@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::signals::End;
 use crate::sites::{Live, Sites};
 use crate::takeover::{Gate, Successor};
-use crate::{admin, listeners, notify, reload, signals};
+use crate::{admin, listeners, notify, reach, reload, signals, takeover};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use cws::{Admin, Agent, Delay, Server, Summary};
 use log::info;
@@ -26,17 +26,24 @@ pub(crate) fn run(
     log: &Arc<Logging>,
     activated: Vec<Passed>,
 ) -> Result<u64, String> {
+    let caught = signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
     let (send_end, ends) = bounded(2);
-    let reloading = Reloading::start(Arc::clone(log));
-    let reloading = reloading.map_err(|error| format!("cannot start a thread: {error}"))?;
-    let hang_up = reloading.clone();
-    signals::watch(send_end.clone(), move || hang_up.hung_up())
-        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    // The first threads. They begin when the process has confined itself.
+    let watch = |send_end| {
+        let begin = || {
+            log.write()?;
+            let reloading = Reloading::start(Arc::clone(log))?;
+            let hang_up = reloading.clone();
+            caught.wait(send_end, move || hang_up.hung_up())?;
+            Ok(reloading)
+        };
+        begin().map_err(|error: io::Error| format!("cannot start a thread: {error}"))
+    };
     let Some((successor, passed)) = settings.args.takeover.join()? else {
-        return serve(settings, shares, activated, None, (send_end, ends), &reloading);
+        return serve(settings, shares, activated, None, (send_end, ends), watch);
     };
     let passed = activated.into_iter().chain(passed).collect();
-    serve(settings, shares, passed, Some(successor), (send_end, ends), &reloading)
+    serve(settings, shares, passed, Some(successor), (send_end, ends), watch)
         .map_err(|reason| format!("{reason}; the server that runs goes on"))
 }
 
@@ -46,7 +53,7 @@ fn serve(
     passed: Vec<Passed>,
     successor: Option<Successor>,
     (send_end, ends): (Sender<End>, Receiver<End>),
-    reloading: &Reloading,
+    watch: impl FnOnce(Sender<End>) -> Result<Reloading, String>,
 ) -> Result<u64, String> {
     let args = &*Arc::clone(&settings.args);
     let has_admin = args.admin.is_some() || listeners::has_kept(&passed, Role::Admin);
@@ -62,12 +69,17 @@ fn serve(
     let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
     args.takeover.check(&copies)?;
+    let interfaces = reach::interfaces(&listeners.http);
+    notify::connect();
+    let confinement = args.confine.enter(args, &listeners)?;
+    let reloading = watch(send_end.clone())?;
     let server = Server::start_on(listeners.http, config, handler);
     let server = server.map_err(|error| error.to_string())?;
     let (observer, reloader) = (server.observer(), server.reloader());
     announce_all("listening on", server.addresses(), server.paths());
     crate::tell_start(args, observer.config());
-    args.reach.tell(server.addresses());
+    confinement.tell();
+    args.reach.tell(server.addresses(), &interfaces);
     let is_shared = successor.is_some();
     let mut running = Running { server: Some(server), admin: None, agent: None, is_shared };
     if has_admin {
@@ -81,7 +93,7 @@ fn serve(
         None => own_door,
     };
     running.is_shared = false;
-    let gate = args.takeover.open_gate(door, copies, watchdog, send_end)?;
+    let gate = takeover::open_gate(door, copies, watchdog, send_end)?;
     let notifier = Notifier::start(observer.clone(), watchdog);
     let notifier = notifier.map_err(|error| format!("cannot start a thread: {error}"))?;
     let changing = reload::Running {

@@ -41,6 +41,11 @@ impl Section {
         self.prefix.as_deref().unwrap_or("/")
     }
 
+    /// Its directory, and whether links may lead out of it.
+    pub(crate) fn root_of(&self, main: &Args) -> (PathBuf, bool) {
+        (self.root(main), self.site.follow_symlinks)
+    }
+
     fn root(&self, main: &Args) -> PathBuf {
         let beneath = || main.what.root().join(self.prefix().trim_start_matches('/'));
         self.root.clone().unwrap_or_else(beneath)
@@ -66,7 +71,7 @@ pub(crate) struct Sites {
 enum Place {
     /// One alone, for all paths.
     One(One),
-    Several(RouteTable),
+    Several(Box<RouteTable>),
 }
 
 /// A site that several hosts can have.
@@ -147,7 +152,10 @@ fn place(main: &One, opened: &[(&Section, One)], host: Option<&str>) -> Result<P
     }
     let mounted =
         mounts.into_iter().fold(Routes::new(), |routes, (at, one)| routes.mount(at, one.clone()));
-    mounted.build().map(Place::Several).map_err(|error| format!("cannot place the sites: {error}"))
+    mounted
+        .build()
+        .map(|table| Place::Several(Box::new(table)))
+        .map_err(|error| format!("cannot place the sites: {error}"))
 }
 
 /// The files of one directory.

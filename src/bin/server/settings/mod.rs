@@ -45,6 +45,15 @@ pub(crate) struct SettingsArgs {
     print_config: bool,
 }
 
+impl SettingsArgs {
+    /// The folder of the file, which is read again from there: an editor may have written a new one
+    /// of the same name.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        let file = std::path::absolute(self.config.as_ref()?).ok()?;
+        file.parent().map(Into::into)
+    }
+}
+
 /// The options in force.
 #[derive(Debug)]
 pub(crate) struct Settings {
