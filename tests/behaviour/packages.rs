@@ -32,7 +32,7 @@ fn shells_load_the_completions() {
         if !is_installed(shell) {
             continue;
         }
-        let checked = feed(shell, &["-n"], &script);
+        let checked = feed(shell, &["-n", "/dev/stdin"], &script);
         assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
     }
     // It completes: bash asks the function for what `server --print` can become.
