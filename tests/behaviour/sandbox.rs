@@ -38,6 +38,7 @@ struct Trying {
     outside: PathBuf,
     port: u16,
     socket: PathBuf,
+    parent: rustix::process::Pid,
 }
 
 impl Trying {
@@ -65,7 +66,7 @@ impl Trying {
             "datagram-unix" => UnixDatagram::unbound().map(drop),
             "execute" => program(),
             "signal" => rustix::process::kill_process(
-                rustix::process::getppid().unwrap(),
+                self.parent,
                 rustix::process::Signal::CONT,
             )
             .map_err(Into::into),
@@ -142,6 +143,7 @@ fn a_confined_process() {
         outside: path("secret"),
         port: others.local_addr().unwrap().port(),
         socket: path("socket"),
+        parent: rustix::process::getppid().unwrap(),
     };
     for (what, _) in ATTEMPTS.iter().filter(|(what, _)| !["rename", "remove"].contains(what)) {
         let before = trying.attempt(what);
