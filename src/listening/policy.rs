@@ -65,9 +65,8 @@ impl Policies {
             return (what.to_owned(), "have the sandbox or the container allow bind(2)".to_owned());
         }
         if self.has_selinux {
-            let todo = format!(
-                "allow {label} this port: semanage port -a -t http_port_t -p tcp {port}"
-            );
+            let todo =
+                format!("allow {label} this port: semanage port -a -t http_port_t -p tcp {port}");
             return ("SELinux denies it".to_owned(), todo);
         }
         if label.ends_with("(enforce)") {

@@ -1,12 +1,12 @@
 //! Landlock (landlock(7)): which files may be opened, and that no port is bound or connected to.
 
+use crate::lock::lock;
 use ::landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus,
     PathBeneath, PathFd, RestrictSelfAttr, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
     Scope,
 };
 use rustix::fs::{FileType, PROC_SUPER_MAGIC, fstat, fstatfs};
-use crate::lock::lock;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -66,8 +66,8 @@ pub fn restrict(rules: &[(PathBuf, Right)]) -> Result<i32, String> {
         .map_err(failed)?;
     for (path, right) in rules {
         let place = PathFd::new(path).map_err(|error| error.to_string())?;
-        let is_folder = fstat(&place)
-            .is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_dir());
+        let is_folder =
+            fstat(&place).is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_dir());
         let accesses = match is_folder {
             true => right.accesses(),
             false => right.accesses() & AccessFs::from_file(TESTED),

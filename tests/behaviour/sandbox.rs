@@ -51,7 +51,9 @@ impl Trying {
             "list-outside" => fs::read_dir("/").map(drop),
             "read-passwd" => fs::read("/etc/passwd").map(drop),
             "write-inside" => File::options().write(true).open(&self.inside).map(drop),
-            "truncate-inside" => File::options().write(true).truncate(true).open(&self.inside).map(drop),
+            "truncate-inside" => {
+                File::options().write(true).truncate(true).open(&self.inside).map(drop)
+            }
             "make-inside" => fs::write(self.inside.with_file_name("new"), "x"),
             "make-outside" => fs::write(self.outside.with_file_name("new"), "x"),
             "folder" => fs::create_dir(self.inside.with_file_name("folder")),
@@ -65,11 +67,8 @@ impl Trying {
             "datagram" => UdpSocket::bind("127.0.0.1:0").map(drop),
             "datagram-unix" => UnixDatagram::unbound().map(drop),
             "execute" => program(),
-            "signal" => rustix::process::kill_process(
-                self.parent,
-                rustix::process::Signal::CONT,
-            )
-            .map_err(Into::into),
+            "signal" => rustix::process::kill_process(self.parent, rustix::process::Signal::CONT)
+                .map_err(Into::into),
             "limit" => {
                 use rustix::process::{Resource, getrlimit, setrlimit};
                 setrlimit(Resource::Nofile, getrlimit(Resource::Nofile)).map_err(Into::into)
@@ -205,8 +204,25 @@ fn each_allowed_call_has_a_reason() {
         assert!(!calls[..at].iter().any(|(other, _)| other == name), "{name} is there once");
     }
     for denied in [
-        "socket", "bind", "connect", "listen", "execve", "fork", "vfork", "clone3", "ptrace", "kill",
-        "mount", "chroot", "setuid", "chmod", "rename", "bpf", "io_uring_setup", "keyctl", "memfd_create",
+        "socket",
+        "bind",
+        "connect",
+        "listen",
+        "execve",
+        "fork",
+        "vfork",
+        "clone3",
+        "ptrace",
+        "kill",
+        "mount",
+        "chroot",
+        "setuid",
+        "chmod",
+        "rename",
+        "bpf",
+        "io_uring_setup",
+        "keyctl",
+        "memfd_create",
     ] {
         assert!(!calls.iter().any(|(name, _)| *name == denied), "{denied}");
     }
@@ -249,7 +265,8 @@ fn all_threads_of_the_server_are_confined_and_it_says_so() {
     // The figures of the process come from /proc.
     let metrics = get(server.admin(), "/metrics").body;
     let metrics = String::from_utf8(metrics).unwrap();
-    for name in ["process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"] {
+    for name in ["process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"]
+    {
         assert!(metrics.contains(name), "{name}");
     }
     // Rotation, and the sockets' files at the end.
@@ -336,7 +353,8 @@ fn a_kernel_without_it_is_named_and_strict_refuses_to_start() {
 
 #[test]
 fn what_is_no_choice_is_an_error() {
-    let output = command(env!("CARGO_BIN_EXE_server")).args(["--sandbox", "maybe"]).output().unwrap();
+    let output =
+        command(env!("CARGO_BIN_EXE_server")).args(["--sandbox", "maybe"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("it must be auto, strict or off"), "{said}");

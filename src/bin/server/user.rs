@@ -117,17 +117,19 @@ impl Identity {
             line.map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
         };
         let (user, group) = (self.user.to_string(), self.group.to_string());
-        let is_all = |name, id: &str| {
-            line(name).is_none_or(|ids| ids.iter().all(|of| *of == id))
-        };
+        let is_all = |name, id: &str| line(name).is_none_or(|ids| ids.iter().all(|of| *of == id));
         let has_none = |name| {
             line(name).is_none_or(|sets| sets.iter().all(|set| set.bytes().all(|of| of == b'0')))
         };
         let has_groups = line("Groups").is_none_or(|groups| {
             groups.iter().all(|of| self.groups.iter().any(|group| group.to_string() == *of))
         });
-        is_all("Uid", &user) && is_all("Gid", &group) && has_groups
-            && has_none("CapPrm") && has_none("CapEff") && has_none("CapAmb")
+        is_all("Uid", &user)
+            && is_all("Gid", &group)
+            && has_groups
+            && has_none("CapPrm")
+            && has_none("CapEff")
+            && has_none("CapAmb")
     }
 
     fn refused(&self, error: nix::errno::Errno) -> String {
