@@ -38,6 +38,7 @@ struct Trying {
     outside: PathBuf,
     port: u16,
     socket: PathBuf,
+    parent: rustix::process::Pid,
 }
 
 impl Trying {
@@ -66,11 +67,8 @@ impl Trying {
             "datagram" => UdpSocket::bind("127.0.0.1:0").map(drop),
             "datagram-unix" => UnixDatagram::unbound().map(drop),
             "execute" => program(),
-            "signal" => rustix::process::kill_process(
-                rustix::process::getppid().unwrap(),
-                rustix::process::Signal::CONT,
-            )
-            .map_err(Into::into),
+            "signal" => rustix::process::kill_process(self.parent, rustix::process::Signal::CONT)
+                .map_err(Into::into),
             "limit" => {
                 use rustix::process::{Resource, getrlimit, setrlimit};
                 setrlimit(Resource::Nofile, getrlimit(Resource::Nofile)).map_err(Into::into)
@@ -144,6 +142,7 @@ fn a_confined_process() {
         outside: path("secret"),
         port: others.local_addr().unwrap().port(),
         socket: path("socket"),
+        parent: rustix::process::getppid().unwrap(),
     };
     for (what, _) in ATTEMPTS.iter().filter(|(what, _)| !["rename", "remove"].contains(what)) {
         let before = trying.attempt(what);

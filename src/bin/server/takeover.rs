@@ -195,7 +195,9 @@ impl Successor {
             }
         }
         if self.door.is_none() {
-            warn!("the server before this one has kept the path: nobody can take over from this one");
+            warn!(
+                "the server before this one has kept the path: nobody can take over from this one"
+            );
         }
         Ok(self.door.map(Listener::with_file))
     }
