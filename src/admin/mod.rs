@@ -45,6 +45,18 @@ machine's host name; to allow another name, start the server with --admin-host N
 /// The running admin server of a server. Dropping it stops it.
 ///
 /// It needs the feature `admin`.
+///
+/// ```
+/// use cws::{Admin, Config, Request, Server};
+///
+/// let server = Server::start(Config::default(), |_: &Request<'_>| "hello\n")?;
+/// let admin = Admin::start(vec![([127, 0, 0, 1], 0).into()], server.observer())?;
+/// println!("live page on http://{}/", admin.addresses()[0]);
+/// server.shutdown();
+/// // The last: it has told balancers meanwhile that the server stops.
+/// drop(admin);
+/// # Ok::<(), cws::StartError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it stops the admin server"]
 pub struct Admin {
