@@ -224,6 +224,8 @@
 mod html;
 mod lock;
 mod memory;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod sandbox;
 mod notes;
 mod lane;
 mod config;
@@ -298,6 +300,8 @@ pub use observer::Observer;
 pub use queue::ClientLoad;
 #[cfg(feature = "routes")]
 pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub use sandbox::{Confinement, Sandbox};
 pub use server::{Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
 pub use static_files::{SiteError, SiteOptions, StaticFiles};

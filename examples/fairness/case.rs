@@ -84,8 +84,8 @@ impl Case {
 
 fn long() -> Vec<Case> {
     vec![
-        split(2.0, 200, &ALL, 0.97),
-        split(5.0, 200, &TWO, 0.88),
+        split(2.0, 200, &ALL, 0.96),
+        split(5.0, 200, &TWO, 0.85),
         greedy(10.0, 1, 150, &TWO, 0.99, 3.0),
         // The ideal pool has 3 to 4 here, by the arrivals: who asks twice within a turn waits for
         // the second one.

@@ -29,6 +29,7 @@ pub(super) fn response(watch: &Watch) -> Response {
         "started": watch.started,
         "uptime": snapshot.at.as_secs_f64(),
         "ready": observed.is_ready(),
+        "sandbox": sandbox(),
         "condition": condition.kind.label(),
         "sentence": condition.to_string(),
         "workers": snapshot.workers.iter().zip(&shares).map(worker).collect::<Vec<_>>(),
@@ -55,6 +56,24 @@ pub(super) fn response(watch: &Watch) -> Response {
         "history": points,
     });
     Response::ok("application/json", stats.to_string())
+}
+
+/// What confines this process: null if nothing does. Of Landlock the version, of the filter of system
+/// calls the number that it allows, or null.
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+fn sandbox() -> Option<Value> {
+    let confinement = crate::sandbox::Confinement::in_force()?;
+    Some(json!({
+        "landlock": confinement.landlock.as_ref().ok(),
+        "seccomp": confinement.seccomp.as_ref().ok(),
+        "missing": confinement.missing(),
+    }))
+}
+
+/// Without the feature, nothing does.
+#[cfg(not(all(feature = "sandbox", target_os = "linux")))]
+fn sandbox() -> Option<Value> {
+    None
 }
 
 /// The date now, to the millisecond.

@@ -27,7 +27,8 @@ struct Router {
 }
 
 impl Logging {
-    /// Starts logging at `level`, which `RUST_LOG` may override.
+    /// Takes lines at `level`, which `RUST_LOG` may override. They are written once
+    /// [`Logging::write`] is called.
     ///
     /// Access lines are ordinary log records unless `bare`. Then they are written without a prefix
     /// and at any level, to `file` or to standard error. At most `bytes` of lines wait to be
@@ -35,8 +36,7 @@ impl Logging {
     ///
     /// # Errors
     ///
-    /// If `file` cannot be opened (`BrokenPipe` for a FIFO without a reader), or if a thread cannot
-    /// be started.
+    /// If `file` cannot be opened (`BrokenPipe` for a FIFO without a reader).
     pub fn start(
         level: LevelFilter,
         bare: bool,
@@ -45,7 +45,7 @@ impl Logging {
     ) -> io::Result<Self> {
         // Half each: if the file is stuck, errors that report it must still fit.
         let each = if file.is_some() { bytes / 2 } else { bytes };
-        let diagnostics = LogWriter::to_stderr(each)?;
+        let diagnostics = LogWriter::to_stderr(each);
         let access = file.map(|file| LogWriter::to_file(file, each)).transpose()?;
         let mut builder = env_logger::Builder::new();
         builder.filter_level(level).parse_default_env();
@@ -64,6 +64,17 @@ impl Logging {
             log::set_max_level(most);
         }
         Ok(Self { diagnostics, access })
+    }
+
+    /// Starts the threads that write. Before that, lines wait: a process that confines itself does
+    /// so before it has threads.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a thread.
+    pub fn write(&self) -> io::Result<()> {
+        self.diagnostics.start()?;
+        self.access.as_ref().map_or(Ok(()), LogWriter::start)
     }
 
     /// The action to take when the access log's file was renamed.

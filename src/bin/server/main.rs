@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod confine;
 mod delay;
 mod environment;
 #[path = "../cli.rs"]
@@ -18,6 +19,8 @@ mod reach;
 mod serving;
 mod signals;
 mod takeover;
+#[cfg_attr(not(target_os = "linux"), path = "user_elsewhere.rs")]
+mod user;
 mod values;
 mod site;
 mod what;
@@ -25,6 +28,7 @@ mod whole_lines;
 
 use agent::AgentArgs;
 use clap::{CommandFactory, FromArgMatches, Parser};
+use confine::ConfineArgs;
 use cws::{
     AccessLog, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User, WhenFull,
 };
@@ -77,6 +81,8 @@ struct Args {
     reach: ReachArgs,
     #[command(flatten)]
     takeover: TakeoverArgs,
+    #[command(flatten)]
+    confine: ConfineArgs,
     /// Number of worker threads [default: number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = values::at_least_one)]
     workers: Option<usize>,
@@ -377,7 +383,8 @@ fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
     let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
     let bare = args.access_log.is_some_and(|form| form != AccessLog::Brief);
     let file = args.access_log_file.as_deref();
-    Logging::start(level, bare, file, bytes).map_err(|error| match file {
+    let start = || Logging::start(level, bare, file, bytes);
+    args.confine.as_user(start)?.map_err(|error| match file {
         Some(file) => {
             let todo = match error.kind() {
                 io::ErrorKind::BrokenPipe => "start its reader first, or choose another file",

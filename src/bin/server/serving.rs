@@ -6,7 +6,7 @@ use crate::memory::Shares;
 use crate::notify::Notifier;
 use crate::signals::End;
 use crate::takeover::{Gate, Successor};
-use crate::{Args, admin, listeners, notify, signals};
+use crate::{Args, admin, listeners, notify, reach, signals, takeover};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use cws::{Admin, Agent, Delay, Server, Summary};
 use log::info;
@@ -22,15 +22,21 @@ pub(crate) fn run(
     log: &Logging,
     activated: Vec<Passed>,
 ) -> Result<u64, String> {
+    let caught = signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
     let (send_end, ends) = bounded(2);
-    let reopen = log.reopener();
-    signals::watch(send_end.clone(), move || notify::reloading(&reopen))
-        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    // The first threads. They begin when the process has confined itself.
+    let watch = |send_end| {
+        let reopen = log.reopener();
+        let began = log.write().and_then(|()| caught.wait(send_end, move || {
+            notify::reloading(&reopen);
+        }));
+        began.map_err(|error| format!("cannot start a thread: {error}"))
+    };
     let Some((successor, passed)) = args.takeover.join()? else {
-        return serve(args, shares, activated, None, (send_end, ends));
+        return serve(args, shares, activated, None, (send_end, ends), watch);
     };
     let passed = activated.into_iter().chain(passed).collect();
-    serve(args, shares, passed, Some(successor), (send_end, ends))
+    serve(args, shares, passed, Some(successor), (send_end, ends), watch)
         .map_err(|reason| format!("{reason}; the server that runs goes on"))
 }
 
@@ -40,6 +46,7 @@ fn serve(
     passed: Vec<Passed>,
     successor: Option<Successor>,
     (send_end, ends): (Sender<End>, Receiver<End>),
+    watch: impl FnOnce(Sender<End>) -> Result<(), String>,
 ) -> Result<u64, String> {
     let has_admin = args.admin.is_some() || listeners::has_kept(&passed, Role::Admin);
     let has_agent = args.agent.place().is_some() || listeners::has_kept(&passed, Role::Agent);
@@ -54,12 +61,17 @@ fn serve(
     let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
     args.takeover.check(&copies)?;
+    let interfaces = reach::interfaces(&listeners.http);
+    notify::connect();
+    let confinement = args.confine.enter(args, &listeners)?;
+    watch(send_end.clone())?;
     let server = Server::start_on(listeners.http, config, handler);
     let server = server.map_err(|error| error.to_string())?;
     let observer = server.observer();
     announce_all("listening on", server.addresses(), server.paths());
     crate::tell_start(args, observer.config());
-    args.reach.tell(server.addresses());
+    confinement.tell();
+    args.reach.tell(server.addresses(), &interfaces);
     let is_shared = successor.is_some();
     let mut running = Running { server: Some(server), admin: None, agent: None, is_shared };
     if has_admin {
@@ -73,7 +85,7 @@ fn serve(
         None => own_door,
     };
     running.is_shared = false;
-    let gate = args.takeover.open_gate(door, copies, watchdog, send_end)?;
+    let gate = takeover::open_gate(door, copies, watchdog, send_end)?;
     let notifier = Notifier::start(observer.clone(), watchdog);
     let notifier = notifier.map_err(|error| format!("cannot start a thread: {error}"))?;
     let end = admin::report_until(&ends, args.stats_interval, &observer);
