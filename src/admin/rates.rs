@@ -26,7 +26,8 @@ impl Rates {
         };
         let of = |counter| rate(before.get(counter), after.get(counter));
         Self {
-            classes: [2, 3, 4, 5].map(|class| rate(before.responses(class), after.responses(class))),
+            classes: [2, 3, 4, 5]
+                .map(|class| rate(before.responses(class), after.responses(class))),
             bytes_sent: of(Counter::BytesSent),
             refused: Counter::REASONS.map(of),
         }

@@ -1,8 +1,8 @@
 //! The snapshot and the figures as JSON, for programs and for the live page.
 
-use super::{Watch, seconds};
 use super::history::Point;
 use super::strips::Shares;
+use super::{Watch, seconds};
 use crate::figures::{Figures, Times};
 use crate::handler::Response;
 use crate::memory::MemoryUse;
@@ -82,7 +82,6 @@ pub(super) fn date() -> String {
     let now = SystemTime::now();
     humantime::format_rfc3339_millis(now).to_string()
 }
-
 
 /// The cores that this process may use; none if the system does not tell.
 fn available_cores() -> Option<usize> {

@@ -118,16 +118,29 @@ function pretend(stats, records, name, given) {
   });
 }
 
-// Shows a state, once, and no more of the server's own data.
+// The page asks no more, so that only what a test shows is seen.
+function pause() {
+  window.ask = () => {
+    window.paused = true;
+    return new Promise(() => {});
+  };
+}
+
 function showState(name, given) {
   const state = given || STATES[name];
   window.template = window.template || JSON.stringify([latest, records]);
   const [stats, made] = JSON.parse(window.template);
   pretend(stats, made, name, state);
-  window.ask = async (what) => (name === "lost" ? null : what === "stats.json" ? stats : made);
+  pause();
   [latest, records] = [stats, made];
+  document.body.className = "";
+  at("contact").hidden = true;
   show(stats);
   draw(stats, made);
+  if (name !== "lost") return;
+  window.ask = async () => null;
+  asking = false;
+  look();
 }
 
 // Pairs of labels of one drawing that overlap, and labels outside of the page.
@@ -150,3 +163,4 @@ function overlapping() {
   return found;
 }
 STATES.lost = STATES.normal;
+pause();

@@ -16,6 +16,18 @@ const SCREENS: [(&str, u32, u32, &str); 3] = [
     ("phone-dark", 390, 844, "dark"),
 ];
 
+/// One browser serves all of them: it takes longer to start than they do.
+#[test]
+fn the_page_in_every_state() {
+    let Some((_server, mut page)) = open() else { return };
+    transfers_are_listed_if_there_are_any(&mut page);
+    no_label_covers_another(&mut page);
+    each_kind_of_figure_of_the_last_hour_is_drawn(&mut page);
+    more_workers_than_strips_are_sorted_bands(&mut page);
+    drawings_can_be_read_without_eyes_and_without_a_pointer(&mut page);
+    each_state_fits_its_screen_and_says_no_nonsense(&mut page);
+}
+
 fn open() -> Option<(RealServer, Page)> {
     let chromium = installed("chromium")?;
     let site = Site::new();
@@ -26,6 +38,7 @@ fn open() -> Option<(RealServer, Page)> {
     page.go(&format!("http://{}/", server.admin()));
     page.wait_until("typeof records === 'object' && records !== null");
     page.value(include_str!("live_page.js"));
+    page.wait_until("window.paused === true");
     Some((server, page))
 }
 
@@ -44,17 +57,16 @@ fn show(page: &mut Page, state: &str) {
     }
 }
 
-#[test]
-fn no_label_covers_another() {
-    let Some((_server, mut page)) = open() else { return };
-    for (_, width, height, scheme) in SCREENS {
-        page.resize(width, height, scheme);
+fn no_label_covers_another(page: &mut Page) {
+    for (_, width, height, scheme) in &SCREENS[1..] {
+        page.resize(*width, *height, scheme);
         for step in 0..20 {
             // Most of them just below and above the capacity.
-            let load = [0.0, 0.05, 0.2, 0.25, 0.26, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98]
-                .get(step)
-                .copied()
-                .unwrap_or(0.99 + 0.2 * (step as f64 - 14.0));
+            let load =
+                [0.0, 0.05, 0.2, 0.25, 0.26, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98]
+                    .get(step)
+                    .copied()
+                    .unwrap_or(0.99 + 0.2 * (step as f64 - 14.0));
             page.value(&format!("showState('load', {{ load: {load} }})"));
             let found = page.value("overlapping()");
             assert_eq!(found, json!([]), "at a load of {load}, {width} pixels wide");
@@ -62,13 +74,11 @@ fn no_label_covers_another() {
     }
 }
 
-#[test]
-fn each_state_fits_its_screen_and_says_no_nonsense() {
-    let Some((_server, mut page)) = open() else { return };
+fn each_state_fits_its_screen_and_says_no_nonsense(page: &mut Page) {
     for (screen, width, height, scheme) in SCREENS {
         page.resize(width, height, scheme);
         for state in STATES {
-            show(&mut page, state);
+            show(page, state);
             let fits = "document.documentElement.scrollWidth <= window.innerWidth";
             assert_eq!(page.value(fits), json!(true), "{state} on {screen}");
             let words = page.value("/undefined|NaN|null/.exec(document.body.innerText)");
@@ -82,10 +92,8 @@ fn each_state_fits_its_screen_and_says_no_nonsense() {
 }
 
 /// Each drawing has a name, can be reached and read by keys, and has the same data as a table.
-#[test]
-fn drawings_can_be_read_without_eyes_and_without_a_pointer() {
-    let Some((_server, mut page)) = open() else { return };
-    show(&mut page, "knee");
+fn drawings_can_be_read_without_eyes_and_without_a_pointer(page: &mut Page) {
+    show(page, "knee");
     for id in ["curve", "minute", "strips", "wait", "service", "hour"] {
         let area = format!("document.querySelector('#{id} .area')");
         let named = format!(
@@ -107,9 +115,27 @@ fn drawings_can_be_read_without_eyes_and_without_a_pointer() {
     }
 }
 
-#[test]
-fn more_workers_than_strips_are_sorted_bands() {
-    let Some((_server, mut page)) = open() else { return };
+/// The last hour of each kind of figure.
+fn each_kind_of_figure_of_the_last_hour_is_drawn(page: &mut Page) {
+    show(page, "refusing");
+    let kinds = page.value("Object.keys(HOURLY)");
+    for kind in kinds.as_array().unwrap() {
+        page.value(&format!(
+            "{{ const what = document.getElementById('hour-what'); what.value = {kind}; \
+             what.dispatchEvent(new Event('change')) }}"
+        ));
+        assert_eq!(page.value("overlapping()"), json!([]), "{kind}");
+        let drawn = "[...document.querySelectorAll('#hour polyline')]\
+                     .every((of) => !/NaN|Infinity/.test(of.getAttribute('points')))";
+        assert_eq!(page.value(drawn), json!(true), "{kind}");
+        let named = "document.querySelectorAll('#hour-legend .key').length === \
+                     Object.keys(HOURLY[document.getElementById('hour-what').value].lines).length";
+        assert_eq!(page.value(named), json!(true), "{kind}");
+    }
+    assert!(kinds.as_array().is_some_and(|kinds| kinds.len() >= 6));
+}
+
+fn more_workers_than_strips_are_sorted_bands(page: &mut Page) {
     page.value("showState('many', { load: 0.6, workers: 300 })");
     let labels = page.value("document.querySelector('#strips .ys').innerText.split(/\\s+/)");
     assert_eq!(labels, json!(["busiest", "idlest"]));
@@ -119,9 +145,7 @@ fn more_workers_than_strips_are_sorted_bands() {
 }
 
 /// Transfers are shown where the server reports them, and what they are called is text.
-#[test]
-fn transfers_are_listed_if_there_are_any() {
-    let Some((_server, mut page)) = open() else { return };
+fn transfers_are_listed_if_there_are_any(page: &mut Page) {
     let hidden = "document.getElementById('transfers').hidden";
     assert_eq!(page.value(hidden), json!(true));
     page.value(
