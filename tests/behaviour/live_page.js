@@ -143,9 +143,10 @@ function showState(name, given) {
   look();
 }
 
-// Pairs of labels of one drawing that overlap, and labels outside of the page.
+// Pairs of labels of one drawing that overlap, labels outside of the page, figures that do not fit.
 function overlapping() {
-  const found = [];
+  const found = [...document.querySelectorAll(".tiles b")]
+    .filter((of) => of.scrollWidth > of.clientWidth).map((of) => `${of.id} does not fit its tile`);
   for (const plot of document.querySelectorAll(".plot")) {
     const labels = [...plot.querySelectorAll(".tick, .here span")].filter((of) =>
       of.textContent && of.getClientRects().length > 0);

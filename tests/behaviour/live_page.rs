@@ -107,10 +107,10 @@ fn check_figures(page: &mut Page) {
     let utilisation = tiles["utilisation"].as_str().unwrap();
     assert!(shown["curve"].as_str().unwrap().contains(utilisation), "{shown}");
     // The shares of the workers are of the same window as the tile.
-    let shares = stats["workers"].as_array().unwrap().iter().map(|worker| {
+    let share = |worker: &serde_json::Value| -> f64 {
         ["parse", "handle", "respond"].iter().map(|of| worker["now"][of].as_f64().unwrap()).sum()
-    });
-    let mean = shares.sum::<f64>() / 2.0;
+    };
+    let mean = stats["workers"].as_array().unwrap().iter().map(share).sum::<f64>() / 2.0;
     let total = now["utilisation"]["total"].as_f64().unwrap();
     assert!((mean - total).abs() < 1e-6, "{mean} for {total}");
 }
