@@ -35,6 +35,7 @@ mod library;
 mod listing;
 mod listing_page;
 mod live_page;
+mod live_page_states;
 mod load;
 mod load_program;
 mod memory;
