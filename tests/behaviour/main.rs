@@ -43,6 +43,7 @@ mod monitoring;
 mod overload;
 mod patience;
 mod places;
+mod playground;
 mod proxy;
 mod queue;
 mod real_clients;
