@@ -45,6 +45,7 @@ mod overload;
 mod packages;
 mod patience;
 mod places;
+mod playground;
 mod proxy;
 mod queue;
 mod real_clients;
