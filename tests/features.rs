@@ -35,6 +35,7 @@ fn each_feature_brings_its_own_crates_and_no_others() {
         ("service-time", "humantime", 6),
         ("routes", "matchit", 1),
         ("http", "http", 3),
+        ("sandbox", "landlock", 12),
     ];
     for (feature, own, most) in rows {
         let with = crates(feature);
