@@ -102,7 +102,8 @@ pub const ALLOWED: &[Call] = calls! {
     recvmsg With::Any, "a takeover's messages";
     write With::Any, "responses, log lines, wake-ups";
     writev With::Any, "a response's head with its content";
-    sendto With::Null(4), "responses, and messages to the service manager, to connected peers alone";
+    sendto With::Null(4),
+        "responses, and messages to the service manager: to connected peers alone";
     sendmsg With::Any, "a takeover passes listeners";
     sendfile With::Any, "files go to sockets";
     pread64 With::Any, "files are read at a place";
