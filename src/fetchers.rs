@@ -49,6 +49,7 @@ impl<H: Handler> Fetcher<H> {
                 true => self.context.errands.recv_deadline(next_tending),
                 false => self.context.errands.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
+            self.context.renew();
             match errand {
                 Ok(Errand::Fetch { connection, since }) => self.fetch(connection, since),
                 Ok(Errand::Discard(unsent)) => drop(unsent),

@@ -1,41 +1,21 @@
 //! A web server on a fixed-size thread pool. Its workers never wait for a client.
 //!
-//! W workers that each need a time D for a request carry at most W/D requests per second. That
-//! makes a pool easy to reason about, as long as nothing but requests takes a worker's time. So
-//! **the acceptor waits for clients, and the workers wait for nobody**:
+//! # What do you want to do?
 //!
-//! ```text
-//!  kernel backlog                             bounded channel of jobs
-//!  listener --accept--> ACCEPTOR ----------- try_send ---------------> WORKERS 1..W
-//!                       reads a whole        |             ^           parse, delay, respond
-//!                       message, body        | slow        | next        |            |
-//!                       included; sends to   v             |           done      would block
-//!                       slow readers;       WAITING ROOM --+             |            |
-//!                       checks deadlines    full, too old: 503           v            v
-//!                                  ^---------- PARKING: a poller and a table of connections
-//!                                                  ^              |
-//!                                             a piece sent   not in memory
-//!                                                  |              v
-//!                                                 FETCHERS, which wait for disks
+//! **Serve a folder** (feature `files`):
+//!
+//! ```
+//! # #[cfg(feature = "files")] {
+//! use cws::{Config, Server, StaticFiles};
+//!
+//! let server = Server::start(Config::default(), StaticFiles::new("src")?)?;
+//! println!("listening on http://{}/", server.addresses()[0]);
+//! # server.shutdown();
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A job is a whole message, or the next piece of a response that a worker makes. Only messages
-//! count against the bound of the queue, so its length is the real demand. A silent, slow or
-//! unreading client costs a slot in the table. It costs neither a worker nor a place in the queue.
-//!
-//! What a handler can answer at once, the acceptor answers itself ([`Immediate`]): a cached file, a
-//! 304, a redirect, a health check. At low load this saves waking a worker. At high load the
-//! workers are awake, and get most of these requests while they are quick.
-//!
-//! While workers take jobs from the channel at once, the channel is the queue. When it is slow,
-//! those that wait move to the waiting room in front of it, where a discipline decides who is next:
-//! by default clients take turns ([`Schedule`]). The channel then holds the next job alone. A
-//! worker that takes it moves another one in. How many may wait, and for how long, follows from how
-//! long clients wait ([`Config::patience`]) and from the service time that the server measures.
-//!
-//! # Use
-//!
-//! A closure is a handler:
+//! **Answer requests.** A closure is a handler:
 //!
 //! ```
 //! use cws::{Config, Request, Response, Server};
@@ -44,26 +24,64 @@
 //!     let name = request.query("name").unwrap_or("world".into());
 //!     Response::text(format!("hello {name}\n"))
 //! })?;
-//! println!("listening on {}", server.addresses()[0]);
-//! server.shutdown();
+//! # server.shutdown();
 //! # Ok::<(), cws::StartError>(())
 //! ```
 //!
-//! `Routes` (feature `routes`) has handlers by method and path, with parameters, bodies and a state
-//! for each worker, beside other handlers that are mounted under a prefix:
+//! **Make a JSON API, whose requests have bodies** (feature `routes`). `?` turns an error into a
+//! response ([`Error`]):
+//!
+//! ```
+//! # #[cfg(feature = "routes")] {
+//! use cws::{Error, Request, Response, Routes, Status};
+//!
+//! let routes = Routes::new()
+//!     // A longer body gets 413.
+//!     .post("/notes", 64 << 10, |request: &Request<'_>| -> Result<Response, Error> {
+//!         let mut note: serde_json::Value = serde_json::from_slice(request.body())
+//!             .map_err(|error| Error::new(Status::UNPROCESSABLE_CONTENT, error.to_string()))?;
+//!         note["number"] = 1.into();
+//!         Ok(Response::json(note.to_string()).with_status(Status::CREATED))
+//!     })
+//!     .build()?;
+//! # drop(routes);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Give each worker a connection**, to a database for example. It is made on the worker's thread,
+//! and made again after a panic:
+//!
+//! ```
+//! # #[cfg(feature = "routes")] {
+//! use cws::{Request, Routes};
+//! # struct Database;
+//! # impl Database {
+//! #     fn open(_: &str) -> Self { Self }
+//! #     fn count(&mut self) -> u64 { 1 }
+//! # }
+//!
+//! let routes = Routes::with_state(|_worker| Database::open("notes.db"))
+//!     .get("/count", |_: &Request<'_>, database: &mut Database| {
+//!         format!("{}\n", database.count())
+//!     })
+//!     .build()?;
+//! # drop(routes);
+//! # }
+//! # Ok::<(), cws::RouteError>(())
+//! ```
+//!
+//! **Serve files under a prefix, and metrics and health checks on the same port** (`admin`):
 //!
 //! ```
 //! # #[cfg(all(feature = "admin", feature = "files", feature = "routes"))] {
 //! use cws::{AdminPages, Config, Request, Routes, Server, StaticFiles};
 //!
 //! let admin = AdminPages::new();
-//! let routes = Routes::with_state(|_worker| 0_u64)
-//!     .get("/hello/{name}", |request: &Request<'_>, served: &mut u64| {
-//!         *served += 1;
-//!         format!("hello, {}\n", request.param("name").unwrap_or_default())
-//!     })
-//!     .post("/echo", 64 << 10, |request: &Request<'_>| request.body().to_vec())
+//! let routes = Routes::new()
+//!     .get("/", |_: &Request<'_>| "see /static/\n")
 //!     .mount("/static", StaticFiles::new("src")?)
+//!     .mount("/metrics", admin.metrics())
 //!     .mount("/healthz", admin.health())
 //!     .build()?;
 //! let server = Server::start(Config::default(), routes)?;
@@ -73,8 +91,55 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Each worker can have state of its own, such as a database connection ([`with_state`]). A handler
-//! can return errors with `?` ([`Error`]) and take bodies up to a size ([`Accepts`]):
+//! **Stream** what does not fit into memory, or is not there yet. A client that reads slowly holds no
+//! worker ([`Stream`]):
+//!
+//! ```
+//! use cws::{Request, Response, Stream};
+//!
+//! let count = |_: &Request<'_>| {
+//!     let lines = (1..=1_000_000).map(|number| format!("{number}\n").into());
+//!     Response::stream("text/plain", Stream::chunked(lines))
+//! };
+//! # fn is_handler(_: impl cws::Handler) {}
+//! # is_handler(count);
+//! ```
+//!
+//! **Stop gracefully**: what is queued and running is answered. The library installs no signal
+//! handlers:
+//!
+//! ```no_run
+//! # let server = cws::Server::start(cws::Config::default(), |_: &cws::Request<'_>| "")?;
+//! use signal_hook::consts::{SIGINT, SIGTERM};
+//!
+//! let stopper = server.stopper();
+//! let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+//! std::thread::spawn(move || signals.forever().next().map(|_| stopper.stop()));
+//! let summary = server.join();
+//! assert_eq!(summary.cut, 0, "no response was cut at the drain timeout");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Test against it.** The default address is a free port of the loopback address, so that tests run
+//! side by side:
+//!
+//! ```
+//! use cws::{Config, Request, Server};
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//!
+//! let server = Server::start(Config::default().workers(1), |_: &Request<'_>| "hello\n")?;
+//! let mut stream = TcpStream::connect(server.addresses()[0])?;
+//! stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+//! let mut reply = String::new();
+//! stream.read_to_string(&mut reply)?;
+//! assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.ends_with("\r\n\r\nhello\n"));
+//! assert_eq!(server.shutdown().cut, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Implement [`Handler`]** where closures are not enough: with the state of a worker (see also
+//! [`with_state`]), errors, and the bodies that it takes ([`Accepts`]):
 //!
 //! ```
 //! use cws::{Accepts, Config, Error, Handler, Request, Response, Server, Status};
@@ -109,6 +174,41 @@
 //! # server.shutdown();
 //! # Ok::<(), cws::StartError>(())
 //! ```
+//!
+//! # How it works
+//!
+//! W workers that each need a time D for a request carry at most W/D requests per second. That
+//! makes a pool easy to reason about, as long as nothing but requests takes a worker's time. So
+//! **the acceptor waits for clients, and the workers wait for nobody**:
+//!
+//! ```text
+//!  kernel backlog                             bounded channel of jobs
+//!  listener --accept--> ACCEPTOR ----------- try_send ---------------> WORKERS 1..W
+//!                       reads a whole        |             ^           parse, delay, respond
+//!                       message, body        | slow        | next        |            |
+//!                       included; sends to   v             |           done      would block
+//!                       slow readers;       WAITING ROOM --+             |            |
+//!                       checks deadlines    full, too old: 503           v            v
+//!                                  ^---------- PARKING: a poller and a table of connections
+//!                                                  ^              |
+//!                                             a piece sent   not in memory
+//!                                                  |              v
+//!                                                 FETCHERS, which wait for disks
+//! ```
+//!
+//! A job is a whole message, or the next piece of a response that a worker makes. Only messages
+//! count against the bound of the queue, so its length is the real demand. A silent, slow or
+//! unreading client costs a slot in the table. It costs neither a worker nor a place in the queue.
+//!
+//! What a handler can answer at once, the acceptor answers itself ([`Immediate`]): a cached file, a
+//! 304, a redirect, a health check. At low load this saves waking a worker. At high load the
+//! workers are awake, and get most of these requests while they are quick.
+//!
+//! While workers take jobs from the channel at once, the channel is the queue. When it is slow,
+//! those that wait move to the waiting room in front of it, where a discipline decides who is next:
+//! by default clients take turns ([`Schedule`]). The channel then holds the next job alone. A
+//! worker that takes it moves another one in. How many may wait, and for how long, follows from how
+//! long clients wait ([`Config::patience`]) and from the service time that the server measures.
 //!
 //! # Two types
 //!
@@ -186,6 +286,8 @@
 //!   a turn of the acceptor.
 //! - What a proxy says counts if the proxy is trusted, and a list is read from the end that the
 //!   proxy has written. Nobody else can say who the client is.
+//! - Settings that change while the server runs are replaced as a whole. A thread takes them between
+//!   two jobs.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!
@@ -224,6 +326,8 @@
 mod html;
 mod lock;
 mod memory;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod sandbox;
 mod notes;
 mod lane;
 mod config;
@@ -255,6 +359,7 @@ mod workers;
 mod fetchers;
 mod acceptor;
 mod observer;
+mod reloader;
 mod server;
 #[cfg(feature = "admin")]
 mod admin;
@@ -296,8 +401,11 @@ pub use metrics::{
 };
 pub use observer::Observer;
 pub use queue::ClientLoad;
+pub use reloader::Reloader;
 #[cfg(feature = "routes")]
 pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub use sandbox::{Confinement, Sandbox};
 pub use server::{Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
 pub use static_files::{SiteError, SiteOptions, StaticFiles};

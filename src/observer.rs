@@ -26,7 +26,7 @@ impl Observer {
     /// The measurements now. It visits every parked connection, for a moment each.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.metrics.snapshot(self.shared.waiting());
-        let limits = &self.shared.limits;
+        let limits = self.shared.renewal.latest().limits;
         let service = self.metrics.mean_service(limits.memory());
         let bound = limits.bound(service);
         snapshot.queue.bound = bound;
@@ -86,7 +86,7 @@ impl Observer {
 
     /// The number of requests that may wait now.
     pub(crate) fn bound(&self) -> usize {
-        let limits = &self.shared.limits;
+        let limits = self.shared.renewal.latest().limits;
         limits.bound(self.metrics.mean_service(limits.memory()))
     }
 
@@ -95,7 +95,7 @@ impl Observer {
         self.shared.admission.open()
     }
 
-    /// The configuration of the server.
+    /// The configuration with which the server was started. `Reloader::config` is the one in force.
     pub fn config(&self) -> &Config {
         &self.shared.config
     }

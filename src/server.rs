@@ -3,7 +3,7 @@
 use crate::acceptor::Acceptor;
 use crate::admission::{Admission, Stage};
 use crate::config::{self, Config, Schedule};
-use crate::connection::{Context, Shared};
+use crate::connection::{Context, Renewal, Renewed, Shared};
 use crate::descriptors;
 use crate::fetchers::Fetcher;
 use crate::handler::{Handler, ImmediateHandler};
@@ -17,6 +17,7 @@ use crate::observer::Observer;
 use crate::parking::Parking;
 use crate::queue::ages::Limits;
 use crate::queue::{self, Entrance, Queue};
+use crate::reloader::Reloader;
 use crate::workers::Worker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use std::convert::Infallible;
@@ -84,9 +85,18 @@ pub struct Summary {
 }
 
 impl Server {
+    /// Says whether the settings are such that a server can start with them.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Config`] with the reason, as [`Server::start`] returns it.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        config.check().and_then(|()| check_names(config)).map_err(StartError::Config)
+    }
+
     /// Listens, starts the threads, and serves until it is stopped.
     pub fn start(config: Config, handler: impl Handler) -> Result<Self, StartError> {
-        config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
+        Self::check(&config)?;
         let listeners = Listener::bind(&config.listen)?;
         Self::start_on(listeners, config, handler)
     }
@@ -98,7 +108,7 @@ impl Server {
         config: Config,
         handler: impl Handler,
     ) -> Result<Self, StartError> {
-        config.check().and_then(|()| check_names(&config)).map_err(StartError::Config)?;
+        Self::check(&config)?;
         let is_local = listeners.iter().any(|listener| listener.path().is_some());
         config.check_proxies(is_local).map_err(StartError::Config)?;
         let addresses = listeners.iter().filter_map(Listener::address).collect();
@@ -117,20 +127,23 @@ impl Server {
         let (config, handler) = (Arc::new(config), Arc::new(handler));
         let lines = || notes::outbox(config.memory.clone());
         let (outbox, inbox) = config.logger_may_block.then(lines).unzip();
+        let (limits, common_fields) = (Limits::new(&config), handler.common_fields());
+        let first = Renewed { config: Arc::clone(&config), limits, common_fields };
         let shared = Shared {
             config: Arc::clone(&config),
             admission,
             queue,
-            limits: Limits::new(&config),
+            limits,
             sizes: (schedule == Schedule::SmallestFirst).then(Arc::default),
             blocked: Arc::default(),
             parking,
             produce_jobs: Arc::default(),
             unsent: Memory::new(config::UNSENT_TOTAL),
             errands,
-            common_fields: handler.common_fields(),
+            common_fields: first.common_fields.clone(),
             accepts: Arc::new(handler.accepts()),
             rounds: Arc::default(),
+            renewal: Arc::new(Renewal::new(first)),
         };
 
         // If a thread does not start, dropping the senders ends the others.
@@ -201,6 +214,11 @@ impl Server {
         Stopper(Arc::clone(&self.observer.shared.admission))
     }
 
+    /// A handle that changes its settings.
+    pub fn reloader(&self) -> Reloader {
+        Reloader::new(Arc::clone(&self.observer.shared.renewal))
+    }
+
     /// Shuts it down: finishes queued and running requests, within the drain timeout.
     pub fn shutdown(self) -> Summary {
         self.stopper().stop();
@@ -223,7 +241,7 @@ impl Server {
             log::error!("the acceptor ended by a panic");
         }
         // Idle workers end at once. A worker whose handler does not return is left behind.
-        let patience = self.observer.config().drain_timeout.min(config::SWEEP_INTERVAL);
+        let patience = self.reloader().config().drain_timeout.min(config::SWEEP_INTERVAL);
         match self.all_alive.recv_timeout(patience) {
             Err(RecvTimeoutError::Timeout) => {
                 log::warn!("a handler or a disk read does not return: its thread is left behind")

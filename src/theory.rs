@@ -165,11 +165,16 @@ pub fn two_moment_wait(
     let service = finite("the service time's variation", service)?;
     let constant = constant_wait(servers, utilisation)?;
     let exponential = exponential_wait(servers, utilisation);
+    Ok(between_waits(constant, exponential, arrivals, service))
+}
+
+/// [`two_moment_wait`] from the mean waits of constant and of exponential services.
+pub fn between_waits(constant: f64, exponential: f64, arrivals: f64, service: f64) -> f64 {
     if constant == 0.0 {
-        return Ok(0.0);
+        return 0.0;
     }
     // It is never negative: the wait of M/D/c is at least half of that of M/M/c.
-    Ok((arrivals + service) / ((1.0 - service) / constant + 2.0 * service / exponential))
+    (arrivals + service) / ((1.0 - service) / constant + 2.0 * service / exponential)
 }
 
 /// What two moments of the service time leave open, for Poisson arrivals: there are laws with this

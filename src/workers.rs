@@ -56,6 +56,7 @@ impl<H: Handler> Worker<H> {
     fn work(&mut self, handler: &mut WorkerHandler<H>) {
         let mut now = Instant::now();
         while let Some((Slot { item, since, .. }, taken)) = self.next_job(now) {
+            self.context.renew();
             let (connection, next) = match item {
                 Work::Serve(exchange) => {
                     self.context.recorder.enter(Activity::Parse, taken);

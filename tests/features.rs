@@ -1,4 +1,4 @@
-//! How many crates each set of features brings.
+//! How many crates each set of features brings, and what these crates ask for.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -35,6 +35,7 @@ fn each_feature_brings_its_own_crates_and_no_others() {
         ("service-time", "humantime", 6),
         ("routes", "matchit", 1),
         ("http", "http", 3),
+        ("sandbox", "landlock", 12),
     ];
     for (feature, own, most) in rows {
         let with = crates(feature);
@@ -48,4 +49,54 @@ fn each_feature_brings_its_own_crates_and_no_others() {
     for command_line in ["clap", "env_logger", "signal-hook", "bytesize"] {
         assert!(!library.iter().any(|name| name.starts_with(command_line)), "{command_line}");
     }
+}
+
+/// All packages that anything here is compiled from.
+fn packages() -> Vec<serde_json::Value> {
+    let mut metadata = Command::new(env!("CARGO"));
+    metadata.args(["metadata", "--locked", "--format-version=1"]);
+    let output = metadata.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    found["packages"].as_array().unwrap().clone()
+}
+
+/// A version's numbers: 1.88 is 1, 88.
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map(|number| number.parse().unwrap()).collect()
+}
+
+#[test]
+fn no_dependency_needs_a_newer_compiler_than_the_manifest_says() {
+    let own = numbers(env!("CARGO_PKG_RUST_VERSION"));
+    let (mut told, packages) = (0, packages());
+    for package in &packages {
+        let Some(needed) = package["rust_version"].as_str() else { continue };
+        told += 1;
+        assert!(numbers(needed)[..2] <= own[..2], "{} needs {needed}", package["name"]);
+    }
+    assert!(told > packages.len() / 2, "most packages say it: {told} of {}", packages.len());
+}
+
+/// The same as `cargo deny check licenses sources`, for those who have no cargo-deny.
+#[test]
+fn licences_and_sources_are_those_that_are_allowed() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/.cargo/deny.toml");
+    let rules = std::fs::read_to_string(rules).unwrap();
+    let (_, list) = rules.split_once("allow = [").unwrap();
+    let (list, _) = list.split_once(']').unwrap();
+    let allowed: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    let mut used = BTreeSet::new();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        let source = package["source"].as_str();
+        let registry = "registry+https://github.com/rust-lang/crates.io-index";
+        assert!(source.is_none_or(|source| source == registry), "{name} comes from {source:?}");
+        let licence = package["license"].as_str().unwrap_or_default().replace('/', " OR ");
+        for choices in licence.replace(['(', ')'], "").split(" AND ") {
+            let chosen = choices.split(" OR ").find(|choice| allowed.contains(choice));
+            used.insert(chosen.unwrap_or_else(|| panic!("{name}: {licence}")).to_owned());
+        }
+    }
+    assert!(used.len() > 3, "{used:?}");
 }

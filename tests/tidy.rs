@@ -243,10 +243,49 @@ fn libraries_have_no_prints_todos_or_unwraps() {
     }
 }
 
+/// The figures of a kind of test, by the place that `docs/testing.md` names.
+fn count(place: &str) -> usize {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
+    let lines = |text: &str, mark: &str| text.lines().filter(|line| line.trim() == mark).count();
+    match place {
+        "tests/fuzz" => {
+            fs::read_to_string(top.join("Cargo.toml")).unwrap().matches("[[bin]]").count()
+        }
+        "tests/fuzz_corpus/corpus" => {
+            let targets = fs::read_dir(top).unwrap().map(|target| target.unwrap().path());
+            targets.map(|target| fs::read_dir(target).unwrap().count()).sum()
+        }
+        "tests/support/wire_cases.rs" => {
+            let text = fs::read_to_string(top).unwrap();
+            text.matches("keeps(").count() + text.matches("closes(").count() - 2
+        }
+        _ => sources(place).iter().map(|(_, text)| lines(text, "#[test]")).sum(),
+    }
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "the harness shows it if it is asked to")]
+fn the_numbers_of_the_page_on_testing_are_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut seen = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let Ok(least) = cells[3].parse::<usize>() else { continue };
+        let place = cells[2].trim_matches('`');
+        let found = count(place);
+        assert!(found >= least, "{place}: {found}, and the page says {least}");
+        println!("{found:5} {place}");
+        seen += 1;
+    }
+    assert!(seen > 5, "the table is there");
+}
+
 #[test]
 fn the_top_level_contains_only_expected_files() {
-    let expected = ["CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md"];
-    let expected = [&expected[..], &["examples", "src", "testfile", "tests"]].concat();
+    let expected = ["CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT"];
+    let others = ["README.md", "docs", "examples", "packaging", "src", "testfile", "tests"];
+    let expected = [&expected[..], &others[..]].concat();
     let mut found: Vec<String> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())

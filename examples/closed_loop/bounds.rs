@@ -23,6 +23,9 @@ use std::time::Duration;
 /// The think times, in units of the delay.
 const THINKS: [u32; 2] = [0, 4];
 
+/// The runs for each number of clients.
+const RUNS: u64 = 4;
+
 /// The tolerated error where theory has one answer; and the same for runs of a few hundred
 /// milliseconds on a busy machine.
 const TOLERANCE: f64 = 0.02;
@@ -82,7 +85,7 @@ pub fn show(
          each number of clients.",
         args.service(),
         workers as f64 / delay.as_secs_f64(),
-        seeds(args).len()
+        RUNS as usize
     ));
     let all = length(args) * (numbers(workers, args.common.quick).len() * THINKS.len()) as u32;
     let progress = Progress::start("closed loop", all);
@@ -151,9 +154,9 @@ fn length(args: &Args) -> Duration {
     (args.delay * services).clamp(Duration::from_millis(100), Duration::from_secs(2))
 }
 
-/// The seeds of the runs for each number of clients, which go on at the same time.
-pub fn seeds(args: &Args) -> Vec<u64> {
-    (0..4).map(|number| args.common.seed.wrapping_mul(1000).wrapping_add(number)).collect()
+/// The seeds of so many runs, which go on at the same time.
+pub fn seeds(args: &Args, count: u64) -> Vec<u64> {
+    (0..count).map(|number| args.common.seed.wrapping_mul(1000).wrapping_add(number)).collect()
 }
 
 fn measure(
@@ -169,7 +172,7 @@ fn measure(
         // A server that runs elsewhere has one load at a time.
         let at_once = if target.is_some() { 1 } else { usize::MAX };
         let (mut runs, mut reasons) = (Vec::new(), Vec::new());
-        for seeds in seeds(args).chunks(at_once.min(seeds(args).len())) {
+        for seeds in seeds(args, RUNS).chunks(at_once.min(RUNS as usize)) {
             let made: Vec<Result<_, String>> = thread::scope(|scope| {
                 let threads: Vec<_> =
                     seeds.iter().map(|&seed| scope.spawn(move || one(seed))).collect();
@@ -432,7 +435,7 @@ pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
         let fault = fault.map(|fault| faults[fault]);
         let far = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let curves = curves(args, |clients, delays| {
-            let runs = seeds(args).into_iter().map(|seed| {
+            let runs = seeds(args, RUNS).into_iter().map(|seed| {
                 let seed = seed ^ far ^ ((clients as u64) << 32) ^ (u64::from(delays) << 48);
                 let pool = Ideal { workers: args.workers, fault, severity, seed };
                 let services = args.service().with_seed(seed);

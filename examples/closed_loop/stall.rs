@@ -25,6 +25,9 @@ const LOAD: f64 = 0.5;
 /// Requests with a longer wait were hit by the stall: at this load, no queue is this long.
 const HIT: Duration = Duration::from_millis(100);
 
+/// The runs of each loop. What a stall hits differs much from run to run.
+const RUNS: u64 = 8;
+
 /// Longer than any wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -74,7 +77,7 @@ fn all(
     let one = |seed| run(seed).map_err(|error| error.to_string());
     let made: Vec<Result<Run, String>> = thread::scope(|scope| {
         let start = |seed| scope.spawn(move || one(seed));
-        let threads: Vec<_> = seeds(args).into_iter().map(start).collect();
+        let threads: Vec<_> = seeds(args, RUNS).into_iter().map(start).collect();
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };

@@ -36,17 +36,17 @@ pub struct Args {
 impl Args {
     /// How many workers the pools have.
     pub fn workers(&self) -> &'static [usize] {
-        if self.common.quick { &[1, 2, 4, 16] } else { &[1, 2, 3, 4, 6, 8, 12, 16] }
+        if self.common.quick { &[1, 2, 16] } else { &[1, 2, 3, 4, 6, 8, 12, 16] }
     }
 
     /// The length of each run in which clients ask as fast as they are answered.
     pub fn length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 800 } else { 1500 })
+        Duration::from_millis(if self.common.quick { 700 } else { 1500 })
     }
 
     /// The length of the run with Poisson arrivals.
     pub fn open_length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 1500 } else { 5000 })
+        Duration::from_millis(if self.common.quick { 1200 } else { 5000 })
     }
 
     /// Files in the database that the program makes for itself.

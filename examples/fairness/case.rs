@@ -84,15 +84,15 @@ impl Case {
 
 fn long() -> Vec<Case> {
     vec![
-        split(2.0, 200, &ALL, 0.97),
-        split(5.0, 200, &ALL, 0.88),
-        greedy(10.0, 1, 150, &ALL, 0.99, 3.0),
+        split(2.0, 200, &ALL, 0.96),
+        split(5.0, 200, &TWO, 0.85),
+        greedy(10.0, 1, 150, &TWO, 0.99, 3.0),
         // The ideal pool has 3 to 4 here, by the arrivals: who asks twice within a turn waits for
         // the second one.
-        greedy(10.0, 9, 150, &ALL, 0.99, 6.0),
-        crowd(500, 400, &ALL, 2.0, 4.0),
-        browsers(1, 100, &ALL),
-        browsers(5, 100, &ALL),
+        greedy(10.0, 9, 150, &TWO, 0.99, 6.0),
+        crowd(500, 300, &TWO, 2.0, 4.0),
+        browsers(1, 100, &TWO),
+        browsers(5, 100, &TWO),
     ]
 }
 
@@ -101,8 +101,11 @@ fn short() -> Vec<Case> {
     vec![
         split(3.0, 60, &TWO, 0.8),
         greedy(5.0, 9, 50, &[Schedule::Fair], 0.85, 6.0),
-        crowd(100, 80, &TWO, 5.0, 10.0),
-        Case { promise: Promise { p99: Some(8.0), ..Promise::default() }, ..browsers(5, 50, &TWO) },
+        crowd(100, 80, &[Schedule::Fair], 5.0, 10.0),
+        Case {
+            promise: Promise { p99: Some(8.0), ..Promise::default() },
+            ..browsers(5, 50, &[Schedule::Fair])
+        },
     ]
 }
 

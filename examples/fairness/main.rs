@@ -5,6 +5,8 @@
 //! ```
 
 mod case;
+mod ideal;
+mod judge;
 mod measure;
 mod options;
 mod show;
@@ -12,13 +14,11 @@ mod show;
 #[path = "../shared/options.rs"]
 mod values;
 
-use case::{Case, Promise};
-use cws::Schedule;
+use case::Case;
 use lab::program::{self, Program};
 use lab::trace::Trace;
-use measure::Cell;
+use lab::trial;
 use options::Args;
-use show::shown;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,6 +57,12 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         args.capacity(),
         args.runs()
     ));
+    if let Some(count) = args.trial.twins {
+        trial::run(&mut program, count, &ideal::FAULTS, |number, fault| {
+            judge::judge(&ideal::twins(&args, number, fault))
+        });
+        return program.finish();
+    }
     let cells = measure::measure(&mut program, &args)?;
     if let Some(path) = args.common.csv.as_deref() {
         let mut trace = Trace::create(path)?;
@@ -75,67 +81,11 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     program.heading("What the polite clients get");
     program.chart(&show::shares(&cells), SHARES)?;
     program.chart(&show::times(&cells), TIMES)?;
-    cells.iter().for_each(|cell| check(&mut program, cell));
-    compare(&mut program, &cells);
-    program.finish()
-}
-
-fn check(program: &mut Program, cell: &Cell) {
-    let name = cell.name();
-    if let Some(why) = &cell.spoilt {
-        program.spoilt(format!("the runs {name}: {why}"));
-    }
-    if cell.schedule != Schedule::Fair {
-        return;
-    }
-    let Promise { share, median, p99 } = cell.case.promise;
-    let polite = cell.case.polite.name;
-    let seen = &cell.polite;
-    if let Some(least) = share {
-        program.check_least(
-            format!(
-                "{name}: {} of the requests of {polite} are answered in time, at least {least} \
-                 required",
-                shown(&seen.share, 3)
-            ),
-            &seen.share,
-            least,
-        );
-    }
-    for (what, moments, most) in [("median", &seen.median, median), ("p99", &seen.p99, p99)] {
-        let Some(most) = most else { continue };
-        program.check_most(
-            format!(
-                "{name}: the {what} of {polite} is {} D, at most {most} allowed",
-                shown(moments, 2)
-            ),
-            moments,
-            most,
-        );
-    }
-}
-
-/// The gain of turns is larger than what differs between runs.
-fn compare(program: &mut Program, cells: &[Cell]) {
-    let order = |schedule| move |cell: &&Cell| cell.schedule == schedule;
-    for fair in cells.iter().filter(order(Schedule::Fair)) {
-        let fifo = cells.iter().filter(order(Schedule::Fifo));
-        let Some(fifo) = fifo.clone().find(|cell| cell.case.name == fair.case.name) else {
-            continue;
-        };
-        if fair.case.promise.share.is_some() {
-            let [fair_share, fifo_share] = [fair, fifo].map(|cell| cell.polite.share);
-            program.check_more(
-                format!(
-                    "{}: {} of the requests of the polite are answered in time with fair, more \
-                     than {} with fifo",
-                    fair.case.name,
-                    shown(&fair_share, 3),
-                    shown(&fifo_share, 3)
-                ),
-                &fair_share,
-                &fifo_share,
-            );
+    for cell in &cells {
+        if let Some(why) = &cell.spoilt {
+            program.spoilt(format!("the runs {}: {why}", cell.name()));
         }
     }
+    program.conclude(judge::judge(&cells));
+    program.finish()
 }

@@ -1,18 +1,18 @@
 //! Runs a case in one order of service, several times, and takes what its clients see.
 
 use crate::case::{self, Case, Demand, Party};
+use crate::ideal::{self, Ideal};
 use crate::options::Args;
 use cws::{Config, Delay, Request, Response, Schedule, Server};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{
-    Client, Connections, Group, Outcome, Population, Retries, Run, Spoilt, Starts, Target, Think,
+    Client, Connections, Group, Outcome, Population, Run, Spoilt, Starts, Target, Think,
     run_together,
 };
 use lab::moments::Moments;
 use lab::program::Program;
 use lab::progress::Progress;
 use lab::sample::Sample;
-use lab::simulation::{Age, Bound, Order, Simulation};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// One generator and its server keep up with this many times W/D together, so that more runs than
 /// one can go on at the same time below it.
-const TIMES_MOST: f64 = 12.0;
+const TIMES_MOST: f64 = 30.0;
 
 /// The p99 of the lateness may be at most this part of the patience: half a service. Times count
 /// from the intended start, so that lateness makes them longer, and never shorter.
@@ -76,15 +76,10 @@ pub fn measure(program: &mut Program, args: &Args) -> Result<Vec<Cell>, Box<dyn 
                 greedy.add(args, &case, of_greedy);
                 polite.add(args, &case, of_polite);
             }
-            let mut simulated = Seen::default();
-            for (share, p99) in (0..args.runs()).filter_map(|at| ideal(args, &case, schedule, at)) {
-                simulated.share.add(share);
-                simulated.p99.add(p99);
-            }
+            let ideal = ideal::seen(args, &case, schedule, Ideal::default());
             let first = runs.into_iter().next().unwrap_or_default();
             let outcomes = first.map(|clients| clients.into_iter().flatten().collect());
             let case = case.clone();
-            let ideal = simulated;
             let cell = Cell { case, schedule, greedy, polite, ideal, outcomes, spoilt };
             if let Some(why) = &cell.spoilt {
                 program.say(&format!("the runs {} are invalid: {why}", cell.name()));
@@ -183,12 +178,14 @@ fn run_one(
     let server = Server::start(config, Delay::new(args.delay, respond))?;
     let address = *server.addresses().first().ok_or("the server has no address")?;
     let each = clients(case);
-    let starts: Vec<Vec<Duration>> =
-        each.iter().map(|(party, client)| starts(args, case, party, number, *client)).collect();
+    let starts: Vec<Vec<Duration>> = each
+        .iter()
+        .map(|(party, client)| starts(args, case, party, number.into(), *client))
+        .collect();
     let groups = each.iter().zip(&starts);
     let groups = groups.map(|((party, client), starts)| {
         let source = Ipv4Addr::new(127, 0, number.saturating_add(1), *client);
-        let seed = seed(args, number, *client);
+        let seed = seed(args, number.into(), *client);
         group(args, case, party, address, (source.into(), seed), starts)
     });
     let mut runs = run_together(&groups.collect::<Vec<_>>())?;
@@ -200,51 +197,9 @@ fn run_one(
 }
 
 /// The clients of both parties, with their numbers, the greedy ones first.
-fn clients(case: &Case) -> Vec<(Party, u8)> {
+pub fn clients(case: &Case) -> Vec<(Party, u8)> {
     let parties = [case.greedy, case.polite].into_iter();
     parties.flat_map(|party| (0..party.clients).map(move |_| party)).zip(1..=u8::MAX).collect()
-}
-
-/// The polite clients' share, and their 99th percentile over D, in a simulated pool with the same
-/// arrivals. None for closed loops.
-fn ideal(args: &Args, case: &Case, schedule: Schedule, number: u8) -> Option<(f64, f64)> {
-    let order = match schedule {
-        Schedule::Fair => Order::Turns,
-        Schedule::Fifo => Order::Fifo,
-        Schedule::Lifo => Order::Lifo,
-        _ => return None,
-    };
-    if !case.has_deadline() {
-        return None;
-    }
-    let each = clients(case).into_iter().flat_map(|(party, client)| {
-        let starts = starts(args, case, &party, number, client).into_iter();
-        starts.map(move |start| (start, usize::from(client)))
-    });
-    let mut arrivals: Vec<(Duration, usize)> = each.collect();
-    arrivals.sort_unstable();
-    let simulation = Simulation {
-        workers: args.workers,
-        service: args.delay,
-        noise: 0.0,
-        order,
-        age: Age::Measured,
-        bound: Bound::Measured,
-        patience: args.patience(),
-        retries: Retries::NONE,
-        seed: 0,
-    };
-    let sent = simulation.run(&arrivals);
-    let counted = counted(args, case);
-    let of = sent.iter().zip(&arrivals);
-    let of = of.filter(|(sent, (_, client))| {
-        *client > case.greedy.clients && counted.contains(&sent.intended)
-    });
-    let answers: Vec<Option<Duration>> =
-        of.map(|(sent, _)| sent.answered.map(|at| at - sent.intended)).collect();
-    let times: Sample = answers.iter().flatten().copied().collect();
-    let share = times.count() as f64 / answers.len().max(1) as f64;
-    Some((share, times.percentile(0.99).div_duration_f64(args.delay)))
 }
 
 /// Why a run is invalid. All parties have one generator, so their lateness is judged together, and
@@ -262,21 +217,21 @@ fn spoilt(args: &Args, case: &Case, runs: &[Run]) -> Vec<String> {
 }
 
 /// The intended starts that count: the pool has filled by then.
-fn counted(args: &Args, case: &Case) -> Range<Duration> {
+pub fn counted(args: &Args, case: &Case) -> Range<Duration> {
     args.delay * (case.length / 4)..args.delay * case.length
 }
 
 /// The intended starts of one client, if they are known in advance.
-fn starts(args: &Args, case: &Case, party: &Party, number: u8, client: u8) -> Vec<Duration> {
+pub fn starts(args: &Args, case: &Case, party: &Party, run: u64, client: u8) -> Vec<Duration> {
     let Demand::Rate(times) = party.demand else { return Vec::new() };
-    let seed = seed(args, number, client);
+    let seed = seed(args, run, client);
     let arrivals = Arrivals::poisson(times * args.capacity(), seed);
     arrivals.starts(Stop::After(args.delay * case.length))
 }
 
 /// The seed of one client in one run.
-fn seed(args: &Args, number: u8, client: u8) -> u64 {
-    (args.common.seed << 16) | (u64::from(number) << 8) | u64::from(client)
+fn seed(args: &Args, run: u64, client: u8) -> u64 {
+    (args.common.seed << 16) ^ (run << 8) | u64::from(client)
 }
 
 fn group<'a>(

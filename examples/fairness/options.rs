@@ -2,6 +2,7 @@
 
 use crate::values;
 use lab::program::{EXIT_CODES, Options};
+use lab::trial::TrialOptions;
 use std::time::Duration;
 
 const LESSON: &str = "\
@@ -29,9 +30,12 @@ pub struct Args {
     #[arg(long, value_name = "D", default_value = "20ms", value_parser = values::duration)]
     pub delay: Duration,
 
-    /// Number of runs of each case, each with its own random arrivals [default: 5, with --quick 3]
+    /// Number of runs of each case, each with its own random arrivals [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=50))]
     runs: Option<u8>,
+
+    #[command(flatten)]
+    pub trial: TrialOptions,
 
     #[command(flatten)]
     pub common: Options,
@@ -50,6 +54,6 @@ impl Args {
 
     /// The number of runs of each case.
     pub fn runs(&self) -> u8 {
-        self.runs.unwrap_or(if self.common.quick { 3 } else { 5 })
+        self.runs.unwrap_or(5)
     }
 }

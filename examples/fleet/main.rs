@@ -21,11 +21,13 @@ mod values;
 
 use lab::load::Outcome;
 use lab::program::{self, Program};
+use lab::progress::Progress;
 use lab::trace::Trace;
 use measure::Bench;
 use options::{Args, LOAD};
 use std::error::Error;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 const LEAD: &str = "N servers with W workers each, behind a balancer. The balancer does not make a \
@@ -83,14 +85,21 @@ fn real(program: &mut Program, bench: Bench<'_>) -> Result<(), Box<dyn Error>> {
     ));
     let runs = bench.all(program)?;
     show::policies(program, &bench, &runs)?;
-    let (sides, spoilt) = program.until_sound(|| weights::measure(&bench))?;
+    // They are servers of their own, which wait most of the time.
+    let progress = Progress::start("unequal servers, a restart and a kill", weights::LENGTH);
+    let (unequal, restart, kill) = thread::scope(|scope| {
+        let restart = scope.spawn(|| outages::restart(&bench));
+        let kill = scope.spawn(|| outages::kill(&bench));
+        let unequal = program.until_sound(|| weights::measure(&bench));
+        (unequal, joined(restart), joined(kill))
+    });
+    drop(progress);
+    let ((sides, spoilt), restart, kill) = (unequal?, restart?, kill?);
     if let Some(why) = spoilt {
         program.spoilt(format!("unequal servers: {why}"));
     }
     weights::show(program, &bench, &sides)?;
-    let restart = outages::restart(&bench)?;
     show::restart(program, &restart)?;
-    let kill = outages::kill(&bench)?;
     show::kill(program, &kill)?;
     if let Some(path) = &args.common.csv {
         let mut trace = Trace::create(path)?;
@@ -105,6 +114,11 @@ fn real(program: &mut Program, bench: Bench<'_>) -> Result<(), Box<dyn Error>> {
         trace.finish()?;
     }
     Ok(())
+}
+
+/// The result of a thread.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The requests by their intended start.

@@ -66,7 +66,7 @@ impl Args {
 
     /// The length of each run of the comparison.
     pub fn length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 1500 } else { 3000 })
+        Duration::from_millis(if self.common.quick { 1000 } else { 3000 })
     }
 
     /// The seeds of the runs of a policy.

@@ -7,7 +7,6 @@ use crate::policy::Policy;
 use crate::servers::{PATIENCE, Server, until};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Connections, Group, Outcome, Starts, run_together};
-use lab::progress::Progress;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,7 +69,6 @@ pub fn restart(bench: &Bench) -> io::Result<Restart> {
     let rate = LOAD * bench.capacity();
     let starts = Arrivals::poisson(rate, bench.args.common.seed).starts(Stop::After(length));
     let client = bench.client(&balancer, KEPT);
-    let _progress = Progress::start("restart", length);
     let (run, gaps) = beside(
         || client.open_loop(&starts),
         |clock| {
@@ -124,7 +122,6 @@ pub fn kill(bench: &Bench) -> io::Result<Kill> {
     let starts = starts.iter().map(Vec::as_slice);
     let groups: Vec<Group<'_>> = balancers.iter().zip(starts).map(group).collect();
     let place = servers.len() - 1;
-    let _progress = Progress::start("kill", length);
     let (runs, (gap, downs)) = beside(
         || run_together(&groups),
         |clock| {

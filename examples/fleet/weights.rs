@@ -11,7 +11,6 @@ use lab::fleet::{Turns, replay_to};
 use lab::load::Outcome;
 use lab::numbers::percent;
 use lab::program::Program;
-use lab::progress::Progress;
 use lab::sample::Sample;
 use lab::table::Table;
 use queueing_theory::Mdc;
@@ -29,7 +28,7 @@ pub const SIZES: [usize; 3] = [1, 2, 4];
 const LOAD: f64 = 0.75;
 
 /// The length of the load. In the first half of it, the weights settle.
-const LENGTH: Duration = Duration::from_secs(7);
+pub const LENGTH: Duration = Duration::from_secs(7);
 
 /// How often the weights are looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -58,7 +57,6 @@ pub struct Side {
 
 /// Runs both fleets at the same time. Returns the reasons why the run is invalid, too.
 pub fn measure(bench: &Bench<'_>) -> io::Result<(Vec<Side>, Vec<String>)> {
-    let _progress = Progress::start("weights", LENGTH);
     thread::scope(|scope| {
         let start = |name, asks, length| scope.spawn(move || side(bench, length, name, asks));
         // A queue grows as long as the load lasts, and is then worked off.

@@ -83,6 +83,15 @@ impl Cell {
         Some(format!("{} of {} runs are invalid: {why}", spoilt.count(), self.runs.len()))
     }
 
+    /// True if a check judges the goodput.
+    fn is_judged(&self) -> bool {
+        match self.policy {
+            Policy::FAIR | Policy::Unbounded => true,
+            Policy::BoundAndAge => self.service != Service::Exponential,
+            _ => false,
+        }
+    }
+
     /// The goodput that the measured bounds promise, with a patience of ten services or more.
     pub fn promise(&self, bench: &Bench<'_>) -> Option<f64> {
         let is_long = bench.patience() >= bench.delay() * 10;
@@ -110,9 +119,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<Vec<Cell>, Box<dyn Error>> {
         }
     }
     let runs = bench.args.runs();
-    add_runs(bench, &mut cells, &|cell| {
-        if cell.policy == Policy::FAIR { 0..runs } else { 0..runs.min(FEWER) }
-    })?;
+    add_runs(bench, &mut cells, &|cell| 0..if cell.is_judged() { runs } else { runs.min(FEWER) })?;
     // Where the runs differ so much that they decide nothing, there are once more as many.
     add_runs(bench, &mut cells, &|cell| {
         let (low, high) = cell.goodput().interval();
@@ -122,8 +129,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<Vec<Cell>, Box<dyn Error>> {
     Ok(cells)
 }
 
-/// The most runs of policies without a promise.
-const FEWER: u64 = 3;
+/// The most runs of policies that are only shown.
+const FEWER: u64 = 2;
 
 fn add_runs(
     bench: &Bench<'_>,
@@ -159,7 +166,8 @@ pub fn policies(bench: &Bench<'_>, service: Service) -> Vec<Policy> {
         (false, true, Service::Slower(6)) => vec![Policy::BoundAndAge, Policy::FAIR],
         (false, true, _) => vec![Policy::FAIR],
         (false, false, Service::Constant) => Policy::ALL.to_vec(),
-        (false, false, _) => Policy::COMPARED.to_vec(),
+        (false, false, Service::Slower(6)) => Policy::COMPARED.to_vec(),
+        (false, false, _) => vec![Policy::BoundAndAge, Policy::FAIR],
     }
 }
 
@@ -167,8 +175,9 @@ fn loads(bench: &Bench<'_>, policy: Policy, service: Service) -> &'static [f64] 
     match (bench.is_quick(), service, policy) {
         (true, Service::Constant, _) => &[0.8, 3.0],
         (true, ..) => &[3.0],
-        (false, Service::Constant, _) => &[0.8, 1.1, 2.0, 5.0, 10.0],
-        (false, ..) => &[1.1, 2.0, 5.0, 10.0],
+        (false, Service::Constant, Policy::FAIR) => &[0.8, 1.1, 2.0, 5.0, 10.0],
+        (false, Service::Constant, _) => &[0.8, 1.1, 2.0, 5.0],
+        (false, ..) => &[1.1, 2.0, 5.0],
     }
 }
 
@@ -182,10 +191,10 @@ fn phases(bench: &Bench<'_>, cell: &Cell) -> Phases {
         (Service::Constant, false) if cell.policy == Policy::Unbounded && cell.times < 2.0 => {
             (0, 500, 900)
         }
-        (Service::Constant, false) => (0, 50, 200),
-        (Service::Exponential, false) => (0, 50, 300),
-        (Service::Slower(factor), false) if factor < 6 => (60, 200, 600),
-        (Service::Slower(_), false) => (60, 260, 740),
+        (Service::Constant, false) => (0, 50, 150),
+        (Service::Exponential, false) => (0, 50, 200),
+        (Service::Slower(factor), false) if factor < 6 => (60, 180, 420),
+        (Service::Slower(_), false) => (60, 240, 600),
     };
     // Far beyond the knee, chance decides less.
     let is_steady = !bench.is_quick() && cell.times >= 5.0;

@@ -30,7 +30,7 @@ pub struct Args {
     pub delay: Duration,
 
     /// Number of runs of each case, each with its own random arrivals
-    #[arg(long, value_name = "N", default_value_t = 3,
+    #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u8).range(2..=50))]
     runs: u8,
 

@@ -16,18 +16,21 @@ use std::time::Duration;
 /// A base load that leaves half of the pool idle: what happens without a bound, where retries of
 /// .75 would be beyond the capacity in any case.
 const HALF: Scenario =
-    Scenario { base: 0.5, size: 3.0, begin: 20, length: 60, after: 200, window: 40 };
+    Scenario { base: 0.5, size: 3.0, begin: 20, length: 60, after: 160, window: 40 };
 
 /// A throttle takes a while to see that it throttles too much.
-const LONG: Scenario = Scenario { after: 320, ..HALF };
+const LONG: Scenario = Scenario { after: 480, ..HALF };
 
 /// The load of the promise: three times .75 for 60 D.
-const HIGH: Scenario = Scenario { base: 0.75, ..HALF };
+const HIGH: Scenario = Scenario { base: 0.75, after: 110, ..HALF };
 
 /// The same, but shorter.
 const QUICK: Scenario =
     Scenario { base: 0.5, size: 3.0, begin: 10, length: 30, after: 110, window: 30 };
 const QUICK_HIGH: Scenario = Scenario { base: 0.75, ..QUICK };
+
+/// One that no run without a bound recovers from.
+const QUICK_HARD: Scenario = Scenario { size: 3.0, length: 40, ..QUICK };
 
 /// How much longer real services are, on average.
 const NOISE: f64 = 0.01;
@@ -51,7 +54,7 @@ pub struct Cell {
 fn cases(quick: bool) -> Vec<(Policy, Behaviour, Scenario)> {
     if quick {
         return vec![
-            (Policy::Unbounded, Behaviour::AtOnce, QUICK),
+            (Policy::Unbounded, Behaviour::AtOnce, QUICK_HARD),
             (Policy::Unbounded, Behaviour::Budget, QUICK),
             (Policy::Deadline, Behaviour::AtOnce, QUICK_HIGH),
         ];

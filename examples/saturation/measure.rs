@@ -94,6 +94,8 @@ pub struct Taken {
 #[derive(Debug, Clone, Copy)]
 pub struct Counted {
     pub looks: usize,
+    /// The requests.
+    pub count: usize,
     /// Open connections, by the kernel; and the same by the client's clock.
     pub open: f64,
     pub lasted: f64,
@@ -353,6 +355,7 @@ impl<'a> Bench<'a> {
         let told = (0..anatomy::answered(outcomes).len()).map(|number| law.sample(number as u64));
         Counted {
             looks: 0,
+            count: outcomes.len(),
             open: 0.0,
             lasted: lasted.sum::<Duration>().as_secs_f64(),
             asleep: None,

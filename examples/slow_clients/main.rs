@@ -157,8 +157,8 @@ impl Schedule {
         let millis = Duration::from_millis;
         match quick {
             true => Self {
-                attack: millis(600),
-                pause: millis(300),
+                attack: millis(450),
+                pause: millis(250),
                 patience: millis(200),
                 window: millis(150),
             },

@@ -120,6 +120,7 @@ impl Acceptor {
             }
             self.answered = 0;
             self.context.round = Instant::now();
+            self.context.renew();
             self.context.rounds.fetch_add(1, Relaxed);
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));

@@ -1,12 +1,16 @@
-//! Samples of a server over the last minute.
+//! Samples of a server over the last minute, and coarser ones over the last hour.
 
+use super::heat::Heat;
+use super::hour::Hour;
+use super::rates::{self, Rates};
+use super::strips::{Shares, Strips, shares};
 use crate::config;
 use crate::figures::Figures;
 use crate::metrics::Snapshot;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The samples of the last minute.
+/// The samples of the last minute, and what is kept for longer. All of it is bounded.
 #[derive(Debug)]
 pub(super) struct History {
     latest: Snapshot,
@@ -15,6 +19,9 @@ pub(super) struct History {
     now: Marks,
     minute: Marks,
     points: VecDeque<Point>,
+    pub(super) strips: Strips,
+    pub(super) heat: Heat,
+    pub(super) hour: Hour,
 }
 
 /// Evenly spaced snapshots over an interval, and one from its start.
@@ -36,6 +43,13 @@ pub(super) struct Point {
     pub(super) waiting: usize,
     /// From the mean service time of the last few seconds.
     pub(super) capacity: Option<f64>,
+    /// Utilisation, mean and 99th percentile of the queue wait in the last few seconds: the point
+    /// on the curve of waits.
+    pub(super) recent_utilisation: f64,
+    pub(super) wait: Option<Duration>,
+    pub(super) late: Option<Duration>,
+    /// The CPU time that the process has used.
+    cpu: Duration,
 }
 
 impl Marks {
@@ -55,8 +69,13 @@ impl Marks {
         }
     }
 
+    /// The snapshot at the interval's start.
+    fn start(&self) -> &Snapshot {
+        self.snapshots.front().expect("a first snapshot, and none is dropped without a next one")
+    }
+
     fn until(&self, snapshot: &Snapshot) -> Figures {
-        Figures::between(self.snapshots.front().unwrap_or(snapshot), snapshot)
+        Figures::between(self.start(), snapshot)
     }
 }
 
@@ -67,17 +86,25 @@ impl History {
             now: Marks::new(config::NOW, first),
             minute: Marks::new(config::MINUTE, first),
             points: VecDeque::new(),
+            strips: Strips::default(),
+            heat: Heat::new(first),
+            hour: Hour::new(first, rates::cpu_time()),
         }
     }
 
     /// Adds a sample.
     pub(super) fn add(&mut self, snapshot: Snapshot) {
         let figures = Figures::between(&self.latest, &snapshot);
+        let cpu = rates::cpu_time();
+        self.strips.add(&self.latest, &snapshot);
+        self.heat.add(&snapshot);
+        self.hour.add(&snapshot, cpu);
         self.now.add(&snapshot);
         self.minute.add(&snapshot);
         if self.points.len() == config::SAMPLES {
             self.points.pop_front();
         }
+        let recent = self.now.until(&snapshot);
         self.points.push_back(Point {
             at: snapshot.at,
             offered: figures.offered,
@@ -85,7 +112,11 @@ impl History {
             shed: figures.shed,
             utilisation: figures.utilisation.total(),
             waiting: figures.waiting,
-            capacity: self.now.until(&snapshot).capacity,
+            capacity: recent.capacity,
+            recent_utilisation: recent.utilisation.total(),
+            wait: recent.queue_wait.mean,
+            late: recent.queue_wait.p99,
+            cpu,
         });
         self.latest = snapshot;
     }
@@ -98,6 +129,36 @@ impl History {
     /// The figures of the minute before `snapshot`.
     pub(super) fn minute(&self, snapshot: &Snapshot) -> Figures {
         self.minute.until(snapshot)
+    }
+
+    /// The rates of the few seconds before `snapshot`, and of the minute before it.
+    pub(super) fn rates(&self, snapshot: &Snapshot) -> [Rates; 2] {
+        [&self.now, &self.minute].map(|marks| Rates::between(marks.start(), snapshot))
+    }
+
+    /// What each worker did in the few seconds before `snapshot`.
+    pub(super) fn shares(&self, snapshot: &Snapshot) -> Vec<Shares> {
+        shares(self.now.start(), snapshot)
+    }
+
+    /// The squared coefficient of variation of the gaps between arrivals in the last minute.
+    pub(super) fn arrival_variation(&self) -> Option<f64> {
+        self.latest.arrival_variation_since(self.minute.start())
+    }
+
+    /// The cores that the process kept busy in the few seconds before the latest sample.
+    pub(super) fn cores(&self) -> f64 {
+        let (Some(last), Some(first)) = (self.points.back(), self.points.front()) else {
+            return 0.0;
+        };
+        let is_before = |point: &&Point| point.at + config::NOW <= last.at;
+        let start = self.points.iter().rev().find(is_before).unwrap_or(first);
+        rates::cores((start.at, start.cpu), (last.at, last.cpu))
+    }
+
+    /// The latest sample.
+    pub(super) fn latest(&self) -> &Snapshot {
+        &self.latest
     }
 
     /// The samples, the oldest first.
@@ -131,5 +192,22 @@ mod tests {
         assert_eq!(history.points().count(), config::SAMPLES);
         let kept = history.now.snapshots.len() + history.minute.snapshots.len();
         assert!(kept <= 2 * (config::MARKS as usize + 2), "{kept} snapshots");
+    }
+    /// The records of a day, of a pool with many workers, take less than 200 KiB.
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let metrics = Metrics::new(100, 0);
+        let mut snapshot = metrics.snapshot(0);
+        let mut history = History::new(&snapshot);
+        for _ in 0..4000 {
+            snapshot.at += Duration::from_secs(20);
+            history.add(snapshot.clone());
+        }
+        let points = history.points.len() * size_of::<Point>();
+        let [strips, heat, hour] =
+            [history.strips.bytes(), history.heat.bytes(), history.hour.bytes()];
+        let all = points + strips + heat + hour;
+        let told = format!("points {points}, strips {strips}, heat {heat}, hour {hour}");
+        assert!(all < 200 << 10 && [points, strips, heat, hour].iter().all(|&of| of > 0), "{told}");
     }
 }

@@ -3,13 +3,19 @@
 //! They are served by a second [`Server`] with one worker, so that they answer while the observed
 //! pool is saturated, and until it has ended. Addresses of clients are shown there alone.
 
-mod history;
+mod curve;
 mod hosts;
 mod exposition;
 mod process;
 mod metrics_text;
 mod page;
+mod rates;
+mod strips;
+mod heat;
+mod hour;
+mod history;
 mod stats;
+mod records;
 mod sampler;
 mod pages;
 
@@ -28,11 +34,13 @@ use crate::server::{Server, StartError, Stopper};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use history::History;
 use hosts::Hosts;
+use records::Records;
 use sampler::Sampler;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// The methods of the admin endpoints.
 const ALLOW: &str = "GET, HEAD";
@@ -45,6 +53,18 @@ machine's host name; to allow another name, start the server with --admin-host N
 /// The running admin server of a server. Dropping it stops it.
 ///
 /// It needs the feature `admin`.
+///
+/// ```
+/// use cws::{Admin, Config, Request, Server};
+///
+/// let server = Server::start(Config::default(), |_: &Request<'_>| "hello\n")?;
+/// let admin = Admin::start(vec![([127, 0, 0, 1], 0).into()], server.observer())?;
+/// println!("live page on http://{}/", admin.addresses()[0]);
+/// server.shutdown();
+/// // The last: it has told balancers meanwhile that the server stops.
+/// drop(admin);
+/// # Ok::<(), cws::StartError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it stops the admin server"]
 pub struct Admin {
@@ -117,12 +137,14 @@ struct Watch {
     started: String,
     /// Its clients may be named.
     names_clients: bool,
+    records: Records,
 }
 
 impl Watch {
     fn new(observed: Observer, names_clients: bool) -> Arc<Self> {
         let history = Mutex::new(History::new(&observed.snapshot()));
-        Arc::new(Self { observed, history, started: stats::date(), names_clients })
+        let (started, records) = (stats::date(), Records::default());
+        Arc::new(Self { observed, history, started, names_clients, records })
     }
 
     /// The busiest clients, where their addresses may be shown.
@@ -189,11 +211,12 @@ fn answer(watch: &Watch, hosts: &Hosts, request: &Request<'_>, endpoint: &[u8]) 
         b"" => page::response(),
         b"metrics" => metrics_text::response(watch),
         b"stats.json" => stats::response(watch),
+        b"history.json" => records::response(watch),
         HEALTH => plain(Status::OK, "alive\n"),
         READINESS => readiness(&watch.observed, request.query(FULL).is_some()),
         _ => {
-            let known = "The endpoints are /, /metrics, /stats.json, /healthz, /readyz \
-                         and /readyz?full.";
+            let known = "The endpoints are /, /metrics, /stats.json, /history.json, /healthz, \
+                         /readyz and /readyz?full.";
             Response::error(Status::NOT_FOUND, known)
         }
     };
@@ -222,4 +245,9 @@ fn plain(status: Status, text: &'static str) -> Response {
     Response::new(status)
         .with_known_field("Content-Type", "text/plain; charset=utf-8")
         .with_body(crate::handler::Body::Bytes(text.into()))
+}
+
+/// A duration in JSON: seconds, or null.
+fn seconds(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
 }

@@ -1,9 +1,7 @@
-"use strict";
-
 const CONSTANT = 0.03;      // Below this coefficient of variation, services count as constant.
 const INTERVAL = 500;       // Milliseconds between two requests for data.
 const TIMEOUT = 3000;       // Milliseconds without a response until the server counts as lost.
-const LANES = 64;           // At most this many workers are drawn.
+const RECORDS = 2000;       // Milliseconds between two requests for records.
 const ACTIVITIES = ["parse", "handle", "respond"];
 const PHASES = {
   idle: "open, no request in progress",
@@ -36,7 +34,7 @@ const COLOURS = {
 };
 
 const at = (id) => document.getElementById(id);
-const label = (word) => word.replaceAll("_", " ");
+const label = (word) => (word === "handle" ? "handler" : word.replaceAll("_", " "));
 const say = (id, text) => {
   const place = at(id);
   // Unchanged text is not set again, so that screen readers do not repeat it.
@@ -54,6 +52,13 @@ function time(seconds) {
   if (seconds >= 1) return number(seconds) + " s";
   if (seconds >= 1e-3) return number(seconds * 1e3) + " ms";
   return number(seconds * 1e6) + " us";
+}
+
+function size(bytes) {
+  if (bytes === null || bytes === undefined) return "-";
+  const [unit, of] = [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]]
+    .find(([unit]) => bytes >= unit) || [1, "B"];
+  return `${number(bytes / unit)} ${of}`;
 }
 
 function percent(share) {
@@ -75,72 +80,6 @@ function element(name, className, parent) {
   if (className) made.className = className;
   parent.append(made);
   return made;
-}
-
-function lane(row, worker, before) {
-  const since = before && worker.spent;
-  const spent = ACTIVITIES.map((of) => (since ? worker.spent[of] - before.spent[of] : 0));
-  const all = since ? spent.reduce((sum, one) => sum + one, worker.spent.idle - before.spent.idle) : 0;
-  row.className = "lane " + worker.activity;
-  ACTIVITIES.forEach((_, at) => {
-    row.children[1].children[at].style.width = all > 0 ? (100 * spent[at]) / all + "%" : "0";
-  });
-  row.children[2].textContent = worker.activity;
-}
-
-function lanes(workers, before) {
-  const place = at("lanes");
-  const shown = Math.min(workers.length, LANES);
-  while (place.children.length > shown) place.lastChild.remove();
-  while (place.children.length < shown) {
-    const row = element("div", "lane idle", place);
-    element("span", "number", row).textContent = place.children.length;
-    const bar = element("span", "bar", row);
-    ACTIVITIES.forEach((of) => element("span", of, bar));
-    element("span", "state", row);
-  }
-  for (let worker = 0; worker < shown; worker += 1) {
-    lane(place.children[worker], workers[worker], before && before[worker]);
-  }
-  const busy = workers.filter((worker) => worker.activity !== "idle").length;
-  const rest = workers.length > shown ? `, ${workers.length - shown} not shown` : "";
-  say("lanes-text", `${busy} of ${workers.length} busy${rest}`);
-}
-
-function chart(points) {
-  const picture = at("chart");
-  const [width, height] = [600, 100];
-  picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const last = points.length ? points[points.length - 1] : { at: 0, capacity: null };
-  const loads = points.flatMap((point) => [point.offered, point.handled, point.shed]);
-  const load = Math.max(0, ...loads);
-  // A capacity far above the offered rate would flatten the curves.
-  const capacity = last.capacity !== null && last.capacity <= 4 * load ? last.capacity : null;
-  const top = 1.1 * Math.max(load, capacity || 0) || 1;
-  const x = (point) => width - (last.at - point.at) * (width / 60);
-  const y = (rate) => (height - 1) * (1 - rate / top);
-  const shape = (name, of) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    Object.entries(of).forEach(([key, value]) => made.setAttribute(key, value));
-    return made;
-  };
-  const curve = (key) => shape("polyline", {
-    class: key,
-    points: points.map((point) => `${x(point).toFixed(1)},${y(point[key]).toFixed(1)}`).join(" "),
-  });
-  const level = (name, height) => shape("line", { class: name, x1: 0, x2: width, y1: height, y2: height });
-  const parts = [level("base", height - 1), curve("shed"), curve("offered"), curve("handled")];
-  if (capacity !== null) parts.push(level("capacity", y(capacity)));
-  picture.replaceChildren(...parts);
-  say("chart-top", `${number(top)}/s`);
-  const mark = at("chart-capacity");
-  mark.hidden = capacity === null;
-  if (capacity !== null) {
-    mark.style.top = `${y(capacity)}%`;
-    say("chart-capacity", `${number(capacity)}/s`);
-  }
-  const known = last.capacity === null ? "" : `, capacity ${number(last.capacity)}/s`;
-  say("chart-text", `peak ${number(load)}/s${known}`);
 }
 
 function meter(bar, part) {
@@ -187,6 +126,72 @@ function rows(place, wanted) {
   });
 }
 
+// Each reason, and what an operator can do about it.
+const REASONS = {
+  queue_full: "add workers, shorten the services, or let more wait (--queue, --patience)",
+  expired: "add workers, shorten the services, or let requests wait for longer (--patience)",
+  too_many_connections: "these clients hold too many; raise the limit of an address if they may",
+  no_memory: "raise the memory bound, or lower the limits of bodies and heads",
+  too_slow: "nothing: these clients sent their request too slowly",
+  malformed: "nothing here: look at what these clients send",
+};
+
+function refusals({ rates, minute, totals }) {
+  const shown = Object.keys(REASONS).filter((of) => totals[of] > 0);
+  const body = at("refusals");
+  while (body.children.length > Math.max(1, shown.length)) body.lastChild.remove();
+  rows("refusals", shown.length === 0 ? [["no request", "", "-", "-", "-"]]
+    : shown.map((of) => [label(of), COUNTERS[of], number(rates.now.refused[of]),
+      number(Math.round(rates.minute.refused[of] * minute.elapsed)), String(totals[of])]));
+  const advice = at("advice");
+  while (advice.children.length > shown.length) advice.lastChild.remove();
+  while (advice.children.length < shown.length) element("li", "", advice);
+  shown.forEach((of, index) => {
+    advice.children[index].textContent = `${label(of)}: ${REASONS[of]}`;
+  });
+}
+
+// One client with most of the service while others wait or are refused.
+function unfair(loads) {
+  const others = loads.slice(1).filter((load) => load.waiting > 0 || load.refused > 0);
+  const [first] = [...loads].sort((one, other) => (other.service_share || 0) - (one.service_share || 0));
+  const greedy = first && first.service_share > 0.5 && loads.length > 1 && others.length > 0;
+  say("unfair", greedy ? `Client ${first.client} has ${percent(first.service_share)} of the service ` +
+    `while others wait: let clients take turns (--schedule fair), or limit it` : "");
+}
+
+function responses({ rates, minute }) {
+  const of = (key) => [number(rates.now.responses[key]), number(rates.minute.responses[key])];
+  const classes = { "2xx": "success", "3xx": "redirect or not modified", "4xx": "the client's error",
+    "5xx": "the server's error, refusals included" };
+  rows("responses", [
+    ...Object.entries(classes).map(([key, title]) => [`${key}: ${title}`, "", ...of(key)]),
+    ["bytes sent", "heads included", size(rates.now.bytes_sent), size(rates.minute.bytes_sent)],
+  ]);
+}
+
+// The largest transfers, where the server reports them.
+function transfers(list) {
+  const place = at("transfers");
+  place.hidden = !list || list.length === 0;
+  if (place.hidden) return;
+  if (!place.firstChild) {
+    element("h2", "", place).textContent = "Largest transfers, at this moment";
+    const made = element("table", "", element("div", "scroll", place));
+    const head = element("tr", "", element("thead", "", made));
+    ["client", "what", "sent", "of", "rate"].forEach((text) => {
+      const cell = element("th", "", head);
+      Object.assign(cell, { scope: "col", textContent: text });
+    });
+    element("tbody", "", made).id = "transfers-rows";
+  }
+  const body = at("transfers-rows");
+  while (body.children.length > list.length) body.lastChild.remove();
+  rows("transfers-rows", list.map(({ client, target, sent, length, rate }) => [client, "", target,
+    size(sent), length === null ? "-" : `${size(length)} (${percent(sent / length)})`,
+    rate === null ? "-" : `${size(rate)}/s`]));
+}
+
 function clients(loads) {
   const known = (value) => (value === null ? "-" : String(value));
   const share = (value) => (value === null ? "-" : percent(value));
@@ -219,23 +224,35 @@ function counters(totals) {
   }
 }
 
-function show(stats, before) {
-  const { now, minute, totals } = stats;
-  say("sentence", stats.ready ? stats.sentence : "stopping: " + stats.sentence);
-  say("condition", stats.ready ? stats.condition : "stopping");
-  at("dot").className = "dot " + (stats.ready ? COLOURS[stats.condition] : "close");
-  say("host", `${location.host}, version ${stats.version}`);
+function tiles({ now, rates, cpu }) {
+  say("now-window", `${Math.max(1, Math.round(now.elapsed))} s`);
   say("handled", number(now.handled));
   say("immediate", number(now.immediate));
   say("shed", number(now.shed));
   say("utilisation", percent(now.utilisation.total));
   say("capacity", number(now.capacity));
   say("load", now.load === null ? "-" : percent(now.load));
-  chart(stats.history);
-  lanes(stats.workers, before && before.workers);
+  say("cpu", number(cpu.used));
+  say("cpu-of", cpu.available === null ? "CPU (cores)" : `CPU (of ${cpu.available} cores)`);
+  say("bytes", size(rates.now.bytes_sent));
+}
+
+function show(stats) {
+  const { minute, totals } = stats;
+  say("sentence", stats.ready ? stats.sentence : "stopping: " + stats.sentence);
+  say("condition", stats.ready ? stats.condition : "stopping");
+  at("dot").className = "dot " + (stats.ready ? COLOURS[stats.condition] : "close");
+  say("host", `${location.host}, version ${stats.version}`);
+  tiles(stats);
+  lines("minute", stats.history, stats.uptime, MINUTE, REQUESTS);
+  workers(stats.workers);
   queues(stats);
   memory(stats.memory);
+  refusals(stats);
+  unfair(stats.clients);
   clients(stats.clients);
+  responses(stats);
+  transfers(stats.transfers);
   const { open, bound, phases } = stats.connections;
   const counts = Object.entries(PHASES).map(([of, title]) => [label(of), title, String(phases[of])]);
   rows("phases", [["open", "connections in any phase", `${open} of ${bound}`], ...counts]);
@@ -268,14 +285,30 @@ function expected(minute) {
     `${variation.toPrecision(2)}): ${waits}${open}`;
 }
 
+function draw(stats, records) {
+  curve(stats, records.curve);
+  strips(records.strips, records.at);
+  heat("wait", "queue_wait", "parse", records.heat, records.at);
+  heat("service", "service", "handled", records.heat, records.at);
+  hour(records);
+}
+
+function hour({ hour: { step, steps: all }, at: end }) {
+  const what = HOURLY[at("hour-what").value];
+  legend("hour", Object.keys(what.lines));
+  lines("hour", all, end, 240 * step, what);
+}
+
 let latest = null;
+let records = null;
+let asked = -Infinity;      // When the records were asked for.
 let asking = false;
 let seen = Date.now();
 
-async function ask() {
+async function ask(what) {
   try {
     const options = { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) };
-    const answer = await fetch("stats.json", options);
+    const answer = await fetch(what, options);
     return answer.ok ? await answer.json() : null;
   } catch (error) {
     // There is no server, or its response did not arrive completely.
@@ -287,7 +320,10 @@ async function look() {
   setTimeout(look, INTERVAL);
   if (asking) return;
   asking = true;
-  const stats = await ask();
+  const stats = await ask("stats.json");
+  // Records change slowly, and a hidden page draws nothing.
+  const due = stats !== null && !document.hidden && performance.now() - asked >= RECORDS;
+  const fresh = due ? await ask("history.json") : null;
   asking = false;
   if (stats === null) {
     document.body.className = "lost";
@@ -298,15 +334,35 @@ async function look() {
   }
   // Another version may report other figures, and brings a page that fits them.
   if (latest !== null && latest.version !== stats.version) location.reload();
-  // After a restart, the former data is of another run.
-  const same = latest !== null && latest.started === stats.started;
-  const before = same ? latest : null;
   latest = stats;
   seen = Date.now();
   document.body.className = "";
   at("contact").hidden = true;
   say("lost", "");
-  show(stats, before);
+  if (fresh !== null) {
+    records = fresh;
+    asked = performance.now();
+  }
+  // After a restart, the former records are of another run.
+  if (records !== null && records.started !== stats.started) records = null;
+  show(stats);
+  if (records === null) return;
+  if (fresh === null) curve(stats, records.curve);
+  else draw(stats, records);
 }
 
+Object.keys(HOURLY).forEach((name) => { element("option", "", at("hour-what")).textContent = name; });
+at("hour-what").addEventListener("change", () => { if (records) hour(records); });
+explain("minute", () => 120);
+explain("hour", () => 240);
+explainCurve();
+explainStrips();
+["wait", "service"].forEach(explainHeat);
+for (const id of ["curve", "minute", "strips", "wait", "service", "hour"]) {
+  at(id + "-table").addEventListener("toggle", () => {
+    if (latest) show(latest);
+    if (latest && records) draw(latest, records);
+  });
+}
+addEventListener("resize", () => { if (latest && records) draw(latest, records); });
 look();

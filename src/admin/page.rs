@@ -4,7 +4,15 @@ use crate::handler::Response;
 
 const MARKUP: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const SCRIPT: &str = concat!(
+    "\"use strict\";\n",
+    include_str!("page/draw.js"),
+    include_str!("page/lines.js"),
+    include_str!("page/curve.js"),
+    include_str!("page/strips.js"),
+    include_str!("page/heat.js"),
+    include_str!("page.js"),
+);
 
 /// The page may load data from its own server only.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \

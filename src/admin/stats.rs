@@ -1,7 +1,8 @@
 //! The snapshot and the figures as JSON, for programs and for the live page.
 
-use super::Watch;
 use super::history::Point;
+use super::strips::Shares;
+use super::{Watch, seconds};
 use crate::figures::{Figures, Times};
 use crate::handler::Response;
 use crate::memory::MemoryUse;
@@ -9,7 +10,7 @@ use crate::metrics::{Activity, CloseReason, ConnectionPhase, Counter, Snapshot, 
 use crate::observer::Observer;
 use crate::queue::ClientLoad;
 use serde_json::{Map, Value, json};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// The response to `/stats.json`. Times are in seconds, rates in requests per second.
 pub(super) fn response(watch: &Watch) -> Response {
@@ -19,6 +20,8 @@ pub(super) fn response(watch: &Watch) -> Response {
     let snapshot = observed.snapshot();
     let (now, minute) = (history.now(&snapshot), history.minute(&snapshot));
     let points: Vec<Value> = history.points().map(point).collect();
+    let [rates, minute_rates] = history.rates(&snapshot).map(|rates| rates.json());
+    let (shares, cores) = (history.shares(&snapshot), history.cores());
     drop(history);
     let condition = now.condition();
     let stats = json!({
@@ -26,9 +29,10 @@ pub(super) fn response(watch: &Watch) -> Response {
         "started": watch.started,
         "uptime": snapshot.at.as_secs_f64(),
         "ready": observed.is_ready(),
+        "sandbox": sandbox(),
         "condition": condition.kind.label(),
         "sentence": condition.to_string(),
-        "workers": snapshot.workers.iter().map(worker).collect::<Vec<_>>(),
+        "workers": snapshot.workers.iter().zip(&shares).map(worker).collect::<Vec<_>>(),
         "queue": {
             "waiting": snapshot.queue.waiting,
             "bound": snapshot.queue.bound,
@@ -47,9 +51,29 @@ pub(super) fn response(watch: &Watch) -> Response {
         "totals": totals(&snapshot),
         "now": figures(&now),
         "minute": figures(&minute),
+        "rates": { "now": rates, "minute": minute_rates },
+        "cpu": { "used": cores, "available": available_cores() },
         "history": points,
     });
     Response::ok("application/json", stats.to_string())
+}
+
+/// What confines this process: null if nothing does. Of Landlock the version, of the filter of system
+/// calls the number that it allows, or null.
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+fn sandbox() -> Option<Value> {
+    let confinement = crate::sandbox::Confinement::in_force()?;
+    Some(json!({
+        "landlock": confinement.landlock.as_ref().ok(),
+        "seccomp": confinement.seccomp.as_ref().ok(),
+        "missing": confinement.missing(),
+    }))
+}
+
+/// Without the feature, nothing does.
+#[cfg(not(all(feature = "sandbox", target_os = "linux")))]
+fn sandbox() -> Option<Value> {
+    None
 }
 
 /// The date now, to the millisecond.
@@ -59,16 +83,18 @@ pub(super) fn date() -> String {
     humantime::format_rfc3339_millis(now).to_string()
 }
 
-fn seconds(duration: Option<Duration>) -> Option<f64> {
-    duration.map(|duration| duration.as_secs_f64())
+/// The cores that this process may use; none if the system does not tell.
+fn available_cores() -> Option<usize> {
+    std::thread::available_parallelism().ok().map(usize::from)
 }
 
-fn worker(times: &WorkerTimes) -> Value {
+fn worker((times, shares): (&WorkerTimes, &Shares)) -> Value {
     let spent = Activity::ALL.map(|of| (of.label(), times.spent(of).as_secs_f64()));
     json!({
         "activity": times.activity.label(),
         "lasting": times.lasting.as_secs_f64(),
         "spent": object(spent),
+        "now": { "parse": shares[0], "handle": shares[1], "respond": shares[2] },
     })
 }
 
@@ -167,6 +193,9 @@ fn point(point: &Point) -> Value {
         "utilisation": point.utilisation,
         "waiting": point.waiting,
         "capacity": point.capacity,
+        "recent_utilisation": point.recent_utilisation,
+        "queue_wait": seconds(point.wait),
+        "queue_wait_p99": seconds(point.late),
     })
 }
 

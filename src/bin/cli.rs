@@ -18,22 +18,39 @@ pub fn usage(command: &str, error: &clap::Error, variable: Option<&str>) -> Exit
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
+    let line = one_line(error);
+    let from = variable.map_or(String::new(), |name| format!("{name}: "));
+    let known = suggestion(error).map_or(String::new(), |known| format!("did you mean {known}? "));
+    say(&format!("{command}: {from}{line} ({known}see {command} --help)"));
+    ExitCode::from(USAGE)
+}
+
+/// What is wrong, as one line.
+pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
     let line = first.collect::<Vec<_>>().join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
-    let from = variable.map_or(String::new(), |name| format!("{name}: "));
-    let known = match error.get(ContextKind::SuggestedArg) {
-        Some(ContextValue::String(known)) => format!("did you mean {known}? "),
-        _ => String::new(),
-    };
-    say(&format!("{command}: {from}{line} ({known}see {command} --help)"));
-    ExitCode::from(USAGE)
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// The option that was probably meant.
+pub fn suggestion(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::SuggestedArg)? {
+        ContextValue::String(known) => Some(known),
+        _ => None,
+    }
 }
 
 /// Prints why a command failed.
 pub fn failure(command: &str, reason: &str) -> ExitCode {
     say(&format!("{command}: {reason}"));
+    ExitCode::FAILURE
+}
+
+/// Prints everything that is wrong, each with its place.
+#[allow(dead_code, reason = "only one of the commands reads a file")]
+pub fn failures(command: &str, reasons: &[String]) -> ExitCode {
+    reasons.iter().for_each(|reason| say(&format!("{command}: {reason}")));
     ExitCode::FAILURE
 }
 

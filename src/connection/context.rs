@@ -4,6 +4,7 @@ use super::date::DateCache;
 use super::outgoing::{Thread, Unsent};
 #[cfg(feature = "proxy")]
 use super::refusals::Refusals;
+use super::renewal::Renewal;
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, AccessLog, Config};
@@ -114,12 +115,16 @@ pub struct Shared {
     pub accepts: Arc<Accepts>,
     /// The number of rounds of the acceptor, which writes it alone.
     pub rounds: Arc<AtomicU64>,
+    /// What replaces `config`, `limits` and `common_fields` while the server runs.
+    pub renewal: Arc<Renewal>,
 }
 
 /// What one thread has that steps connections. It derefs to what all of them share.
 #[derive(Debug)]
 pub struct Context {
     shared: Shared,
+    /// The number of the renewal that `shared` has.
+    renewed: u64,
     pub(super) thread: Thread,
     /// Where this thread counts.
     pub recorder: Recorder,
@@ -157,6 +162,15 @@ impl Shared {
 }
 
 impl Context {
+    /// Takes over the settings that are in force. Do this between two jobs.
+    pub fn renew(&mut self) {
+        if let Some(renewed) = self.shared.renewal.since(&mut self.renewed) {
+            self.shared.config = renewed.config;
+            self.shared.limits = renewed.limits;
+            self.shared.common_fields = renewed.common_fields;
+        }
+    }
+
     /// The context of the acceptor.
     pub fn acceptor(shared: Shared, recorder: Recorder, errands: Sender<Errand>) -> Self {
         let context = Self::new(shared, Thread::Acceptor, recorder, Some(errands));
@@ -186,6 +200,7 @@ impl Context {
     ) -> Self {
         Self {
             shared,
+            renewed: 0,
             thread,
             recorder,
             errand_sender,

@@ -11,6 +11,7 @@ mod input;
 mod refusals;
 mod sending;
 mod outgoing;
+mod renewal;
 mod context;
 mod origin;
 mod eviction;
@@ -44,6 +45,7 @@ use std::time::{Duration, Instant};
 pub use context::{Context, Errand, Shared, Work};
 pub use eviction::Standing;
 pub use exchange::Exchange;
+pub use renewal::{Renewal, Renewed};
 
 /// A client's connection.
 #[derive(Debug)]

@@ -133,7 +133,7 @@ impl fmt::Display for Condition {
             ConditionKind::Overflowing => write!(
                 f,
                 "{word}: {shed} of requests shed although {pool} had idle time on average: \
-                 requests arrive in bursts"
+                 requests arrive in bursts; let more wait, or add workers"
             ),
             ConditionKind::Saturated => {
                 write!(f, "{word}: {offered} requests/s offered; {capacity}; ")?;
@@ -202,7 +202,7 @@ mod tests {
             (
                 figures(2, 20.0, 5.0, 0),
                 "overflowing: 25 % of requests shed although 2 workers had idle time on average: \
-                 requests arrive in bursts",
+                 requests arrive in bursts; let more wait, or add workers",
             ),
             (
                 figures(2, 102.6, 62.6, 8),

@@ -33,6 +33,25 @@ pub enum Body {
 ///
 /// An empty piece means that there is nothing yet. The server asks again after about a quarter of a
 /// second, without a worker in the meantime.
+///
+/// ```
+/// use cws::{Request, Response, Stream};
+/// use std::io::{BufReader, Read};
+///
+/// // The output of a program, as it comes.
+/// let log = |_: &Request<'_>| {
+///     let mut reader = BufReader::new(std::io::Cursor::new(b"a line\n".repeat(1000)));
+///     let pieces = std::iter::from_fn(move || {
+///         let mut piece = vec![0; 8192];
+///         let length = reader.read(&mut piece).ok().filter(|&length| length > 0)?;
+///         piece.truncate(length);
+///         Some(piece.into())
+///     });
+///     Response::stream("text/plain", Stream::chunked(pieces))
+/// };
+/// # fn is_handler(_: impl cws::Handler) {}
+/// # is_handler(log);
+/// ```
 pub struct Stream {
     /// None if it is unknown.
     left: Option<u64>,

@@ -1,5 +1,6 @@
 //! Why a server did not start.
 
+use super::policy::Policies;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -41,27 +42,19 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// What is wrong with an address, and what to do about it.
-fn explain(address: SocketAddr, error: &io::Error) -> (String, &'static str) {
-    match error.kind() {
+fn explain(address: SocketAddr, error: &io::Error) -> (String, String) {
+    let (what, todo) = match error.kind() {
         ErrorKind::AddrInUse => {
             ("address already in use".to_owned(), "is another server running? choose another port")
         }
-        ErrorKind::PermissionDenied => (
-            "permission denied".to_owned(),
-            match address.port() {
-                1..1024 => "ports below 1024 are for privileged users: choose a higher one",
-                _ => {
-                    "a security policy forbids it, such as SELinux, AppArmor, Landlock or seccomp: \
-                     have it allow this port, or choose another"
-                }
-            },
-        ),
+        ErrorKind::PermissionDenied => return Policies::now().explain(address.port(), error),
         ErrorKind::AddrNotAvailable => (
             "this machine has no such address".to_owned(),
             "choose one of its own, or 0.0.0.0 or :: for all",
         ),
         _ => (error.to_string(), "choose another address or port"),
-    }
+    };
+    (what, todo.to_owned())
 }
 
 /// The same for the path of a UNIX socket.
@@ -86,30 +79,5 @@ fn explain_unix(error: &io::Error) -> (String, &'static str) {
             ("the path is too long".to_owned(), "choose one of at most 107 bytes")
         }
         _ => (error.to_string(), "choose another path"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_denied_address_is_explained_by_what_can_deny_it() {
-        let said = |port| {
-            let address = SocketAddr::from(([127, 0, 0, 1], port));
-            StartError::Listen(address, ErrorKind::PermissionDenied.into()).to_string()
-        };
-        for port in [1, 80, 1023] {
-            let expected = format!(
-                "cannot listen on 127.0.0.1:{port}: permission denied \
-                 (ports below 1024 are for privileged users: choose a higher one)"
-            );
-            assert_eq!(said(port), expected);
-        }
-        for port in [0, 1024, 8080, 65535] {
-            let line = said(port);
-            assert!(line.contains("a security policy forbids it, such as SELinux"), "{line}");
-            assert!(!line.contains("1024 are"), "{line}");
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! Listeners, and the kernel's options and state of them and their connections: the accept queue,
 //! deferred accepts, unsent and unacknowledged bytes.
 
-mod bind;
+mod policy;
 mod error;
+mod bind;
 mod file;
 mod listener;
 

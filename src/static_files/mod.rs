@@ -31,6 +31,21 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// Serves the files beneath one directory.
 ///
 /// It needs the feature `files`.
+///
+/// ```
+/// use cws::{CacheLimits, Config, Server, SiteOptions, StaticFiles};
+///
+/// let mut options = SiteOptions::default();
+/// options.listing = false;
+/// options.cache_control = Some("max-age=3600".to_owned());
+/// options.add_field("Referrer-Policy", "no-referrer")?;
+/// let files = StaticFiles::new("src")?
+///     .with_options(options)
+///     .with_cache(Some(CacheLimits { bytes: 16 << 20, ..CacheLimits::default() }));
+/// let server = Server::start(Config::default(), files)?;
+/// # server.shutdown();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct StaticFiles {

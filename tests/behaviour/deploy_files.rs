@@ -39,16 +39,16 @@ fn with(text: &str, old: &str, new: &str) -> String {
 }
 
 #[test]
-fn the_exposure_of_the_service_is_at_most_one_and_a_half() {
+fn the_exposure_of_the_service_is_at_most_a_half() {
     let Some(mut analyze) = installed("systemd-analyze") else { return };
     // The threshold is in tenths.
-    analyze.args(["security", "--offline=true", "--no-pager", "--threshold=15"]);
+    analyze.args(["security", "--offline=true", "--no-pager", "--threshold=5"]);
     let output = analyze.arg(deployed("systemd/cws.service")).output().unwrap();
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
     let line = table.lines().last().unwrap();
     let level = line.split("cws.service: ").nth(1).and_then(|rest| rest.split(' ').next());
-    assert!(level.unwrap().parse::<f64>().unwrap() <= 1.5, "{line}");
+    assert!(level.unwrap().parse::<f64>().unwrap() <= 0.5, "{line}");
 }
 
 #[test]

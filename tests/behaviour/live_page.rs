@@ -63,8 +63,8 @@ const TILES: [(&str, &str); 5] = [
 ];
 const CLIENT_CELL: &str =
     "(at => document.getElementById('clients').rows[0]?.cells[at].textContent)";
-const LANES_BUSY: &str = "document.querySelectorAll('.lane.handle').length === 2";
-const LANES_IDLE: &str = "document.querySelectorAll('.lane.idle').length === 2";
+const BUSY: &str = "document.getElementById('strips-text').textContent.startsWith('2 of 2 busy')";
+const IDLE: &str = "document.getElementById('strips-text').textContent.startsWith('0 of 2 busy')";
 const LOST: &str = "document.getElementById('lost').textContent === 'Connection lost.'";
 const FOUND: &str = "document.getElementById('contact').hidden";
 
@@ -77,6 +77,42 @@ fn check_tiles(page: &mut Page) {
         let number = format!("parseFloat({tile}.textContent.replace(/^over /, '')) > 0");
         page.wait_until(&number);
     }
+}
+
+/// What the page shows is what `/stats.json` said, to the digits that the page has.
+fn check_figures(page: &mut Page) {
+    let shown = page.value(
+        "(() => { const text = (id) => document.getElementById(id).textContent; return { stats: \
+         latest, curve: text('curve-text'), queue: text('queue-text'), tiles: Object.fromEntries(\
+         ['handled', 'immediate', 'shed', 'utilisation', 'capacity', 'load', 'cpu']\
+         .map((id) => [id, text(id)])) }; })()",
+    );
+    let (stats, tiles) = (&shown["stats"], &shown["tiles"]);
+    let now = &stats["now"];
+    for (id, wanted) in [
+        ("handled", &now["handled"]),
+        ("immediate", &now["immediate"]),
+        ("shed", &now["shed"]),
+        ("capacity", &now["capacity"]),
+        ("cpu", &stats["cpu"]["used"]),
+    ] {
+        let got: f64 = tiles[id].as_str().unwrap().parse().unwrap();
+        let wanted = wanted.as_f64().unwrap();
+        assert!((got - wanted).abs() <= 0.006 + wanted / 180.0, "{id}: {got} for {wanted}");
+    }
+    let load = 100.0 * now["load"].as_f64().unwrap();
+    assert_eq!(tiles["load"], json!(format!("{load:.0} %")));
+    let waiting = format!("Queue: {} of 4 requests waiting", stats["queue"]["waiting"]);
+    assert!(shown["queue"].as_str().unwrap().starts_with(&waiting), "{shown}");
+    let utilisation = tiles["utilisation"].as_str().unwrap();
+    assert!(shown["curve"].as_str().unwrap().contains(utilisation), "{shown}");
+    // The shares of the workers are of the same window as the tile.
+    let share = |worker: &serde_json::Value| -> f64 {
+        ["parse", "handle", "respond"].iter().map(|of| worker["now"][of].as_f64().unwrap()).sum()
+    };
+    let mean = stats["workers"].as_array().unwrap().iter().map(share).sum::<f64>() / 2.0;
+    let total = now["utilisation"]["total"].as_f64().unwrap();
+    assert!((mean - total).abs() < 1e-6, "{mean} for {total}");
 }
 
 /// Takes screenshots on a desktop and on a phone, in both colour schemes.
@@ -104,14 +140,16 @@ fn the_page_shows_the_pool_at_work() {
     page.resize(1280, 900, "light");
     page.go(&format!("http://{admin}/"));
     page.wait_until(&sentence("idle"));
-    page.wait_until(LANES_IDLE);
+    page.wait_until(IDLE);
+    // M/M/2 at 90 %: 0.9^2 / (1 - 0.9^2) services.
+    page.wait_until("document.getElementById('curve-text').textContent.endsWith('is 4.26 D')");
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| crowd(&server, &stop));
         let _stop = Stop(&stop);
         page.wait_until(&sentence("saturated: "));
-        page.wait_until(LANES_BUSY);
+        page.wait_until(BUSY);
         page.wait_until("Number(document.getElementById('shed').textContent) > 0");
         let said = page.value("document.getElementById('sentence').textContent");
         let said = said.as_str().unwrap();
@@ -129,10 +167,11 @@ fn the_page_shows_the_pool_at_work() {
         let told = page.value("document.getElementById('age-text').textContent");
         let told = told.as_str().unwrap();
         assert!(told.starts_with("A request waits at most 10 s; a service takes "), "{told}");
+        check_figures(&mut page);
         draw_each_size(&mut page);
     });
     page.wait_until(&sentence("idle"));
-    page.wait_until(LANES_IDLE);
+    page.wait_until(IDLE);
 
     // Each key that the page reads is in the data.
     for word in ["undefined", "NaN"] {

@@ -34,6 +34,16 @@ fn workers_finds_faults_and_raises_few_false_alarms() {
 }
 
 #[test]
+fn retries_finds_faults_and_raises_few_false_alarms() {
+    is_just("retries", 2);
+}
+
+#[test]
+fn fairness_finds_faults_and_raises_few_false_alarms() {
+    is_just("fairness", 2);
+}
+
+#[test]
 fn closed_loop_finds_faults_and_raises_few_false_alarms() {
     is_just("closed_loop", 3);
 }

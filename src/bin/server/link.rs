@@ -57,14 +57,15 @@ pub(crate) struct Offer {
 }
 
 impl Link {
-    /// A link to a process of the same user. It is an error if it is another's.
+    /// A link to a process of the same user, or of root, who starts a server with `--user`. It is
+    /// an error if it is another's.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         // Elsewhere the permissions of the path keep others away.
         #[cfg(target_os = "linux")]
         {
             let theirs = rustix::net::sockopt::socket_peercred(&stream)?.uid;
-            if theirs != rustix::process::geteuid() {
+            if theirs != rustix::process::geteuid() && !theirs.is_root() {
                 let reason = format!("it is the process of another user ({})", theirs.as_raw());
                 return Err(io::Error::new(ErrorKind::PermissionDenied, reason));
             }

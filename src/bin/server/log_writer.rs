@@ -8,8 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -24,7 +24,19 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The writer's thread and its channel.
 #[derive(Debug)]
-pub struct LogWriter(LogSink);
+pub struct LogWriter {
+    sink: LogSink,
+    /// What the thread begins with. Lines wait until it runs.
+    idle: Mutex<Option<Idle>>,
+}
+
+/// A writer whose thread has not started.
+#[derive(Debug)]
+struct Idle {
+    name: &'static str,
+    waiting: Receiver<Message>,
+    target: Target,
+}
 
 /// Accepts lines for the writer's thread.
 #[derive(Debug, Clone)]
@@ -54,43 +66,59 @@ enum Message {
 }
 
 /// The destination of lines.
+#[derive(Debug)]
 enum Target {
     Stderr,
     File(PathBuf, File),
 }
 
 impl LogWriter {
-    /// Starts a thread that writes to standard error. At most `bytes` of lines wait for it.
-    pub fn to_stderr(bytes: usize) -> io::Result<Self> {
-        Self::start("log", Target::Stderr, bytes)
+    /// Writes to standard error. At most `bytes` of lines wait for it.
+    pub fn to_stderr(bytes: usize) -> Self {
+        Self::new("log", Target::Stderr, bytes)
     }
 
-    /// Starts a thread that appends to a file. At most `bytes` of lines wait for it.
+    /// Appends to a file, which is opened now. At most `bytes` of lines wait for it.
     ///
     /// # Errors
     ///
     /// If the file cannot be opened; `BrokenPipe` for a FIFO without a reader.
     pub fn to_file(path: &Path, bytes: usize) -> io::Result<Self> {
-        Self::start("access-log", Target::File(path.to_owned(), open(path)?), bytes)
+        Ok(Self::new("access-log", Target::File(path.to_owned(), open(path)?), bytes))
     }
 
-    fn start(name: &str, target: Target, bytes: usize) -> io::Result<Self> {
+    fn new(name: &'static str, target: Target, bytes: usize) -> Self {
         let (sink, waiting) = LogSink::new(LINES, bytes);
-        let backlog = Arc::clone(&sink.backlog);
+        Self { sink, idle: Mutex::new(Some(Idle { name, waiting, target })) }
+    }
+
+    /// Starts the thread that writes, if it does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a thread.
+    pub fn start(&self) -> io::Result<()> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Idle { name, waiting, target }) = idle else { return Ok(()) };
+        let backlog = Arc::clone(&self.sink.backlog);
         let write = move || write_all(&waiting, &backlog, target);
         thread::Builder::new().name(name.to_owned()).spawn(write)?;
-        Ok(Self(sink))
+        Ok(())
     }
 
     /// A new handle that accepts lines.
     pub fn sink(&self) -> LogSink {
-        self.0.clone()
+        self.sink.clone()
     }
 
     /// Waits until all lines so far are written, for at most [`FINISH_TIMEOUT`] at each step.
     pub fn finish(&self) {
+        // A server that did not start has lines that say why.
+        if self.start().is_err() {
+            return;
+        }
         let (done, all_written) = bounded(0);
-        if self.0.messages.send_timeout(Message::End(done), FINISH_TIMEOUT).is_ok() {
+        if self.sink.messages.send_timeout(Message::End(done), FINISH_TIMEOUT).is_ok() {
             // The result does not matter: the sender is dropped, or the time is up.
             let _ = all_written.recv_timeout(FINISH_TIMEOUT);
         }
@@ -356,7 +384,7 @@ mod tests {
         drop(reader);
         writer.sink().reopen();
         let (done, all_written) = bounded(0);
-        writer.0.messages.send(Message::End(done)).expect("the writer");
+        writer.sink.messages.send(Message::End(done)).expect("the writer");
         let outcome = all_written.recv_timeout(Duration::from_secs(20));
         assert_eq!(outcome, Err(RecvTimeoutError::Disconnected), "the writer does not hang");
     }

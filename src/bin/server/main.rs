@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod confine;
 mod delay;
 mod environment;
 #[path = "../cli.rs"]
@@ -15,31 +16,40 @@ mod notify;
 mod overload;
 mod proxy;
 mod reach;
+mod reload;
 mod serving;
+mod settings;
+mod shell;
 mod signals;
 mod takeover;
+#[cfg_attr(not(target_os = "linux"), path = "user_elsewhere.rs")]
+mod user;
 mod values;
 mod site;
+mod sites;
 mod what;
 mod whole_lines;
 
 use agent::AgentArgs;
-use clap::{CommandFactory, FromArgMatches, Parser};
-use cws::{
-    AccessLog, BasicAuth, Config, Counter, Schedule, Snapshot, StaticFiles, Summary, User, WhenFull,
-};
+use clap::{CommandFactory, Parser};
+use confine::ConfineArgs;
+use cws::{AccessLog, Config, Counter, Schedule, Server, Snapshot, Summary, User, WhenFull};
 use delay::DelayArgs;
 use listeners::{ListenArgs, Place};
 use log::{LevelFilter, info, warn};
-use logger::Logging;
+use logger::{Logging, Wanted};
 use memory::Shares;
 use overload::OverloadArgs;
 use proxy::ProxyArgs;
 use reach::ReachArgs;
-use site::SiteArgs;
+use settings::{Refusal, Settings, SettingsArgs};
+use shell::ShellArgs;
+use site::{CacheArgs, SiteArgs};
+use sites::{Section, Sites};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use takeover::TakeoverArgs;
 use what::WhatArgs;
@@ -58,16 +68,18 @@ Examples:
   server --takeover cws.sock            start, or replace the server that runs with this path
   server --trusted-proxy 10.0.0.2 --client-address x-forwarded-for
                                         behind a proxy: tell its clients apart
+  server --config site.toml --check     say everything that is wrong with a configuration
   CWS_WORKERS=4 RUST_LOG=warn server    set options by environment; log only warnings and errors
 
 SIGTERM or SIGINT stops the server after it has answered all queued and running requests. A second
-signal stops it at once. SIGHUP reopens the file of the access log.
+signal stops it at once. SIGHUP reopens the file of the access log, and reads --config again.
 Exit code: 0 all requests were answered, 1 the server could not start, 2 wrong usage, 3 requests
 were cut at the drain timeout.";
 
 /// Serves the files of a directory over HTTP/1.x with a fixed number of worker threads.
 #[derive(Debug, Parser)]
-#[command(name = "server", version, after_help = EXAMPLES)]
+#[command(name = "server", version, long_version = shell::VERSION.as_str())]
+#[command(after_help = EXAMPLES)]
 struct Args {
     #[command(flatten)]
     what: WhatArgs,
@@ -77,6 +89,8 @@ struct Args {
     reach: ReachArgs,
     #[command(flatten)]
     takeover: TakeoverArgs,
+    #[command(flatten)]
+    confine: ConfineArgs,
     /// Number of worker threads [default: number of processors]
     #[arg(short, long, env = "CWS_WORKERS", value_name = "N", value_parser = values::at_least_one)]
     workers: Option<usize>,
@@ -186,21 +200,43 @@ struct Args {
     quiet: bool,
     #[command(flatten)]
     site: SiteArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    shell: ShellArgs,
+    /// Further sites: the `[[site]]` tables of the file.
+    #[arg(skip)]
+    sites: Vec<Section>,
+}
+
+impl Args {
+    /// The directories that are served, and whether links may lead out of them.
+    fn roots(&self) -> Vec<(PathBuf, bool)> {
+        let main = (self.what.root().to_owned(), self.site.follow_symlinks);
+        std::iter::once(main).chain(self.sites.iter().map(|site| site.root_of(self))).collect()
+    }
 }
 
 fn main() -> ExitCode {
-    let args = match parse() {
-        Ok(args) => args,
-        Err(error) => {
+    let settings = match Settings::load() {
+        Ok(settings) => settings,
+        Err(Refusal::Usage(error)) => {
             let variable = environment::blamed(&error, Args::command());
             return cli::usage("server", &error, variable.as_deref());
         }
+        Err(Refusal::Faults(faults)) => return cli::failures("server", &faults),
     };
-    let outcome = Shares::new(args.memory, args.site.cache_bytes()).and_then(|shares| {
+    if let Some(code) = settings.args.shell.answer().or_else(|| settings.answer()) {
+        return code;
+    }
+    let shares = Shares::new(settings.args.memory, settings.args.cache.bytes());
+    let outcome = shares.and_then(|shares| {
         // Before the first thread starts: this changes the environment.
         let activated = listeners::activated()?;
-        let log = start_log(&args, shares.log)?;
-        let outcome = serving::run(&args, &shares, &log, activated);
+        let log = Arc::new(start_log(&settings.args, shares.log)?);
+        let outcome = serving::run(settings, shares, &log, activated);
         log.finish();
         outcome
     });
@@ -211,31 +247,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Args, clap::Error> {
-    let mut command = Args::command();
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    let mut args = Args::from_arg_matches(&matches)?;
-    args.what.settle(&matches, &mut command)?;
-    Ok(args)
-}
-
-/// The handler: the files, for users who may read them.
-fn files(args: &Args, shares: &Shares, workers: usize) -> Result<BasicAuth<StaticFiles>, String> {
-    let files =
-        StaticFiles::new(args.what.root()).map_err(|error| root_error(args.what.root(), &error))?;
-    let files = if args.site.follow_symlinks { files.following_links() } else { files };
-    let files = files.with_options(args.site.site()?);
-    let files = files.with_cache(site::cache(shares.cache, cws::descriptor_limit()));
-    let files = files.with_memory(shares.memory.clone()).with_workers(workers);
-    if let Some(page) = files.missing_error_page() {
-        return Err(format!(
-            "cannot use the error page {page}: no such file in the root (create it)"
-        ));
-    }
-    if User::costs_differ(&args.site.auth) {
-        warn!("the bcrypt costs of the users differ: response times reveal which user names exist");
-    }
-    Ok(BasicAuth::new(args.site.auth.clone(), files))
+/// What is wrong with options that are correct by themselves, without starting anything.
+fn problem(args: &Args) -> Option<String> {
+    let check = || {
+        let shares = Shares::new(args.memory, args.cache.bytes())?;
+        let config = configure(args, &shares, 0)?;
+        Server::check(&config).map_err(|error| error.to_string())?;
+        Sites::open(args, &shares, config.workers)
+    };
+    check().err()
 }
 
 /// Logs what is served, and the capacity.
@@ -267,6 +287,9 @@ fn tell_start(args: &Args, config: &Config) {
         );
     }
     args.proxy.warn();
+    if User::costs_differ(&args.site.auth) {
+        warn!("the bcrypt costs of the users differ: response times reveal which user names exist");
+    }
     if args.deadline.is_some_and(|deadline| deadline <= 2 * delay) {
         warn!(
             "the deadline is at most twice the delay of {}: most clients give up before they are \
@@ -373,20 +396,28 @@ fn root_error(root: &Path, error: &io::Error) -> String {
 }
 
 /// `RUST_LOG` overrides `--quiet`, which overrides the default level.
+fn wanted_log(args: &Args) -> Wanted<'_> {
+    Wanted {
+        level: if args.quiet { LevelFilter::Warn } else { LevelFilter::Info },
+        is_bare: args.access_log.is_some_and(|form| form != AccessLog::Brief),
+        file: args.access_log_file.as_deref(),
+    }
+}
+
 fn start_log(args: &Args, bytes: usize) -> Result<Logging, String> {
-    let level = if args.quiet { LevelFilter::Warn } else { LevelFilter::Info };
-    let bare = args.access_log.is_some_and(|form| form != AccessLog::Brief);
-    let file = args.access_log_file.as_deref();
-    Logging::start(level, bare, file, bytes).map_err(|error| match file {
-        Some(file) => {
-            let todo = match error.kind() {
-                io::ErrorKind::BrokenPipe => "start its reader first, or choose another file",
-                _ => "choose another file",
-            };
-            format!("cannot log to {}: {error} ({todo})", file.display())
-        }
-        None => format!("cannot start the logger: {error} (try again)"),
-    })
+    let start = || Logging::start(wanted_log(args), bytes);
+    args.confine.as_user(start)?.map_err(|error| log_error(args, &error))
+}
+
+fn log_error(args: &Args, error: &io::Error) -> String {
+    let Some(file) = &args.access_log_file else {
+        return format!("cannot start the logger: {error} (try again)");
+    };
+    let todo = match error.kind() {
+        io::ErrorKind::BrokenPipe => "start its reader first, or choose another file",
+        _ => "choose another file",
+    };
+    format!("cannot log to {}: {error} ({todo})", file.display())
 }
 
 /// Default: a file is read by programs, a terminal by people.

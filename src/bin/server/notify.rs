@@ -7,6 +7,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ const PATIENCE: u32 = 10;
 /// take it for something else than the end of a reload.
 static IS_READY: AtomicBool = AtomicBool::new(false);
 
+/// The socket of the service manager.
+static MANAGER: OnceLock<Socket> = OnceLock::new();
+
 /// Tells the service manager of one server, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Notifier {
@@ -47,27 +51,46 @@ pub(crate) fn watchdog() -> Option<Duration> {
 /// Sends messages, and logs a failure: the server serves without a service manager, too.
 fn tell(messages: &[NotifyState<'_>]) {
     if let Err(error) = send(messages) {
-        log::warn!("cannot tell the service manager of the state (NOTIFY_SOCKET): {error}");
+        warn(&error);
     }
+}
+
+fn warn(error: &io::Error) {
+    log::warn!("cannot tell the service manager of the state (NOTIFY_SOCKET): {error}");
+}
+
+/// Connects to the service manager, if there is one. A process that has confined itself cannot.
+pub(crate) fn connect() {
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return };
+    match connected(name.into_vec()) {
+        Ok(socket) => {
+            MANAGER.get_or_init(|| socket);
+        }
+        Err(error) => warn(&error),
+    }
+}
+
+fn connected(mut name: Vec<u8>) -> io::Result<Socket> {
+    // How sd_notify(3) and unix(7) write an abstract name.
+    if let Some(at @ b'@') = name.first_mut() {
+        *at = 0;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.set_write_timeout(Some(SEND))?;
+    socket.connect(&SockAddr::unix(std::ffi::OsString::from_vec(name))?)?;
+    Ok(socket)
 }
 
 /// Sends messages. `sd_notify::notify` would wait without a limit while the queue of the service
 /// manager is full, and knows no abstract names.
 fn send(messages: &[NotifyState<'_>]) -> io::Result<()> {
-    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let mut name = name.into_vec();
-    // How sd_notify(3) and unix(7) write an abstract name.
-    if let Some(at @ b'@') = name.first_mut() {
-        *at = 0;
-    }
+    let Some(socket) = MANAGER.get() else { return Ok(()) };
     let mut text = String::new();
     for message in messages {
         // Writing into a `String` cannot fail.
         let _ = writeln!(text, "{message}");
     }
-    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
-    socket.set_write_timeout(Some(SEND))?;
-    socket.send_to(text.as_bytes(), &SockAddr::unix(std::ffi::OsString::from_vec(name))?)?;
+    socket.send(text.as_bytes())?;
     Ok(())
 }
 
@@ -88,7 +111,10 @@ pub(crate) fn reloading(reload: impl FnOnce()) {
         Err(_) => tell(&[NotifyState::Reloading]),
     }
     reload();
-    tell(&[NotifyState::Ready]);
+    // A stop that began meanwhile has been told.
+    if IS_READY.load(SeqCst) {
+        tell(&[NotifyState::Ready]);
+    }
 }
 
 impl Notifier {

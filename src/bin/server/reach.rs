@@ -1,6 +1,7 @@
 //! How people reach the server: addresses for their browsers, and a QR code for their phones.
 
 use crate::serving::announce;
+use cws::Listener;
 use log::{info, warn};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -14,12 +15,12 @@ pub(crate) struct ReachArgs {
 }
 
 impl ReachArgs {
-    /// Logs the URLs that others can use, or how to make some.
-    pub(crate) fn tell(&self, listening: &[SocketAddr]) {
+    /// Logs the URLs that others can use, or how to make some, for a machine with these interfaces.
+    pub(crate) fn tell(&self, listening: &[SocketAddr], interfaces: &[IpAddr]) {
         if listening.is_empty() {
             return;
         }
-        let urls = urls(listening, &interfaces());
+        let urls = urls(listening, interfaces);
         let is_general = listening.iter().any(|address| address.ip().is_unspecified());
         match urls.is_empty() {
             true if is_general => info!("this machine has no address at which others reach it"),
@@ -46,7 +47,12 @@ impl ReachArgs {
 }
 
 /// The addresses of this machine's interfaces, those first that phones are most likely to reach.
-fn interfaces() -> Vec<IpAddr> {
+/// None if no listener is for all of them.
+pub(crate) fn interfaces(listeners: &[Listener]) -> Vec<IpAddr> {
+    let is_general = |of: &Listener| of.address().is_some_and(|of| of.ip().is_unspecified());
+    if !listeners.iter().any(is_general) {
+        return Vec::new();
+    }
     let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         warn!("cannot list the addresses of this machine: {error}");
         Vec::new()

@@ -4,62 +4,82 @@ use crate::listeners::{Passed, Role};
 use crate::logger::Logging;
 use crate::memory::Shares;
 use crate::notify::Notifier;
+use crate::reload::Reloading;
+use crate::settings::Settings;
 use crate::signals::End;
+use crate::sites::{Live, Sites};
 use crate::takeover::{Gate, Successor};
-use crate::{Args, admin, listeners, notify, signals};
+use crate::{admin, listeners, notify, reach, reload, signals, takeover};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use cws::{Admin, Agent, Delay, Server, Summary};
 use log::info;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Serves until a stop signal, or until another process takes over. Returns the number of
 /// connections that were cut.
 pub(crate) fn run(
-    args: &Args,
-    shares: &Shares,
-    log: &Logging,
+    settings: Settings,
+    shares: Shares,
+    log: &Arc<Logging>,
     activated: Vec<Passed>,
 ) -> Result<u64, String> {
+    let caught = signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
     let (send_end, ends) = bounded(2);
-    let reopen = log.reopener();
-    signals::watch(send_end.clone(), move || notify::reloading(&reopen))
-        .map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let Some((successor, passed)) = args.takeover.join()? else {
-        return serve(args, shares, activated, None, (send_end, ends));
+    // The first threads. They begin when the process has confined itself.
+    let watch = |send_end| {
+        let begin = || {
+            log.write()?;
+            let reloading = Reloading::start(Arc::clone(log))?;
+            let hang_up = reloading.clone();
+            caught.wait(send_end, move || hang_up.hung_up())?;
+            Ok(reloading)
+        };
+        begin().map_err(|error: io::Error| format!("cannot start a thread: {error}"))
+    };
+    let Some((successor, passed)) = settings.args.takeover.join()? else {
+        return serve(settings, shares, activated, None, (send_end, ends), watch);
     };
     let passed = activated.into_iter().chain(passed).collect();
-    serve(args, shares, passed, Some(successor), (send_end, ends))
+    serve(settings, shares, passed, Some(successor), (send_end, ends), watch)
         .map_err(|reason| format!("{reason}; the server that runs goes on"))
 }
 
 fn serve(
-    args: &Args,
-    shares: &Shares,
+    settings: Settings,
+    shares: Shares,
     passed: Vec<Passed>,
     successor: Option<Successor>,
     (send_end, ends): (Sender<End>, Receiver<End>),
+    watch: impl FnOnce(Sender<End>) -> Result<Reloading, String>,
 ) -> Result<u64, String> {
+    let args = &*Arc::clone(&settings.args);
     let has_admin = args.admin.is_some() || listeners::has_kept(&passed, Role::Admin);
     let has_agent = args.agent.place().is_some() || listeners::has_kept(&passed, Role::Agent);
     // They have connections of their own.
     let others = if has_admin { Admin::CONNECTIONS } else { 0 }
         + if has_agent { Agent::DESCRIPTORS } else { 0 };
-    let config = crate::configure(args, shares, others)?;
-    let files = crate::files(args, shares, config.workers)?;
-    let handler = Delay::new(args.delay.law(), files);
+    let config = crate::configure(args, &shares, others)?;
+    let sites = Live::new(Sites::open(args, &shares, config.workers)?);
+    let handler = Delay::new(args.delay.law(), sites.clone());
     let listeners =
         args.listen.open(args.what.port(), args.admin.clone(), args.agent.place(), passed)?;
     let own_door = if successor.is_none() { args.takeover.door()? } else { None };
     let copies = listeners.copies().map_err(|error| format!("cannot copy listeners: {error}"))?;
     args.takeover.check(&copies)?;
+    let interfaces = reach::interfaces(&listeners.http);
+    notify::connect();
+    let confinement = args.confine.enter(args, &listeners)?;
+    let reloading = watch(send_end.clone())?;
     let server = Server::start_on(listeners.http, config, handler);
     let server = server.map_err(|error| error.to_string())?;
-    let observer = server.observer();
+    let (observer, reloader) = (server.observer(), server.reloader());
     announce_all("listening on", server.addresses(), server.paths());
     crate::tell_start(args, observer.config());
-    args.reach.tell(server.addresses());
+    confinement.tell();
+    args.reach.tell(server.addresses(), &interfaces);
     let is_shared = successor.is_some();
     let mut running = Running { server: Some(server), admin: None, agent: None, is_shared };
     if has_admin {
@@ -73,12 +93,20 @@ fn serve(
         None => own_door,
     };
     running.is_shared = false;
-    let gate = args.takeover.open_gate(door, copies, watchdog, send_end)?;
+    let gate = takeover::open_gate(door, copies, watchdog, send_end)?;
     let notifier = Notifier::start(observer.clone(), watchdog);
     let notifier = notifier.map_err(|error| format!("cannot start a thread: {error}"))?;
+    let changing = reload::Running {
+        settings,
+        sites,
+        reloader: reloader.clone(),
+        shares: Arc::new(shares),
+        others,
+    };
+    reloading.started(changing);
     let end = admin::report_until(&ends, args.stats_interval, &observer);
     drop(notifier);
-    let most = crate::show(observer.config().drain_timeout);
+    let most = crate::show(reloader.config().drain_timeout);
     // A process that is about to take over at this moment has the listeners, and continues.
     running.is_shared = gate.is_some_and(Gate::close);
     match end {

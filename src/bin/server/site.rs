@@ -25,31 +25,27 @@ pub(crate) struct SiteArgs {
     /// Do not serve precompressed files (file.br, file.zst, file.gz) in place of file
     #[arg(long, env = "CWS_NO_PRECOMPRESSED", value_parser = super::values::flag())]
     no_precompressed: bool,
-    /// Cache size for files in bytes, for example 500K or 64M; part of --memory. Changes of files
-    /// are noticed within a second [default: a quarter of --memory, at most 64MiB]
-    #[arg(long, env = "CWS_CACHE", value_name = "SIZE", value_parser = size)]
-    cache: Option<u64>,
-    /// Disable the file cache: open the file for each request
-    #[arg(long, env = "CWS_NO_CACHE", value_parser = super::values::flag())]
-    no_cache: bool,
     /// Media type for a file extension, for example wasm=application/wasm; repeat for more
-    #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',')]
-    mime: Vec<String>,
+    #[arg(long, env = "CWS_MIME", value_name = "EXT=TYPE", value_delimiter = ',',
+          value_parser = mime)]
+    mime: Vec<(String, String)>,
     /// Header field added to all responses of the site, errors included, for example
     /// 'Referrer-Policy: no-referrer'; repeat for more
-    #[arg(long, env = "CWS_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n')]
-    header: Vec<String>,
+    #[arg(long, env = "CWS_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n',
+          value_parser = header)]
+    header: Vec<(String, String)>,
     /// Value of Cache-Control for files, for example max-age=3600; not for errors, redirects and
     /// listings
-    #[arg(long, env = "CWS_CACHE_CONTROL", value_name = "VALUE")]
+    #[arg(long, env = "CWS_CACHE_CONTROL", value_name = "VALUE", value_parser = cache_control)]
     cache_control: Option<String>,
     /// Enable CORS: allow scripts of any origin to read responses
     #[arg(long, env = "CWS_CORS", value_parser = super::values::flag())]
     cors: bool,
     /// Error page for a status (403, 404, 405, 406, 412, 416, 500 or 503), relative to the root,
     /// for example 404=404.html; repeat for more
-    #[arg(long, env = "CWS_ERROR_PAGE", value_name = "STATUS=FILE", value_delimiter = ',')]
-    error_page: Vec<String>,
+    #[arg(long, env = "CWS_ERROR_PAGE", value_name = "STATUS=FILE", value_delimiter = ',',
+          value_parser = error_page)]
+    error_page: Vec<(u16, String)>,
     /// Require HTTP Basic authentication: user and bcrypt hash, as `htpasswd -nB NAME` prints them;
     /// repeat for more users
     #[arg(long, env = "CWS_AUTH", value_name = "NAME:HASH", value_delimiter = ',',
@@ -58,6 +54,26 @@ pub(crate) struct SiteArgs {
     /// Single-page application: serve the root's index file for unknown paths without an extension
     #[arg(long, env = "CWS_SPA", value_parser = super::values::flag())]
     spa: bool,
+}
+
+/// The cache, which all sites share.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Files")]
+pub(crate) struct CacheArgs {
+    /// Cache size for files in bytes, for example 500K or 64M; part of --memory. Changes of files
+    /// are noticed within a second [default: a quarter of --memory, at most 64MiB]
+    #[arg(long, env = "CWS_CACHE", value_name = "SIZE", value_parser = size)]
+    cache: Option<u64>,
+    /// Disable the file cache: open the file for each request
+    #[arg(long, env = "CWS_NO_CACHE", value_parser = super::values::flag())]
+    no_cache: bool,
+}
+
+impl CacheArgs {
+    /// The cache size, if an option sets it.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        if self.no_cache { Some(0) } else { self.cache }
+    }
 }
 
 /// The statuses for which a site can have an error page. The server makes the others itself.
@@ -104,66 +120,57 @@ pub(crate) fn cache(bytes: u64, descriptors: usize) -> Option<CacheLimits> {
 }
 
 impl SiteArgs {
-    /// The cache size, if an option sets it.
-    pub(crate) fn cache_bytes(&self) -> Option<u64> {
-        if self.no_cache { Some(0) } else { self.cache }
-    }
-
     /// The site that the options describe.
-    pub(crate) fn site(&self) -> Result<SiteOptions, String> {
+    pub(crate) fn site(&self) -> SiteOptions {
         let mut site = SiteOptions::default();
         site.hidden = self.hidden;
         site.listing = !self.no_listing;
         site.precompressed = !self.no_precompressed;
         site.spa = self.spa;
         site.cors = self.cors;
+        site.cache_control.clone_from(&self.cache_control);
         if !self.index.is_empty() {
             site.index.clone_from(&self.index);
         }
-        for pair in &self.mime {
-            let (extension, media_type) = pair
-                .split_once('=')
-                .filter(|(extension, media_type)| is_extension(extension) && is_type(media_type))
-                .ok_or_else(|| {
-                    format!(
-                        "cannot use {pair} for --mime or CWS_MIME (write it like \
-                         wasm=application/wasm)"
-                    )
-                })?;
-            site.media_types.set(extension.trim_start_matches('.'), media_type);
+        for (extension, media_type) in &self.mime {
+            site.media_types.set(extension, media_type);
         }
-        for pair in &self.error_page {
-            let (status, page) = pair
-                .split_once('=')
-                .and_then(|(status, page)| Some((status.parse().ok()?, page)))
-                .filter(|&(status, page)| PAGES.contains(&status) && !page.is_empty())
-                .ok_or_else(|| {
-                    format!(
-                        "cannot use {pair} for --error-page or CWS_ERROR_PAGE (write it like \
-                         404=404.html)"
-                    )
-                })?;
-            site.error_pages.insert(status, page.to_owned());
+        site.error_pages.extend(self.error_page.iter().cloned());
+        for (name, value) in &self.header {
+            // The option's parser has added it to such options before.
+            let _ = site.add_field(name, value);
         }
-        for field in &self.header {
-            let (name, value) = field.split_once(':').ok_or_else(|| {
-                format!(
-                    "cannot use {field:?} for --header or CWS_HEADER (write it like 'Name: value')"
-                )
-            })?;
-            site.add_field(name, value.trim()).map_err(|error| {
-                format!("cannot use {field:?} for --header or CWS_HEADER: {error}")
-            })?;
-        }
-        if let Some(value) = &self.cache_control {
-            // Check it like any other field; only files get it.
-            SiteOptions::default().add_field("Cache-Control", value).map_err(|error| {
-                format!("cannot use {value:?} for --cache-control or CWS_CACHE_CONTROL: {error}")
-            })?;
-            site.cache_control = Some(value.clone());
-        }
-        Ok(site)
+        site
     }
+}
+
+fn mime(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=');
+    let (extension, media_type) = pair
+        .filter(|(extension, media_type)| is_extension(extension) && is_type(media_type))
+        .ok_or("write it like wasm=application/wasm")?;
+    Ok((extension.trim_start_matches('.').to_owned(), media_type.to_owned()))
+}
+
+fn error_page(text: &str) -> Result<(u16, String), String> {
+    let pair = text.split_once('=').and_then(|(status, page)| Some((status.parse().ok()?, page)));
+    let (status, page) = pair
+        .filter(|(status, page)| PAGES.contains(status) && !page.is_empty())
+        .ok_or("write it like 404=404.html")?;
+    Ok((status, page.to_owned()))
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write it like 'Name: value'")?;
+    let value = value.trim();
+    SiteOptions::default().add_field(name, value).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Checks it like any other field; only files get it.
+fn cache_control(text: &str) -> Result<String, String> {
+    let checked = SiteOptions::default().add_field("Cache-Control", text);
+    checked.map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn is_extension(text: &str) -> bool {

@@ -104,6 +104,11 @@ impl TakeoverArgs {
         ask().map(Some).map_err(|error| explain(path, &error))
     }
 
+    /// The path, if there is to be one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.takeover.as_deref()
+    }
+
     /// Listens at the path, if there is to be one.
     pub(crate) fn door(&self) -> Result<Option<Listener>, String> {
         let Some(path) = self.takeover.as_deref() else { return Ok(None) };
@@ -121,29 +126,26 @@ impl TakeoverArgs {
         }
         Ok(())
     }
+}
 
-    /// Opens the gate for the next process.
-    pub(crate) fn open_gate(
-        &self,
-        door: Option<Listener>,
-        mut copies: Vec<Copied>,
-        watchdog: Option<Duration>,
-        ends: Sender<End>,
-    ) -> Result<Option<Gate>, String> {
-        let Some(door) = door.map_or_else(|| self.door(), |door| Ok(Some(door)))? else {
-            return Ok(None);
-        };
-        let open = || {
-            copies.push(Copied::of(Role::Takeover, &door)?);
-            let (stop, stopped) = UnixStream::pair()?;
-            let state = Arc::new(Mutex::new(State::Own(copies)));
-            let keeper = Keeper { door, state: Arc::clone(&state), stopped, watchdog, ends };
-            let thread = thread::Builder::new().name("takeover".to_owned());
-            let thread = thread.spawn(move || keeper.run())?;
-            Ok(Gate { state, stop, thread })
-        };
-        open().map(Some).map_err(|error: io::Error| format!("cannot offer a takeover: {error}"))
-    }
+/// Opens the gate for the next process.
+pub(crate) fn open_gate(
+    door: Option<Listener>,
+    mut copies: Vec<Copied>,
+    watchdog: Option<Duration>,
+    ends: Sender<End>,
+) -> Result<Option<Gate>, String> {
+    let Some(door) = door else { return Ok(None) };
+    let open = || {
+        copies.push(Copied::of(Role::Takeover, &door)?);
+        let (stop, stopped) = UnixStream::pair()?;
+        let state = Arc::new(Mutex::new(State::Own(copies)));
+        let keeper = Keeper { door, state: Arc::clone(&state), stopped, watchdog, ends };
+        let thread = thread::Builder::new().name("takeover".to_owned());
+        let thread = thread.spawn(move || keeper.run())?;
+        Ok(Gate { state, stop, thread })
+    };
+    open().map(Some).map_err(|error: io::Error| format!("cannot offer a takeover: {error}"))
 }
 
 /// True if nobody listens at a path.
@@ -191,6 +193,11 @@ impl Successor {
             Err(error) => {
                 return Err(format!("cannot take over from the running server: {error}"));
             }
+        }
+        if self.door.is_none() {
+            warn!(
+                "the server before this one has kept the path: nobody can take over from this one"
+            );
         }
         Ok(self.door.map(Listener::with_file))
     }

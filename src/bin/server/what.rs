@@ -12,6 +12,9 @@ pub(crate) struct WhatArgs {
     /// ./8080 for a directory of this name
     #[arg(value_name = "DIR|PORT", num_args = 0..=2)]
     given: Vec<OsString>,
+    /// Of the options `root` and `port`, those that were given without their names.
+    #[arg(skip)]
+    unnamed: Vec<(&'static str, OsString)>,
     /// Directory to serve [default: .]
     #[arg(short = 'd', long, env = "CWS_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
@@ -45,11 +48,18 @@ impl WhatArgs {
                     command.error(ErrorKind::ValueValidation, text)
                 })?;
                 self.port = Some(number);
+                self.unnamed.push(("port", given));
             } else {
-                self.root = Some(given.into());
+                self.root = Some(given.clone().into());
+                self.unnamed.push(("root", given));
             }
         }
         Ok(())
+    }
+
+    /// The value of an option that was given without its name.
+    pub(crate) fn unnamed(&self, id: &str) -> Option<OsString> {
+        self.unnamed.iter().find(|(of, _)| *of == id).map(|(_, value)| value.clone())
     }
 
     pub(crate) fn root(&self) -> &Path {
