@@ -17,6 +17,8 @@ enum How {
     StartsBehindProxy,
     /// The first steps, which are one session.
     FirstSteps,
+    /// The server starts with this file, and its sites answer.
+    Configuration,
     /// The agent's line, which `nc` prints.
     Agent,
     /// The dependency has the version and the features of this package.
@@ -28,7 +30,7 @@ enum How {
 }
 
 /// Each block, by the beginning of its first line.
-const BLOCKS: [(&str, How); 19] = [
+const BLOCKS: [(&str, How); 20] = [
     ("cargo run --release --bin server     #", How::Serves),
     ("$ cargo run --release --bin server", How::FirstSteps),
     ("$ cargo run --release --bin client", How::FirstSteps),
@@ -37,6 +39,7 @@ const BLOCKS: [(&str, How); 19] = [
     ("$ cargo run --release --bin server -- --workers 4 --delay 1s", How::Serves),
     ("$ cargo run --release --example echo_server", How::RunBy("behaviour/echo.rs", "echo_server")),
     ("server [OPTIONS]", How::NotRun("a synopsis")),
+    ("root = \"public\"", How::Configuration),
     ("# HAProxy in mode tcp", How::StartsBehindProxy),
     ("$ cargo run --release --bin server -- --workers 4 --delay 50ms", How::Serves),
     ("$ server 8080 --bind 10.0.0.1", How::Agent),
@@ -175,6 +178,21 @@ fn first_steps() {
     }
 }
 
+fn configuration(block: &str) {
+    let site = Site::new();
+    for name in ["public", "public/private", "srv/downloads", "srv/docs"] {
+        site.put(&format!("{name}/testfile"), name);
+    }
+    let text = block.replace("/srv/", &format!("{}/srv/", site.path().display()));
+    let file = site.put("site.toml", text);
+    let mut server = command(env!("CARGO_BIN_EXE_server"));
+    server.current_dir(site.path()).arg("--config").arg(file).args(["--port", "0"]);
+    let server = RealServer::spawn(server);
+    assert_eq!(get(server.address(), "/testfile").body, b"public");
+    assert_eq!(get(server.address(), "/downloads/testfile").body, b"srv/downloads");
+    assert_eq!(get(server.address(), "/private/testfile").status, 401);
+}
+
 fn agent(block: &str) {
     let options = starts(block, Path::new("."));
     let server = start(&options[0]);
@@ -207,6 +225,7 @@ fn each_block_of_the_readme_is_run_or_says_why_not() {
             How::Serves => serves(block),
             How::StartsBehindProxy => starts_behind_proxy(block),
             How::FirstSteps => {}
+            How::Configuration => configuration(block),
             How::Agent => agent(block),
             How::Dependency => dependency(block),
             How::RunBy(file, program) => {
