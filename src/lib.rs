@@ -447,3 +447,8 @@ pub mod internals {
     #[cfg(feature = "client")]
     pub use crate::client::framing::{MAX_HEAD, ResponseFraming};
 }
+
+/// The examples of the README compile.
+#[cfg(all(doctest, feature = "routes"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

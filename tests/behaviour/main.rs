@@ -48,6 +48,7 @@ mod places;
 mod playground;
 mod proxy;
 mod queue;
+mod readme;
 mod real_clients;
 mod refusals;
 mod reload;

@@ -1,6 +1,6 @@
 //! What a package has beside the binary: completions, the manual page, the Debian package itself.
 #![cfg(all(feature = "cli", target_os = "linux"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use crate::support::{command, is_installed};
 use std::io::Write;

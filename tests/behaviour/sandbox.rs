@@ -1,5 +1,6 @@
 //! What a confined process is denied, what works inside, and what the server says of it.
 #![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::print_stderr, clippy::print_stdout)]
 
 use crate::support::{RealServer, Site, TESTFILE, ask, command, get, wait_for};
 use cws::{Accepts, Config, Confinement, Handler, Listener, Request, Response, Sandbox, Server};

@@ -1,6 +1,7 @@
 //! The server becomes another user once it listens (`--user`). These tests need root; without it
 //! they check what the server says.
 #![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::print_stderr)]
 
 use crate::support::{Site, TESTFILE, command, get, listening_address, wait_for};
 use std::fs::{self, File, Permissions};
