@@ -1,5 +1,5 @@
-//! SIGHUP: opens the file of the access log again, and takes over what has changed in the file of the
-//! options. All of it, or nothing if something is wrong with it.
+//! SIGHUP: opens the file of the access log again, and takes over what has changed in the file of
+//! the options. All of it, or nothing if something is wrong with it.
 
 use crate::logger::Logging;
 use crate::memory::Shares;
