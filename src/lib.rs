@@ -91,8 +91,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Stream** what does not fit into memory, or is not there yet. A client that reads slowly holds no
-//! worker ([`Stream`]):
+//! **Stream** what does not fit into memory, or is not there yet. A slow reader holds no worker
+//! ([`Stream`]):
 //!
 //! ```
 //! use cws::{Request, Response, Stream};
@@ -120,8 +120,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Test against it.** The default address is a free port of the loopback address, so that tests run
-//! side by side:
+//! **Test against it.** The default address is a free port of the loopback address, so that tests
+//! run side by side:
 //!
 //! ```
 //! use cws::{Config, Request, Server};
@@ -286,8 +286,8 @@
 //!   a turn of the acceptor.
 //! - What a proxy says counts if the proxy is trusted, and a list is read from the end that the
 //!   proxy has written. Nobody else can say who the client is.
-//! - Settings that change while the server runs are replaced as a whole. A thread takes them between
-//!   two jobs.
+//! - Settings that change while the server runs are replaced as a whole. A thread takes them
+//!   between two jobs.
 //! - Memory that clients can make the server hold is claimed from one budget in bytes. A claim that
 //!   does not fit is refused and counted.
 //!

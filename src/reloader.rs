@@ -36,8 +36,8 @@ impl Reloader {
     }
 
     /// Puts settings into force, and the fields that `handler` has for the server's own responses
-    /// ([`Handler::common_fields`]). Each thread takes them between two requests, so that no request
-    /// is lost, and none is served by half of them. Check them with `Server::check` before.
+    /// ([`Handler::common_fields`]). Each thread takes them between two requests, so that no
+    /// request is lost, and none is served by half of them. Check them with `Server::check` before.
     ///
     /// These settings change: `header_timeout`, `body_timeout`, `idle_timeout`, `write_timeout`,
     /// `min_rate`, `drain_delay`, `drain_timeout`, `queue`, `queue_timeout`, `patience`,

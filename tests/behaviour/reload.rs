@@ -58,8 +58,8 @@ fn site_options_limits_and_the_log_change_without_a_restart() {
     let reply = get(address, "/nothing");
     assert!(reply.field("X-A").is_none() && reply.body != b"lost\n");
     it.reload(
-        "root = 'www'\nworkers = 3\nheader = 'X-A: 1'\nerror-page = '404=404.html'\nhealth = '/up'\n\
-         server-timing = true\nno-server-header = true\naccess-log = 'common'\n\
+        "root = 'www'\nworkers = 3\nheader = 'X-A: 1'\nerror-page = '404=404.html'\n\
+         health = '/up'\nserver-timing = true\nno-server-header = true\naccess-log = 'common'\n\
          access-log-file = 'access.log'\nmax-connections = 50\nsandbox = 'off'\n",
     );
     let log = it.server.stderr();

@@ -1,5 +1,5 @@
-//! SIGHUP: opens the file of the access log again, and takes over what has changed in the file of the
-//! options. All of it, or nothing if something is wrong with it.
+//! SIGHUP: opens the file of the access log again, and takes over what has changed in the file of
+//! the options. All of it, or nothing if something is wrong with it.
 
 use crate::logger::Logging;
 use crate::memory::Shares;
@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use cws::{Reloader, Server};
 use log::{error, info, warn};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -126,6 +127,20 @@ impl Running {
         }
     }
 
+    /// Opens the directories that are new. A confined process can have a directory whose files it
+    /// may not read.
+    fn check_roots(&self, settings: &Settings) -> Result<(), Vec<String>> {
+        let known = self.settings.args.roots();
+        let is_new = |(root, _): &(PathBuf, bool)| known.iter().all(|(other, _)| other != root);
+        for (root, _) in settings.args.roots().into_iter().filter(is_new) {
+            std::fs::read_dir(&root).map_err(|error| {
+                let todo = "a server that is confined opens only what its start named: restart it";
+                vec![format!("cannot serve {}: {error} ({todo})", root.display())]
+            })?;
+        }
+        Ok(())
+    }
+
     /// Takes over what has changed. Returns what that is, and what cannot change.
     fn take_over(&mut self, log: &Logging) -> Result<(Vec<String>, Vec<String>), Vec<String>> {
         let settings = Settings::load().map_err(|refusal| match refusal {
@@ -137,6 +152,7 @@ impl Running {
         // Everything that can fail comes first.
         let config = crate::configure(args, &self.shares, self.others).map_err(one)?;
         Server::check(&config).map_err(|error| one(error.to_string()))?;
+        self.check_roots(&settings)?;
         let workers = self.reloader.config().workers;
         let sites = Sites::open(args, &self.shares, workers).map_err(one)?;
         let wanted = crate::wanted_log(args);

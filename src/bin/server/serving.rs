@@ -109,22 +109,27 @@ fn serve(
     let most = crate::show(reloader.config().drain_timeout);
     // A process that is about to take over at this moment has the listeners, and continues.
     running.is_shared = gate.is_some_and(Gate::close);
-    match end {
-        End::TakenOver(heir) => {
-            info!("process {heir} has taken over: finishing requests, for at most {most}");
-        }
-        End::Signal => {
-            if !running.is_shared {
-                notify::stopping();
-            }
-            info!("stopping: finishing queued and running requests, for at most {most}");
-        }
-    }
+    tell_reason(end, &most, running.is_shared);
     let cut = running.end().map_or(0, |summary| {
         crate::tell_end(&summary);
         summary.cut
     });
     Ok(cut)
+}
+
+/// Says why the server ends.
+fn tell_reason(end: End, most: &str, is_shared: bool) {
+    match end {
+        End::TakenOver(heir) => {
+            info!("process {heir} has taken over: finishing requests, for at most {most}");
+        }
+        End::Signal => {
+            if !is_shared {
+                notify::stopping();
+            }
+            info!("stopping: finishing queued and running requests, for at most {most}");
+        }
+    }
 }
 
 /// The server and its admin page.

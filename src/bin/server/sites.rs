@@ -118,7 +118,8 @@ impl Sites {
     }
 }
 
-/// The sites of a host: its own, and those of every host where it has none. The longest prefix wins.
+/// The sites of a host: its own, and those of every host where it has none. The longest prefix
+/// wins.
 fn place(main: &One, opened: &[(&Section, One)], host: Option<&str>) -> Result<Place, String> {
     let is_own = |section: &Section| section.host.iter().any(|name| Some(&name[..]) == host);
     let own = opened.iter().filter(|(section, _)| is_own(section));
@@ -224,8 +225,8 @@ impl Place {
     }
 }
 
-/// The sites in force. Another thread can replace all of them at once: a request has the old ones or
-/// the new ones.
+/// The sites in force. Another thread can replace all of them at once: a request has the old ones
+/// or the new ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Live(Arc<RwLock<Arc<Sites>>>);
 
