@@ -56,9 +56,9 @@ struct Seen {
 }
 
 impl AdminPages {
-    /// All endpoints: the live page, `metrics`, `stats.json`, `history.json`, `healthz` and `readyz`.
-    /// Those with figures answer to requests whose host is an IP address, `localhost` or this
-    /// machine's name.
+    /// All endpoints: the live page, `metrics`, `stats.json`, `history.json`, `healthz` and
+    /// `readyz`. Those with figures answer to requests whose host is an IP address, `localhost` or
+    /// this machine's name.
     pub fn new() -> Self {
         Self::named(&[])
     }

@@ -58,8 +58,8 @@ pub(super) fn response(watch: &Watch) -> Response {
     Response::ok("application/json", stats.to_string())
 }
 
-/// What confines this process: null if nothing does. Of Landlock the version, of the filter of system
-/// calls the number that it allows, or null.
+/// What confines this process: null if nothing does. Of Landlock the version, of the filter of
+/// system calls the number that it allows, or null.
 #[cfg(all(feature = "sandbox", target_os = "linux"))]
 fn sandbox() -> Option<Value> {
     let confinement = crate::sandbox::Confinement::in_force()?;
