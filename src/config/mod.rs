@@ -3,9 +3,13 @@
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "some belong to features that are off"))]
 mod bounds;
 mod check;
+#[cfg(feature = "admin")]
+mod page;
 mod proxies;
 
 pub use bounds::*;
+#[cfg(feature = "admin")]
+pub use page::*;
 #[cfg(feature = "proxy")]
 pub use proxies::{ClientAddress, Network, NetworkError};
 

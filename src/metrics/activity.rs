@@ -78,8 +78,8 @@ impl ActivityClock {
     /// Changes to an activity at nanosecond `now`. Only the worker itself may call this.
     pub(super) fn enter(&self, activity: Activity, now: u64) {
         let before = self.current.load(Relaxed);
-        // A worker that starts is idle already. It must not look as if it were not, not even for the
-        // time of a change: without a queue, an idle worker is the only room for a request.
+        // A worker that starts is idle already. It must not look busy even for the time of a
+        // change: without a queue, an idle worker is the only room for a request.
         if activity == Activity::Idle && before & 3 == Activity::Idle as u64 {
             return;
         }

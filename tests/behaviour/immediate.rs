@@ -200,8 +200,8 @@ fn without_a_queue_nobody_is_refused_who_needs_no_worker() {
     assert_eq!(Reply::read(&mut first[0]).status, 200);
 }
 
-/// Some of those that need no worker are queued while the worker seems quick, as it does at the start
-/// of what takes long. They are not refused for that when they have waited too long.
+/// Some of those that need no worker are queued while the worker seems quick, as it does at the
+/// start of what takes long. They are not refused for that when they have waited too long.
 #[test]
 fn nobody_is_refused_who_was_queued_for_a_worker_that_seemed_quick() {
     let patience = Duration::from_millis(20);

@@ -65,7 +65,8 @@ fn check_formulas(page: &mut Page) {
     assert_eq!(compared, 150);
     // The interpolation is exact at its two ends; in between, the column has six digits.
     let interpolation = "rows => rows.map(({ c, rho, cs2 }) => [
-        playground.allenCunneen(c, rho, cs2), playground.mgcWait(c, rho, 0) / playground.mdc(c, rho).wait,
+        playground.allenCunneen(c, rho, cs2),
+        playground.mgcWait(c, rho, 0) / playground.mdc(c, rho).wait,
         playground.mgcWait(c, rho, 1) / playground.mmcWait(c, rho)])";
     let rows = self::rows(GENERAL);
     let found = page.value(&format!("({interpolation})({})", json!(rows)));
@@ -90,7 +91,9 @@ fn agrees(row: &Value, found: &Value, mean: &str, half_width: &str) {
 fn check_waits(page: &mut Page) {
     let simulate = "({ law, cs2, c, rho }) => playground.runs({
         workers: c, service: 1, load: rho, patience: 1e9, cv: Math.sqrt(cs2),
-        law: { const: 'constant', exp: 'exponential', two: 'two', h2: 'hyper', logn: 'lognormal' }[law],
+        law: {
+            const: 'constant', exp: 'exponential', two: 'two', h2: 'hyper', logn: 'lognormal'
+        }[law],
     }, { length: 8000, warmUp: 500 }, ['wait']).wait";
     let rows = rows(GENERAL);
     let rows: Vec<_> =
@@ -105,12 +108,15 @@ fn check_waits(page: &mut Page) {
 fn check_policies(page: &mut Page) {
     let simulate = "({ service, policy, m }) => {
         const [limit, order] = {
-            unbounded: ['none', 'fifo'], bound_full: ['full', 'fifo'], 'bound+age': ['half', 'fifo'],
-            lifo: ['none', 'lifo'], 'mage+b': ['measured', 'fifo'], 'sfq+mage+b': ['measured', 'fair'],
+            unbounded: ['none', 'fifo'], bound_full: ['full', 'fifo'],
+            'bound+age': ['half', 'fifo'],
+            lifo: ['none', 'lifo'], 'mage+b': ['measured', 'fifo'],
+            'sfq+mage+b': ['measured', 'fair'],
         }[policy]
         return playground.runs({
             workers: 4, service: { x3: 3, x6: 6 }[service] ?? 1, told: 1, spare: 0, patience: 10,
-            law: service === 'exp' ? 'exponential' : 'lab', load: m, clients: 2, greed: .9, limit, order,
+            law: service === 'exp' ? 'exponential' : 'lab', load: m, clients: 2, greed: .9, limit,
+            order,
         }, {}, ['goodput', 'polite', 'greedy'])
     }";
     let rows = rows(POLICY);
@@ -220,7 +226,8 @@ fn check_lessons(page: &mut Page) {
 
 /// Names for those who do not see the page, and keys for those who have no mouse.
 fn check_access(page: &mut Page) {
-    let unnamed = "[...document.querySelectorAll('input, select, button, [role=img]')].filter(it => \
+    let unnamed = "[...document.querySelectorAll('input, select, button, [role=img]')].\
+        filter(it => \
                    !(it.labels?.length || it.getAttribute('aria-label') || it.textContent.trim()))\
                    .map(it => it.id)";
     assert_eq!(page.value(unnamed), json!([]));
