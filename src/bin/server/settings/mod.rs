@@ -31,9 +31,9 @@ const CONFIG: &str = "config";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Configuration")]
 pub(crate) struct SettingsArgs {
-    /// Read options from this TOML file: the keys are the long names of the options, and [[site]]
-    /// tables describe further sites. The environment and the command line take precedence. SIGHUP
-    /// reads it again
+    /// Read options from this TOML file: the keys are the long names of the options, and
+    /// tables named `site` are further sites. The environment and the command line take
+    /// precedence. SIGHUP reads it again
     #[arg(long, env = "CWS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Check the options and the file, print every error with its line, and exit: 0 if there is
