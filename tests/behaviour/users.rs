@@ -27,7 +27,10 @@ impl Folder {
     fn new() -> Self {
         let (site, folder) = (Site::new(), tempfile::tempdir().unwrap());
         let binary = folder.path().join("server");
-        fs::copy(env!("CARGO_BIN_EXE_server"), &binary).unwrap();
+        // Not by this process: what another test starts meanwhile would inherit the open file, and
+        // a file that is open for writing cannot be executed.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_server")).arg(&binary).status();
+        assert!(copied.unwrap().success());
         for path in [site.path(), folder.path()] {
             fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         }
