@@ -8,10 +8,11 @@ use crate::support::{RealServer, Site};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-/// The number of attempts if a program has no result. A failure is never repeated.
-const ATTEMPTS: usize = 2;
+/// The time for runs that are repeated because the first one had no result.
+const REPEATS_MOST: Duration = Duration::from_secs(40);
 
 /// The exit code of a program with a failed check.
 const FAILED: i32 = 1;
@@ -66,31 +67,58 @@ fn judge(code: Option<i32>, said: &str) -> Result<Verdict, String> {
     }
 }
 
-/// Runs a program, alone, as it takes another one that measures for a disturbance. Repeats the run
-/// if it has no result. Returns the output.
+/// Runs a program and returns its output. The first run may have the company of another program that
+/// measures, which does not matter on a quiet machine, so only its success counts. Else a run alone
+/// decides.
 fn run_judged(name: &str, command: &mut Command) -> String {
-    let _permit = Permit::alone();
-    for attempt in 1..=ATTEMPTS {
-        let watch = Watch::start();
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        machine::count_as_own(child.id());
-        let output = child.wait_with_output().unwrap();
-        let disturbance = watch.disturbance();
-        let (code, said) = (output.status.code(), text(&output.stdout));
-        match judge(code, &said) {
-            Ok(Verdict::Passed) => return said,
-            Ok(Verdict::NoResult(_)) if attempt < ATTEMPTS => continue,
-            Ok(Verdict::NoResult(why)) => {
-                // The machine may pause without a process that is seen, as beneath a hypervisor.
-                let seen = disturbance.unwrap_or_else(|| "by its own instruments alone".to_owned());
-                // Write directly to standard error, which the test harness does not capture.
-                let _ = writeln!(std::io::stderr(), "INCONCLUSIVE: {name}, {seen}: {why}");
-                return said;
-            }
-            Err(fault) => panic!("{name}: {fault}\n{said}{}", text(&output.stderr)),
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let first = run_once(command, Permit::shared());
+    let last = match &first.verdict {
+        Ok(Verdict::Passed) => return first.said,
+        Ok(Verdict::NoResult(_)) if !may_repeat(first.took) => first,
+        _ => run_once(command, Permit::alone()),
+    };
+    match last.verdict {
+        Ok(Verdict::Passed) => {}
+        Ok(Verdict::NoResult(why)) => {
+            // The machine may pause without a process that is seen, as beneath a hypervisor.
+            let seen = last.disturbance.as_deref().unwrap_or("by its own instruments alone");
+            // Write directly to standard error, which the test harness does not capture.
+            let _ = writeln!(std::io::stderr(), "INCONCLUSIVE: {name}, {seen}: {why}");
         }
+        Err(fault) => panic!("{name}: {fault}\n{}{}", last.said, last.complaint),
     }
-    unreachable!("the last attempt returns");
+    last.said
+}
+
+/// What came of a run.
+struct Run {
+    verdict: Result<Verdict, String>,
+    said: String,
+    complaint: String,
+    took: Duration,
+    disturbance: Option<String>,
+}
+
+fn run_once(command: &mut Command, _permit: Permit) -> Run {
+    let (watch, begun) = (Watch::start(), Instant::now());
+    let child = command.spawn().unwrap();
+    machine::count_as_own(child.id());
+    let output = child.wait_with_output().unwrap();
+    let (said, complaint) = (text(&output.stdout), text(&output.stderr));
+    let verdict = judge(output.status.code(), &said);
+    let (took, disturbance) = (begun.elapsed(), watch.disturbance());
+    Run { verdict, said, complaint, took, disturbance }
+}
+
+/// Whether the budget for repeated runs allows another one of this length: on a machine that is
+/// disturbed all the time, all of them would have no result twice.
+fn may_repeat(length: Duration) -> bool {
+    static SPENT: Mutex<Duration> = Mutex::new(Duration::ZERO);
+    let mut spent = SPENT.lock().unwrap();
+    let may = *spent + length <= REPEATS_MOST;
+    *spent += if may { length } else { Duration::ZERO };
+    may
 }
 
 #[test]
@@ -328,13 +356,20 @@ fn load_checks_the_wait_for_its_own_connections() {
         let line = said.lines().find(|line| line.contains("had enough connections")).unwrap();
         (line.to_owned(), output.status.code())
     };
-    // Four connections for four workers: the queue is on the client's side.
+    // Four connections for four workers: the queue is on the client's side. On a disturbed machine
+    // the check fails all the same, and the program adds that it has no result.
     let (line, code) = verdict(&["--rate", "720", "--connections", "4"]);
-    assert!(line.contains("raise --connections") && line.ends_with("FAIL"), "{line}");
+    assert!(line.contains("raise --connections") && line.contains(" ... FAIL"), "{line}");
     assert!(matches!(code, Some(FAILED | SPOILT)), "{code:?}");
     for options in [&["--rate", "200"][..], &["--rate", "200", "--connections", "400"]] {
-        let (line, _) = verdict(options);
-        assert!(line.ends_with("ok"), "{options:?}: {line}");
+        let is_ok = (0..2).any(|_| {
+            let (line, _) = verdict(options);
+            assert!(line.ends_with("ok") || line.ends_with("no result)"), "{options:?}: {line}");
+            line.ends_with("ok")
+        });
+        if !is_ok {
+            let _ = writeln!(std::io::stderr(), "INCONCLUSIVE: load {options:?} was disturbed");
+        }
     }
 }
 

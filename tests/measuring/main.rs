@@ -14,4 +14,3 @@ mod link;
 mod models;
 mod permit;
 mod services;
-mod trials;

@@ -3,14 +3,11 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
-use crate::permit::Permit;
 use std::path::PathBuf;
 use std::process::Command;
 
 /// No real pool runs, so that the machine does not matter.
 fn is_just(name: &str, faults: usize) {
-    // It takes a processor from what is measured.
-    let _permit = Permit::alone();
     let this = std::env::current_exe().unwrap();
     let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
     let mut command = Command::new(target.join("examples").join(name));
