@@ -44,3 +44,8 @@ fn fairness_finds_faults_and_raises_few_false_alarms() {
 fn closed_loop_finds_faults_and_raises_few_false_alarms() {
     is_just("closed_loop", 3);
 }
+
+#[test]
+fn overload_finds_faults_and_raises_few_false_alarms() {
+    is_just("overload", 3);
+}

@@ -9,6 +9,7 @@ use crate::service::Service;
 use crate::together;
 use lab::arrivals::{Arrivals, Rate, Stop};
 use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::evidence::Findings;
 use lab::load::{Outcome, Retries};
 use lab::moments::Moments;
 use lab::program::Program;
@@ -33,10 +34,18 @@ const CAPTION: &str = "The burst ends, but without a bound its damage does not: 
     client gives up leaves work behind and is followed by another try.";
 
 /// When the burst starts and ends, and when the load ends.
-struct Times {
+pub struct Times {
     begin: Duration,
     end: Duration,
     over: Duration,
+}
+
+impl Times {
+    pub fn of(bench: &Bench<'_>) -> Self {
+        let [begin, end, over] =
+            if bench.is_quick() { [400, 900, 2400] } else { [1000, 2000, 6000] };
+        Self { begin: millis(begin), end: millis(end), over: millis(over) }
+    }
 }
 
 pub fn run(
@@ -44,10 +53,7 @@ pub fn run(
     bench: &Bench<'_>,
     mut trace: Option<&mut Trace>,
 ) -> Result<(), Box<dyn Error>> {
-    let times = match bench.is_quick() {
-        true => Times { begin: millis(400), end: millis(900), over: millis(2400) },
-        false => Times { begin: millis(1000), end: millis(2000), over: millis(6000) },
-    };
+    let times = Times::of(bench);
     program.heading("A burst, and clients that retry");
     program.text(&format!(
         "A load of {BASE} with {PEAK} from {:?} to {:?}; a client that is refused or times out \
@@ -57,21 +63,7 @@ pub fn run(
         times.end,
         fluid::with_retries(BASE, RETRIES + 1)
     ));
-    let of = |load: f64| load * bench.capacity();
-    let rate = Rate::burst(of(BASE), of(PEAK), times.begin, times.end - times.begin);
-    let task = |(number, policy): (u64, Policy)| {
-        let seed = bench.seed().wrapping_add(number);
-        Task {
-            policy,
-            service: Service::Constant,
-            seed,
-            starts: Arrivals::poisson(rate.clone(), seed).starts(Stop::After(times.over)),
-            retries: Retries::at_once(RETRIES),
-            change: Duration::ZERO,
-        }
-    };
-    let tasks = (0..RUNS).flat_map(|number| POLICIES.map(|policy| (number, policy)));
-    let tasks: Vec<Task> = tasks.map(task).collect();
+    let tasks = tasks(bench, bench.seed());
     let runs = together::run(bench, &tasks, |_, run| (run.outcomes, run.reasons))?;
     let mut shown = Vec::new();
     for (task, (outcomes, reasons)) in tasks.iter().zip(runs) {
@@ -86,31 +78,60 @@ pub fn run(
     }
     // The first run of each.
     show(program, bench, &times, &shown[..POLICIES.len()])?;
-    check_recovery(program, bench, &times, &shown);
+    let shares = shown.iter().map(|(policy, outcomes)| {
+        let good = outcomes.iter().filter(|each| each.is_good(bench.patience()));
+        let all = outcomes.iter().map(|each| each.intended);
+        (*policy, share(&times, all, good.map(|each| each.intended)))
+    });
+    program.conclude(judge(&shares.collect::<Vec<_>>()));
     Ok(())
 }
 
-/// Who serves the load again once the burst is over, and who does not.
-fn check_recovery(
-    program: &mut Program,
-    bench: &Bench<'_>,
+/// Some runs of each policy, the seeds of which follow this one.
+pub fn tasks(bench: &Bench<'_>, seed: u64) -> Vec<Task> {
+    let times = Times::of(bench);
+    let of = |load: f64| load * bench.capacity();
+    let rate = Rate::burst(of(BASE), of(PEAK), times.begin, times.end - times.begin);
+    let task = |(number, policy): (u64, Policy)| {
+        let seed = seed.wrapping_add(number);
+        Task {
+            policy,
+            service: Service::Constant,
+            seed,
+            starts: Arrivals::poisson(rate.clone(), seed).starts(Stop::After(times.over)),
+            retries: Retries::at_once(RETRIES),
+            change: Duration::ZERO,
+        }
+    };
+    let tasks = (0..RUNS).flat_map(|number| POLICIES.map(|policy| (number, policy)));
+    tasks.map(task).collect()
+}
+
+/// The share of the requests with an intended start in the last quarter of the time after the burst
+/// that are good, from the intended starts of all and of the good ones.
+pub fn share(
     times: &Times,
-    shown: &[(Policy, Vec<Outcome>)],
-) {
+    all: impl Iterator<Item = Duration>,
+    good: impl Iterator<Item = Duration>,
+) -> f64 {
+    let from = times.over - (times.over - times.end) / 4;
+    let counted = from..times.over;
+    let count =
+        |of: &mut dyn Iterator<Item = Duration>| of.filter(|at| counted.contains(at)).count();
+    let (mut all, mut good) = (all, good);
+    count(&mut good) as f64 / count(&mut all).max(1) as f64
+}
+
+/// Who serves the load again once the burst is over, and who does not, by the share of each run.
+pub fn judge(runs: &[(Policy, f64)]) -> Findings {
+    let mut findings = Findings::default();
     for policy in POLICIES {
-        // The last quarter of the time after the burst.
-        let from = times.over - (times.over - times.end) / 4;
-        let of = shown.iter().filter(|(of, _)| *of == policy);
-        let share: Moments = of
-            .map(|(_, outcomes)| {
-                let offered = offered(bench, outcomes, from, times.over);
-                bench.goodput(outcomes, from, times.over) / offered
-            })
-            .collect();
+        let of = runs.iter().filter(|(of, _)| *of == policy);
+        let share: Moments = of.map(|(_, share)| *share).collect();
         let name = policy.name();
         let (mean, half) = (share.mean(), share.half_width());
         match policy {
-            Policy::Unbounded => program.check_most(
+            Policy::Unbounded => findings.most(
                 format!(
                     "{name}: {mean:.2} ±{half:.2} of the offered load is good long after the \
                      burst, at most {LOST} expected: the pool does not recover"
@@ -118,7 +139,7 @@ fn check_recovery(
                 &share,
                 LOST,
             ),
-            _ => program.check_least(
+            _ => findings.least(
                 format!(
                     "{name}: {mean:.2} ±{half:.2} of the offered load is good after the burst, at \
                      least {RECOVERED} required: the pool recovers"
@@ -128,6 +149,7 @@ fn check_recovery(
             ),
         }
     }
+    findings
 }
 
 fn millis(millis: u64) -> Duration {

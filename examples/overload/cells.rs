@@ -14,10 +14,10 @@ use std::time::Duration;
 
 /// The part of a run that is judged, and when the service changes, in units of D.
 #[derive(Debug, Clone, Copy)]
-struct Phases {
-    change: u32,
-    from: u32,
-    to: u32,
+pub struct Phases {
+    pub change: u32,
+    pub from: u32,
+    pub to: u32,
 }
 
 /// The steps in which a run is shown over time, in units of D.
@@ -53,6 +53,10 @@ pub struct Figures {
 }
 
 impl Cell {
+    fn new(policy: Policy, service: Service, times: f64) -> Self {
+        Self { policy, service, times, runs: Vec::new() }
+    }
+
     pub fn name(&self) -> String {
         format!("{}, {}, m = {}", self.service.name(), self.policy.name(), self.times)
     }
@@ -83,12 +87,24 @@ impl Cell {
         Some(format!("{} of {} runs are invalid: {why}", spoilt.count(), self.runs.len()))
     }
 
-    /// True if a check judges the goodput.
-    fn is_judged(&self) -> bool {
-        match self.policy {
-            Policy::FAIR | Policy::Unbounded => true,
-            Policy::BoundAndAge => self.service != Service::Exponential,
-            _ => false,
+    /// Whether a twin can say what the goodput is. Where requests are admitted to the very end of
+    /// the patience, microseconds decide.
+    pub fn has_twin(&self) -> bool {
+        let is_ideal = self.service == Service::Constant && self.policy.is_in_order();
+        is_ideal && self.policy != Policy::WholePatience
+    }
+
+    /// The number of runs. Where the services become six times as long, the runs of a pool that does
+    /// not follow differ so much that it takes more of them to find it out. Exponential services
+    /// near the capacity differ as much.
+    fn wanted(&self, bench: &Bench<'_>) -> u64 {
+        let runs = bench.args.runs();
+        match (self.policy, self.service) {
+            (Policy::FAIR | Policy::BoundAndAge, Service::Slower(6)) => 2 * runs,
+            (Policy::FAIR, Service::Exponential) if self.times < 2.0 => 2 * runs,
+            (Policy::FAIR | Policy::Unbounded, _) => runs,
+            (Policy::BoundAndAge, Service::Constant | Service::Slower(_)) => runs,
+            _ => runs.min(FEWER),
         }
     }
 
@@ -98,42 +114,70 @@ impl Cell {
         if self.policy != Policy::FAIR || self.times < 1.1 || !is_long {
             return None;
         }
-        Some(match (self.service, bench.is_quick()) {
-            (Service::Slower(_), true) => 0.65,
-            (_, true) => 0.8,
-            (Service::Constant | Service::Exponential, false) => 0.95,
-            (Service::Slower(6), false) if self.times < 2.0 => 0.82,
-            (Service::Slower(6), false) if self.times >= 5.0 => 0.95,
-            (Service::Slower(_), false) => 0.93,
+        // Near the capacity the random arrivals of a run decide more, and the promise is lower.
+        let is_near = self.times < 2.0;
+        Some(match self.service {
+            _ if bench.is_quick() => 0.8,
+            Service::Constant => 0.95,
+            Service::Exponential => {
+                if is_near {
+                    0.93
+                } else {
+                    0.95
+                }
+            }
+            Service::Slower(6) => {
+                if is_near {
+                    0.82
+                } else {
+                    0.93
+                }
+            }
+            Service::Slower(_) => {
+                if is_near {
+                    0.92
+                } else {
+                    0.95
+                }
+            }
         })
     }
 }
 
-/// Measures all cells.
-pub fn measure(bench: &Bench<'_>) -> Result<Vec<Cell>, Box<dyn Error>> {
-    let mut cells: Vec<Cell> = Vec::new();
+/// Makes the runs of these numbers, each of the cell with its place.
+type Runner<'a> = &'a dyn Fn(&[Cell], &[(usize, u64)]) -> Result<Vec<Figures>, Box<dyn Error>>;
+
+/// All cells, without runs.
+fn all(bench: &Bench<'_>) -> Vec<Cell> {
+    let mut cells = Vec::new();
     for service in Service::ALL {
         for policy in policies(bench, service) {
             let loads = loads(bench, policy, service).iter();
-            cells.extend(loads.map(|&times| Cell { policy, service, times, runs: Vec::new() }));
+            cells.extend(loads.map(|&times| Cell::new(policy, service, times)));
         }
     }
-    let runs = bench.args.runs();
-    add_runs(bench, &mut cells, &|cell| 0..if cell.is_judged() { runs } else { runs.min(FEWER) })?;
+    cells
+}
+
+/// Measures all cells.
+pub fn measure(bench: &Bench<'_>, run: Runner<'_>) -> Result<Vec<Cell>, Box<dyn Error>> {
+    let mut cells = all(bench);
+    add_runs(run, &mut cells, &|cell| 0..cell.wanted(bench))?;
     // Where the runs differ so much that they decide nothing, there are once more as many.
-    add_runs(bench, &mut cells, &|cell| {
+    add_runs(run, &mut cells, &|cell| {
         let (low, high) = cell.goodput().interval();
         let is_unclear = cell.promise(bench).is_some_and(|least| low < least && least <= high);
+        let runs = cell.wanted(bench);
         if is_unclear { runs..2 * runs } else { 0..0 }
     })?;
     Ok(cells)
 }
 
 /// The most runs of policies that are only shown.
-const FEWER: u64 = 2;
+pub const FEWER: u64 = 2;
 
 fn add_runs(
-    bench: &Bench<'_>,
+    run: Runner<'_>,
     cells: &mut [Cell],
     numbers: &dyn Fn(&Cell) -> std::ops::Range<u64>,
 ) -> Result<(), Box<dyn Error>> {
@@ -141,18 +185,24 @@ fn add_runs(
         numbers(cell).map(move |number| (place, number)).collect::<Vec<_>>()
     };
     let places: Vec<(usize, u64)> = cells.iter().enumerate().flat_map(of_cell).collect();
-    let tasks: Vec<Task> =
-        places.iter().map(|&(place, number)| task(bench, &cells[place], number)).collect();
-    let seen = {
-        let cells = &*cells;
-        let digest =
-            |number: usize, run| figures(bench, &cells[places[number].0], &tasks[number], run);
-        together::run(bench, &tasks, digest)?
-    };
+    let seen = run(cells, &places)?;
     for ((place, _), figures) in places.into_iter().zip(seen) {
         cells[place].runs.push(figures);
     }
     Ok(())
+}
+
+/// Runs real pools.
+pub fn real(
+    bench: &Bench<'_>,
+    cells: &[Cell],
+    places: &[(usize, u64)],
+) -> Result<Vec<Figures>, Box<dyn Error>> {
+    let seed = |number: u64| bench.seed().wrapping_add(number);
+    let task = |&(place, number): &(usize, u64)| task(bench, &cells[place], seed(number));
+    let tasks: Vec<Task> = places.iter().map(task).collect();
+    let digest = |number: usize, run| figures(bench, &cells[places[number].0], &tasks[number], run);
+    together::run(bench, &tasks, digest)
 }
 
 /// The policies for a service.
@@ -181,7 +231,7 @@ fn loads(bench: &Bench<'_>, policy: Policy, service: Service) -> &'static [f64] 
     }
 }
 
-fn phases(bench: &Bench<'_>, cell: &Cell) -> Phases {
+pub fn phases(bench: &Bench<'_>, cell: &Cell) -> Phases {
     let (change, from, to) = match (cell.service, bench.is_quick()) {
         (Service::Constant, true) => (0, 10, 50),
         (Service::Exponential, true) => (0, 15, 75),
@@ -202,11 +252,11 @@ fn phases(bench: &Bench<'_>, cell: &Cell) -> Phases {
     Phases { change, from, to }
 }
 
-fn task(bench: &Bench<'_>, cell: &Cell, number: u64) -> Task {
+/// The run of a cell with this seed.
+pub fn task(bench: &Bench<'_>, cell: &Cell, seed: u64) -> Task {
     let Phases { change, to, .. } = phases(bench, cell);
     // The clients are the same all along: before the service becomes slower, their load is lower.
     let rate = cell.times * bench.capacity() / f64::from(cell.service.factor());
-    let seed = bench.seed().wrapping_add(number);
     let arrivals = Arrivals::poisson(Rate::constant(rate), seed);
     Task {
         policy: cell.policy,
@@ -280,8 +330,7 @@ fn over_time(
 
 /// The goodput of an ideal pool that gets the arrivals of a run.
 fn twin(bench: &Bench<'_>, cell: &Cell, run: &Run, from: Duration, to: Duration) -> Option<f64> {
-    let is_ideal = cell.service == Service::Constant && cell.policy.is_in_order();
-    if !is_ideal || cell.policy == Policy::WholePatience || run.served.is_empty() {
+    if !cell.has_twin() || run.served.is_empty() {
         return None;
     }
     let service = run.served.iter().map(|each| each.end - each.start).collect::<Sample>().mean();
@@ -289,11 +338,22 @@ fn twin(bench: &Bench<'_>, cell: &Cell, run: &Run, from: Duration, to: Duration)
     let twin = Twin { workers: bench.workers(), service, queue, age };
     let mut arrivals: Vec<Duration> = run.outcomes.iter().map(|each| each.intended).collect();
     arrivals.sort_unstable();
-    let fates = twin.replay(&arrivals);
+    Some(twin_goodput(bench, &twin, &arrivals, from, to))
+}
+
+/// The goodput of an ideal pool with these arrivals, over W/D.
+pub fn twin_goodput(
+    bench: &Bench<'_>,
+    twin: &Twin,
+    arrivals: &[Duration],
+    from: Duration,
+    to: Duration,
+) -> f64 {
+    let fates = twin.replay(arrivals);
     let good = |(arrival, fate): &(&Duration, Fate)| {
-        let latency = fate.wait().map(|wait| wait + service);
+        let latency = fate.wait().map(|wait| wait + twin.service);
         (from..to).contains(*arrival) && latency.is_some_and(|time| time <= bench.patience())
     };
     let good = arrivals.iter().zip(fates).filter(good).count() as f64;
-    Some(good / (to - from).as_secs_f64() / bench.capacity())
+    good / (to - from).as_secs_f64() / bench.capacity()
 }

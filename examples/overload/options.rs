@@ -2,6 +2,7 @@
 
 use crate::values;
 use lab::program::{EXIT_CODES, Options};
+use lab::trial::TrialOptions;
 use std::time::Duration;
 
 const LESSON: &str = "\
@@ -47,6 +48,9 @@ pub struct Args {
     /// other options
     #[arg(long)]
     pub url: Option<String>,
+
+    #[command(flatten)]
+    pub trial: TrialOptions,
 
     #[command(flatten)]
     pub common: Options,

@@ -83,7 +83,9 @@ impl Policy {
         config.schedule(Schedule::Fifo).queue(queue).queue_timeout(age)
     }
 
-    fn bounds(self, workers: usize, delay: Duration, patience: Duration) -> (usize, Duration) {
+    /// The queue of a pool that is told that its services take `delay`: the most that wait, and how
+    /// long. What measures is told nothing, and has no such bounds.
+    pub fn bounds(self, workers: usize, delay: Duration, patience: Duration) -> (usize, Duration) {
         let whole = workers as f64 * (patience.div_duration_f64(delay) - 1.0);
         let (half, age) = Config::for_patience(workers, delay, patience);
         match self {

@@ -133,12 +133,29 @@ struct State<'a> {
     /// The moving average of the service times.
     mean: Option<f64>,
     random: fastrand::Rng,
+    services: &'a mut Services<'a>,
 }
+
+/// Draws the service time of a request that a worker begins at this time.
+type Services<'a> = dyn FnMut(Duration, &mut fastrand::Rng) -> Duration + 'a;
 
 impl Simulation {
     /// The outcomes of requests at these times, which are in order, each by a client with this
     /// number.
     pub fn run(&self, starts: &[(Duration, usize)]) -> Vec<Sent> {
+        let Self { service, noise, .. } = *self;
+        // Inversion: -ln U is exponential with mean 1; U is never 0 here.
+        let exponential = |random: &mut fastrand::Rng| -(1.0 - random.f64()).ln();
+        self.run_with(starts, &mut |_, random| service.mul_f64(1.0 + noise * exponential(random)))
+    }
+
+    /// The same, with service times from `services` in place of `service` and `noise`. It gets the
+    /// time at which a worker begins, and the simulation's random numbers.
+    pub fn run_with<'a>(
+        &'a self,
+        starts: &'a [(Duration, usize)],
+        services: &'a mut Services<'a>,
+    ) -> Vec<Sent> {
         let clients = starts.iter().map(|&(_, client)| client + 1).max().unwrap_or_default();
         let client = || Client {
             waiting: VecDeque::new(),
@@ -162,6 +179,7 @@ impl Simulation {
             virtual_time: 0.0,
             mean: None,
             random: fastrand::Rng::with_seed(self.seed ^ seed.rotate_left(32)),
+            services,
         };
         let mut next = 0;
         loop {
@@ -176,6 +194,34 @@ impl Simulation {
                     let Some(Reverse((now, event))) = state.events.pop() else { continue };
                     state.happen(event, now);
                 }
+            }
+        }
+    }
+}
+
+impl Simulation {
+    /// The longest wait while the measured mean service time is this, in seconds.
+    pub fn age_at(&self, mean: f64) -> Duration {
+        match self.age {
+            Age::Unlimited => Duration::MAX,
+            Age::Fixed(age) => age,
+            Age::Measured => {
+                let service = Duration::from_secs_f64(mean);
+                self.patience.mul_f64(MARGIN).saturating_sub(service).min(self.patience / 2)
+            }
+        }
+    }
+
+    /// The most requests that wait while the measured mean service time is this, in seconds. `None`
+    /// stands for a pool that has measured nothing.
+    pub fn bound_at(&self, mean: Option<f64>) -> usize {
+        match (self.bound, mean) {
+            (Bound::Unlimited, _) | (Bound::Measured, None) => usize::MAX,
+            (Bound::Fixed(most), _) => most,
+            (Bound::Measured, Some(mean)) => {
+                let services = self.age_at(mean).as_secs_f64() / mean;
+                // At least one for each worker; a conversion from infinity gives the largest.
+                ((self.workers as f64 * services) as usize).max(self.workers)
             }
         }
     }
@@ -271,9 +317,7 @@ impl State<'_> {
                 self.fail(of, now);
                 continue;
             }
-            let Simulation { service, noise, .. } = *self.simulation;
-            let noise = -noise * (1.0 - self.random.f64()).ln();
-            let took = service.mul_f64(1.0 + noise);
+            let took = (self.services)(now, &mut self.random);
             let seconds = took.as_secs_f64();
             self.client(of).start += seconds;
             self.mean = Some(self.mean.map_or(seconds, |mean| mean + WEIGHT * (seconds - mean)));
@@ -303,27 +347,11 @@ impl State<'_> {
     }
 
     fn age(&self) -> Duration {
-        let patience = self.simulation.patience;
-        match self.simulation.age {
-            Age::Unlimited => Duration::MAX,
-            Age::Fixed(age) => age,
-            Age::Measured => {
-                let service = Duration::from_secs_f64(self.mean.unwrap_or_default());
-                patience.mul_f64(MARGIN).saturating_sub(service).min(patience / 2)
-            }
-        }
+        self.simulation.age_at(self.mean.unwrap_or_default())
     }
 
     fn bound(&self) -> usize {
-        match (self.simulation.bound, self.mean) {
-            (Bound::Unlimited, _) | (Bound::Measured, None) => usize::MAX,
-            (Bound::Fixed(most), _) => most,
-            (Bound::Measured, Some(mean)) => {
-                let services = self.age().as_secs_f64() / mean;
-                // At least one for each worker; a conversion from infinity gives the largest.
-                ((self.simulation.workers as f64 * services) as usize).max(self.simulation.workers)
-            }
-        }
+        self.simulation.bound_at(self.mean)
     }
 }
 
