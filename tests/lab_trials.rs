@@ -49,3 +49,8 @@ fn closed_loop_finds_faults_and_raises_few_false_alarms() {
 fn overload_finds_faults_and_raises_few_false_alarms() {
     is_just("overload", 3);
 }
+
+#[test]
+fn schedule_finds_faults_and_raises_few_false_alarms() {
+    is_just("schedule", 2);
+}

@@ -22,7 +22,7 @@ pub const AGEING: f64 = 100.0;
 const BYTES_PER_SECOND: f64 = 16.0 * 1024.0 * 1024.0;
 
 /// The share of a run in which the pool fills.
-const WARM_UP: f64 = 0.1;
+pub const WARM_UP: f64 = 0.1;
 
 /// The orders: their names, those of the server, and those of the twin.
 pub const ORDERS: [(&str, Schedule, Order); 4] = [
@@ -30,6 +30,16 @@ pub const ORDERS: [(&str, Schedule, Order); 4] = [
     ("fair", Schedule::Fair, Order::Fair),
     ("lifo", Schedule::Lifo, Order::Lifo),
     ("smallest first", Schedule::SmallestFirst, Order::Smallest(AGEING)),
+];
+
+/// The orders whose steady states are simulated: those, and the smallest first without ageing, for
+/// which there is a formula.
+pub const SIMULATED: [Order; 5] = [
+    Order::Fifo,
+    Order::Fair,
+    Order::Lifo,
+    Order::Smallest(AGEING),
+    Order::Smallest(f64::INFINITY),
 ];
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -83,8 +93,13 @@ fn requests(args: &Args, sizes: &[Size], length: Duration, seed: u64) -> Vec<Req
 }
 
 /// The seed of a run: far from those of the steady state.
-fn seed(args: &Args, run: u64) -> u64 {
-    (args.common.seed << 20) | run
+fn seed(first: u64, run: u64) -> u64 {
+    (first << 20) | run
+}
+
+/// The arrivals of a run that has a real pool.
+pub fn arrivals(args: &Args, sizes: &[Size], first: u64, run: u64) -> Vec<Request> {
+    requests(args, sizes, args.length(), seed(first, run))
 }
 
 pub fn measure(
@@ -92,7 +107,7 @@ pub fn measure(
     args: &Args,
     sizes: &[Size],
 ) -> Result<Vec<Measured>, Box<dyn Error>> {
-    let progress = Progress::start("real pools", args.length() * u32::from(args.runs()));
+    let progress = Progress::start("real pools", args.length() * args.batches());
     let mut all: Vec<Measured> = ORDERS
         .iter()
         .map(|_| Measured {
@@ -103,22 +118,21 @@ pub fn measure(
             outcomes: Vec::new(),
         })
         .collect();
-    for number in 0..u64::from(args.runs()) {
-        let requests = requests(args, sizes, args.length(), seed(args, number));
+    let numbers: Vec<u64> = (0..u64::from(args.runs())).collect();
+    for numbers in numbers.chunks(args.at_once()) {
+        let arrivals: Vec<Vec<Request>> =
+            numbers.iter().map(|&run| arrivals(args, sizes, args.common.seed, run)).collect();
         let (runs, spoilt) = program
-            .until_sound(|| together(args, sizes, &requests))
+            .until_sound(|| together(args, sizes, &arrivals))
             .map_err(|failed| -> Box<dyn Error> { failed })?;
-        for ((of, run), (_, _, order)) in all.iter_mut().zip(runs).zip(ORDERS) {
-            // The twin has the services as they were: a thread that sleeps wakes up late.
-            let late =
-                |request: &Request| Request { service: request.service + run.over, ..*request };
-            let fed: Vec<Request> = requests.iter().map(late).collect();
-            let pool = Pool { workers: args.workers, order, ready: true };
-            of.twin.push(pool.serve(sizes, &fed).settled(WARM_UP));
-            of.real.push(run.waits.settled(WARM_UP));
-            of.over += run.over / u32::from(args.runs());
-            of.outcomes = run.outcomes;
-            of.spoilt = of.spoilt.take().or(spoilt.clone());
+        for (requests, runs) in arrivals.iter().zip(runs) {
+            for ((of, run), (_, _, order)) in all.iter_mut().zip(runs).zip(ORDERS) {
+                of.twin.push(twin(args, sizes, order, requests, run.over));
+                of.real.push(run.waits.settled(WARM_UP));
+                of.over += run.over / u32::from(args.runs());
+                of.outcomes = run.outcomes;
+                of.spoilt = of.spoilt.take().or(spoilt.clone());
+            }
         }
     }
     drop(progress);
@@ -131,28 +145,51 @@ struct Run {
     outcomes: Vec<Vec<Outcome>>,
 }
 
-/// A run of each order at the same time: their workers sleep most of it.
+/// The waits of an ideal pool that chooses as this server does. Its services are longer than nominal
+/// by `over`, as those of the real one were: a thread that sleeps wakes up late.
+pub fn twin(
+    args: &Args,
+    sizes: &[Size],
+    order: Order,
+    requests: &[Request],
+    over: Duration,
+) -> Waits {
+    let late = |request: &Request| Request { service: request.service + over, ..*request };
+    let fed: Vec<Request> = requests.iter().map(late).collect();
+    Pool { workers: args.workers, order, ready: true }.serve(sizes, &fed).settled(WARM_UP)
+}
+
+type Runs = Vec<Vec<Run>>;
+
+/// For each of some arrivals a run of each order, all at the same time: their workers sleep most of
+/// it.
 fn together(
     args: &Args,
     sizes: &[Size],
-    requests: &[Request],
-) -> Result<(Vec<Run>, Vec<String>), Failed> {
+    arrivals: &[Vec<Request>],
+) -> Result<(Runs, Vec<String>), Failed> {
+    let orders = ORDERS.len();
     let runs: Vec<Result<(Run, Vec<String>), Failed>> = thread::scope(|scope| {
-        let begun = ORDERS.iter().enumerate().map(|(place, (_, schedule, _))| {
-            scope.spawn(move || one(args, sizes, requests, *schedule, place as u8))
+        let begun = (0..arrivals.len() * orders).map(|place| {
+            let (requests, schedule) = (&arrivals[place / orders], ORDERS[place % orders].1);
+            scope.spawn(move || one(args, sizes, requests, schedule, place as u8))
         });
         let begun: Vec<_> = begun.collect();
         let ended = begun.into_iter().map(|run| run.join());
         ended.map(|run| run.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    let mut all = (Vec::new(), Vec::new());
-    for run in runs {
-        let (run, reasons) = run?;
-        all.0.push(run);
-        all.1.extend(reasons);
+    let (mut all, mut reasons) = (Vec::new(), Vec::new());
+    for (place, run) in runs.into_iter().enumerate() {
+        let (run, why) = run?;
+        if place % orders == 0 {
+            all.push(Vec::new());
+        }
+        all[place / orders].push(run);
+        reasons.extend(why);
     }
-    all.1.truncate(1);
-    Ok(all)
+    // One reason stands for all.
+    reasons.truncate(1);
+    Ok((all, reasons))
 }
 
 /// Each size is a client of its own, with an address and a path of its own. Requests are HEAD, so
@@ -169,7 +206,7 @@ fn one(
         .schedule(schedule)
         .queue(Some(1 << 20))
         .queue_timeout(Config::LONGEST_WAIT)
-        .max_connections(cws::descriptor_limit() / 8)
+        .max_connections(cws::descriptor_limit() / 2 / (args.at_once() * ORDERS.len()))
         .access_log(AccessLog::Off)
         .server_timing(true)
         .drain_timeout(Duration::ZERO);
@@ -188,7 +225,9 @@ fn one(
     let starts: Vec<Vec<Duration>> = (0..sizes.len())
         .map(|size| requests.iter().filter(|each| each.size == size).map(|each| each.at).collect())
         .collect();
-    let connections = Connections::Kept(4000);
+    let connections = Connections::Kept(
+        cws::descriptor_limit() / 4 / (args.at_once() * ORDERS.len() * sizes.len()),
+    );
     let groups: Vec<Group<'_>> = starts
         .iter()
         .enumerate()
@@ -235,34 +274,43 @@ fn waits(sizes: &[Size], outcomes: &[Vec<Outcome>]) -> Result<(Waits, Duration),
     Ok((Waits::new(each.into_iter().map(|(_, each)| each).collect()), over / count))
 }
 
-/// The steady state of an ideal pool without a request that is ready before a worker is.
-pub fn steady(args: &Args, sizes: &[Size], order: Order) -> Steady {
+/// The steady states of ideal pools without a request that is ready before a worker is. All have the
+/// same arrivals.
+pub fn steady<const N: usize>(
+    args: &Args,
+    sizes: &[Size],
+    orders: [Order; N],
+    first: u64,
+) -> [Steady; N] {
     let (requests_each, runs) = args.simulated();
-    let pool = Pool { workers: args.workers, order, ready: false };
     let length = Duration::from_secs_f64(requests_each as f64 / args.rate(sizes));
-    let runs: Vec<Waits> = (0..runs)
-        .map(|number| {
-            let requests = requests(args, sizes, length, seed(args, 1000 + number));
-            pool.serve(sizes, &requests).settled(WARM_UP)
-        })
-        .collect();
+    let mut all: [Vec<Waits>; N] = std::array::from_fn(|_| Vec::new());
+    for number in 0..runs {
+        let requests = requests(args, sizes, length, seed(first, 1000 + number));
+        for (waits, order) in all.iter_mut().zip(orders) {
+            let pool = Pool { workers: args.workers, order, ready: false };
+            waits.push(pool.serve(sizes, &requests).settled(WARM_UP));
+        }
+    }
+    all.map(|runs| summary(&runs, sizes.len()))
+}
+
+fn summary(runs: &[Waits], sizes: usize) -> Steady {
     let of = |figure: &dyn Fn(&Waits) -> Option<f64>| Estimate::of(runs.iter().filter_map(figure));
     let figures = |waits: &Waits| Figures {
         mean_wait: waits.mean_wait(),
         slowdown: waits.slowdown(),
         longest: waits.longest(),
-        largest: waits.slowdown_of(sizes.len() - 1).unwrap_or(f64::NAN),
+        largest: waits.slowdown_of(sizes - 1).unwrap_or(f64::NAN),
     };
+    let of_size =
+        |size: usize| (of(&|waits| waits.mean_wait_of(size)), of(&|waits| waits.slowdown_of(size)));
     Steady {
         runs: runs.iter().map(figures).collect(),
         mean_wait: of(&|waits| Some(waits.mean_wait())),
         p99: of(&|waits| Some(waits.p99())),
         slowdown: of(&|waits| Some(waits.slowdown())),
         longest: of(&|waits| Some(waits.longest())),
-        by_size: (0..sizes.len())
-            .map(|size| {
-                (of(&|waits| waits.mean_wait_of(size)), of(&|waits| waits.slowdown_of(size)))
-            })
-            .collect(),
+        by_size: (0..sizes).map(of_size).collect(),
     }
 }

@@ -3,6 +3,7 @@
 use crate::sizes::{self, Size};
 use crate::values;
 use lab::program::{EXIT_CODES, Options};
+use lab::trial::TrialOptions;
 use std::time::Duration;
 
 const LESSON: &str = "\
@@ -39,6 +40,9 @@ pub struct Args {
     pub utilisation: f64,
 
     #[command(flatten)]
+    pub trial: TrialOptions,
+
+    #[command(flatten)]
     pub common: Options,
 }
 
@@ -54,17 +58,27 @@ impl Args {
 
     /// The number of runs of the real pools.
     pub fn runs(&self) -> u8 {
-        if self.common.quick { 2 } else { 3 }
+        if self.common.quick { 9 } else { 6 }
+    }
+
+    /// How many of them take place side by side, each with a pool for each order.
+    pub fn at_once(&self) -> usize {
+        3
+    }
+
+    /// How often some of them take place side by side.
+    pub fn batches(&self) -> u32 {
+        usize::from(self.runs()).div_ceil(self.at_once()) as u32
     }
 
     /// The length of each.
     pub fn length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 1200 } else { 14_000 })
+        Duration::from_millis(if self.common.quick { 1500 } else { 14_000 })
     }
 
     /// Requests of each simulation, and their number.
     pub fn simulated(&self) -> (u64, u64) {
-        if self.common.quick { (15_000, 6) } else { (150_000, 10) }
+        if self.common.quick { (20_000, 8) } else { (150_000, 10) }
     }
 }
 

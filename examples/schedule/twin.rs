@@ -70,6 +70,12 @@ impl Waits {
         (of.clone().count() > 0).then(|| mean(of))
     }
 
+    /// How far the waits of the same requests are from these, on average, over the mean of these.
+    pub fn apart(&self, from: &Self) -> f64 {
+        let pairs = self.served.iter().zip(&from.served);
+        mean(pairs.map(|(one, other)| one.1.abs_diff(other.1).as_secs_f64())) / from.mean_wait()
+    }
+
     /// The longest wait of all.
     pub fn longest(&self) -> f64 {
         let longest = self.served.iter().map(|(_, wait, _)| *wait).max();
