@@ -7,6 +7,8 @@
 
 mod balancer;
 mod configuration;
+mod ideal;
+mod judge;
 mod measure;
 mod options;
 mod outages;
@@ -23,6 +25,7 @@ use lab::load::Outcome;
 use lab::program::{self, Program};
 use lab::progress::Progress;
 use lab::trace::Trace;
+use lab::trial;
 use measure::Bench;
 use options::{Args, LOAD};
 use std::error::Error;
@@ -45,6 +48,12 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let program = Program::new(&args.common, "A fleet behind a balancer", LEAD);
     let mut program = program.with_spare(SPARE);
+    if let Some(count) = args.trial.twins {
+        trial::run(&mut program, count, &ideal::FAULTS, |number, fault| {
+            judge::judge(&args, &ideal::runs(&args, number, fault))
+        });
+        return program.finish();
+    }
     match (measure::haproxy(), measure::server_binary()) {
         (Some(haproxy), Some(binary)) => real(&mut program, Bench::new(&args, haproxy, binary)?)?,
         (None, _) => {

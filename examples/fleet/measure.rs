@@ -166,13 +166,14 @@ impl<'a> Bench<'a> {
         Ok(runs)
     }
 
-    /// The seeds of the runs of a policy, as many at a time as there are fleets. The one with an
-    /// exact law is measured twice as often, so that the interval of its mean is narrow.
+    /// The seeds of the runs of a policy, as many at a time as there are fleets.
     fn batches(&self, policy: Policy) -> Vec<Vec<u64>> {
         let seeds = self.args.seeds();
-        let is_exact = policy == Policy::RoundRobin && !self.args.common.quick;
-        let more = seeds.iter().map(|seed| seed.wrapping_add(seeds.len() as u64)).collect();
-        [seeds].into_iter().chain(is_exact.then_some(more)).collect()
+        let more = |times: u64| {
+            let by = times * seeds.len() as u64;
+            seeds.iter().map(|seed| seed.wrapping_add(by)).collect()
+        };
+        (0..self.args.times(policy)).map(more).collect()
     }
 
     /// A run for each seed, at the same time.
@@ -239,13 +240,7 @@ impl<'a> Bench<'a> {
         let service = |number: usize| answered[number].server.handle.unwrap_or_default() + beside;
         let arrivals: Vec<Duration> =
             answered.iter().map(|of| of.begun.unwrap_or(of.intended)).collect();
-        let twin = |policy| Fleet {
-            servers: self.args.servers(),
-            workers: self.args.workers,
-            policy,
-            seed: seed.wrapping_add(0x5eed),
-        };
-        let runs = if policy.is_random() { TWINS } else { 1 };
+        let (pooled, twins) = twins(self.args, policy, seed, &arrivals, &service);
         let wait = |of: &Outcome| of.server.queue_wait.unwrap_or_default();
         let added = |of: &Outcome| {
             let inside = wait(of) + of.server.handle.unwrap_or_default();
@@ -256,8 +251,8 @@ impl<'a> Bench<'a> {
             policy,
             seed,
             wait: answered.iter().map(wait).collect::<Sample>().mean(),
-            pooled: twin(fleet::Policy::Pooled).means(1, &arrivals, service)[0],
-            twins: twin(policy.twin()).means(runs, &arrivals, service).into_iter().collect(),
+            pooled,
+            twins,
             service: occupied,
             utilisation: rate * occupied.as_secs_f64() / self.args.pool() as f64,
             added: answered.iter().map(added).collect::<Sample>().percentile(0.5),
@@ -265,6 +260,26 @@ impl<'a> Bench<'a> {
             faults,
         }
     }
+}
+
+/// The mean wait of the same arrivals and services in one pool of all workers, and those of the
+/// twin's runs.
+pub fn twins(
+    args: &Args,
+    policy: Policy,
+    seed: u64,
+    arrivals: &[Duration],
+    service: &dyn Fn(usize) -> Duration,
+) -> (Duration, Sample) {
+    let twin = |policy| Fleet {
+        servers: args.servers(),
+        workers: args.workers,
+        policy,
+        seed: seed.wrapping_add(0x5eed),
+    };
+    let runs = if policy.is_random() { TWINS } else { 1 };
+    let pooled = twin(fleet::Policy::Pooled).means(1, arrivals, service)[0];
+    (pooled, twin(policy.twin()).means(runs, arrivals, service).into_iter().collect())
 }
 
 /// The name of the committed configuration.

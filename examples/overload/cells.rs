@@ -94,9 +94,9 @@ impl Cell {
         is_ideal && self.policy != Policy::WholePatience
     }
 
-    /// The number of runs. Where the services become six times as long, the runs of a pool that does
-    /// not follow differ so much that it takes more of them to find it out. Exponential services
-    /// near the capacity differ as much.
+    /// The number of runs. Where the services become six times as long, the runs of a pool that
+    /// does not follow differ so much that it takes more of them to find it out. Exponential
+    /// services near the capacity differ as much.
     fn wanted(&self, bench: &Bench<'_>) -> u64 {
         let runs = bench.args.runs();
         match (self.policy, self.service) {

@@ -4,8 +4,8 @@ use crate::judge;
 use crate::measure::{self, Measured, ORDERS, SIMULATED};
 use crate::options::Args;
 use crate::sizes::Size;
-use crate::twin::{Order, Pool, Request};
 use lab::evidence::Findings;
+use lab::orders::{Order, Pool, Request};
 use std::time::Duration;
 
 /// How late a thread that sleeps wakes up, on average.
@@ -55,7 +55,7 @@ fn measured(
         let over =
             over.sum::<Duration>() / u32::try_from(requests.len().max(1)).unwrap_or(u32::MAX);
         let pool = Pool { workers: args.workers, order: served, ready: true };
-        real.push(pool.serve(sizes, &fed).settled(measure::WARM_UP));
+        real.push(pool.serve(sizes.len(), &fed).settled(measure::WARM_UP));
         twin.push(measure::twin(args, sizes, order, &requests, over));
     }
     Measured { real, twin, over: LATE, spoilt: None, outcomes: Vec::new() }

@@ -3,9 +3,9 @@
 use crate::measure::{Figures, Measured, ORDERS, Steady};
 use crate::options::Args;
 use crate::sizes::{Size, moment};
-use crate::twin::{Order, Waits};
 use lab::evidence::Findings;
 use lab::moments::Moments;
+use lab::orders::{Order, Waits};
 use lab::steady::Estimate;
 use queueing_theory::{Class, priority_waits};
 
@@ -13,8 +13,8 @@ use queueing_theory::{Class, priority_waits};
 /// width it is one of 99.9 % (Student's t, 5 to 9 degrees of freedom: 6.87 / 2.57 and 4.78 / 2.26).
 const SURE: f64 = 2.7;
 
-/// How far the waits of requests may be from those of the same requests in the twin, on average, over
-/// the mean wait.
+/// How far the waits of requests may be from those of the same requests in the twin, on average,
+/// over the mean wait.
 const APART: f64 = 0.3;
 const APART_QUICK: f64 = 0.4;
 
@@ -69,7 +69,8 @@ pub fn runs(args: &Args, measured: &[Measured]) -> Findings {
                 pairs.map(|(real, twin)| figure(real) / figure(twin) - 1.0).collect();
             findings.near(
                 format!(
-                    "{name}: the {what} differs from the twin's by {:+.1} ±{:.1} %, {:.0} % allowed",
+                    "{name}: the {what} differs from the twin's by {:+.1} ±{:.1} %, {:.0} % \
+                     allowed",
                     off.mean() * 100.0,
                     off.half_width() * 100.0,
                     most * 100.0
@@ -83,8 +84,8 @@ pub fn runs(args: &Args, measured: &[Measured]) -> Findings {
     findings
 }
 
-/// The order itself, request by request. It takes logarithms, since chance multiplies such a figure:
-/// so a pool with another order is found out in a few short runs.
+/// The order itself, request by request. It takes logarithms, since chance multiplies such a
+/// figure: so a pool with another order is found out in a few short runs.
 fn check_apart(findings: &mut Findings, name: &str, apart: &Moments, is_quick: bool) {
     let most = if is_quick { APART_QUICK } else { APART };
     let (low, high) = apart.interval();

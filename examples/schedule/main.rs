@@ -10,7 +10,6 @@ mod measure;
 mod options;
 mod show;
 mod sizes;
-mod twin;
 
 #[path = "../shared/options.rs"]
 mod values;

@@ -2,10 +2,10 @@
 
 use crate::options::Args;
 use crate::sizes::{self, Size};
-use crate::twin::{Order, Pool, Request, Waits};
 use cws::{AccessLog, Config, Response, Schedule, Server, Status, Stream};
 use lab::arrivals::{Arrivals, Stop};
 use lab::load::{Conduct, Connections, Group, Mix, Outcome, Parts, Starts, Target, run_together};
+use lab::orders::{Order, Pool, Request, Waits};
 use lab::program::Program;
 use lab::progress::Progress;
 use lab::steady::Estimate;
@@ -145,8 +145,8 @@ struct Run {
     outcomes: Vec<Vec<Outcome>>,
 }
 
-/// The waits of an ideal pool that chooses as this server does. Its services are longer than nominal
-/// by `over`, as those of the real one were: a thread that sleeps wakes up late.
+/// The waits of an ideal pool that chooses as this server does. Its services are longer than
+/// nominal by `over`, as those of the real one were: a thread that sleeps wakes up late.
 pub fn twin(
     args: &Args,
     sizes: &[Size],
@@ -156,7 +156,7 @@ pub fn twin(
 ) -> Waits {
     let late = |request: &Request| Request { service: request.service + over, ..*request };
     let fed: Vec<Request> = requests.iter().map(late).collect();
-    Pool { workers: args.workers, order, ready: true }.serve(sizes, &fed).settled(WARM_UP)
+    Pool { workers: args.workers, order, ready: true }.serve(sizes.len(), &fed).settled(WARM_UP)
 }
 
 type Runs = Vec<Vec<Run>>;
@@ -274,8 +274,8 @@ fn waits(sizes: &[Size], outcomes: &[Vec<Outcome>]) -> Result<(Waits, Duration),
     Ok((Waits::new(each.into_iter().map(|(_, each)| each).collect()), over / count))
 }
 
-/// The steady states of ideal pools without a request that is ready before a worker is. All have the
-/// same arrivals.
+/// The steady states of ideal pools without a request that is ready before a worker is. All have
+/// the same arrivals.
 pub fn steady<const N: usize>(
     args: &Args,
     sizes: &[Size],
@@ -289,7 +289,7 @@ pub fn steady<const N: usize>(
         let requests = requests(args, sizes, length, seed(first, 1000 + number));
         for (waits, order) in all.iter_mut().zip(orders) {
             let pool = Pool { workers: args.workers, order, ready: false };
-            waits.push(pool.serve(sizes, &requests).settled(WARM_UP));
+            waits.push(pool.serve(sizes.len(), &requests).settled(WARM_UP));
         }
     }
     all.map(|runs| summary(&runs, sizes.len()))

@@ -58,12 +58,12 @@ impl Args {
 
     /// The number of runs of the real pools.
     pub fn runs(&self) -> u8 {
-        if self.common.quick { 9 } else { 6 }
+        if self.common.quick { 9 } else { 8 }
     }
 
     /// How many of them take place side by side, each with a pool for each order.
     pub fn at_once(&self) -> usize {
-        3
+        if self.common.quick { 3 } else { 4 }
     }
 
     /// How often some of them take place side by side.

@@ -2,9 +2,9 @@
 
 use crate::measure::{Measured, ORDERS, Steady};
 use crate::sizes::Size;
-use crate::twin::Waits;
 use lab::chart::{Axis, Chart, Colour, Shape};
 use lab::moments::Moments;
+use lab::orders::Waits;
 use lab::steady::Estimate;
 use lab::table::Table;
 

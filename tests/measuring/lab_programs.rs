@@ -67,9 +67,9 @@ fn judge(code: Option<i32>, said: &str) -> Result<Verdict, String> {
     }
 }
 
-/// Runs a program and returns its output. The first run may have the company of another program that
-/// measures, which does not matter on a quiet machine, so only its success counts. Else a run alone
-/// decides.
+/// Runs a program and returns its output. The first run may have the company of another program
+/// that measures, which does not matter on a quiet machine, so only its success counts. Else a run
+/// alone decides.
 fn run_judged(name: &str, command: &mut Command) -> String {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let first = run_once(command, Permit::shared());

@@ -152,11 +152,11 @@ impl Fleet {
         &self,
         runs: u64,
         arrivals: &[Duration],
-        service: impl Fn(usize) -> Duration,
+        service: &dyn Fn(usize) -> Duration,
     ) -> Vec<Duration> {
         let run = |number: u64| {
             let seed = self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            mean(&Self { seed, ..*self }.replay(arrivals.iter().copied(), &service))
+            mean(&Self { seed, ..*self }.replay(arrivals.iter().copied(), service))
         };
         (0..runs).map(run).collect()
     }

@@ -19,6 +19,7 @@ pub mod arrivals;
 pub mod sample;
 pub mod twin;
 pub mod steady;
+pub mod orders;
 pub mod fleet;
 pub mod load;
 pub mod access_log;

@@ -10,8 +10,8 @@ use std::thread;
 /// The option of programs whose checks can be put to the test.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrialOptions {
-    /// Put the checks to the test: judge N ideal pools instead of a real one, and as many with each
-    /// of several faults, and count what the checks say
+    /// Put the checks to the test: judge N ideal pools instead of a real one, and a quarter as many
+    /// with each of several faults, and count what the checks say
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(20..=100_000))]
     pub twins: Option<u64>,
 }
@@ -91,8 +91,11 @@ fn alarms_most(count: u64, rate: f64) -> u64 {
     most
 }
 
-/// Judges `count` sound pools, and as many with each fault. `judge` makes the findings of one, from
-/// its number and the number of its fault.
+/// A false alarm is rare, and a fault that is missed must be: fewer pools tell about the latter.
+const SOUND_TO_FAULTY: u64 = 4;
+
+/// Judges `count` sound pools, and a quarter as many with each fault. `judge` makes the findings of
+/// one, from its number and the number of its fault.
 pub fn run(
     program: &mut Program,
     count: u64,
@@ -100,14 +103,16 @@ pub fn run(
     judge: impl Fn(u64, Option<usize>) -> Findings + Sync,
 ) {
     program.heading("The checks on trial");
+    let faulty = count / SOUND_TO_FAULTY;
     program.text(&format!(
-        "The same checks judge {count} ideal pools, which are sound, and {count} with each fault. \
+        "The same checks judge {count} ideal pools, which are sound, and {faulty} with each fault. \
          Each claim that rests on chance may fail wrongly in {} of a thousand runs.",
         FALSE_ALARM * 1000.0
     ));
     let mut table = Table::new(["pools", "fail", "no result", "pass", "most often"]);
     let mut tallies = Vec::new();
     for fault in std::iter::once(None).chain((0..faults.len()).map(Some)) {
+        let count = if fault.is_some() { faulty } else { count };
         let tally = tally(count, &|number| judge(number, fault));
         let name = fault.map_or("sound", |fault| faults[fault]);
         let numbers = [tally.failed, tally.unclear, tally.passed].map(|count| count.to_string());
@@ -115,7 +120,7 @@ pub fn run(
         tallies.push((name, tally));
     }
     program.table(&table);
-    let Some(((_, sound), faulty)) = tallies.split_first() else { return };
+    let Some(((_, sound), others)) = tallies.split_first() else { return };
     let rate = sound.checks as f64 * FALSE_ALARM;
     let most = alarms_most(count, rate);
     program.check(
@@ -136,14 +141,14 @@ pub fn run(
         ),
         sound.unclear as f64 <= UNCLEAR_MOST * count as f64,
     );
-    for (name, tally) in faulty {
+    for (name, tally) in others {
         program.check(
             format!(
-                "power: {} of {count} pools are found out where {name}, at least {:.0} required",
+                "power: {} of {faulty} pools are found out where {name}, at least {:.0} required",
                 tally.failed,
-                POWER * count as f64
+                (POWER * faulty as f64).ceil()
             ),
-            tally.failed as f64 >= POWER * count as f64,
+            tally.failed as f64 >= POWER * faulty as f64,
         );
     }
 }

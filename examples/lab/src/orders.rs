@@ -1,23 +1,27 @@
-//! An ideal pool that serves in one of four orders.
+//! An ideal pool that serves requests of several sizes in one of four orders.
 
-use crate::sizes::Size;
-use lab::sample::Sample;
+use crate::sample::Sample;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-/// A request: when it arrives, the number of its size, and its service time.
+/// A request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
+    /// When it arrives.
     pub at: Duration,
+    /// The number of its size.
     pub size: usize,
+    /// How long a worker needs for it.
     pub service: Duration,
 }
 
 /// The order of service.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Order {
+    /// First come, first served.
     Fifo,
+    /// Last come, first served.
     Lifo,
     /// The sizes take turns by the service time that they have had (start-time fair queueing).
     Fair,
@@ -34,6 +38,7 @@ pub struct Waits {
 }
 
 impl Waits {
+    /// Of requests in the order of their arrival: the size, the wait and the service of each.
     pub fn new(served: Vec<(usize, Duration, Duration)>) -> Self {
         Self { served }
     }
@@ -44,6 +49,7 @@ impl Waits {
         Self { served: self.served[from.min(self.served.len())..].to_vec() }
     }
 
+    /// The mean wait in seconds.
     pub fn mean_wait(&self) -> f64 {
         mean(self.served.iter().map(|(_, wait, _)| wait.as_secs_f64()))
     }
@@ -65,6 +71,7 @@ impl Waits {
         (of.clone().count() > 0).then(|| mean(of))
     }
 
+    /// The mean wait of one size in seconds; none without such a request.
     pub fn mean_wait_of(&self, size: usize) -> Option<f64> {
         let of = self.of(size).map(|(_, wait, _)| wait.as_secs_f64());
         (of.clone().count() > 0).then(|| mean(of))
@@ -76,7 +83,7 @@ impl Waits {
         mean(pairs.map(|(one, other)| one.1.abs_diff(other.1).as_secs_f64())) / from.mean_wait()
     }
 
-    /// The longest wait of all.
+    /// The longest wait of all, in seconds.
     pub fn longest(&self) -> f64 {
         let longest = self.served.iter().map(|(_, wait, _)| *wait).max();
         longest.unwrap_or_default().as_secs_f64()
@@ -101,15 +108,19 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 /// when another one arrives.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool {
+    /// The number of workers.
     pub workers: usize,
+    /// The order of service.
     pub order: Order,
+    /// Whether the next request is chosen before a worker is free.
     pub ready: bool,
 }
 
 impl Pool {
-    /// Serves requests in the order of their arrival, and returns their waits in the same order.
-    pub fn serve(&self, sizes: &[Size], requests: &[Request]) -> Waits {
-        let mut line = Line::new(self.order, sizes.len());
+    /// Serves requests of this many sizes, which are in the order of their arrival, and returns
+    /// their waits in the same order.
+    pub fn serve(&self, sizes: usize, requests: &[Request]) -> Waits {
+        let mut line = Line::new(self.order, sizes);
         let mut next: Option<usize> = None;
         let mut idle = self.workers;
         let mut ends: BinaryHeap<Reverse<Duration>> = BinaryHeap::new();
@@ -236,15 +247,14 @@ mod tests {
     use super::*;
 
     fn waits(order: Order, ready: bool) -> Vec<u64> {
-        let sizes = Size::all(Duration::from_millis(1), 3);
         let request = |(at, size): (u64, usize)| Request {
             at: Duration::from_millis(at),
             size,
-            service: sizes[size].time,
+            service: Duration::from_millis(1 << size),
         };
         // A long one is served while others come: 4 ms, then 1, 2 and 1 ms.
         let requests = [(0, 2), (1, 1), (2, 2), (3, 0)].map(request);
-        let waits = Pool { workers: 1, order, ready }.serve(&sizes, &requests);
+        let waits = Pool { workers: 1, order, ready }.serve(3, &requests);
         waits.served.iter().map(|(_, wait, _)| wait.as_millis() as u64).collect()
     }
 
