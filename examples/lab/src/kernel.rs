@@ -50,12 +50,14 @@ pub fn beside<T>(
     }
     thread::scope(|scope| {
         let (working, ended) = crossbeam_channel::bounded::<()>(0);
+        let (looking, looked) = crossbeam_channel::bounded::<()>(1);
         let look = move || {
             // Not in step with anything that is measured.
             let mut random = fastrand::Rng::new();
             let mut looks = Vec::new();
             loop {
                 looks.push((Instant::now(), descriptors()?, asleep(&sleepers)));
+                let _ = looking.try_send(());
                 let wait = EVERY.mul_f64(0.5 + random.f64());
                 if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                     return integrate(&looks, idle);
@@ -63,6 +65,8 @@ pub fn beside<T>(
             }
         };
         let watcher = thread::Builder::new().name("kernel".to_owned()).spawn_scoped(scope, look);
+        // Nothing is missed if it starts late. Where there is none, this ends at once.
+        let _ = looked.recv();
         let done = work();
         drop(working);
         (done, watcher.ok().and_then(|watcher| watcher.join().ok().flatten()))
