@@ -63,6 +63,9 @@ pub struct Run {
     pub offered: f64,
     /// Answered requests per second.
     pub carried: f64,
+    /// The same of ideal pools with the same arrivals: one with the services of the option, and one
+    /// with the services as they were.
+    pub ideal: [f64; 2],
     /// Good responses per second.
     pub good: f64,
     /// The mean time that a request occupied a worker, by the server.
@@ -292,12 +295,21 @@ impl<'a> Bench<'a> {
         let wait = |each: &Outcome| each.latency().saturating_sub(service);
         let pool = Pool { workers: self.workers(), beside, waking: self.waking };
         let fed = twin.replay_services(&arrivals, took);
+        let told_fates = twin.replay_services(&intended, told);
+        let ended = |starts: &[Duration], fates: &[Fate], service: &dyn Fn(usize) -> Duration| {
+            let each = starts.iter().zip(fates).enumerate();
+            let ends = each.filter_map(|(number, (start, fate))| {
+                Some(*start + fate.wait()? + service(number))
+            });
+            rate(ends.filter(|end| within(*end)).count())
+        };
         let in_all = |(number, fate): (usize, &Fate)| Some(fate.wait()? + took(number));
         let fed_latencies = fed.iter().enumerate().filter_map(in_all).collect();
         Run {
             load,
             offered: outcomes.len() as f64 / length.as_secs_f64(),
             carried: rate(answered.iter().filter(|each| within(each.ended)).count()),
+            ideal: [ended(&intended, &told_fates, &told), ended(&arrivals, &fed, &took)],
             good: rate(good),
             service,
             latencies: answered.iter().map(|each| each.latency()).collect(),
@@ -305,7 +317,7 @@ impl<'a> Bench<'a> {
                 .iter()
                 .map(|each| each.server.queue_wait.unwrap_or_else(|| wait(each)))
                 .collect(),
-            twin: waits(twin.replay_services(&intended, told)),
+            twin: waits(told_fates),
             fed: waits(fed),
             fed_latencies,
             anatomy: Anatomy::of(&pool, &answered, told),
