@@ -1,76 +1,94 @@
 //! Throughput and response time against the number of clients, and their asymptotes.
 
+use crate::judge;
 use crate::settled::settled;
 use crate::{Args, pool};
-use cws::{Config, Figures, Server};
+use cws::{Config, Figures, Server, ServiceTime};
 use lab::arrivals::Stop;
 use lab::chart::{Axis, Chart, Colour, Shape};
-use lab::evidence::Findings;
-use lab::ideal::{Fault, Ideal};
 use lab::load::{Connections, Outcome, Population, Target, Think};
 use lab::moments::Moments;
 use lab::program::Program;
 use lab::progress::Progress;
 use lab::table::Table;
 use lab::trace::Trace;
-use lab::trial;
 use queueing_theory::TheoryError;
 use queueing_theory::closed::Closed;
 use std::error::Error;
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
 /// The think times, in units of the delay.
 const THINKS: [u32; 2] = [0, 4];
 
-/// The runs for each number of clients.
+/// The runs for each number of clients, and where the services are random.
 const RUNS: u64 = 4;
-
-/// The tolerated error where theory has one answer; and the same for runs of a few hundred
-/// milliseconds on a busy machine.
-const TOLERANCE: f64 = 0.02;
-const QUICK_TOLERANCE: f64 = 0.15;
-
-/// Random think times and services make throughputs differ by chance. Their variance is known: this
-/// many standard errors are exceeded in one of a thousand cases.
-const ERRORS: f64 = 3.1;
-
-/// Services may be this much longer than told, as a share.
-const INFLATION: f64 = 0.02;
+const RUNS_RANDOM: u64 = 8;
 
 /// Longer than any wait: clients of a closed loop do not hang up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The runs for one number of clients.
-struct Point {
-    clients: usize,
+pub struct Point {
+    pub clients: usize,
     /// Completed requests per second, X, of each run, and the relative standard error of their
     /// mean.
-    throughput: Moments,
-    error: f64,
+    pub throughput: Moments,
+    pub error: f64,
     /// The mean response time R of each run, in seconds, and the longest 99th percentile.
-    response: Moments,
-    p99: f64,
+    pub response: Moments,
+    pub p99: f64,
     /// The asymptotes, in requests per second and in seconds.
-    bound: (f64, f64),
+    pub bound: (f64, f64),
     /// The mean service time that the pool measured, in seconds; the delay if the pool runs
     /// elsewhere.
-    service: f64,
-    /// The share of the capacity by the service time that the pool measured, of each run.
-    share: Moments,
-    failed: usize,
+    pub service: f64,
+    /// The share of the workers' time that the services take by the pool's clock, of each run; and
+    /// as they were told.
+    pub share: Moments,
+    pub told: Moments,
+    pub failed: usize,
 }
 
 /// The points of a think time in units of the delay.
-struct Curve {
-    delays: u32,
-    points: Vec<Point>,
+pub struct Curve {
+    pub delays: u32,
+    pub points: Vec<Point>,
 }
 
 /// What a run gives, of a real pool or of an ideal one.
-struct Made {
-    outcomes: Vec<Outcome>,
-    service: Option<Duration>,
+pub struct Made {
+    pub outcomes: Vec<Outcome>,
+    pub service: Option<Duration>,
+    /// What it was told: request number n that is served takes sample number n.
+    pub law: ServiceTime,
+}
+
+impl Made {
+    /// The work in the requests that ended in this time, in seconds: as it was told, and by the
+    /// server's clock.
+    fn work(&self, window: &Range<Duration>, service: f64) -> (f64, f64) {
+        let started =
+            |of: &&Outcome| of.begun.map(|at| at + of.server.queue_wait.unwrap_or_default());
+        let mut served: Vec<&Outcome> = self.outcomes.iter().collect();
+        served.sort_by_key(started);
+        let handled: Moments =
+            served.iter().filter_map(|of| of.server.handle).map(|of| of.as_secs_f64()).collect();
+        // What a worker does beside the handler.
+        let beside = if handled.count() > 0 { service - handled.mean() } else { 0.0 };
+        let mut work = (0.0, 0.0);
+        for (number, of) in served.iter().enumerate().filter(|(_, of)| window.contains(&of.ended)) {
+            work.0 += self.law.sample(number as u64).as_secs_f64();
+            work.1 += of.server.handle.map_or(service, |took| took.as_secs_f64() + beside);
+        }
+        work
+    }
+}
+
+/// The number of runs.
+pub fn runs_each(args: &Args) -> u64 {
+    if args.service().constant().is_some() { RUNS } else { RUNS_RANDOM }
 }
 
 pub fn show(
@@ -85,7 +103,7 @@ pub fn show(
          each number of clients.",
         args.service(),
         workers as f64 / delay.as_secs_f64(),
-        RUNS as usize
+        runs_each(args)
     ));
     let all = length(args) * (numbers(workers, args.common.quick).len() * THINKS.len()) as u32;
     let progress = Progress::start("closed loop", all);
@@ -104,7 +122,7 @@ pub fn show(
         program.heading(&format!("Think time Z = {delays} D: the knee is at N* = {knee} clients"));
         program.table(&table(curve, &exponential(args, curve, elsewhere(&curves))?));
     }
-    program.conclude(judge(args, &curves)?);
+    program.conclude(judge::judge(args, &curves)?);
     let [throughput, response] = charts(args, &curves);
     program.chart(
         &throughput,
@@ -118,7 +136,7 @@ pub fn show(
 }
 
 /// All points; `measure` makes the runs of a number of clients with a think time.
-fn curves(
+pub fn curves(
     args: &Args,
     mut measure: impl FnMut(usize, u32) -> Result<Vec<Made>, Box<dyn Error>>,
 ) -> Result<Vec<Curve>, Box<dyn Error>> {
@@ -149,7 +167,7 @@ fn numbers(workers: usize, quick: bool) -> Vec<usize> {
 }
 
 /// Enough for some hundred requests of one client.
-fn length(args: &Args) -> Duration {
+pub fn length(args: &Args) -> Duration {
     let services = if args.common.quick { 30 } else { 120 };
     (args.delay * services).clamp(Duration::from_millis(100), Duration::from_secs(2))
 }
@@ -172,7 +190,7 @@ fn measure(
         // A server that runs elsewhere has one load at a time.
         let at_once = if target.is_some() { 1 } else { usize::MAX };
         let (mut runs, mut reasons) = (Vec::new(), Vec::new());
-        for seeds in seeds(args, RUNS).chunks(at_once.min(RUNS as usize)) {
+        for seeds in seeds(args, runs_each(args)).chunks(at_once.min(runs_each(args) as usize)) {
             let made: Vec<Result<_, String>> = thread::scope(|scope| {
                 let threads: Vec<_> =
                     seeds.iter().map(|&seed| scope.spawn(move || one(seed))).collect();
@@ -224,7 +242,8 @@ fn run(
     let figures = before.zip(after).map(|(from, to)| Figures::between(&from, &to));
     let service = figures.and_then(|figures| figures.service.mean);
     let reasons = run.conduct.spoilt(args.judged()).iter().map(ToString::to_string).collect();
-    Ok((Made { outcomes: run.outcomes, service }, reasons))
+    let law = args.service().with_seed(seed);
+    Ok((Made { outcomes: run.outcomes, service, law }, reasons))
 }
 
 impl Point {
@@ -242,10 +261,12 @@ impl Point {
             bound: (bound.throughput / delay, bound.time * delay),
             service: 0.0,
             share: Moments::default(),
+            told: Moments::default(),
             failed: 0,
         };
         let (mut services, mut requests) = (Moments::default(), 0.0);
-        for Made { outcomes, service } in runs {
+        for made in runs {
+            let Made { outcomes, service, .. } = made;
             let last = outcomes.iter().map(|outcome| outcome.intended).max().unwrap_or_default();
             let window = (last / 5)..last;
             let within = outcomes.iter().filter(|outcome| window.contains(&outcome.ended));
@@ -259,7 +280,10 @@ impl Point {
             requests += count;
             point.throughput.add(throughput);
             point.response.add(latencies.iter().sum::<Duration>().as_secs_f64() / count);
-            point.share.add(throughput * service / args.workers as f64);
+            let capacity = args.workers as f64 * (window.end - window.start).as_secs_f64();
+            let (told, took) = made.work(&window, service);
+            point.told.add(told / capacity);
+            point.share.add(took / capacity);
             point.p99 = point.p99.max(p99.copied().unwrap_or_default().as_secs_f64());
             point.failed += outcomes.iter().filter(|outcome| !outcome.is_success()).count();
         }
@@ -274,14 +298,14 @@ impl Point {
 }
 
 /// The time spent outside the pool: with one client, all that is not service.
-fn elsewhere(curves: &[Curve]) -> f64 {
+pub fn elsewhere(curves: &[Curve]) -> f64 {
     let alone = curves.first().and_then(|curve| curve.points.first());
     alone.map_or(0.0, |alone| (alone.response.mean() - alone.service).max(0.0))
 }
 
 /// The throughputs with exponential services of the measured means. For the pool, the time that an
 /// exchange spends elsewhere is think time.
-fn exponential(args: &Args, curve: &Curve, elsewhere: f64) -> Result<Vec<f64>, TheoryError> {
+pub fn exponential(args: &Args, curve: &Curve, elsewhere: f64) -> Result<Vec<f64>, TheoryError> {
     let of = |point: &Point| {
         let think = f64::from(curve.delays) * args.delay.as_secs_f64() + elsewhere;
         let closed = Closed::new(args.workers as u32, point.clients as u32, think / point.service)?;
@@ -314,143 +338,6 @@ fn table(curve: &Curve, exponential: &[f64]) -> Table {
         ]);
     }
     table
-}
-
-/// A figure of each run over a number.
-fn over(of: &Moments, by: f64) -> Moments {
-    of.scaled(1.0 / by)
-}
-
-/// All checks.
-fn judge(args: &Args, curves: &[Curve]) -> Result<Findings, TheoryError> {
-    let mut findings = Findings::default();
-    for curve in curves {
-        let exponential = exponential(args, curve, elsewhere(curves))?;
-        bounds(&mut findings, args, curve, &exponential);
-        beyond(&mut findings, args, curve);
-    }
-    Ok(findings)
-}
-
-fn tolerance(args: &Args) -> f64 {
-    if args.common.quick { QUICK_TOLERANCE } else { TOLERANCE }
-}
-
-/// No throughput is above the asymptotes, or below what exponential services give.
-fn bounds(findings: &mut Findings, args: &Args, curve: &Curve, exponential: &[f64]) {
-    let (delays, tolerance) = (curve.delays, tolerance(args));
-    let chance = |point: &Point| ERRORS * point.error;
-    let upper = curve.points.iter();
-    let upper = upper.map(|p| p.throughput.mean() / p.bound.0 - 1.0 - tolerance - chance(p));
-    let most = upper.fold(f64::NEG_INFINITY, f64::max);
-    findings.check(
-        format!(
-            "Z = {delays} D: no throughput exceeds min(N/(D+Z), W/D), {tolerance} of it and \
-             {ERRORS} standard errors: the largest is {:.3} of it below",
-            -most
-        ),
-        most <= 0.0,
-    );
-    // More variable services carry less.
-    if args.service().squared_variation() > 1.0 + 1e-9 {
-        return;
-    }
-    let lower = curve.points.iter().zip(exponential);
-    let lower = lower.map(|(p, by)| p.throughput.mean() / by - 1.0 + tolerance + chance(p));
-    let least = lower.fold(f64::INFINITY, f64::min);
-    findings.check(
-        format!(
-            "Z = {delays} D: each is at least the throughput with exponential services of the \
-             measured mean, less {tolerance} of it and {ERRORS} standard errors: the smallest is \
-             {least:.3} of it above"
-        ),
-        least >= 0.0,
-    );
-}
-
-/// Many clients reach the capacity, and do not overload the pool.
-fn beyond(findings: &mut Findings, args: &Args, curve: &Curve) {
-    let (delays, tolerance) = (curve.delays, tolerance(args));
-    let is_constant = args.service().constant().is_some();
-    if let Some(last) = curve.points.last() {
-        let chance = if is_constant { 0.0 } else { ERRORS * last.error };
-        let told = over(&last.throughput, args.workers as f64 / args.delay.as_secs_f64());
-        let least = 1.0 - INFLATION - tolerance - chance;
-        findings.least(
-            format!(
-                "Z = {delays} D: {} clients get {:.3} ±{:.3} of W/D with the D that was told, at \
-                 least {least:.2} required",
-                last.clients,
-                told.mean(),
-                told.half_width()
-            ),
-            &told,
-            least,
-        );
-        findings.near(
-            format!(
-                "Z = {delays} D: {} clients get {:.3} ±{:.3} of W/S, with S by the server's clock, \
-                 within {:.2} of 1",
-                last.clients,
-                last.share.mean(),
-                last.share.half_width(),
-                tolerance + chance
-            ),
-            &last.share,
-            1.0,
-            tolerance + chance,
-        );
-        let worst = last.bound.1 * 2.0;
-        let what = format!(
-            "Z = {delays} D: {} clients do not overload the pool: no failures, p99 {:.2?}",
-            last.clients,
-            Duration::from_secs_f64(last.p99)
-        );
-        let is_prompt = last.p99 <= worst || !is_constant;
-        findings.check(what, curve.points.iter().all(|point| point.failed == 0) && is_prompt);
-    }
-    let at = |clients| curve.points.iter().find(|point| point.clients == clients);
-    if let (0, true, Some(alone), Some(full)) = (delays, is_constant, at(1), at(args.workers)) {
-        let ratio = over(&full.response, alone.response.mean());
-        let most = 1.0 + 2.5 * tolerance;
-        findings.most(
-            format!(
-                "Z = 0: {} clients on as many workers do not wait: R is {:.3} R(1), at most \
-                 {most:.3} allowed",
-                full.clients,
-                ratio.mean()
-            ),
-            &ratio,
-            most,
-        );
-    }
-}
-
-/// Judges ideal pools.
-pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
-    let faults = [Fault::LostWorker, Fault::SlowServices, Fault::Pauses];
-    // The tolerances of the short form are larger, and so are the faults.
-    let severity = if args.common.quick { 8 } else { 2 };
-    trial::run(program, count, &faults.map(Fault::name), |number, fault| {
-        let fault = fault.map(|fault| faults[fault]);
-        let far = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let curves = curves(args, |clients, delays| {
-            let runs = seeds(args, RUNS).into_iter().map(|seed| {
-                let seed = seed ^ far ^ ((clients as u64) << 32) ^ (u64::from(delays) << 48);
-                let pool = Ideal { workers: args.workers, fault, severity, seed };
-                let services = args.service().with_seed(seed);
-                let mut random = fastrand::Rng::with_seed(!seed);
-                let mean = (args.delay * delays).as_secs_f64();
-                let think = || Duration::from_secs_f64(-mean * (1.0 - random.f64()).ln());
-                let made =
-                    pool.closed(clients, think, |at| services.sample(at as u64), length(args));
-                Made { outcomes: made.outcomes, service: Some(made.service) }
-            });
-            Ok(runs.collect())
-        });
-        let findings = curves.and_then(|curves| Ok(judge(args, &curves)?));
-        findings.unwrap_or_default()
-    });
 }
 
 fn charts(args: &Args, curves: &[Curve]) -> [Chart; 2] {

@@ -10,6 +10,7 @@
 //! measure the effect.
 
 mod bounds;
+mod judge;
 mod stall;
 
 #[path = "../shared/options.rs"]
@@ -104,7 +105,7 @@ fn show(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut program = Program::new(&args.common, "Closed loop", lead);
     args.delay = args.service().mean();
     if let Some(count) = args.trial.twins {
-        bounds::on_trial(&args, &mut program, count);
+        judge::on_trial(&args, &mut program, count);
         return program.finish();
     }
     let mut trace = args.common.csv.as_deref().map(Trace::create).transpose()?;
