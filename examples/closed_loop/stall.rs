@@ -39,7 +39,10 @@ pub fn show(
     program: &mut Program,
     trace: Option<&mut Trace>,
 ) -> Result<(), Box<dyn Error>> {
+    // The stall hits one request of each client, that is 2.5 W. In so many services those are less
+    // than one in twenty.
     let length = Duration::from_millis(if args.common.quick { 1500 } else { 5000 });
+    let length = length.max(args.delay * 150);
     let rate = LOAD * args.workers as f64 / args.delay.as_secs_f64();
     let share = STALL.div_duration_f64(length);
     program.heading("One stall, two clocks");
