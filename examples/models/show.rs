@@ -79,15 +79,16 @@ fn table(scenario: Scenario, cells: &[Cell], args: &Args) -> Table {
     }
     let mut table = Table::new(headings);
     for cell in cells.iter().filter(|cell| cell.scenario == scenario) {
+        let none = || "-".to_owned();
         let answered = cell.latency.count() > 0;
         let time = |p| answered.then(|| millis_cell(cell.latency.percentile(p)));
         let mebibytes = |kibibytes: u64| format!("{:.1}", kibibytes as f64 / 1024.0);
         let mut row = vec![
             cell.model.name().to_owned(),
             rate(&cell.rate),
-            time(0.5).unwrap_or_default(),
-            time(0.99).unwrap_or_default(),
-            cell.cpu.map(|cpu| format!("{}", cpu.as_micros() / 10 * 10)).unwrap_or_default(),
+            time(0.5).unwrap_or_else(none),
+            time(0.99).unwrap_or_else(none),
+            cell.cpu.map_or_else(none, |cpu| format!("{}", cpu.as_micros() / 10 * 10)),
             mebibytes(cell.most.proportional),
             mebibytes(cell.most.resident),
             cell.most.processes.to_string(),

@@ -71,6 +71,10 @@ pub fn goodput(
              from the measured service time stays."
         }
     };
+    // A line needs more than one load.
+    if loads(&cells).len() < 2 {
+        return Ok(());
+    }
     let chart = chart(&format!("Goodput against load, {}", service.name()), &policies, &cells);
     match service {
         Service::Constant => program.chart(&chart, caption),

@@ -28,7 +28,8 @@ impl Report {
 
     /// Adds a paragraph.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        self.push(&format!("<p>{}</p>\n", escape(text)))
+        // A program separates paragraphs on a terminal by empty lines.
+        self.push(&format!("<p>{}</p>\n", escape(text.trim())))
     }
 
     /// Adds preformatted lines, such as a program's output.
@@ -73,7 +74,11 @@ mod tests {
     #[test]
     fn a_page_is_self_contained_and_escapes_text() {
         let mut report = Report::new("a < b", "\"lead\" & more");
-        report.heading("<h>").text("<script>").lines("x < y\nz\n").figure("<svg></svg>\n", "c & d");
+        report
+            .heading("<h>")
+            .text("\n<script>")
+            .lines("x < y\nz\n")
+            .figure("<svg></svg>\n", "c & d");
         report.table(Table::new(["one"]).row(["<1>"]));
         let html = report.html();
         for text in [
