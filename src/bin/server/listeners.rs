@@ -148,7 +148,7 @@ impl ListenArgs {
     }
 
     /// Where to listen for HTTP.
-    fn places(&self, port: Option<u16>) -> Result<Vec<Place>, String> {
+    pub(crate) fn places(&self, port: Option<u16>) -> Result<Vec<Place>, String> {
         let port = port.unwrap_or(PORT);
         let default = [HOST.to_owned()];
         let hosts = if self.bind.is_empty() { &default } else { self.bind.as_slice() };
