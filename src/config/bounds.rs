@@ -412,8 +412,10 @@ pub const AGENT_READY: Duration = Duration::from_secs(60);
 /// Requests that a balancer may have at the server in addition to those in service and those that
 /// may wait: they are being refused. Without them the balancer keeps what is too much in a queue of
 /// its own, which knows no age, so that all are answered too late. A refusal takes well under a
-/// millisecond, so this is enough for more than 10,000 of them a second.
-pub const AGENT_REFUSALS: usize = 16;
+/// millisecond. But other processes can keep the acceptor from the processor: this is enough for a
+/// second of that at 250 requests a second. A server that hangs holds as many until the balancer's
+/// checks take it out.
+pub const AGENT_REFUSALS: usize = 256;
 
 /// The write timeout of the admin address. Its responses are small. A client that reads nothing for
 /// a sixteenth of this time may lose its place to a health check.

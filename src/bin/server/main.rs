@@ -388,6 +388,9 @@ fn root_error(root: &Path, error: &io::Error) -> String {
         io::ErrorKind::NotADirectory => {
             ("not a directory".to_owned(), "give the directory that holds the files")
         }
+        io::ErrorKind::PermissionDenied if confine::is_confined() => {
+            ("permission denied".to_owned(), confine::TODO)
+        }
         io::ErrorKind::PermissionDenied => {
             ("permission denied".to_owned(), "make it readable, or choose another directory")
         }

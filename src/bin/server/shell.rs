@@ -62,9 +62,9 @@ const DESCRIPTION: &str = r"Serves the files of a directory over HTTP/1.x with a
 worker threads. A slow or idle client occupies none of them. Without options, it serves the current
 directory to this machine alone.
 .PP
-Each option can also be set by its environment variable, and by a key of the same name in the file of
-\fB\-\-config\fR. The command line takes precedence over the environment, and both over the file. On
-Linux the server confines itself when it listens (\fB\-\-sandbox\fR).";
+Each option can also be set by its environment variable, and by a key of the same name in the file
+of \fB\-\-config\fR. The command line takes precedence over the environment, and both over the file.
+On Linux the server confines itself when it listens (\fB\-\-sandbox\fR).";
 
 /// The manual page. What is behind the options is laid out for terminals, in lines.
 fn write_page(name: &'static str, text: &mut Vec<u8>) -> io::Result<()> {
