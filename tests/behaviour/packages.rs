@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// What the server prints with these arguments.
 fn printed(arguments: &[&str]) -> Vec<u8> {
@@ -162,6 +163,9 @@ fn the_options_of_the_debian_package_are_correct() {
     }
 }
 
+/// What is packed is in one folder: builds take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Builds the package of these binaries. `None` if a tool for it is missing.
 fn build(folder: &Path) -> Option<PathBuf> {
     if !is_installed("cargo-deb") || !is_installed("dpkg-deb") {
@@ -173,7 +177,9 @@ fn build(folder: &Path) -> Option<PathBuf> {
     let binaries = Path::new(env!("CARGO_BIN_EXE_server")).parent().unwrap();
     let mut build = Command::new(top.join("examples/deploy/debian/build-deb"));
     build.arg(&package).env("BINARIES", binaries).env("FAST", "1").env_remove("CARGO_TARGET_DIR");
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let output = build.output().unwrap();
+    drop(turn);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(package)
 }
@@ -264,11 +270,18 @@ impl Copy {
         self.root.join(path).exists()
     }
 
-    /// What the service manager was asked since the last time.
+    /// What the service manager was asked since the last time, each once. It is told of new units by
+    /// its own package, too.
     fn asked(&self) -> Vec<String> {
         let text = fs::read_to_string(self.root.join("asked")).unwrap();
         fs::write(self.root.join("asked"), "").unwrap();
-        text.lines().map(str::to_owned).collect()
+        let mut asked = Vec::new();
+        for line in text.lines().filter(|line| !line.starts_with("--")) {
+            if !asked.iter().any(|other| other == line) {
+                asked.push(line.to_owned());
+            }
+        }
+        asked
     }
 }
 

@@ -214,7 +214,8 @@ fn kept(passed: &mut Vec<Passed>, role: Role) -> Vec<Listener> {
 }
 
 /// What tells one socket from another, whatever its descriptors are.
-fn identity(listener: &Listener) -> Option<(u64, u64)> {
+fn identity(listener: &Listener) -> Option<impl PartialEq + use<>> {
+    // Their types differ from system to system.
     let found = rustix::fs::fstat(listener).ok()?;
     Some((found.st_dev, found.st_ino))
 }
