@@ -185,8 +185,8 @@ impl<'b> Request<'b> {
 
     /// The request without its body.
     #[cfg(feature = "routes")]
-    pub(crate) fn without_body(self) -> Self {
-        Self { body: b"", ..self }
+    pub(crate) fn without_body(&self) -> Request<'b> {
+        Request { body: b"", target: self.target.clone(), ..*self }
     }
 
     /// The decoded value of the parameter `name` of the route's pattern: for `/items/{id}` and the
