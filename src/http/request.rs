@@ -171,6 +171,36 @@ impl<'b> Request<'b> {
         Self { body, arrival, ..self }
     }
 
+    /// The request for a handler of what is beneath the first `segments` segments of the path, which
+    /// become part of the path's [`prefix`](super::target::DecodedPath::prefix). It is what
+    /// `Routes::mount` does, for those who choose among handlers themselves.
+    ///
+    /// ```
+    /// use cws::{Error, Handler, Request, Response};
+    ///
+    /// /// The files of a folder under `/files`, for example.
+    /// struct Under<H>(H);
+    ///
+    /// impl<H: Handler> Handler for Under<H> {
+    ///     type State = H::State;
+    ///
+    ///     fn state(&self, worker: usize) -> H::State {
+    ///         self.0.state(worker)
+    ///     }
+    ///
+    ///     fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
+    ///         match request.target.path.segments().next() {
+    ///             Some(b"files") => self.0.handle(&request.beneath(1), state),
+    ///             _ => Ok(Response::text("see /files/\n")),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn beneath(&self, segments: usize) -> Request<'_> {
+        let target = Target { path: self.target.path.beneath(segments), ..self.target };
+        Request { target, ..*self }
+    }
+
     /// The request for a handler that is mounted under the first `segments` segments of the path,
     /// by a pattern with these parameters.
     #[cfg(feature = "routes")]
@@ -179,8 +209,7 @@ impl<'b> Request<'b> {
         segments: usize,
         params: &'a [(&'a str, &'a str)],
     ) -> Request<'a> {
-        let target = Target { path: self.target.path.beneath(segments), ..self.target };
-        Request { target, params, ..*self }
+        Request { params, ..self.beneath(segments) }
     }
 
     /// The request without its body.
