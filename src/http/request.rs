@@ -171,30 +171,25 @@ impl<'b> Request<'b> {
         Self { body, arrival, ..self }
     }
 
-    /// The request for a handler of what is beneath the first `segments` segments of the path, which
+    /// The request for a handler of what is beneath the first `segments` segments of the path. They
     /// become part of the path's [`prefix`](super::target::DecodedPath::prefix). It is what
     /// `Routes::mount` does, for those who choose among handlers themselves.
     ///
     /// ```
-    /// use cws::{Error, Handler, Request, Response};
+    /// use cws::{Request, Response};
     ///
-    /// /// The files of a folder under `/files`, for example.
-    /// struct Under<H>(H);
-    ///
-    /// impl<H: Handler> Handler for Under<H> {
-    ///     type State = H::State;
-    ///
-    ///     fn state(&self, worker: usize) -> H::State {
-    ///         self.0.state(worker)
+    /// let files = |request: &Request<'_>| {
+    ///     Response::text(String::from_utf8_lossy(request.target.path.as_bytes()).into_owned())
+    /// };
+    /// let handler = move |request: &Request<'_>| {
+    ///     match request.target.path.segments().next() {
+    ///         // For /files/a/b it is a/b.
+    ///         Some(b"files") => files(&request.beneath(1)),
+    ///         _ => Response::text("see /files/\n"),
     ///     }
-    ///
-    ///     fn handle(&self, request: &Request<'_>, state: &mut H::State) -> Result<Response, Error> {
-    ///         match request.target.path.segments().next() {
-    ///             Some(b"files") => self.0.handle(&request.beneath(1), state),
-    ///             _ => Ok(Response::text("see /files/\n")),
-    ///         }
-    ///     }
-    /// }
+    /// };
+    /// # fn is_handler(_: impl cws::Handler) {}
+    /// # is_handler(handler);
     /// ```
     pub fn beneath(&self, segments: usize) -> Request<'_> {
         let target = Target { path: self.target.path.beneath(segments), ..self.target };

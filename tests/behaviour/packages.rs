@@ -218,6 +218,9 @@ fn the_debian_package_has_what_a_system_needs() {
     for part in ["Package: cws", "libc6", "postinst", "prerm", "postrm", "conffiles"] {
         assert!(control.contains(part), "{part} in {control}");
     }
+    // What lists of packages show is one line.
+    let line = format!("Description: {}\n", env!("CARGO_PKG_DESCRIPTION"));
+    assert!(control.contains(&line), "{control}");
 }
 
 /// A copy of this system, whose changes are in memory and end with this process. Its service
@@ -270,8 +273,8 @@ impl Copy {
         self.root.join(path).exists()
     }
 
-    /// What the service manager was asked since the last time, each once. It is told of new units by
-    /// its own package, too.
+    /// What the service manager was asked since the last time, each once: its own package tells it
+    /// of new units, too.
     fn asked(&self) -> Vec<String> {
         let text = fs::read_to_string(self.root.join("asked")).unwrap();
         fs::write(self.root.join("asked"), "").unwrap();
