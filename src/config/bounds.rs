@@ -410,11 +410,8 @@ pub const AGENT_STEP: Duration = Duration::from_secs(1);
 pub const AGENT_READY: Duration = Duration::from_secs(60);
 
 /// Requests that a balancer may have at the server in addition to those in service and those that
-/// may wait: they are being refused. Without them the balancer keeps what is too much in a queue of
-/// its own, which knows no age, so that all are answered too late. A refusal takes well under a
-/// millisecond. But other processes can keep the acceptor from the processor: this is enough for a
-/// second of that at 250 requests a second. A server that hangs holds as many until the balancer's
-/// checks take it out.
+/// may wait: they are being refused. More wait in the balancer's queue, which knows no age. Enough
+/// for 250 a second while others have the processor for a second.
 pub const AGENT_REFUSALS: usize = 256;
 
 /// The write timeout of the admin address. Its responses are small. A client that reads nothing for
