@@ -243,7 +243,7 @@ fn libraries_have_no_prints_todos_or_unwraps() {
     }
 }
 
-/// The figures of a kind of test, by the place that `docs/testing.md` names.
+/// The figures of a kind of test, by the place that `tests/README.md` names.
 fn count(place: &str) -> usize {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
     let lines = |text: &str, mark: &str| text.lines().filter(|line| line.trim() == mark).count();
@@ -266,7 +266,7 @@ fn count(place: &str) -> usize {
 #[test]
 #[allow(clippy::print_stdout, reason = "the harness shows it if it is asked to")]
 fn the_numbers_of_the_page_on_testing_are_true() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/README.md");
     let page = fs::read_to_string(page).unwrap();
     let mut seen = 0;
     for row in page.lines().filter(|line| line.starts_with("| ")) {
@@ -284,7 +284,7 @@ fn the_numbers_of_the_page_on_testing_are_true() {
 #[test]
 fn the_top_level_contains_only_expected_files() {
     let expected = ["CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT"];
-    let others = ["README.md", "docs", "examples", "packaging", "src", "testfile", "tests"];
+    let others = ["README.md", "examples", "src", "testfile", "tests"];
     let expected = [&expected[..], &others[..]].concat();
     let mut found: Vec<String> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))
         .unwrap()

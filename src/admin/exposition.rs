@@ -66,6 +66,7 @@ impl Out<'_, '_> {
     }
 
     /// A counter of seconds, which can have fractions.
+    #[cfg(target_os = "linux")]
     pub(super) fn seconds_counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         let counter = ConstCounter::new(value);
         let unit = Some(&Unit::Seconds);

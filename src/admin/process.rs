@@ -5,6 +5,7 @@
 use super::exposition::Out;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+#[cfg(target_os = "linux")]
 use prometheus_client::registry::Unit;
 use std::fmt;
 

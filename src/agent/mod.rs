@@ -26,7 +26,7 @@ const SENT_MOST: usize = 1024;
 ///
 /// It needs the feature `admin`. To each connection it writes one line and closes it:
 ///
-/// - `up 75% maxconn:1044` while the server takes requests;
+/// - `up 75% maxconn:1284` while the server takes requests;
 /// - `drain` from the moment at which it is told to stop. Keep the agent until the server has
 ///   ended.
 ///
@@ -45,7 +45,7 @@ const SENT_MOST: usize = 1024;
 /// configuration gives weights to servers of different sizes.
 ///
 /// `maxconn` is the number of requests that the server can have, W and the bound of its queue, and
-/// 16 more that it refuses at once. With fewer, the balancer keeps what is too much in a queue of
+/// 256 more that it refuses at once. With fewer, the balancer keeps what is too much in a queue of
 /// its own, which knows no deadline, and most requests are answered too late.
 #[derive(Debug)]
 #[must_use = "dropping it stops the agent"]
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn the_line_has_what_is_known() {
-        assert_eq!(report(true, None, 1044), "ready up maxconn:1044\n");
-        assert_eq!(report(true, Some(100), 1044), "ready up 100% maxconn:1044\n");
+        assert_eq!(report(true, None, 1284), "ready up maxconn:1284\n");
+        assert_eq!(report(true, Some(100), 1284), "ready up 100% maxconn:1284\n");
         assert_eq!(report(false, Some(75), 1), "up 75% maxconn:1\n");
     }
 }

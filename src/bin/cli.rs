@@ -1,7 +1,6 @@
 //! Error reports of all commands: one line on standard error, and an exit code.
 //!
-//! Each binary and the lab (whose programs are commands) include this module. It is not part of the
-//! library.
+//! Each binary includes this module. It is not part of the library.
 
 use clap::error::{ContextKind, ContextValue};
 use std::io::{self, Write};
@@ -9,6 +8,31 @@ use std::process::ExitCode;
 
 /// Exit code for a wrong option or argument.
 const USAGE: u8 = 2;
+
+/// The name under which the command is called: packages choose another one than its `own`.
+pub fn called(own: &str) -> String {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&path).file_name().and_then(|name| name.to_str());
+    let is_plain = |name: &&str| {
+        let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        name.len() <= 64 && !name.starts_with('-') && name.bytes().all(is_usual)
+    };
+    name.filter(is_plain).unwrap_or(own).to_owned()
+}
+
+/// Examples with the name under which the command is called. They are in lines that begin with two
+/// spaces, and end at the next two.
+pub fn examples(text: &str, own: &str, called: &str) -> String {
+    let line = |line: &str| {
+        let Some(rest) = line.strip_prefix("  ") else { return line.to_owned() };
+        let width = rest.find("  ").unwrap_or(rest.len());
+        let (typed, meaning) = rest.split_at(width);
+        let words = typed.split(' ').map(|word| if word == own { called } else { word });
+        let typed = words.collect::<Vec<_>>().join(" ");
+        format!("  {typed:width$}{meaning}")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
 
 /// Prints help and version unchanged, and any parse error as one line. If the wrong value came from
 /// the environment, `variable` is its name.

@@ -4,6 +4,7 @@ mod cli;
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::Parser;
@@ -11,6 +12,9 @@ use cws::client::{self, Fetch, Host, Outcome, RequestPath};
 
 /// The exit code for `--fail`, the same as curl's.
 const STATUS_FAILED: u8 = 22;
+
+/// The name of the command, as it is called.
+static NAME: LazyLock<String> = LazyLock::new(|| cli::called("client"));
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +30,8 @@ Exit code: 0 the response is complete (or the reader closed the pipe), 1 it is n
 
 /// Fetches one file over HTTP/1.0 and prints the response unchanged: head and body.
 #[derive(Parser)]
-#[command(name = "client", version, after_help = EXAMPLES)]
+#[command(name = NAME.as_str(), version)]
+#[command(after_help = cli::examples(EXAMPLES, "client", &NAME))]
 struct Args {
     /// Name or IP address of the server
     host: Host,
@@ -79,13 +84,13 @@ fn timeout(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return cli::usage("client", &error, None),
+        Err(error) => return cli::usage(&NAME, &error, None),
     };
     match client::fetch(&args.fetch(), &mut io::stdout().lock()) {
         // A status below 100 is invalid, which counts like a 5xx (RFC 9110, section 15).
         Ok(Outcome::Complete { status: Some(..100 | 400..) }) if args.fail => STATUS_FAILED.into(),
         // A closed pipe means that the reader wants no more, so it is not a failure.
         Ok(Outcome::Complete { .. } | Outcome::OutputClosed) => ExitCode::SUCCESS,
-        Err(error) => cli::failure("client", &error.to_string()),
+        Err(error) => cli::failure(&NAME, &error.to_string()),
     }
 }

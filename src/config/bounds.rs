@@ -410,10 +410,9 @@ pub const AGENT_STEP: Duration = Duration::from_secs(1);
 pub const AGENT_READY: Duration = Duration::from_secs(60);
 
 /// Requests that a balancer may have at the server in addition to those in service and those that
-/// may wait: they are being refused. Without them the balancer keeps what is too much in a queue of
-/// its own, which knows no age, so that all are answered too late. A refusal takes well under a
-/// millisecond, so this is enough for more than 10,000 of them a second.
-pub const AGENT_REFUSALS: usize = 16;
+/// may wait: they are being refused. More wait in the balancer's queue, which knows no age. Enough
+/// for 250 a second while others have the processor for a second.
+pub const AGENT_REFUSALS: usize = 256;
 
 /// The write timeout of the admin address. Its responses are small. A client that reads nothing for
 /// a sixteenth of this time may lose its place to a health check.

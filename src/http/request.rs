@@ -171,6 +171,31 @@ impl<'b> Request<'b> {
         Self { body, arrival, ..self }
     }
 
+    /// The request for a handler of what is beneath the first `segments` segments of the path. They
+    /// become part of the path's [`prefix`](super::target::DecodedPath::prefix). It is what
+    /// `Routes::mount` does, for those who choose among handlers themselves.
+    ///
+    /// ```
+    /// use cws::{Request, Response};
+    ///
+    /// let files = |request: &Request<'_>| {
+    ///     Response::text(String::from_utf8_lossy(request.target.path.as_bytes()).into_owned())
+    /// };
+    /// let handler = move |request: &Request<'_>| {
+    ///     match request.target.path.segments().next() {
+    ///         // For /files/a/b it is a/b.
+    ///         Some(b"files") => files(&request.beneath(1)),
+    ///         _ => Response::text("see /files/\n"),
+    ///     }
+    /// };
+    /// # fn is_handler(_: impl cws::Handler) {}
+    /// # is_handler(handler);
+    /// ```
+    pub fn beneath(&self, segments: usize) -> Request<'_> {
+        let target = Target { path: self.target.path.beneath(segments), ..self.target };
+        Request { target, ..*self }
+    }
+
     /// The request for a handler that is mounted under the first `segments` segments of the path,
     /// by a pattern with these parameters.
     #[cfg(feature = "routes")]
@@ -179,14 +204,13 @@ impl<'b> Request<'b> {
         segments: usize,
         params: &'a [(&'a str, &'a str)],
     ) -> Request<'a> {
-        let target = Target { path: self.target.path.beneath(segments), ..self.target };
-        Request { target, params, ..*self }
+        Request { params, ..self.beneath(segments) }
     }
 
     /// The request without its body.
     #[cfg(feature = "routes")]
-    pub(crate) fn without_body(self) -> Self {
-        Self { body: b"", ..self }
+    pub(crate) fn without_body(&self) -> Request<'b> {
+        Request { body: b"", target: self.target.clone(), ..*self }
     }
 
     /// The decoded value of the parameter `name` of the route's pattern: for `/items/{id}` and the

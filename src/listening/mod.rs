@@ -13,6 +13,7 @@ pub use listener::Listener;
 use crate::config;
 use crate::http::request::UNIX_PEER;
 use crate::metrics::AcceptQueue;
+#[cfg(target_os = "linux")]
 use crate::notes::note;
 use rustix::net::{AddressFamily, SocketAddrAny};
 use std::io;
@@ -194,7 +195,8 @@ pub fn set_unsent_bound(_socket: impl AsFd, _bytes: usize) -> bool {
 }
 
 /// True if an option was refused because the socket is no TCP socket, but a UNIX socket.
-pub fn is_of_tcp_alone(error: &io::Error) -> bool {
+#[cfg(target_os = "linux")]
+fn is_of_tcp_alone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EOPNOTSUPP)
 }
 

@@ -11,6 +11,7 @@ use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Form};
 use bytes::Bytes;
 use std::any::Any;
+use std::cell::OnceCell;
 use std::fmt;
 
 /// The parameter for the path below a mount. Handlers do not see it. No other pattern can contain
@@ -184,13 +185,15 @@ impl<S: 'static> RouteTable<S> {
     fn with_place<R>(
         &self,
         request: &Request<'_>,
-        serve: impl FnOnce(Option<&Place<S>>, Request<'_>) -> R,
+        serve: impl FnOnce(Option<&Place<S>>, &Request<'_>) -> R,
     ) -> R {
         let path = &request.target.path;
-        let text = text_of(path);
+        let (mut few, long) = ([0; FEW_BYTES], OnceCell::new());
+        let short = short_text(path, &mut few);
+        let text = short.unwrap_or_else(|| long.get_or_init(|| text_of(path)));
         let found = match request.target.form {
             Form::Asterisk => None,
-            _ => self.patterns.at(&text).ok(),
+            _ => self.patterns.at(text).ok(),
         };
         // It may match only because bytes that are not UTF-8 were replaced.
         let found = found.filter(|found| {
@@ -198,12 +201,10 @@ impl<S: 'static> RouteTable<S> {
                 Place::Mount(number) => self.mounts[*number].depth,
                 Place::Routes { .. } => usize::MAX,
             };
-            is_text(path, segments)
+            short.is_some() || is_text(path, segments)
         });
         let Some(found) = found else {
-            let depth = self.root.map_or(0, |root| self.mounts[root].depth);
-            let place = self.root.map(Place::Mount);
-            return serve(place.as_ref(), request.routed(depth, request.params()));
+            return serve(self.root.map(Place::Mount).as_ref(), request);
         };
         let own = found.params.iter().filter(|(name, _)| *name != REST);
         let params: Vec<(&str, &str)> = request.params().iter().copied().chain(own).collect();
@@ -212,7 +213,11 @@ impl<S: 'static> RouteTable<S> {
             Place::Mount(number) => self.mounts[*number].depth,
             Place::Routes { .. } => 0,
         };
-        serve(Some(place), request.routed(depth, &params))
+        match depth == 0 && params.len() == request.params().len() {
+            // It sees the request as it is. A copy would cost more than to find the place.
+            true => serve(Some(place), request),
+            false => serve(Some(place), &request.routed(depth, &params)),
+        }
     }
 }
 
@@ -232,15 +237,17 @@ fn allow(methods: &[&str]) -> String {
 }
 
 /// Answers a request for a place with these routes.
-fn answer<S>(routes: &[Route<S>], allow: &str, request: Request<'_>, state: &mut S) -> Response {
-    match route_for(routes, &request) {
+fn answer<S>(routes: &[Route<S>], allow: &str, request: &Request<'_>, state: &mut S) -> Response {
+    match route_for(routes, request) {
         Some(route) if request.body().len() as u64 > route.most && route.most > 0 => {
             let most = route.most;
             let explanation = format!("This resource takes at most {most} bytes.");
             Response::error(Status::CONTENT_TOO_LARGE, &explanation)
         }
-        Some(route) if route.most == 0 => (route.answer)(&request.without_body(), state),
-        Some(route) => (route.answer)(&request, state),
+        Some(route) if route.most == 0 && !request.body().is_empty() => {
+            (route.answer)(&request.without_body(), state)
+        }
+        Some(route) => (route.answer)(request, state),
         None if request.method == Method::Options => options(allow),
         None => {
             let explanation = format!("This resource answers to {allow}.");
@@ -260,6 +267,23 @@ fn options(allow: &str) -> Response {
     Response::new(Status::NO_CONTENT).with_known_field("Allow", allow)
 }
 
+/// The bytes of most paths.
+const FEW_BYTES: usize = 256;
+
+/// The path in the format of patterns, in memory that costs nothing. `None` if it does not fit, or
+/// is not UTF-8.
+fn short_text<'a>(path: &DecodedPath, few: &'a mut [u8; FEW_BYTES]) -> Option<&'a str> {
+    let bytes = path.as_bytes();
+    let end = 1 + bytes.len();
+    few[0] = b'/';
+    few.get_mut(1..end)?.copy_from_slice(bytes);
+    if path.is_directory() && !bytes.is_empty() {
+        *few.get_mut(end)? = b'/';
+        return std::str::from_utf8(&few[..=end]).ok();
+    }
+    std::str::from_utf8(&few[..end]).ok()
+}
+
 /// The path in the format of patterns. Bytes that are not UTF-8 are replaced.
 fn text_of(path: &DecodedPath) -> String {
     let text = String::from_utf8_lossy(path.as_bytes());
@@ -275,10 +299,13 @@ fn is_text(path: &DecodedPath, segments: usize) -> bool {
 impl<S: 'static> Immediate for RouteTable<S> {
     fn respond(&self, request: &Request<'_>) -> Option<Response> {
         self.with_place(request, |place, request| match place? {
-            Place::Mount(number) => self.mounts[*number].handler.immediate()?.respond(&request),
+            Place::Mount(number) => self.mounts[*number].handler.immediate()?.respond(request),
             Place::Routes { routes, .. } => {
-                let at_once = route_for(routes, &request)?.at_once.as_ref()?;
-                Some(at_once(&request.without_body()))
+                let at_once = route_for(routes, request)?.at_once.as_ref()?;
+                match request.body().is_empty() {
+                    true => Some(at_once(request)),
+                    false => Some(at_once(&request.without_body())),
+                }
             }
         })
     }
@@ -300,13 +327,13 @@ impl<S: 'static> Handler for RouteTable<S> {
         self.with_place(request, |place, request| match (place, &self.fallback) {
             (Some(Place::Mount(number)), _) => {
                 let state = &mut *states.mounted[*number];
-                self.mounts[*number].handler.handle(&request, state)
+                self.mounts[*number].handler.handle(request, state)
             }
             (Some(Place::Routes { routes, allow }), _) => {
                 Ok(answer(routes, allow, request, &mut states.own))
             }
             (None, _) if request.target.form == Form::Asterisk => Ok(options(&self.allow)),
-            (None, Some(answer)) => Ok(answer(&request, &mut states.own)),
+            (None, Some(answer)) => Ok(answer(request, &mut states.own)),
             (None, None) => Err(Error::new(Status::NOT_FOUND, "There is nothing at this path.")),
         })
     }
@@ -346,5 +373,23 @@ impl<S: 'static> Handler for RouteTable<S> {
         let all: Vec<Bytes> =
             self.mounts.iter().map(|mount| mount.handler.common_fields()).collect();
         merge_fields(all.iter().map(|fields| &fields[..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_text_is_the_same_as_a_long_one() {
+        for length in (0..20).chain(FEW_BYTES - 5..FEW_BYTES + 3) {
+            for end in ["", "/", "%ff", "\u{e4}"] {
+                let raw = format!("/{}{end}", "a".repeat(length));
+                let path = DecodedPath::decode(raw.as_bytes()).expect("a path");
+                let (text, mut few) = (text_of(&path), [0xff; FEW_BYTES]);
+                let expected = (text.len() <= FEW_BYTES && end != "%ff").then_some(&text[..]);
+                assert_eq!(short_text(&path, &mut few), expected, "{raw}");
+            }
+        }
     }
 }

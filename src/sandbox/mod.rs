@@ -1,7 +1,14 @@
 //! A process confines itself: Landlock, a filter of system calls, and no new privileges.
 
+// Each kind of processor has other numbers for its system calls. Those of these are known, here and
+// to `seccompiler`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 mod calls;
 mod landlock;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")),
+    path = "seccomp_elsewhere.rs"
+)]
 mod seccomp;
 
 use self::landlock::Right;
@@ -22,9 +29,10 @@ static IN_FORCE: OnceLock<Confinement> = OnceLock::new();
 /// - *Files* (Linux 5.13, Landlock): nothing is opened but beneath the paths given here.
 /// - *Network* (Linux 6.7, Landlock, and the filter): no port is bound, and nothing is connected
 ///   to. Listeners that are open go on accepting.
-/// - *System calls* (seccomp): those of [`Sandbox::calls`] are allowed. Others fail with `EPERM`:
-///   the handler that makes one gets an error, and its worker lives on. No program is executed, no
-///   process started, no memory made executable.
+/// - *System calls* (seccomp, on x86-64, AArch64 and RISC-V of 64 bits): those of
+///   [`Sandbox::calls`] are allowed. Others fail with `EPERM`: the handler that makes one gets an
+///   error, and its worker lives on. No program is executed, no process started, no memory made
+///   executable.
 /// - *Privileges*: no program that is executed could gain any (`no_new_privs`).
 ///
 /// It needs the feature `sandbox`, and Linux.
@@ -86,6 +94,12 @@ impl Sandbox {
 
     /// These system calls are allowed, too, whatever their arguments are: numbers as in
     /// `libc::SYS_fsync`.
+    ///
+    /// Run every path of a handler under the filter before you ship it. Some calls cannot fail by
+    /// their manual, such as `getuid` and `getppid`, which a server does not make. Under the filter
+    /// they return `EPERM` all the same. Some crates panic then: the request gets 500, and its
+    /// worker starts anew. Others take the error for a value. `strace -f -e status=failed` shows
+    /// which calls were denied.
     pub fn allowing(mut self, calls: impl IntoIterator<Item = i64>) -> Self {
         self.calls.extend(calls);
         self
@@ -93,7 +107,7 @@ impl Sandbox {
 
     /// The system calls that are allowed to every server, by name, with the reason for each.
     pub fn calls() -> impl Iterator<Item = (&'static str, &'static str)> {
-        calls::ALLOWED.iter().map(|call| (call.name, call.reason))
+        seccomp::calls()
     }
 
     /// Confines this process as far as the kernel can. The filter of system calls is for all of

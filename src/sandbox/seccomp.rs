@@ -8,6 +8,11 @@ use seccompiler::{
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
 
+/// The calls that are allowed to every server, by name, with the reason for each.
+pub fn calls() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALLOWED.iter().map(|call| (call.name, call.reason))
+}
+
 /// Filters the calls of all threads of this process, for ever: those of the table and `more`, which
 /// are numbers, are allowed. Returns how many they are.
 ///

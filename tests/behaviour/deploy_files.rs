@@ -247,6 +247,11 @@ fn the_image_copies_what_its_build_needs() {
         let done = Command::new("cp").arg("-r").arg(top.join(source)).arg(folder.path()).status();
         assert!(done.unwrap().success(), "{source}");
     }
+    // The commit, which the build cannot find out by itself.
+    let given = file.lines().find_map(|line| line.strip_prefix("ARG ")).unwrap();
+    let asked = format!("option_env!(\"{}\")", given.trim_end_matches('='));
+    let version = fs::read_to_string(top.join("src/bin/server/shell.rs")).unwrap();
+    assert!(version.contains(&asked), "{asked}");
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(env!("CARGO"));
         let output = cargo.args(arguments).current_dir(folder.path()).output().unwrap();

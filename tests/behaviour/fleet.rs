@@ -110,7 +110,8 @@ fn at_twice_the_load(told: Told) {
     let requests = stats.front("req_tot");
     assert_eq!(requests, run.outcomes.len() as u64);
     assert_eq!((stats.sum("chkdown"), stats.sum("chkfail")), (0, 0), "health downs, failed checks");
-    assert_eq!((stats.own_errors(), stats.sum("hrsp_5xx")), (0, refused as u64), "5xx");
+    let own = (stats.own_errors(), stats.sum("hrsp_5xx"));
+    assert_eq!(own, (0, refused as u64), "5xx: {:?}", balancer.endings());
     assert_eq!((stats.sum("wretr"), stats.sum("econ"), stats.sum("eresp")), (0, 0, 0), "retries");
     // When the machine stands still, the client needs more connections, and so does HAProxy: with
     // the PROXY protocol, one to each server for each of the client's.

@@ -110,7 +110,8 @@ fn start(options: &[String]) -> RealServer {
 /// What of a line is the same on each machine: no times, numbers, paths or addresses.
 fn common(line: &str) -> String {
     let line = line.strip_prefix('[').and_then(|line| line.split_once("] ")).map_or(line, |l| l.1);
-    let words = line.split_whitespace().filter(|word| !word.contains('/') || word.contains("s/"));
+    let words =
+        line.split_whitespace().filter(|word| !word.contains('/') || word.contains("requests/s"));
     words.map(|word| word.replace(|c: char| c.is_ascii_digit() || c == '.', "") + " ").collect()
 }
 

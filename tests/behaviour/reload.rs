@@ -1,6 +1,6 @@
 //! SIGHUP takes over a changed file: all of it or nothing, and without losing a request.
 #![cfg(all(feature = "cli", unix))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use crate::support::{RealServer, Reply, Site, command, connect, exchange, get, wait_for};
 use std::fs;
@@ -25,6 +25,7 @@ impl Configured {
         site.put("www/private/p.txt", "p\n");
         site.put("www/404.html", "lost\n");
         site.put("other/b.txt", "b\n");
+        fs::create_dir(site.path().join("log")).unwrap();
         let path = site.put("s.toml", text);
         let mut command = command(env!("CARGO_BIN_EXE_server"));
         command.current_dir(site.path()).args(["0", "--config"]).arg(path);
@@ -51,8 +52,8 @@ impl Configured {
 
 #[test]
 fn site_options_limits_and_the_log_change_without_a_restart() {
-    // The file of the log is new: its folder is not open to a confined server.
-    let start = "root = 'www'\nworkers = 2\naccess-log = 'off'\nsandbox = 'off'\n";
+    // A confined server opens logs in the folder of the first one alone.
+    let start = "root = 'www'\nworkers = 2\naccess-log = 'off'\naccess-log-file = 'log/first'\n";
     let mut it = Configured::start(start);
     let address = it.address();
     let reply = get(address, "/nothing");
@@ -60,7 +61,7 @@ fn site_options_limits_and_the_log_change_without_a_restart() {
     it.reload(
         "root = 'www'\nworkers = 3\nheader = 'X-A: 1'\nerror-page = '404=404.html'\n\
          health = '/up'\nserver-timing = true\nno-server-header = true\naccess-log = 'common'\n\
-         access-log-file = 'access.log'\nmax-connections = 50\nsandbox = 'off'\n",
+         access-log-file = 'log/access'\nmax-connections = 50\n",
     );
     let log = it.server.stderr();
     assert!(log.contains("header") && log.contains("error-page"), "{log}");
@@ -74,14 +75,12 @@ fn site_options_limits_and_the_log_change_without_a_restart() {
     // What the server says itself has the new fields, too.
     let refusal = exchange(address, b"NONSENSE\r\n\r\n");
     assert!(String::from_utf8_lossy(&refusal).contains("X-A: 1"), "{refusal:?}");
-    let access = it.site.path().join("access.log");
+    let access = it.site.path().join("log/access");
     wait_for("a line", || fs::read_to_string(&access).ok().filter(|log| log.contains("/nothing")));
     // The file has been renamed.
-    let renamed: PathBuf = it.site.path().join("access.log.1");
+    let renamed: PathBuf = it.site.path().join("log/access.1");
     fs::rename(&access, &renamed).unwrap();
-    it.reload(
-        "root = 'other'\naccess-log = 'common'\naccess-log-file = 'access.log'\nsandbox = 'off'\n",
-    );
+    it.reload("root = 'other'\naccess-log = 'common'\naccess-log-file = 'log/access'\n");
     assert_eq!((get(address, "/b.txt").status, get(address, "/a.txt").status), (200, 404));
     wait_for("a line", || fs::read_to_string(&access).ok().filter(|log| log.contains("/b.txt")));
 }
@@ -105,6 +104,44 @@ fn users_change_and_a_wrong_file_changes_nothing() {
     assert_eq!(log.matches("the options before stay in force").count(), 4, "{log}");
     it.reload("root = 'www'\n");
     assert_eq!(get(address, "/a.txt").status, 200);
+}
+
+/// What Landlock would deny is told while the old options are still in force.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_confined_server_refuses_what_its_start_did_not_name() {
+    let outside = Site::new();
+    outside.put("secret.txt", "s\n");
+    let new = outside.path().display();
+    let mut it = Configured::start("root = 'www'\nsandbox = 'auto'\n");
+    let address = it.address();
+    std::os::unix::fs::symlink(outside.path(), it.site.path().join("www/link")).unwrap();
+    wait_for("its line", || it.server.stderr().contains("confined").then_some(()));
+    if !it.server.stderr().contains(" confined: Landlock") {
+        assert!(std::env::var_os("CI").is_none(), "{}", it.server.stderr());
+        return eprintln!("skipped: {}", it.server.stderr());
+    }
+    let todo = "a confined server opens only what its start named: restart it";
+    let rows = [
+        (format!("root = '{new}'"), format!("cannot serve {new}: ")),
+        (format!("root = 'www'\n[[site]]\nprefix = '/new'\nroot = '{new}'"), format!("{new}: ")),
+        ("root = 'www'\nfollow-symlinks = true".to_owned(), "links out of www: ".to_owned()),
+        (format!("root = 'www'\naccess-log-file = '{new}/log'"), "cannot log to ".to_owned()),
+    ];
+    for (at, (text, part)) in rows.iter().enumerate() {
+        it.reload(&format!("{text}\nheader = 'X-A: 1'\n"));
+        let log = it.server.stderr();
+        assert_eq!(log.matches("the options before stay in force").count(), at + 1, "{log}");
+        let line = log.lines().rev().find(|line| line.contains("cannot ") && line.contains(part));
+        let line = line.unwrap_or_else(|| panic!("{part} in {log}"));
+        assert!(line.contains(todo), "{line}");
+        let reply = get(address, "/a.txt");
+        assert_eq!((reply.status, reply.field("X-A")), (200, None), "{text}");
+        assert!(get(address, "/link/secret.txt").status >= 400, "{text}");
+    }
+    // What is beneath a root of the start is no news.
+    it.reload("root = 'www'\n[[site]]\nprefix = '/p'\nroot = 'www/private'\n");
+    assert_eq!(get(address, "/p/p.txt").body, b"p\n");
 }
 
 /// Requests on one connection, and on new ones, until `stop`. Returns how many.

@@ -282,6 +282,77 @@ fn all_threads_of_the_server_are_confined_and_it_says_so() {
     assert!(!server.stderr().contains("denied") && !server.stderr().contains("not permitted"));
 }
 
+/// True if the kernel filters the calls of all threads of a process.
+fn is_filtered(process: u32) -> bool {
+    let modes = statuses(process, "Seccomp");
+    modes.len() > 5 && modes.iter().all(|mode| mode == "2")
+}
+
+/// The servers of the other tests, which name no option for it, are confined.
+#[test]
+fn a_server_confines_itself_unless_it_is_told_not_to() {
+    let site = Site::new();
+    let server = RealServer::start(&site, &[]);
+    let line = wait_for("its line", || {
+        server.stderr().lines().find(|line| line.contains(" confined")).map(str::to_owned)
+    });
+    if line.contains("in part") {
+        assert!(std::env::var_os("CI").is_none(), "{line}");
+        return eprintln!("skipped: {line}");
+    }
+    assert!(is_filtered(server.pid()), "{line}");
+}
+
+#[test]
+fn the_cache_a_reload_and_a_takeover_work_inside() {
+    let (site, folder) = (Site::new(), tempfile::tempdir().unwrap());
+    let at = |name: &str| folder.path().join(name);
+    let options = |number: usize| fs::write(at("s.toml"), format!("header = 'X-A: {number}'\n"));
+    options(1).unwrap();
+    let start = || {
+        let mut server = command(env!("CARGO_BIN_EXE_server"));
+        server.args(["0", "--sandbox", "strict", "--root", site.path().to_str().unwrap()]);
+        server.arg("--config").arg(at("s.toml")).arg("--takeover").arg(at("takeover"));
+        RealServer::spawn(server)
+    };
+    let reload = |server: &RealServer, number: usize| {
+        options(number).unwrap();
+        server.signal("HUP");
+        wait_for("the new field", || {
+            let reply = get(server.address(), "/testfile");
+            (reply.field("X-A") == Some(&number.to_string()[..])).then_some(())
+        });
+    };
+    let mut first = start();
+    assert!(is_filtered(first.pid()));
+    let address = first.address();
+    // From the cache, from the disk, by `sendfile`, as a listing; then what is new.
+    let large = vec![b'x'; 3 << 20];
+    site.put("large", &large);
+    assert!(get(address, "/large").body == large);
+    for content in ["old", "newer"] {
+        site.put_now("a.txt", content);
+        wait_for(content, || (get(address, "/a.txt").body == content.as_bytes()).then_some(()));
+        wait_for("a listing", || {
+            String::from_utf8(get(address, "/?format=json").body)
+                .unwrap()
+                .contains("a.txt")
+                .then_some(())
+        });
+    }
+    reload(&first, 2);
+    let second = start();
+    assert_eq!(second.address(), address);
+    assert_eq!(first.wait().code(), Some(0), "{}", first.stderr());
+    assert!(is_filtered(second.pid()));
+    assert_eq!(get(address, "/testfile").field("X-A"), Some("2"));
+    reload(&second, 3);
+    assert!(get(address, "/large").body == large);
+    for log in [first.stderr(), second.stderr()] {
+        assert!(!log.contains("denied") && !log.contains("not permitted"), "{log}");
+    }
+}
+
 /// Without it there is nothing of it.
 #[test]
 fn the_sandbox_can_be_off() {
@@ -298,11 +369,20 @@ fn the_sandbox_can_be_off() {
 fn a_server_on_another_kernel() {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
     use std::collections::BTreeMap;
-    let call = match std::env::var("LACKS").unwrap().as_str() {
-        "landlock" => libc::SYS_landlock_create_ruleset,
-        _ => libc::SYS_seccomp,
+    let (call, errno) = match std::env::var("LACKS").unwrap().as_str() {
+        "landlock" => (libc::SYS_landlock_create_ruleset, libc::ENOSYS),
+        "seccomp" => (libc::SYS_seccomp, libc::ENOSYS),
+        "bind" => (libc::SYS_bind, libc::EPERM),
+        "ports" => {
+            use landlock::{AccessNet, Ruleset, RulesetAttr};
+            let rules = Ruleset::default().handle_access(AccessNet::BindTcp).unwrap();
+            rules.create().unwrap().restrict_self().unwrap();
+            // A call that nobody makes.
+            (libc::SYS_acct, libc::ENOSYS)
+        }
+        other => panic!("{other}"),
     };
-    let missing = SeccompAction::Errno(libc::ENOSYS as u32);
+    let missing = SeccompAction::Errno(errno as u32);
     let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
     let calls = BTreeMap::from([(call, Vec::new())]);
     let filter = SeccompFilter::new(calls, SeccompAction::Allow, missing, arch).unwrap();
@@ -349,6 +429,25 @@ fn a_kernel_without_it_is_named_and_strict_refuses_to_start() {
         assert!(read(&err).contains(expected), "{}", read(&err));
         running.kill().unwrap();
         running.wait().unwrap();
+    }
+}
+
+/// What denies a port is named, where the system lets a process know it.
+#[test]
+fn a_bind_that_a_sandbox_around_the_server_denies_is_explained() {
+    let site = Site::new();
+    let rows = [
+        ("bind", "a filter of system calls (seccomp) denies it (have the sandbox or the container"),
+        ("ports", "permission denied (a security policy forbids it, such as Landlock: have it"),
+    ];
+    for (lacks, expected) in rows {
+        let mut process = own_process("a_server_on_another_kernel");
+        let options = format!("--root {} 0 --sandbox off", site.path().display());
+        let output = process.env("LACKS", lacks).env("OPTIONS", options).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{lacks}: {said}");
+        let line = format!("server: cannot listen on 127.0.0.1:0: {expected}");
+        assert!(said.contains(&line), "{lacks}: {said}");
     }
 }
 

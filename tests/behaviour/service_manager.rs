@@ -438,12 +438,12 @@ fn a_passed_socket_of_this_name_is_the_agents() {
     let options = format!("--workers 1 --queue 3 --takeover {takeover}");
     let sockets = sockets.map(OwnedFd::from);
     let mut old = Running::with_own_output(with_sockets(&site, "http:agent", &options, sockets));
-    assert_eq!(told(), "ready up maxconn:20\n");
+    assert_eq!(told(), "ready up maxconn:260\n");
     let options = ["--workers", "2", "--queue", "3", "--takeover", &takeover];
     let new = Running::spawn(server(&site, &options));
     assert_eq!(old.code(), Some(0), "{}", old.log());
     assert_eq!(new.printed(2), format!("listening on http://{http}/\nagent on {agent}\n"));
-    assert_eq!(told(), "ready up maxconn:21\n");
+    assert_eq!(told(), "ready up maxconn:261\n");
     assert_eq!(get(http, "/testfile").body, TESTFILE);
 }
 

@@ -35,11 +35,11 @@ const KEYS: [Row; 23] = [
     ("wrokers = 4", &[(1, "there is no option wrokers (did you mean workers?)")]),
     ("no_listing = true", &[(1, "did you mean no-listing?")]),
     ("zzz = 4", &[(1, "there is no option zzz (see server --help)")]),
-    ("config = 'a.toml'", &[(1, "there is no option config")]),
-    ("check = true", &[(1, "there is no option check")]),
-    ("queue = -1", &[(1, "'-1' for '--queue <N>'")]),
+    ("config = 'a.toml'", &[(1, "config is for the command line alone")]),
+    ("check = true", &[(1, "check is for the command line alone")]),
+    ("queue = -1", &[(1, "'-1' for '--queue <N>': it must be a whole number, 0 or more")]),
     ("queue = 1.5", &[(1, "'1.5' for '--queue <N>'")]),
-    ("cors = 'perhaps'", &[(1, "not a boolean")]),
+    ("cors = 'perhaps'", &[(1, "write true or false")]),
     ("schedule = 'random'", &[(1, "it must be fair, fifo, lifo or sff")]),
     ("schedule = ['fair', 'fifo']", &[(1, "schedule takes one value, not a list")]),
     ("deadline = '50'", &[(1, "write 50ms, 1.5s or 2m")]),
@@ -56,7 +56,17 @@ const KEYS: [Row; 23] = [
 ];
 
 /// Mistakes in the form, and in what does not go together.
-const WHOLE: [Row; 12] = [
+const WHOLE: [Row; 13] = [
+    (
+        "root = 'www'\nbind = ['unix:no/a.sock', '127.0.0.1']\naccess-log-file = 'no/access.log'\n\
+         takeover = 'www'\nadmin = 'unix:no/b.sock'",
+        &[
+            (2, "a.sock: there is no directory"),
+            (3, "cannot log to no/access.log: there is no directory"),
+            (4, "cannot offer a takeover at www: it is a directory"),
+            (5, "b.sock: there is no directory"),
+        ],
+    ),
     ("workers = = 4", &[(1, "extra `=`")]),
     ("queue = 1\nqueue = 2", &[(2, "duplicate key")]),
     ("root = 'www", &[(1, "invalid literal string")]),
@@ -71,7 +81,7 @@ const WHOLE: [Row; 12] = [
         &[
             (3, "a plain path that begins with a slash"),
             (4, "a host name without a port"),
-            (5, "there is no option cache"),
+            (5, "a [[site]] has no cache of its own"),
         ],
     ),
     (

@@ -35,13 +35,13 @@ fn it_tells_the_limits_and_from_the_stop_on_to_drain() {
     let config = Config::default().workers(4).queue(1024).drain_delay(Duration::from_secs(3600));
     let server = Server::start(config, |_: &Request<'_>| "served\n").unwrap();
     let agent = Agent::start(LOOPBACK, server.observer()).unwrap();
-    assert_eq!(line(agent.address()), "ready up maxconn:1044\n", "nothing is measured yet");
+    assert_eq!(line(agent.address()), "ready up maxconn:1284\n", "nothing is measured yet");
     // A balancer that sends something gets its line as well.
     let mut talks = connect(agent.address());
     talks.write_all(&[b'x'; 500]).unwrap();
     let mut text = String::new();
     talks.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "ready up maxconn:1044\n");
+    assert_eq!(text, "ready up maxconn:1284\n");
     // Enough services for a usual capacity.
     (0..30).for_each(|_| assert_eq!(get(server.addresses()[0], "/").status, 200));
     wait_for("a weight", || (percent(&line(agent.address()))? == 100).then_some(()));
@@ -93,7 +93,7 @@ fn the_command_has_an_agent() {
     let mut server = RealServer::start(&site, &[&options[..], &["--drain-delay", "10s"]].concat());
     let agent = server.announced("agent on ");
     assert!(agent.ip().is_loopback());
-    assert_eq!(line(agent), "ready up maxconn:28\n");
+    assert_eq!(line(agent), "ready up maxconn:268\n");
     server.signal("TERM");
     wait_for("the word", || (line(agent) == "drain\n").then_some(()));
     server.signal("TERM");

@@ -7,16 +7,19 @@ use log::{info, warn};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+/// What to do about a place that was not named at the start.
+pub(crate) const TODO: &str = "a confined server opens only what its start named: restart it";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfineArgs {
-    /// Confine the server once it listens: it opens nothing outside of the directory and of its
-    /// log's folder, binds and connects to nothing, and executes nothing: auto (as far as the
+    /// Confine the server once it listens, so that it opens nothing outside of its directories and
+    /// its log's folder, binds and connects to nothing, and executes nothing: auto (as far as the
     /// kernel can), strict (do not start if it cannot) or off
     #[arg(long, env = "CWS_SANDBOX", value_name = "WHEN", default_value = "auto",
           value_parser = wanted)]
     sandbox: Wanted,
-    /// Become this user once the server listens, which root starts then: a name or a number, whose
-    /// groups come with it, or NAME:GROUP. Its log is opened as this user
+    /// Become this user, a name or a number, once the server listens; only root can. Without a
+    /// GROUP, all groups of the user come with it. The log is opened as this user
     #[arg(long, env = "CWS_USER", value_name = "NAME[:GROUP]", value_parser = user::parse)]
     user: Option<Identity>,
 }
@@ -137,8 +140,7 @@ fn check_root(user: &Identity, root: &Path) -> Result<(), String> {
 
 impl Places {
     fn of(args: &Args, sockets: &[PathBuf]) -> Self {
-        let site = |(root, follows)| if follows { PathBuf::from("/") } else { root };
-        let roots = args.roots().into_iter().map(site);
+        let roots = args.roots().into_iter().map(|(root, follows)| place(&root, follows).into());
         let mut places = Self::default();
         // Figures of this process and of the machine, for the admin page.
         let figures = ["/proc/self", "/proc/stat"];
@@ -156,6 +158,11 @@ impl Places {
         }
         places
     }
+}
+
+/// The directory beneath which a site reads.
+pub(crate) fn place(root: &Path, follows: bool) -> &Path {
+    if follows { Path::new("/") } else { root }
 }
 
 /// What is written to when the log is reopened: its folder, where a new file appears, or the file
@@ -184,6 +191,14 @@ fn confine(places: &Places) -> (String, Option<String>) {
     }
     let confinement = sandbox.enter();
     (confinement.to_string(), confinement.missing())
+}
+
+/// True if the kernel denies this process what its start did not name.
+pub(crate) fn is_confined() -> bool {
+    #[cfg(target_os = "linux")]
+    return cws::Confinement::in_force().is_some_and(|of| of.landlock.is_ok());
+    #[cfg(not(target_os = "linux"))]
+    false
 }
 
 /// Other systems have other means.

@@ -148,7 +148,7 @@ impl ListenArgs {
     }
 
     /// Where to listen for HTTP.
-    fn places(&self, port: Option<u16>) -> Result<Vec<Place>, String> {
+    pub(crate) fn places(&self, port: Option<u16>) -> Result<Vec<Place>, String> {
         let port = port.unwrap_or(PORT);
         let default = [HOST.to_owned()];
         let hosts = if self.bind.is_empty() { &default } else { self.bind.as_slice() };
@@ -214,7 +214,8 @@ fn kept(passed: &mut Vec<Passed>, role: Role) -> Vec<Listener> {
 }
 
 /// What tells one socket from another, whatever its descriptors are.
-fn identity(listener: &Listener) -> Option<(u64, u64)> {
+fn identity(listener: &Listener) -> Option<impl PartialEq + use<>> {
+    // Their types differ from system to system.
     let found = rustix::fs::fstat(listener).ok()?;
     Some((found.st_dev, found.st_ino))
 }

@@ -43,7 +43,7 @@ use overload::OverloadArgs;
 use proxy::ProxyArgs;
 use reach::ReachArgs;
 use settings::{Refusal, Settings, SettingsArgs};
-use shell::ShellArgs;
+use shell::{NAME, ShellArgs};
 use site::{CacheArgs, SiteArgs};
 use sites::{Section, Sites};
 use std::io;
@@ -78,8 +78,8 @@ were cut at the drain timeout.";
 
 /// Serves the files of a directory over HTTP/1.x with a fixed number of worker threads.
 #[derive(Debug, Parser)]
-#[command(name = "server", version, long_version = shell::VERSION.as_str())]
-#[command(after_help = EXAMPLES)]
+#[command(name = NAME.as_str(), version, long_version = shell::VERSION.as_str())]
+#[command(after_help = shell::EXAMPLES.as_str())]
 struct Args {
     #[command(flatten)]
     what: WhatArgs,
@@ -98,7 +98,7 @@ struct Args {
     delay: DelayArgs,
     /// Maximum number of requests that wait for a worker; beyond it one gets 503 at once [default:
     /// as many as are served in time with --deadline, else 1024]
-    #[arg(long, env = "CWS_QUEUE", value_name = "N")]
+    #[arg(long, env = "CWS_QUEUE", value_name = "N", value_parser = values::whole::<usize>)]
     queue: Option<usize>,
     /// Maximum time in the queue; older requests get 503 [default: min(T/2, 0.9 T - S) with
     /// --deadline T, where S is the measured service time, else 10s]
@@ -151,7 +151,7 @@ struct Args {
     write_timeout: Duration,
     /// Minimum transfer rate of responses and request bodies in bytes per second; 0 requires any
     /// progress
-    #[arg(long, env = "CWS_MIN_RATE", value_name = "N")]
+    #[arg(long, env = "CWS_MIN_RATE", value_name = "N", value_parser = values::whole::<u64>)]
     #[arg(default_value_t = Config::default().min_rate)]
     min_rate: u64,
     /// Time to keep serving after a stop signal, while /readyz already fails: load balancers can
@@ -224,9 +224,9 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(Refusal::Usage(error)) => {
             let variable = environment::blamed(&error, Args::command());
-            return cli::usage("server", &error, variable.as_deref());
+            return cli::usage(&NAME, &error, variable.as_deref());
         }
-        Err(Refusal::Faults(faults)) => return cli::failures("server", &faults),
+        Err(Refusal::Faults(faults)) => return cli::failures(&NAME, &faults),
     };
     if let Some(code) = settings.args.shell.answer().or_else(|| settings.answer()) {
         return code;
@@ -243,7 +243,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_cut) => ExitCode::from(CUT),
-        Err(reason) => cli::failure("server", &reason),
+        Err(reason) => cli::failure(&NAME, &reason),
     }
 }
 
@@ -283,7 +283,8 @@ fn tell_start(args: &Args, config: &Config) {
     }
     for name in environment::unknown(&Args::command()) {
         warn!(
-            "no option has the environment variable {name} (server --help names those that have)"
+            "no option has the environment variable {name} ({} --help names those that have)",
+            *NAME
         );
     }
     args.proxy.warn();
@@ -387,6 +388,9 @@ fn root_error(root: &Path, error: &io::Error) -> String {
         io::ErrorKind::NotADirectory => {
             ("not a directory".to_owned(), "give the directory that holds the files")
         }
+        io::ErrorKind::PermissionDenied if confine::is_confined() => {
+            ("permission denied".to_owned(), confine::TODO)
+        }
         io::ErrorKind::PermissionDenied => {
             ("permission denied".to_owned(), "make it readable, or choose another directory")
         }
@@ -415,6 +419,7 @@ fn log_error(args: &Args, error: &io::Error) -> String {
     };
     let todo = match error.kind() {
         io::ErrorKind::BrokenPipe => "start its reader first, or choose another file",
+        io::ErrorKind::PermissionDenied if confine::is_confined() => confine::TODO,
         _ => "choose another file",
     };
     format!("cannot log to {}: {error} ({todo})", file.display())

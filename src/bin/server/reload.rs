@@ -1,6 +1,7 @@
 //! SIGHUP: opens the file of the access log again, and takes over what has changed in the file of
 //! the options. All of it, or nothing if something is wrong with it.
 
+use crate::confine;
 use crate::logger::Logging;
 use crate::memory::Shares;
 use crate::notify;
@@ -130,12 +131,16 @@ impl Running {
     /// Opens the directories that are new. A confined process can have a directory whose files it
     /// may not read.
     fn check_roots(&self, settings: &Settings) -> Result<(), Vec<String>> {
+        if !confine::is_confined() {
+            return Ok(());
+        }
         let known = self.settings.args.roots();
-        let is_new = |(root, _): &(PathBuf, bool)| known.iter().all(|(other, _)| other != root);
-        for (root, _) in settings.args.roots().into_iter().filter(is_new) {
-            std::fs::read_dir(&root).map_err(|error| {
-                let todo = "a server that is confined opens only what its start named: restart it";
-                vec![format!("cannot serve {}: {error} ({todo})", root.display())]
+        let is_new = |place: &(PathBuf, bool)| !known.contains(place);
+        for (root, follows) in settings.args.roots().into_iter().filter(is_new) {
+            std::fs::read_dir(confine::place(&root, follows)).map_err(|error| {
+                let what = if follows { "links out of " } else { "" };
+                let todo = confine::TODO;
+                vec![format!("cannot serve {what}{}: {error} ({todo})", root.display())]
             })?;
         }
         Ok(())

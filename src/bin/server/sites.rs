@@ -4,9 +4,7 @@ use crate::memory::Shares;
 use crate::site::{self, SiteArgs};
 use crate::{Args, root_error};
 use bytes::Bytes;
-use cws::{
-    BasicAuth, Error, Form, Handler, Immediate, Request, Response, RouteTable, Routes, StaticFiles,
-};
+use cws::{BasicAuth, Error, Form, Handler, Immediate, Request, Response, StaticFiles};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -71,7 +69,18 @@ pub(crate) struct Sites {
 enum Place {
     /// One alone, for all paths.
     One(One),
-    Several(Box<RouteTable>),
+    /// Those at prefixes, the longest first, and one for all other paths.
+    Several(Vec<Mount>, One),
+}
+
+/// A site at a prefix.
+#[derive(Debug)]
+struct Mount {
+    /// Without a slash at either end.
+    prefix: Vec<u8>,
+    /// The segments of the prefix.
+    depth: usize,
+    site: One,
 }
 
 /// A site that several hosts can have.
@@ -142,21 +151,14 @@ fn place(main: &One, opened: &[(&Section, One)], host: Option<&str>) -> Result<P
             }
         }
     }
+    let of_all = mounts.iter().position(|(prefix, _)| *prefix == "/");
+    let of_all = of_all.map_or(main, |at| mounts.swap_remove(at).1).clone();
     if mounts.is_empty() {
-        return Ok(Place::One(main.clone()));
+        return Ok(Place::One(of_all));
     }
-    if mounts.iter().all(|(prefix, _)| *prefix != "/") {
-        mounts.push(("/", main));
-    }
-    if let [("/", one)] = mounts[..] {
-        return Ok(Place::One(one.clone()));
-    }
-    let mounted =
-        mounts.into_iter().fold(Routes::new(), |routes, (at, one)| routes.mount(at, one.clone()));
-    mounted
-        .build()
-        .map(|table| Place::Several(Box::new(table)))
-        .map_err(|error| format!("cannot place the sites: {error}"))
+    mounts.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    let mounts = mounts.into_iter().map(|(prefix, one)| Mount::new(prefix, one.clone()));
+    Ok(Place::Several(mounts.collect(), of_all))
 }
 
 /// The files of one directory.
@@ -208,20 +210,41 @@ impl Handler for One {
     }
 }
 
+impl Mount {
+    fn new(prefix: &str, site: One) -> Self {
+        let prefix = prefix.trim_matches('/');
+        let depth = prefix.split('/').count();
+        Self { prefix: prefix.as_bytes().to_owned(), depth, site }
+    }
+
+    /// True for what has this name, or is beneath it.
+    fn is_of(&self, path: &[u8]) -> bool {
+        let rest = path.strip_prefix(&self.prefix[..]);
+        rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    }
+}
+
 impl Place {
-    fn handle(&self, request: &Request<'_>) -> Result<Response, Error> {
-        match self {
-            Self::One(one) => one.handle(request, &mut ()),
-            // The states are empty: files need none.
-            Self::Several(table) => table.handle(request, &mut table.state(request.worker())),
+    /// Calls `serve` with the site of a request, and the request as the site sees it.
+    fn with<R>(&self, request: &Request<'_>, serve: impl FnOnce(&One, &Request<'_>) -> R) -> R {
+        let (mounts, of_all) = match self {
+            Self::One(one) => return serve(one, request),
+            Self::Several(mounts, of_all) => (mounts, of_all),
+        };
+        let path = request.target.path.as_bytes();
+        match mounts.iter().find(|mount| mount.is_of(path)) {
+            Some(mount) => serve(&mount.site, &request.beneath(mount.depth)),
+            // A copy of the request would cost more than to find the site.
+            None => serve(of_all, request),
         }
     }
 
+    fn handle(&self, request: &Request<'_>) -> Result<Response, Error> {
+        self.with(request, |one, request| one.handle(request, &mut ()))
+    }
+
     fn respond(&self, request: &Request<'_>) -> Option<Response> {
-        match self {
-            Self::One(one) => one.immediate()?.respond(request),
-            Self::Several(table) => table.immediate()?.respond(request),
-        }
+        self.with(request, |one, request| one.immediate()?.respond(request))
     }
 }
 

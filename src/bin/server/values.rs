@@ -1,6 +1,8 @@
 //! The values of options: their text, and what is wrong with it.
 
+use clap::builder::{StringValueParser, TypedValueParser};
 use cws::{AccessLog, Schedule, WhenFull};
+use std::str::FromStr;
 use std::time::Duration;
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -22,9 +24,17 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A flag from the environment: 1, yes, true, on, and their opposites.
-pub fn flag() -> impl clap::builder::TypedValueParser<Value = bool> {
-    clap::builder::BoolishValueParser::new()
+pub fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "it must be a whole number, 0 or more".to_owned())
+}
+
+/// A flag from the environment or a file: 1, yes, true, on, and their opposites.
+pub fn flag() -> impl TypedValueParser<Value = bool> {
+    StringValueParser::new().try_map(|text| match &text.to_ascii_lowercase()[..] {
+        "y" | "yes" | "t" | "true" | "on" | "1" => Ok(true),
+        "n" | "no" | "f" | "false" | "off" | "0" => Ok(false),
+        _ => Err("write true or false"),
+    })
 }
 
 pub fn access_log(text: &str) -> Result<AccessLog, String> {

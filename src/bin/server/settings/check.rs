@@ -1,9 +1,12 @@
 //! What can be wrong with one table of a file: each key by itself.
 
+use super::CONFIG;
 use super::file::{Fault, Table};
+use crate::Args;
 use crate::cli;
+use crate::shell::NAME;
 use clap::builder::Resettable;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, CommandFactory};
 
 /// The option of a key.
 pub(super) fn find<'a>(known: &'a [Arg], key: &str) -> Option<&'a Arg> {
@@ -44,6 +47,18 @@ fn alone(arguments: impl Iterator<Item = Arg>) -> Command {
 }
 
 fn unknown(key: &str, known: &[Arg]) -> String {
+    let command = Args::command();
+    match command.get_arguments().find(|arg| arg.get_long() == Some(key)) {
+        None => {}
+        Some(arg) if arg.get_env().is_none() || key == CONFIG => {
+            return format!("{key} is for the command line alone");
+        }
+        Some(_) => {
+            return format!(
+                "a [[site]] has no {key} of its own (set it above the first [[site]], for all)"
+            );
+        }
+    }
     // Clap knows which option is meant, if it is given as one.
     let typed = [format!("--{}", key.replace('_', "-"))];
     let error = alone(known.iter().cloned()).try_get_matches_from(typed).err();
@@ -53,7 +68,7 @@ fn unknown(key: &str, known: &[Arg]) -> String {
     let meant = meant.or(find(known, &spelt).and_then(Arg::get_long));
     let todo = match meant {
         Some(meant) => format!("did you mean {meant}?"),
-        None => "see server --help".to_owned(),
+        None => format!("see {} --help", *NAME),
     };
     format!("there is no option {key} ({todo})")
 }

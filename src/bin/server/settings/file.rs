@@ -37,6 +37,13 @@ pub(super) struct Table {
     pub(super) entries: Vec<Entry>,
 }
 
+impl Table {
+    /// The line of a key; 0 if it is not there.
+    pub(super) fn line_of(&self, key: &str) -> usize {
+        self.entries.iter().find(|entry| entry.key == key).map_or(0, |entry| entry.line)
+    }
+}
+
 /// A file that could be read, and what is wrong with its form.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Document {

@@ -7,17 +7,19 @@
 mod file;
 mod check;
 mod blame;
+mod outside;
 mod print;
 
 pub(crate) use file::Fault;
 
 use crate::Args;
+use crate::shell::NAME;
 use crate::sites::Section;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use file::{Document, Table};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::{env, io};
@@ -101,12 +103,7 @@ impl Settings {
         if faults.is_empty() {
             return Self::merge(typed, document).map_err(usage);
         }
-        faults.sort_by_key(|fault| fault.line);
-        let tell = |Fault { line, text }| match line {
-            0 => text,
-            line => format!("{}:{line}: {text}", path.display()),
-        };
-        Err(Refusal::Faults(faults.into_iter().map(tell).collect()))
+        Err(Refusal::Faults(told(faults, Some(&path))))
     }
 
     /// The options of a command line, of the environment, and of a file whose values are correct.
@@ -127,17 +124,31 @@ impl Settings {
         if print_config {
             return Some(print::all(self));
         }
-        check.then(|| match crate::problem(&self.args) {
-            None => {
-                crate::serving::announce("the options are correct");
-                ExitCode::SUCCESS
-            }
-            Some(problem) => crate::cli::failure("server", &problem),
-        })
+        if !check {
+            return None;
+        }
+        let mut faults: Vec<Fault> = outside::faults(&self.args)
+            .into_iter()
+            .map(|(key, text)| Fault { line: self.line_of(key), text })
+            .collect();
+        faults.extend(crate::problem(&self.args).map(|text| Fault { line: 0, text }));
+        if !faults.is_empty() {
+            return Some(crate::cli::failures(&NAME, &told(faults, self.file())));
+        }
+        crate::serving::announce("the options are correct");
+        Some(ExitCode::SUCCESS)
+    }
+
+    /// The line of an option in the file, if its value comes from there; else 0.
+    fn line_of(&self, key: &str) -> usize {
+        match source(&self.matches, &key.replace('-', "_")) {
+            Some(ValueSource::DefaultValue) => self.document.top.line_of(key),
+            _ => 0,
+        }
     }
 
     /// The file from which options come.
-    pub(crate) fn file(&self) -> Option<&std::path::Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         self.args.settings.config.as_deref()
     }
 
@@ -157,6 +168,16 @@ impl Settings {
 /// True for an option that each site can have.
 pub(crate) fn is_of_sites(name: &str) -> bool {
     name == SITES || check::find(&keys(&Section::command()), name).is_some()
+}
+
+/// Faults in the order of their lines, each with its place.
+fn told(mut faults: Vec<Fault>, file: Option<&Path>) -> Vec<String> {
+    faults.sort_by_key(|fault| fault.line);
+    let tell = |Fault { line, text }| match (line, file) {
+        (1.., Some(file)) => format!("{}:{line}: {text}", file.display()),
+        _ => text,
+    };
+    faults.into_iter().map(tell).collect()
 }
 
 fn usage(error: clap::Error) -> Refusal {

@@ -2,6 +2,7 @@
 
 use super::{Settings, keys, source, texts};
 use crate::Args;
+use crate::shell::NAME;
 use crate::{cli, serving};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, CommandFactory};
@@ -17,7 +18,7 @@ pub(super) fn all(settings: &Settings) -> ExitCode {
             serving::announce(text.trim_end());
             ExitCode::SUCCESS
         }
-        Err(reason) => cli::failure("server", &reason),
+        Err(reason) => cli::failure(&NAME, &reason),
     }
 }
 
