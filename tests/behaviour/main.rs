@@ -21,6 +21,7 @@ mod confinement;
 mod database_example;
 mod deploy_files;
 mod echo;
+mod error_pages;
 mod exercise;
 mod faults;
 mod first_minute;

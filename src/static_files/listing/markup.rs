@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
-const STYLE: &str = include_str!("page.css");
+/// What error pages have as well, and what only a listing needs.
+const STYLE: &str = concat!(include_str!("../../page.css"), include_str!("page.css"));
 const SCRIPT: &str = include_str!("page.js");
 
 /// Header fields of HTML and JSON listings. The page loads nothing and may not be framed, and a
@@ -246,6 +247,7 @@ mod tests {
         let mut page = String::new();
         put_html_start(&mut page, &path, view).expect("a string");
         assert!(page.contains(&format!("<style>{STYLE}</style>")));
+        assert!(STYLE.starts_with(html::STYLE), "it looks like an error page");
         put_html_end(&mut page, 1, false).expect("a string");
         assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
     }
