@@ -18,6 +18,11 @@ pub struct SiteOptions {
     pub hidden: bool,
     /// List directories that have no index.
     pub listing: bool,
+    /// Show the text of a directory's README below its listing: of `README.md`, `README.txt` or
+    /// `README`, the first that there is. Case does not matter, and of names that differ in case
+    /// alone the first in byte order counts. Markdown is shown without its HTML and its images, and
+    /// with links to `http`, `https`, `mailto` and relative references alone.
+    pub readme: bool,
     /// Index names. The first one that exists in a directory is served for it.
     pub index: Vec<String>,
     /// Serve `file.br`, `file.zst` or `file.gz` for `file` to clients that accept the coding.
@@ -43,6 +48,7 @@ impl Default for SiteOptions {
         Self {
             hidden: false,
             listing: true,
+            readme: false,
             index: ["index.html", "index.htm"].map(str::to_owned).to_vec(),
             precompressed: true,
             spa: false,

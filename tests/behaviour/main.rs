@@ -35,6 +35,7 @@ mod large_files;
 mod library;
 mod listing;
 mod listing_page;
+mod listing_readme;
 mod live_page;
 mod live_page_states;
 mod load;

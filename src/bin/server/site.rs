@@ -16,6 +16,10 @@ pub(crate) struct SiteArgs {
     /// Disable directory listings: answer 403 for a directory without an index file
     #[arg(long, env = "CWS_NO_LISTING", value_parser = super::values::flag())]
     no_listing: bool,
+    /// Show the text of README.md, README.txt or README below the listing of its directory:
+    /// Markdown without HTML and images, the first 64 KiB
+    #[arg(long, env = "CWS_README", value_parser = super::values::flag())]
+    readme: bool,
     /// Also serve files and directories whose names begin with a dot
     #[arg(long, env = "CWS_HIDDEN", value_parser = super::values::flag())]
     hidden: bool,
@@ -125,6 +129,7 @@ impl SiteArgs {
         let mut site = SiteOptions::default();
         site.hidden = self.hidden;
         site.listing = !self.no_listing;
+        site.readme = self.readme;
         site.precompressed = !self.no_precompressed;
         site.spa = self.spa;
         site.cors = self.cors;

@@ -20,7 +20,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(in crate::static_files) const GUARDS: [(&str, &str); 3] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-K6WttkronrRFWFeCyNAQrc/dUNTYBiLBqc1Ephku6C0='; \
+        "default-src 'none'; style-src 'sha256-6bO698stAmslrVF9juYlrDzecdp8hVhupFg5d/0EfQU='; \
          script-src 'sha256-KRC89Mhx59PqerHKFUHPz97o8z8AZJDepGi5Wx5Ux5o='; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
@@ -50,7 +50,7 @@ pub(super) fn put_row(
     }
 }
 
-/// Writes the text after the last row.
+/// Writes the text after the last row, up to the README.
 pub(super) fn put_end(
     page: &mut impl Write,
     path: &DecodedPath,
@@ -64,6 +64,11 @@ pub(super) fn put_end(
     } else {
         put_html_end(page, count, truncated)
     }
+}
+
+/// Writes the text after the README.
+pub(super) fn put_script(page: &mut impl Write, view: View) -> fmt::Result {
+    if view.json { Ok(()) } else { writeln!(page, "<script>{SCRIPT}</script></body></html>") }
 }
 
 fn put_json_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> fmt::Result {
@@ -178,8 +183,7 @@ fn put_html_end(page: &mut impl Write, count: usize, truncated: bool) -> fmt::Re
         _ => "entries",
     };
     page.write_str("</tbody></table>\n")?;
-    writeln!(page, "<footer><span>{count} {plural}</span>; <i>times are UTC</i></footer>")?;
-    writeln!(page, "<script>{SCRIPT}</script></body></html>")
+    writeln!(page, "<footer><span>{count} {plural}</span>; <i>times are UTC</i></footer>")
 }
 
 /// Links to each directory from the root down to this one.
@@ -248,7 +252,7 @@ mod tests {
         put_html_start(&mut page, &path, view).expect("a string");
         assert!(page.contains(&format!("<style>{STYLE}</style>")));
         assert!(STYLE.starts_with(html::STYLE), "it looks like an error page");
-        put_html_end(&mut page, 1, false).expect("a string");
+        put_script(&mut page, view).expect("a string");
         assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
     }
 

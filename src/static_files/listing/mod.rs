@@ -2,6 +2,7 @@
 
 mod view;
 mod markup;
+mod readme;
 mod cache;
 mod page;
 
@@ -42,7 +43,8 @@ impl StaticFiles {
             None if request.method == Method::Head => return Ok(response.without_length()),
             None => {
                 let wanted = |name: &[u8]| self.options.hidden || !name.starts_with(b".");
-                self.listings.make_ready(root, path, directory, view, wanted)?
+                let readme = self.options.readme;
+                self.listings.make_ready(root, path, directory, view, wanted, readme)?
             }
         };
         let page = Page::new(listing, view);
