@@ -21,6 +21,9 @@ impl Immediate for StaticFiles {
             return self.absence(path);
         }
         if path.is_directory() {
+            if self.archive_wanted(request).is_some() {
+                return None;
+            }
             let index = self.files.known_index(path, self.options.index.first()?)?;
             return self.representation(request, &index);
         }

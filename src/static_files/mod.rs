@@ -4,6 +4,7 @@ mod options;
 mod representation;
 mod immediate;
 mod listing;
+mod archive;
 
 pub use options::{SiteError, SiteOptions};
 
@@ -18,6 +19,7 @@ use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Target};
 use crate::memory::Memory;
+use archive::Desk;
 use bytes::Bytes;
 use listing::Listings;
 use representation::whole_body;
@@ -52,6 +54,7 @@ pub struct StaticFiles {
     files: Files,
     options: SiteOptions,
     listings: Listings,
+    desk: Desk,
     /// The header fields of every response.
     common: Bytes,
     /// The header fields of every listing, which include `common`.
@@ -102,12 +105,14 @@ impl StaticFiles {
     /// within the default [`CacheLimits`].
     pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
         let files = Files::new(Root::open(root.as_ref())?, Some(CacheLimits::default()));
-        let listings = Listings::new(Memory::new(config::LISTING_BYTES), num_cpus::get());
+        let (memory, workers) = (Memory::new(config::LISTING_BYTES), num_cpus::get());
+        let listings = Listings::new(memory.clone(), workers);
+        let desk = Desk::new(memory, workers);
         let options = SiteOptions::default();
         let (common, of_listings) =
             (options.common_fields(), options.listing_fields(&listing::GUARDS));
         let not_found = NotFound::new(&common);
-        Ok(Self { files, options, listings, common, of_listings, not_found })
+        Ok(Self { files, options, listings, desk, common, of_listings, not_found })
     }
 
     /// Sets how the files are served.
@@ -125,17 +130,19 @@ impl StaticFiles {
         self
     }
 
-    /// Takes the memory for listings from `memory`, instead of from a budget of their own of
+    /// Takes the memory for listings and archives from `memory`, instead of from a budget of their own of
     /// [`config::LISTING_BYTES`].
     pub fn with_memory(mut self, memory: Memory) -> Self {
+        self.desk = self.desk.with_memory(memory.clone());
         self.listings = self.listings.with_memory(memory);
         self
     }
 
-    /// Lets at most half of `workers`, but always one, read directories or wait for a disk. The
-    /// default is half of the number of processors.
+    /// Lets at most half of `workers`, but always one, read directories, make archives or wait for a
+    /// disk, each. The default is half of the number of processors.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.listings = self.listings.with_workers(workers);
+        self.desk = self.desk.with_workers(workers);
         self.files = self.files.with_workers(workers);
         self
     }
@@ -150,6 +157,13 @@ impl StaticFiles {
     /// Serves names that begin with a dot, or hides them.
     pub fn with_hidden(mut self, hidden: bool) -> Self {
         self.options.hidden = hidden;
+        self
+    }
+
+    /// Answers `?archive=tar` and `?archive=zip` at a directory with all that is beneath it, or
+    /// does not: see [`SiteOptions::archive`].
+    pub fn with_archive(mut self, archive: bool) -> Self {
+        self.options.archive = archive;
         self
     }
 
@@ -201,8 +215,11 @@ impl StaticFiles {
         }
     }
 
-    /// Answers with the index of a directory, or with its listing.
+    /// Answers with the archive of a directory, with its index, or with its listing.
     fn directory(&self, request: &Request<'_>, path: &DecodedPath) -> Result<Response, NotServed> {
+        if let Some(format) = self.archive_wanted(request) {
+            return self.archive(request, path, format);
+        }
         if let Some(index) = self.index(path)? {
             return Ok(self.negotiated(request, &index));
         }
@@ -326,6 +343,7 @@ impl Handler for StaticFiles {
     fn tend(&self) {
         self.files.tend();
         self.listings.tend();
+        self.desk.tend();
     }
 
     fn common_fields(&self) -> Bytes {

@@ -12,6 +12,7 @@ mod access_log;
 mod admin;
 mod admission;
 mod api_example;
+mod archive;
 mod auth;
 mod behind_proxies;
 mod bodies;

@@ -20,6 +20,10 @@ pub(crate) struct SiteArgs {
     /// Markdown without HTML and images, the first 64 KiB
     #[arg(long, env = "CWS_README", value_parser = super::values::flag())]
     readme: bool,
+    /// Answer ?archive=tar and ?archive=zip at a directory with all files beneath it; its listing
+    /// links to both. Not with --no-listing
+    #[arg(long, env = "CWS_ARCHIVE", value_parser = super::values::flag())]
+    archive: bool,
     /// Also serve files and directories whose names begin with a dot
     #[arg(long, env = "CWS_HIDDEN", value_parser = super::values::flag())]
     hidden: bool,
@@ -130,6 +134,7 @@ impl SiteArgs {
         site.hidden = self.hidden;
         site.listing = !self.no_listing;
         site.readme = self.readme;
+        site.archive = self.archive;
         site.precompressed = !self.no_precompressed;
         site.spa = self.spa;
         site.cors = self.cors;

@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::config::CACHE_FRESH;
 
-    const VIEW: View = View { key: SortKey::Name, descending: false, json: false };
+    const VIEW: View = View { key: SortKey::Name, descending: false, json: false, archives: false };
 
     fn ask(listings: &Listings, root: &Root, view: View) -> Result<Arc<Listing>, NotServed> {
         let path = DecodedPath::decode(b"/").expect("a path");

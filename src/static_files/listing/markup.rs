@@ -20,7 +20,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(in crate::static_files) const GUARDS: [(&str, &str); 3] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-6bO698stAmslrVF9juYlrDzecdp8hVhupFg5d/0EfQU='; \
+        "default-src 'none'; style-src 'sha256-jJ1zQalf12/oNR7jbAuubmSbLwMCZVLRIMdnr91pcEg='; \
          script-src 'sha256-KRC89Mhx59PqerHKFUHPz97o8z8AZJDepGi5Wx5Ux5o='; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
@@ -96,6 +96,10 @@ fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt:
     page.write_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n")?;
     write!(page, "<title>Index of {shown}</title>\n<style>{STYLE}</style></head>\n")?;
     writeln!(page, "<body><h1>Index of {}</h1>", breadcrumb(path))?;
+    if view.archives {
+        let link = |format| format!("<a href=\"?archive={format}\" download>{format}</a>");
+        writeln!(page, "<p class=\"g\">All of it: {} {}</p>", link("tar"), link("zip"))?;
+    }
     page.write_str(
         "<input type=\"search\" placeholder=\"Filter\" aria-label=\"Filter\" hidden>\n",
     )?;
@@ -247,7 +251,7 @@ mod tests {
             assert!(policy.contains(&wanted), "it must have {wanted}: {policy}");
         }
         let path = DecodedPath::decode(b"/").expect("a path");
-        let view = View { key: SortKey::Name, descending: false, json: false };
+        let view = View { key: SortKey::Name, descending: false, json: false, archives: false };
         let mut page = String::new();
         put_html_start(&mut page, &path, view).expect("a string");
         assert!(page.contains(&format!("<style>{STYLE}</style>")));

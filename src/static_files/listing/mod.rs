@@ -31,7 +31,7 @@ impl StaticFiles {
         request: &Request<'_>,
         path: &DecodedPath,
     ) -> Result<Response, NotServed> {
-        let view = View::of(request);
+        let view = View::of(request, self.options.archive);
         let root = self.files.root();
         let directory = root.open_directory(path)?;
         let response = Response::prepared(Status::OK, &self.of_listings)

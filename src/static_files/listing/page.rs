@@ -119,7 +119,7 @@ mod tests {
         let keys = COLUMNS.into_iter().map(|(key, ..)| key);
         keys.flat_map(|key| {
             [(false, false), (false, true), (true, false), (true, true)]
-                .map(|(descending, json)| View { key, descending, json })
+                .map(|(descending, json)| View { key, descending, json, archives: descending })
         })
     }
 
@@ -135,7 +135,10 @@ mod tests {
     }
 
     fn page(path: &str, json: bool, rows: &[Row<'_>]) -> String {
-        made(&listing(path, rows), View { key: SortKey::Name, descending: false, json })
+        made(
+            &listing(path, rows),
+            View { key: SortKey::Name, descending: false, json, archives: true },
+        )
     }
 
     #[test]
@@ -154,7 +157,7 @@ mod tests {
             (SortKey::Time, "yzbac", "zycab"),
         ] {
             for (descending, expected) in [(false, ascending), (true, descending)] {
-                let page = made(&listing, View { key, descending, json: false });
+                let page = made(&listing, View { key, descending, json: false, archives: false });
                 let names = page.split("<bdi>").skip(1).map(|rest| &rest[..1]);
                 assert_eq!(names.collect::<String>(), expected, "{key:?}");
             }
