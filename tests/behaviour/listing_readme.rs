@@ -28,7 +28,7 @@ fn a_readme_is_shown_below_its_listing_if_it_may_be_served() {
     site.put("both/README", "plain");
     site.put("both/Readme.md", "*marked*");
     site.put("none/a.txt", "a");
-    site.put("long/README.md", &"a line of text\n\n".repeat(10_000));
+    site.put("long/README.md", "a line of text\n\n".repeat(10_000));
     site.put("linked/docs/text", "linked text");
     symlink("docs/text", site.path().join("linked/README")).unwrap();
     site.put("out/a.txt", "a");

@@ -222,7 +222,7 @@ fn disposition(top: &[u8], extension: &str) -> String {
     let plain: String =
         top.iter().map(|byte| if is_plain(byte) { char::from(*byte) } else { '_' }).collect();
     let mut field = format!("attachment; filename=\"{plain}.{extension}\"");
-    if !top.iter().all(|byte| is_plain(byte)) {
+    if !top.iter().all(is_plain) {
         let name = String::from_utf8_lossy(top);
         let name = percent_encode(name.as_bytes(), percent_encoding::NON_ALPHANUMERIC);
         field.push_str(&format!("; filename*=UTF-8''{name}.{extension}"));

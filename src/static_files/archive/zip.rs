@@ -198,7 +198,7 @@ fn of_dos(item: &Item<'_>) -> (u16, u16) {
     let mut parts = text.split(['-', 'T', ':', 'Z']).map(|part| part.parse().unwrap_or(0_u16));
     let mut part = || parts.next().unwrap_or(0);
     let date = (part().saturating_sub(1980)) << 9 | part() << 5 | part();
-    (part() << 11 | part() << 5 | part() / 2, date)
+    (part() << 11 | part() << 5 | (part() / 2), date)
 }
 
 /// The item behind `at`, whose place it moves on, with its checksum and offset in the archive.
