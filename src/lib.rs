@@ -408,7 +408,7 @@ pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use sandbox::{Confinement, Sandbox};
 pub use server::{Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
-pub use static_files::{SiteError, SiteOptions, StaticFiles};
+pub use static_files::{ArchiveLimits, SiteError, SiteOptions, StaticFiles};
 
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -64,7 +64,7 @@ pub(super) enum Progress {
     AtHandler,
     /// The handler has no next piece yet.
     NothingYet,
-    /// The handler makes the next piece at the end of a wait, which [`Outgoing::take_wait`] returns.
+    /// The handler makes the next piece at the end of a wait: see [`Outgoing::take_wait`].
     AtPermit,
 }
 

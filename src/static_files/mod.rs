@@ -6,6 +6,7 @@ mod immediate;
 mod listing;
 mod archive;
 
+pub use archive::ArchiveLimits;
 pub use options::{SiteError, SiteOptions};
 
 use crate::config;
@@ -107,7 +108,7 @@ impl StaticFiles {
         let files = Files::new(Root::open(root.as_ref())?, Some(CacheLimits::default()));
         let (memory, workers) = (Memory::new(config::LISTING_BYTES), num_cpus::get());
         let listings = Listings::new(memory.clone(), workers);
-        let desk = Desk::new(memory, workers);
+        let desk = Desk::new(memory, ArchiveLimits::new(workers));
         let options = SiteOptions::default();
         let (common, of_listings) =
             (options.common_fields(), options.listing_fields(&listing::GUARDS));
@@ -142,8 +143,15 @@ impl StaticFiles {
     /// disk, each. The default is half of the number of processors.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.listings = self.listings.with_workers(workers);
-        self.desk = self.desk.with_workers(workers);
+        self.desk = self.desk.with_limits(ArchiveLimits::new(workers));
         self.files = self.files.with_workers(workers);
+        self
+    }
+
+    /// Shares the limits on archives with others that have them. Call it after
+    /// [`with_workers`](Self::with_workers).
+    pub fn with_archive_limits(mut self, limits: &ArchiveLimits) -> Self {
+        self.desk = self.desk.with_limits(limits.clone());
         self
     }
 

@@ -13,20 +13,41 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+/// How many workers make archives at a time, and how many archives are sent at a time. All clones
+/// are one, which several [`StaticFiles`](crate::StaticFiles) can share.
+///
+/// It needs the feature `files`.
+#[derive(Debug, Clone)]
+pub struct ArchiveLimits(Arc<Limits>);
+
+#[derive(Debug)]
+struct Limits {
+    lane: Lane,
+    /// The number of archives that are being sent.
+    places: AtomicUsize,
+    /// The number of archives so far.
+    number: AtomicU64,
+}
+
+impl ArchiveLimits {
+    /// Lets at most half of `workers`, but always one, make archives at a time.
+    pub fn new(workers: usize) -> Self {
+        let (places, number) = (AtomicUsize::new(0), AtomicU64::new(0));
+        // Archives that are being sent always find room to wait.
+        let lane = Lane::new((workers / 2).max(1), config::LANE_WAITING + config::ARCHIVES);
+        Self(Arc::new(Limits { lane, places, number }))
+    }
+}
+
 /// The archives of a site. All clones are of one desk.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    lane: Lane,
-    workers: usize,
+    limits: ArchiveLimits,
     memory: Memory,
     hasher: RandomState,
-    /// The number of archives that are being sent.
-    places: AtomicUsize,
-    /// The number of archives so far.
-    number: AtomicU64,
     walks: Mutex<HashMap<Box<[u8]>, Step>>,
 }
 
@@ -49,33 +70,30 @@ enum Progress {
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
-    desk: Desk,
+    limits: ArchiveLimits,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.desk.0.places.fetch_sub(1, Relaxed);
+        self.limits.0.places.fetch_sub(1, Relaxed);
     }
 }
 
 impl Desk {
-    /// Lets at most half of `workers` work on archives at a time, but always one.
-    pub(crate) fn new(memory: Memory, workers: usize) -> Self {
+    /// A desk with these limits.
+    pub(crate) fn new(memory: Memory, limits: ArchiveLimits) -> Self {
         let (hasher, walks) = (RandomState::new(), Mutex::default());
-        let (places, number) = (AtomicUsize::new(0), AtomicU64::new(0));
-        // Archives that are being sent always find room to wait.
-        let lane = Lane::new((workers / 2).max(1), config::LANE_WAITING + config::ARCHIVES);
-        Self(Arc::new(Inner { lane, workers, memory, hasher, places, number, walks }))
+        Self(Arc::new(Inner { limits, memory, hasher, walks }))
     }
 
     /// A desk with other memory, before it is in use.
     pub(crate) fn with_memory(&self, memory: Memory) -> Self {
-        Self::new(memory, self.0.workers)
+        Self::new(memory, self.0.limits.clone())
     }
 
-    /// A desk with other workers, before it is in use.
-    pub(crate) fn with_workers(&self, workers: usize) -> Self {
-        Self::new(self.0.memory.clone(), workers)
+    /// A desk with other limits, before it is in use.
+    pub(crate) fn with_limits(&self, limits: ArchiveLimits) -> Self {
+        Self::new(self.0.memory.clone(), limits)
     }
 
     /// The memory from which lists are claimed.
@@ -85,15 +103,20 @@ impl Desk {
 
     /// A place for one more archive.
     pub(super) fn place(&self) -> Result<Place, NotServed> {
-        let more = |places| (places < config::ARCHIVES).then_some(places + 1);
-        let taken = self.0.places.fetch_update(Relaxed, Relaxed, more);
-        taken.map_err(|_| NotServed::Busy)?;
-        Ok(Place { number: self.0.number.fetch_add(1, Relaxed), desk: self.clone() })
+        let more = |taken| (taken < config::ARCHIVES).then_some(taken + 1);
+        let Limits { places, number, .. } = &*self.0.limits.0;
+        places.fetch_update(Relaxed, Relaxed, more).map_err(|_| NotServed::Busy)?;
+        let number = number.fetch_add(1, Relaxed);
+        Ok(Place { number, limits: self.0.limits.clone() })
+    }
+
+    fn lane(&self) -> &Lane {
+        &self.0.limits.0.lane
     }
 
     /// Asks for a permit to make a piece.
     pub(super) fn enter(&self, place: &Place) -> Result<Permit, NoPermit> {
-        self.0.lane.enter(place.number)
+        self.lane().enter(place.number)
     }
 
     /// What is beneath the directory at `path`, which is named `top` in its archive, as a walk has
@@ -110,7 +133,7 @@ impl Desk {
             return Ok(tree);
         }
         let key = self.0.hasher.hash_one(path);
-        let permit = self.0.lane.enter(key).map_err(NotServed::from)?;
+        let permit = self.lane().enter(key).map_err(NotServed::from)?;
         // Another request may have ended it.
         if let Some(tree) = self.ended(path, since) {
             return Ok(tree);
@@ -118,7 +141,7 @@ impl Desk {
         let before = lock(&self.0.walks).remove(path);
         let (mut walk, begun) = match before {
             Some(Step { progress: Progress::Begun(walk), begun, .. }) => (walk, begun),
-            _ => (Box::new(Walk::new(path, top)), Instant::now()),
+            _ => (Box::new(Walk::new(self.memory(), path, top)?), Instant::now()),
         };
         let (progress, result) = match walk.go_on(root, self.memory(), wanted)? {
             true => {
@@ -127,7 +150,7 @@ impl Desk {
             }
             // The permit is dropped before this is waited for, so the wait is over at once.
             false => {
-                let wait = self.0.lane.wait_for(key);
+                let wait = self.lane().wait_for(key);
                 (Progress::Begun(walk), Err(NotServed::Pending(wait).into()))
             }
         };

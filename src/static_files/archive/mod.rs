@@ -7,6 +7,7 @@ mod walk;
 mod desk;
 mod making;
 
+pub use desk::ArchiveLimits;
 pub(super) use desk::Desk;
 
 use super::StaticFiles;
@@ -55,10 +56,11 @@ impl Format {
     }
 
     fn length_of(self, tree: &Tree) -> Option<u64> {
-        match self {
+        let length = || match self {
             Self::Tar => tar::length_of_all(tree),
             Self::Zip => zip::length_of_all(tree),
-        }
+        };
+        *tree.lengths[usize::from(self == Self::Zip)].get_or_init(length)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Tests of archives without a server: their lengths, their limits, and who makes them.
 
-use super::desk::Desk;
+use super::desk::{ArchiveLimits, Desk};
 use super::making::Making;
-use super::tree::{Folder, Tree};
+use super::tree::Tree;
 use super::{Format, disposition, tar, zip};
 use crate::files::entries::Entries;
 use crate::files::root::Root;
@@ -18,19 +18,19 @@ type File = (Vec<u8>, u64, u64);
 /// The tree of a folder `a` with these files, and of folders beneath it.
 fn tree(folders: &[(&str, Vec<File>)]) -> Tree {
     let memory = Memory::new(1 << 30);
-    let made = |(path, files): &(&str, Vec<File>)| {
+    let mut tree = Tree::new(&memory, b"", b"a").expect("room");
+    for (number, (path, files)) in folders.iter().enumerate() {
         let mut entries = Entries::within(&memory, 0).expect("room");
         for (name, size, seconds) in files {
             let nanos = i64::try_from(seconds * 1_000_000_000).ok();
             entries.push(name, false, *size, nanos).expect("room");
         }
         entries.finish();
-        let path = path.as_bytes().into();
-        Folder { path, modified: Some(0), depth: 0, entries: Some(entries) }
-    };
-    let mut folders = folders.iter().map(made);
-    let mut tree = Tree::new(b"a", folders.next().expect("a folder"));
-    tree.folders.extend(folders);
+        if number > 0 {
+            tree.add(path.as_bytes().into(), 1).expect("room");
+        }
+        tree.fill(number, entries, Some(0));
+    }
     tree
 }
 
@@ -171,7 +171,7 @@ fn half_of_the_workers_make_pieces_at_most_and_others_wait_for_a_permit() {
     let root = Root::open(dir.path()).expect("a root");
     let tree = Arc::new(tree(&[("", vec![])]));
     for (workers, permits) in [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)] {
-        let desk = Desk::new(Memory::new(1 << 20), workers);
+        let desk = Desk::new(Memory::new(1 << 20), ArchiveLimits::new(workers));
         let places: Vec<_> = (0..permits).map(|_| desk.place().expect("a place")).collect();
         let mut held: Vec<_> =
             places.iter().map(|place| desk.enter(place).expect("a permit")).collect();
@@ -193,7 +193,7 @@ fn a_walk_is_shared_and_is_done_in_turns() {
         std::fs::create_dir(dir.path().join(number.to_string())).expect("made");
     }
     let root = Root::open(dir.path()).expect("a root");
-    let desk = Desk::new(Memory::new(64 << 20), 1);
+    let desk = Desk::new(Memory::new(64 << 20), ArchiveLimits::new(1));
     let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).expect("uptime");
     let ask = |since| loop {
         match desk.tree(&root, (b"", b"files"), since, |_| true) {

@@ -1,9 +1,11 @@
 //! What is in an archive: the files and directories beneath a directory, as a walk has found them.
 
 use crate::config;
-use crate::files::entries::{DirectoryEntry, Entries};
+use crate::files::entries::{DirectoryEntry, Entries, NoRoom};
 use crate::files::loaded::is_over;
+use crate::memory::{Claim, Memory, MemoryUse};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// A directory and its files.
@@ -26,7 +28,12 @@ pub(super) struct Tree {
     top: Box<[u8]>,
     /// The length of the path of the first folder.
     base: usize,
-    pub(super) folders: Vec<Folder>,
+    folders: Vec<Folder>,
+    /// For the folders. Their entries have claims of their own.
+    claim: Claim,
+    /// Computed once.
+    pub(super) lengths: [OnceLock<Option<u64>>; 2],
+    tag: OnceLock<Option<String>>,
 }
 
 /// A file or directory in an archive.
@@ -81,9 +88,36 @@ impl Item<'_> {
 }
 
 impl Tree {
-    /// The tree of `first`, which is named `top` in the archive.
-    pub(super) fn new(top: &[u8], first: Folder) -> Self {
-        Self { top: top.into(), base: first.path.len(), folders: vec![first] }
+    /// The tree of the folder at `path`, which is named `top` in the archive.
+    pub(super) fn new(memory: &Memory, path: &[u8], top: &[u8]) -> Result<Self, NoRoom> {
+        let claim = memory.claim(MemoryUse::Listings, 0).ok_or(NoRoom)?;
+        let (lengths, tag) = Default::default();
+        let (base, folders) = (path.len(), Vec::new());
+        let mut tree = Self { top: top.into(), base, folders, claim, lengths, tag };
+        tree.add(path.into(), 0)?;
+        Ok(tree)
+    }
+
+    /// Adds a folder that is not read yet, behind the one that it is in.
+    pub(super) fn add(&mut self, path: Box<[u8]>, depth: usize) -> Result<(), NoRoom> {
+        let bytes = self.claim.bytes() + (2 * size_of::<Folder>() + path.len()) as u64;
+        if !self.claim.resize(bytes) {
+            return Err(NoRoom);
+        }
+        self.folders.push(Folder { path, modified: None, depth, entries: None });
+        Ok(())
+    }
+
+    /// The folders.
+    pub(super) fn folders(&self) -> &[Folder] {
+        &self.folders
+    }
+
+    /// Fills a folder that was read.
+    pub(super) fn fill(&mut self, number: usize, entries: Entries, modified: Option<i64>) {
+        if let Some(folder) = self.folders.get_mut(number) {
+            (folder.entries, folder.modified) = (Some(entries), modified);
+        }
     }
 
     /// The item at a place, or at the next place that has one; None behind the last.
@@ -131,7 +165,11 @@ impl Tree {
 
     /// Identifies this state of all that is in the archive, as far as names, sizes and times do.
     /// None if something may be changing: see [`config::CACHE_SETTLE`].
-    pub(super) fn tag(&self, now: SystemTime) -> Option<String> {
+    pub(super) fn tag(&self, now: SystemTime) -> Option<&str> {
+        self.tag.get_or_init(|| self.make_tag(now)).as_deref()
+    }
+
+    fn make_tag(&self, now: SystemTime) -> Option<String> {
         let mut halves = [DefaultHasher::new(), DefaultHasher::new()];
         halves[1].write_u8(1);
         for item in self.items() {

@@ -1,8 +1,8 @@
 //! A walk through the directories beneath one, which finds what is in an archive.
 
-use super::tree::{Folder, Tree, files};
+use super::tree::{Tree, files};
 use crate::config;
-use crate::files::entries::Entries;
+use crate::files::entries::{Entries, NoRoom};
 use crate::files::root::{Directory, NotServed, Root};
 use crate::memory::Memory;
 use std::time::Instant;
@@ -33,12 +33,16 @@ impl From<NotServed> for NoTree {
     }
 }
 
+impl From<NoRoom> for NoTree {
+    fn from(_: NoRoom) -> Self {
+        Self::NotServed(NotServed::Busy)
+    }
+}
+
 impl Walk {
     /// A walk from the directory at `path`, which is named `top` in the archive.
-    pub(super) fn new(path: &[u8], top: &[u8]) -> Self {
-        let path = path.into();
-        let first = Folder { path, modified: None, depth: 0, entries: None };
-        Self { tree: Tree::new(top, first), next: 0, found: 1, unread: None }
+    pub(super) fn new(memory: &Memory, path: &[u8], top: &[u8]) -> Result<Self, NoTree> {
+        Ok(Self { tree: Tree::new(memory, path, top)?, next: 0, found: 1, unread: None })
     }
 
     /// Goes on for a turn. Returns true at the end.
@@ -53,14 +57,14 @@ impl Walk {
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<bool, NoTree> {
         let begun = Instant::now();
-        while self.next < self.tree.folders.len() {
+        while self.next < self.tree.folders().len() {
             self.read_next(root, memory, &wanted)?;
             self.next += 1;
             if begun.elapsed() >= config::ARCHIVE_TURN {
                 break;
             }
         }
-        Ok(self.next == self.tree.folders.len())
+        Ok(self.next == self.tree.folders().len())
     }
 
     /// Reads one folder.
@@ -70,7 +74,7 @@ impl Walk {
         memory: &Memory,
         wanted: &impl Fn(&[u8]) -> bool,
     ) -> Result<(), NoTree> {
-        let path = self.tree.folders[self.next].path.clone();
+        let path = self.tree.folders()[self.next].path.clone();
         let opened = match self.next {
             0 if path.is_empty() => root.open_subdirectory(b"."),
             // The client's own path may lead through links, as that of a listing.
@@ -97,8 +101,7 @@ impl Walk {
             )));
         }
         self.add_folders(&path, &entries)?;
-        let folder = &mut self.tree.folders[self.next];
-        (folder.entries, folder.modified) = (Some(entries), modified);
+        self.tree.fill(self.next, entries, modified);
         Ok(())
     }
 
@@ -109,7 +112,7 @@ impl Walk {
         memory: &Memory,
         wanted: &impl Fn(&[u8]) -> bool,
     ) -> Result<(Entries, Option<i64>), NotServed> {
-        let path = self.tree.folders[self.next].path.clone();
+        let path = self.tree.folders()[self.next].path.clone();
         let (_, modified) = directory.stamp().length_and_time();
         let rights = directory.rights().map_err(NotServed::Exhausted)?;
         let mut entries =
@@ -126,7 +129,7 @@ impl Walk {
     }
 
     fn add_folders(&mut self, path: &[u8], entries: &Entries) -> Result<(), NoTree> {
-        let depth = self.tree.folders[self.next].depth + 1;
+        let depth = self.tree.folders()[self.next].depth + 1;
         for entry in entries.as_slice().iter().take_while(|entry| entry.is_directory) {
             if depth > config::ARCHIVE_DEPTH {
                 return Err(NoTree::TooMuch(format!(
@@ -137,7 +140,7 @@ impl Walk {
             }
             let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
             let path = [path, slash, entries.name(entry)].concat().into();
-            self.tree.folders.push(Folder { path, modified: None, depth, entries: None });
+            self.tree.add(path, depth)?;
             self.found += 1;
         }
         Ok(())
