@@ -314,6 +314,7 @@
 //! | a connection has no PROXY header | `fn refuse_announcement` | `src/connection/announced.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
+//! | who makes an archive | `ARCHIVES).then_some` | `src/static_files/archive/desk.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
 //!

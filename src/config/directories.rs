@@ -8,6 +8,7 @@ pub const README_BYTES: usize = 64 * 1024;
 
 /// The most bytes of HTML for them. Markdown that needs more is shown as plain text: each of its
 /// characters takes at most 6 bytes, and each byte that is no character takes 3.
+#[cfg_attr(not(feature = "markdown"), allow(dead_code, reason = "text needs no bound"))]
 pub const README_HTML: usize = 8 * README_BYTES;
 
 /// The most files and directories in an archive. The list of this many takes 6 MB with names of 24

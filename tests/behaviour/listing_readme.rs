@@ -96,7 +96,7 @@ fn a_readme_is_drawn_and_nothing_of_it_runs_in_a_browser() {
     for name in ["lake.png", "notes.txt", "docs/list.md"] {
         site.put(&format!("shared/{name}"), name);
     }
-    let server = RealServer::start(&site, &["--readme"]);
+    let server = RealServer::start(&site, &["--readme", "--archive"]);
     let mut page = Page::open(chromium);
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("readme");
     std::fs::create_dir_all(&folder).unwrap();

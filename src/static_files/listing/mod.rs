@@ -2,6 +2,8 @@
 
 mod view;
 mod markup;
+#[cfg(feature = "markdown")]
+mod markdown;
 mod readme;
 mod cache;
 mod page;
