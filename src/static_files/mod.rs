@@ -131,16 +131,16 @@ impl StaticFiles {
         self
     }
 
-    /// Takes the memory for listings and archives from `memory`, instead of from a budget of their own of
-    /// [`config::LISTING_BYTES`].
+    /// Takes the memory for listings and archives from `memory`, instead of from a budget of their
+    /// own of [`config::LISTING_BYTES`].
     pub fn with_memory(mut self, memory: Memory) -> Self {
         self.desk = self.desk.with_memory(memory.clone());
         self.listings = self.listings.with_memory(memory);
         self
     }
 
-    /// Lets at most half of `workers`, but always one, read directories, make archives or wait for a
-    /// disk, each. The default is half of the number of processors.
+    /// Lets at most half of `workers`, but always one, read directories, make archives or wait for
+    /// a disk, each. The default is half of the number of processors.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.listings = self.listings.with_workers(workers);
         self.desk = self.desk.with_limits(ArchiveLimits::new(workers));

@@ -20,8 +20,9 @@ pub struct SiteOptions {
     pub listing: bool,
     /// Show the text of a directory's README below its listing: of `README.md`, `README.txt` or
     /// `README`, the first that there is. Case does not matter, and of names that differ in case
-    /// alone the first in byte order counts. With the feature `markdown`, Markdown is shown without its HTML and its images, and
-    /// with links to `http`, `https`, `mailto` and relative references alone.
+    /// alone the first in byte order counts. With the feature `markdown`, Markdown becomes HTML,
+    /// without its own HTML and its images, and with links to `http`, `https`, `mailto` and
+    /// relative references alone. The first 64 KiB are shown, with a link to the file.
     pub readme: bool,
     /// Answer `?archive=tar` and `?archive=zip` at a directory with all files beneath it, stored,
     /// and link to both from its listing. Needs `listing`; a directory that has an index has an

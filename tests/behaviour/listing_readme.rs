@@ -88,7 +88,7 @@ fn a_readme_is_drawn_and_nothing_of_it_runs_in_a_browser() {
     let markdown = "# Holiday pictures\n\nThe pictures of *2026*, with `notes`. See [the list]\
         (docs/list.md), [elsewhere](https://other.example/) or ![a picture](lake.png).\n\n\
         | day | place | what |\n|--|:-:|--:|\n| 1 | Lake | swimming and a very long walk |\n\
-        \n```sh\ncurl -O http://server.example/a/very/long/path/to/a/picture/that/is/wide.jpg\n```\n\
+        \n```sh\ncurl -O http://server.example/a/very/long/path/to/a/picture/that/is/wide\n```\n\
         \n> A quote.\n\n1. one\n2. two\n\n<script>window.ran = 1</script>\n\n\
         <img src=x onerror='window.ran = 1'> [x](javascript:window.ran=1)\n\n\
         ![x](https://other.example/pixel.png)\n";

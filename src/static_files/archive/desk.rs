@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// How many workers make archives at a time, and how many archives are sent at a time. All clones
-/// are one, which several [`StaticFiles`](crate::StaticFiles) can share.
+/// are one, which several `StaticFiles` can share.
 ///
 /// It needs the feature `files`.
 #[derive(Debug, Clone)]

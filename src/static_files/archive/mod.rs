@@ -205,9 +205,9 @@ impl StaticFiles {
     }
 }
 
-/// When the walk for a request may have begun at the earliest. The rest of an archive is of the state
-/// of now, so that a client with a part of another state gets to know. For the whole, the walk of
-/// another request is good for a second: there are many who ask for the same.
+/// When the walk for a request may have begun at the earliest. The rest of an archive is of the
+/// state of now, so that a client with a part of another state gets to know. For the whole, the
+/// walk of another request is good for a second: there are many who ask for the same.
 fn since(request: &Request<'_>) -> Instant {
     let arrived = Instant::now().checked_sub(request.waited());
     let before = match request.field("Range") {

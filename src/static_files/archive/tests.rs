@@ -88,7 +88,8 @@ proptest! {
         let long = "b/".repeat(60) + "c";
         let tree = tree(&[("", files), ("x y", vec![]), (&long, others)]);
         for format in Format::ALL {
-            prop_assert_eq!(format.length_of(&tree), Some(written(&tree, format).1), "{:?}", format);
+            let (_, length) = written(&tree, format);
+            prop_assert_eq!(format.length_of(&tree), Some(length), "{:?}", format);
         }
     }
 }

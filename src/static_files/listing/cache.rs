@@ -195,8 +195,8 @@ impl Listings {
         listing.is_ready(view).then_some(listing)
     }
 
-    /// Reads the directory, with its README if `readme`, and prepares the view. If no permit is free, the error says what to wait
-    /// for.
+    /// Reads the directory, with its README if `readme`, and prepares the view. If no permit is
+    /// free, the error says what to wait for.
     pub(super) fn make_ready(
         &self,
         root: &Root,

@@ -29,8 +29,9 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Reads the query and the `Accept` fields, for a site with `archives` or without. The query may hold `sort=name|size|time`,
-    /// `order=asc|desc` and `format=html|json`; anything else is ignored.
+    /// Reads the query and the `Accept` fields, for a site with `archives` or without. The query
+    /// may hold `sort=name|size|time`, `order=asc|desc` and `format=html|json`; anything else is
+    /// ignored.
     pub(super) fn of(request: &Request<'_>, archives: bool) -> Self {
         let (mut of_json, mut of_html) = (0, 0);
         for (name, quality) in request.fields_named("Accept").flat_map(elements) {
