@@ -12,6 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 /// Makes all directories as old as [`Site::put`] makes files, so that they have validators.
@@ -345,6 +346,36 @@ fn readers_that_stall_hold_no_worker_and_are_limited_in_number() {
     assert_eq!(head(address, paths[0]).status, 200, "HEAD needs no place");
     drop(stalled);
     wait_for("a place", || (get(address, "/short/?archive=zip").status == 200).then_some(()));
+}
+
+/// With one worker, pieces of archives and the requests of others take turns, although the readers
+/// are fast enough to keep the worker busy.
+#[test]
+fn one_worker_serves_others_between_two_pieces() {
+    let site = large();
+    let server = RealServer::start(&site, &["--archive", "--workers", "1"]);
+    let (address, is_over) = (server.address(), AtomicBool::new(false));
+    let came = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for path in ["/short/?archive=zip", "/long/?archive=zip"] {
+            let (is_over, came) = (&is_over, &came);
+            scope.spawn(move || {
+                while !is_over.load(Relaxed) {
+                    let mut stream = stall(address, path);
+                    let mut buffer = vec![0; 1 << 16];
+                    while !is_over.load(Relaxed) && stream.read(&mut buffer).unwrap_or(0) > 0 {
+                        came.fetch_add(1, Relaxed);
+                    }
+                }
+            });
+        }
+        for _ in 0..50 {
+            let before = came.load(Relaxed);
+            assert_eq!(get(address, "/short/?format=json").status, 200);
+            wait_for("more of the archives", || (came.load(Relaxed) > before).then_some(()));
+        }
+        is_over.store(true, Relaxed);
+    });
 }
 
 /// Many at once, on one worker and on three, get what one alone gets.
