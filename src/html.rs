@@ -1,4 +1,7 @@
-//! Text in HTML pages.
+//! Text in HTML pages, and the style that the pages for visitors share.
+
+/// The style of error pages and of listings.
+pub const STYLE: &str = include_str!("page.css");
 
 /// Escapes text for HTML content and for quoted attribute values. Control characters appear as
 /// Rust escapes, such as `\n`, so that a file name that holds them can be read.

@@ -314,6 +314,7 @@
 //! | a connection has no PROXY header | `fn refuse_announcement` | `src/connection/announced.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
+//! | who makes an archive | `ARCHIVES).then_some` | `src/static_files/archive/desk.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
 //!
@@ -408,7 +409,7 @@ pub use routes::{Endpoint, RouteError, RouteTable, Routes, WorkerStates};
 pub use sandbox::{Confinement, Sandbox};
 pub use server::{Server, StartError, Stopper, Summary};
 #[cfg(feature = "files")]
-pub use static_files::{SiteError, SiteOptions, StaticFiles};
+pub use static_files::{ArchiveLimits, SiteError, SiteOptions, StaticFiles};
 
 #[cfg(feature = "internals")]
 #[doc(hidden)]

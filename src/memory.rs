@@ -13,7 +13,7 @@ pub enum MemoryUse {
     Heads,
     /// Responses that wait for slow clients, and their log records.
     Responses,
-    /// Directory listings.
+    /// Directory listings, and the lists of what is in archives.
     Listings,
     /// Cached files.
     Files,

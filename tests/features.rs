@@ -26,7 +26,8 @@ fn the_pool_alone_is_made_of_twenty_crates_at_most() {
 fn each_feature_brings_its_own_crates_and_no_others() {
     let core = crates("");
     let rows = [
-        ("files", "cap-std", 24),
+        ("files", "cap-std", 28),
+        ("markdown", "pulldown-cmark", 32),
         ("auth", "bcrypt", 12),
         ("admin", "prometheus-client", 18),
         ("client", "humantime", 1),
@@ -45,7 +46,8 @@ fn each_feature_brings_its_own_crates_and_no_others() {
         let more: Vec<_> = with.difference(&core).collect();
         assert!(more.len() <= most, "{feature} brings {}: {more:#?}", more.len());
     }
-    let library = crates("files,auth,admin,client,json-log,proxy,routes,service-time,http");
+    let library =
+        crates("files,auth,admin,client,json-log,markdown,proxy,routes,service-time,http");
     for command_line in ["clap", "env_logger", "signal-hook", "bytesize"] {
         assert!(!library.iter().any(|name| name.starts_with(command_line)), "{command_line}");
     }

@@ -27,7 +27,7 @@ binary() {
 # With the options that switch on what is asked for.
 command() {
     case $1 in
-        cws) echo "$(binary cws) $2 --admin $(($2 + 100)) --health /healthz" ;;
+        cws) echo "$(binary cws) $2 --admin $(($2 + 100)) --health /healthz --archive" ;;
         miniserve) echo "miniserve -p $2 -i 127.0.0.1 -r -z ." ;;
         dufs) echo "dufs -p $2 -b 127.0.0.1 --allow-upload --allow-archive ." ;;
         static-web-server)

@@ -3,11 +3,15 @@
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "some belong to features that are off"))]
 mod bounds;
 mod check;
+#[cfg(feature = "files")]
+mod directories;
 #[cfg(feature = "admin")]
 mod page;
 mod proxies;
 
 pub use bounds::*;
+#[cfg(feature = "files")]
+pub use directories::*;
 #[cfg(feature = "admin")]
 pub use page::*;
 #[cfg(feature = "proxy")]

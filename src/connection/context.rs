@@ -12,7 +12,7 @@ use crate::handler::Accepts;
 use crate::memory::Memory;
 use crate::metrics::{CloseReason, Recorder};
 use crate::notes::note;
-use crate::parking::{Interest, Parking};
+use crate::parking::{Interest, Parking, Socket};
 use crate::proxy::request_id::Identifiers;
 use crate::queue::ages::Limits;
 use crate::queue::{Queue, Queued, Sizes};
@@ -260,6 +260,17 @@ impl Context {
             && let Some(connection) = self.parking.take(key)
         {
             self.close(connection, CloseReason::Cut);
+        }
+    }
+
+    /// Has the connection with this socket looked at, wherever it is parked by then.
+    pub(super) fn waker_of(&self, socket: &Socket) -> impl FnOnce() + Send + 'static {
+        // Weak: the table owns the connection, so a strong pointer would be a cycle.
+        let (key, parking) = (socket.key(), Arc::downgrade(&self.parking));
+        move || {
+            if let Some(parking) = parking.upgrade() {
+                parking.nudge(key);
+            }
         }
     }
 

@@ -17,7 +17,6 @@ use crate::notes::note;
 use crate::parking::Interest;
 use crate::queue::Sizes;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A connection whose message is whole.
@@ -195,13 +194,7 @@ impl Connection {
     /// Parks the connection until `wait` is over, or until the request has waited for too long in
     /// all.
     fn defer(&mut self, message: Message, wait: Wait, context: &Context) {
-        let (key, parking) = (self.socket.key(), Arc::downgrade(&context.parking));
-        // Weak: the table owns the connection, so a strong pointer would be a cycle.
-        let waiting = wait.join(move || {
-            if let Some(parking) = parking.upgrade() {
-                parking.nudge(key);
-            }
-        });
+        let waiting = wait.join(context.waker_of(&self.socket));
         let queued = message.queued.unwrap_or_else(Instant::now);
         self.deadline = queued + context.age(message.patience);
         // Drops the reservation, if any, after the new wait has begun.

@@ -9,6 +9,7 @@ use super::sending::Failure;
 use super::{Connection, Context, Next, Phase};
 use crate::access_log::{self, From, Record};
 use crate::config::{self, AccessLog, Config};
+use crate::lane::Waiting;
 use crate::memory::{Claim, MemoryUse};
 use crate::metrics::{Activity, CloseReason, Counter};
 use crate::notes::note;
@@ -33,6 +34,9 @@ pub(super) struct Flushing {
     full: Option<Full>,
     /// Its handler is not asked for the next piece before this time.
     retry_at: Option<Instant>,
+    /// What the next piece waits for. It is kept until the piece is made, because it keeps a permit
+    /// for it.
+    waiting: Option<Waiting>,
 }
 
 /// What follows a response.
@@ -55,7 +59,7 @@ impl Flushing {
         begun: Instant,
     ) -> Self {
         let (taken, sent_before, read_before) = (Taken::nothing(begun), 0, 0);
-        let (claim, full, retry_at) = (None, None, None);
+        let (claim, full, retry_at, waiting) = (None, None, None, None);
         Self {
             outgoing,
             after,
@@ -67,6 +71,7 @@ impl Flushing {
             taken,
             full,
             retry_at,
+            waiting,
         }
     }
 
@@ -164,14 +169,31 @@ impl Connection {
 
     /// Waits until the handler can be asked again. A client that has gone is reported again and
     /// again, so the connection closes then.
-    fn wait_for_retry(&self, context: &Context) -> Option<Next> {
+    fn wait_for_retry(&mut self, context: &Context) -> Option<Next> {
         let Phase::Flushing(flushing) = &self.phase else { return None };
-        flushing.retry_at.filter(|retry_at| Instant::now() < *retry_at)?;
+        let is_early = flushing.retry_at.is_some_and(|retry_at| Instant::now() < retry_at);
+        let waits = flushing.waiting.as_ref().is_some_and(|waiting| !waiting.is_over());
+        if !is_early && !waits {
+            return None;
+        }
         if !self.is_broken() {
+            if waits {
+                self.deadline = Instant::now() + context.config.write_timeout;
+            }
             return Some(Next::Park(Interest::Nudge));
         }
         flushing.account(&self.origin, "the client has gone", context);
         Some(Next::Close(CloseReason::PeerGone))
+    }
+
+    /// Waits until the handler may make the next piece.
+    fn wait_for_permit(&mut self, context: &Context) -> Next {
+        let Phase::Flushing(flushing) = &mut self.phase else { return Next::Produce };
+        let Some(wait) = flushing.outgoing.take_wait() else { return Next::Produce };
+        flushing.end_window();
+        self.deadline = Instant::now() + context.config.write_timeout;
+        flushing.waiting = Some(wait.join(context.waker_of(&self.socket)));
+        Next::Park(Interest::Nudge)
     }
 
     /// Sends as much as the socket has room for.
@@ -182,8 +204,11 @@ impl Connection {
         let Phase::Flushing(flushing) = &mut self.phase else { return None };
         flushing.retry_at = None;
         let outgoing = &mut flushing.outgoing;
-        let failure = match outgoing.write(&self.socket, context.thread, || context.may_continue())
-        {
+        let written = outgoing.write(&self.socket, context.thread, || context.may_continue());
+        if context.worker().is_some() {
+            flushing.waiting = None;
+        }
+        let failure = match written {
             Ok(Progress::Done) => {
                 let (after, now) = (flushing.after, Instant::now());
                 context.recorder.written(now.saturating_duration_since(flushing.begun));
@@ -209,6 +234,7 @@ impl Connection {
                 self.deadline = now + context.config.write_timeout;
                 return Some(self.retry_at(now + config::SWEEP_INTERVAL));
             }
+            Ok(Progress::AtPermit) => return Some(self.wait_for_permit(context)),
             Err(failure) => failure,
         };
         let (reason, error) = match &failure {

@@ -3,7 +3,8 @@
 use super::sending::{Failure, send_file};
 use crate::config;
 use crate::files::residency::is_in_memory;
-use crate::handler::Body;
+use crate::handler::{Body, Made};
+use crate::lane::Wait;
 use crate::parking::Socket;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
@@ -27,6 +28,8 @@ pub(super) struct Outgoing {
     /// The connection closes after it.
     is_last: bool,
     sent: u64,
+    /// What the next piece waits for.
+    wait: Option<Wait>,
 }
 
 /// A part of the content.
@@ -61,6 +64,8 @@ pub(super) enum Progress {
     AtHandler,
     /// The handler has no next piece yet.
     NothingYet,
+    /// The handler makes the next piece at the end of a wait: see [`Outgoing::take_wait`].
+    AtPermit,
 }
 
 /// The kinds of threads that step connections.
@@ -108,7 +113,8 @@ impl Outgoing {
         if is_chunked {
             behind.push_back(Part::End);
         }
-        Self { head, head_length, head_sent: 0, body, behind, is_chunked, is_last, sent: 0 }
+        let (head_sent, sent, wait) = (0, 0, None);
+        Self { head, head_length, head_sent, body, behind, is_chunked, is_last, sent, wait }
     }
 
     /// Moves on to the next part with content. Returns why not, if there is none for this thread.
@@ -131,20 +137,32 @@ impl Outgoing {
                     let Some(piece) = stream.next_piece().map_err(Failure::Content)? else {
                         continue;
                     };
-                    let is_empty = piece.is_empty();
                     // A stream that is over is dropped here, by a worker.
                     if !stream.is_over() {
                         self.behind.push_front(Part::Content(Body::Stream(stream)));
                     }
-                    if is_empty {
-                        return Ok(Some(Progress::NothingYet));
+                    match piece {
+                        Made::Bytes(bytes) if bytes.is_empty() => {
+                            return Ok(Some(Progress::NothingYet));
+                        }
+                        Made::Bytes(bytes) => self.begin(Body::Bytes(bytes)),
+                        Made::File(slice) => self.begin(Body::File(slice)),
+                        Made::Wait(wait) => {
+                            self.wait = Some(wait);
+                            return Ok(Some(Progress::AtPermit));
+                        }
+                        Made::Failed(error) => return Err(Failure::Content(error)),
                     }
-                    self.begin(Body::Bytes(piece));
                 }
                 Part::Content(body) => self.begin(body),
             }
         }
         Ok(None)
+    }
+
+    /// Takes what the next piece waits for.
+    pub(super) fn take_wait(&mut self) -> Option<Wait> {
+        self.wait.take()
     }
 
     /// True if the next bytes are for a handler to make.

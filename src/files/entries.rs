@@ -80,6 +80,13 @@ impl Entries {
         Ok(())
     }
 
+    /// Keeps the entries for which `is_kept` is true. Their names stay in memory.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&[u8], &DirectoryEntry) -> bool) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.retain(|entry| is_kept(self.name(entry), entry));
+        self.entries = entries;
+    }
+
     /// Sorts the entries: directories first, then by name in the natural order. Gives back memory
     /// that was reserved for growth.
     pub fn finish(&mut self) {

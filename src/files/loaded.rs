@@ -87,6 +87,11 @@ impl Stamp {
         }
     }
 
+    /// The length of the file and the time of its last change, in nanoseconds since 1970.
+    pub fn length_and_time(&self) -> (u64, i128) {
+        (self.length, self.modified)
+    }
+
     /// True if a change after `now` would show in the times.
     fn is_settled(&self, now: SystemTime) -> bool {
         is_over(self.modified.max(self.changed), now)
@@ -108,7 +113,7 @@ impl Stamp {
 }
 
 /// True if `time` is at least [`config::CACHE_SETTLE`] before `now`.
-fn is_over(time: i128, now: SystemTime) -> bool {
+pub fn is_over(time: i128, now: SystemTime) -> bool {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     time + config::CACHE_SETTLE.as_nanos() as i128 <= now.as_nanos() as i128
 }

@@ -57,6 +57,25 @@ impl Directory {
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
+
+    /// Tells which of its files may be read.
+    pub fn rights(&self) -> io::Result<Rights> {
+        Ok(Rights(self.file.try_clone()?))
+    }
+}
+
+/// What this process may do with the files of a directory.
+#[derive(Debug)]
+pub struct Rights(File);
+
+impl Rights {
+    /// False if the file `name` may not be read. A link that leads somewhere else by then is not
+    /// followed by those who read it, so the answer gives nothing away.
+    pub fn may_read(&self, name: &[u8]) -> bool {
+        use rustix::fs::{Access, accessat};
+        let answer = accessat(&self.0, name, Access::READ_OK, AtFlags::EACCESS);
+        !matches!(answer, Err(Errno::ACCESS | Errno::PERM))
+    }
 }
 
 /// Why a path is not served.
@@ -128,11 +147,42 @@ impl Root {
         self.open_beneath(&joined)
     }
 
+    /// Opens the regular file at `relative`, which consists of names that were read from
+    /// directories.
+    pub fn open_file(&self, relative: &[u8]) -> Result<(File, fs::Metadata), NotServed> {
+        match self.open_beneath(relative)? {
+            Found::File(file, metadata) => Ok((file, metadata)),
+            Found::Directory => Err(NotServed::Forbidden),
+        }
+    }
+
+    /// The same root for another owner.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let (dir, path, follows_links) =
+            (self.dir.try_clone()?, self.path.clone(), self.follows_links);
+        Ok(Self { dir, path, follows_links })
+    }
+
     /// Opens the directory at `path`.
     pub fn open_directory(&self, path: &DecodedPath) -> Result<Directory, NotServed> {
         let relative = if path.as_bytes().is_empty() { b"." } else { path.as_bytes() };
+        self.open_linked_directory(relative)
+    }
+
+    /// The same for a path in bytes.
+    pub fn open_linked_directory(&self, relative: &[u8]) -> Result<Directory, NotServed> {
+        self.open_directory_at(relative, OFlags::DIRECTORY)
+    }
+
+    /// Opens the directory at `relative`, which consists of names that were read from directories,
+    /// unless it is a link.
+    pub fn open_subdirectory(&self, relative: &[u8]) -> Result<Directory, NotServed> {
+        self.open_directory_at(relative, OFlags::DIRECTORY | OFlags::NOFOLLOW)
+    }
+
+    fn open_directory_at(&self, relative: &[u8], flags: OFlags) -> Result<Directory, NotServed> {
         let relative = PathBuf::from(OsStr::from_bytes(relative));
-        let file = self.open_name(&relative, OFlags::DIRECTORY).map_err(NotServed::from_open)?;
+        let file = self.open_name(&relative, flags).map_err(NotServed::from_open)?;
         let metadata = file.metadata().map_err(NotServed::Failed)?;
         // A removed directory can still be open. It is empty and has no name.
         if unix::MetadataExt::nlink(&metadata) == 0 {

@@ -1,6 +1,7 @@
 //! The content of a response: bytes, files and streams.
 
 use crate::config::SMALL_FILE;
+use crate::lane::Wait;
 use crate::notes::note;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -56,7 +57,7 @@ pub struct Stream {
     /// None if it is unknown.
     left: Option<u64>,
     /// Always there until it is dropped.
-    pieces: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
+    pieces: Option<Box<dyn Iterator<Item = Made> + Send>>,
     /// The bytes of memory that the iterator holds.
     holds: u64,
 }
@@ -65,13 +66,23 @@ impl Stream {
     /// Content of `length` bytes in all. What exceeds the length is cut off. If there is less, the
     /// connection closes early, by which the client knows.
     pub fn new(length: u64, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        let pieces = Box::new(pieces.map(Made::Bytes));
+        Self { left: Some(length), pieces: Some(pieces), holds: 0 }
+    }
+
+    /// The same of other pieces than bytes.
+    #[cfg(feature = "files")]
+    pub(crate) fn of_pieces(
+        length: u64,
+        pieces: impl Iterator<Item = Made> + Send + 'static,
+    ) -> Self {
         Self { left: Some(length), pieces: Some(Box::new(pieces)), holds: 0 }
     }
 
     /// Content of unknown length: chunked in HTTP/1.1 (RFC 9112, section 7.1), and delimited by the
     /// end of the connection in HTTP/1.0.
     pub fn chunked(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self { left: None, pieces: Some(Box::new(pieces)), holds: 0 }
+        Self { left: None, pieces: Some(Box::new(pieces.map(Made::Bytes))), holds: 0 }
     }
 
     /// States the bytes of memory that the iterator holds, which the server cannot know. They are
@@ -89,20 +100,53 @@ impl Stream {
 
     /// The next piece, which is empty if there is nothing yet; none at the end. The error is that
     /// there is less than was announced, or that the iterator panicked.
-    pub(crate) fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
+    pub(crate) fn next_piece(&mut self) -> io::Result<Option<Made>> {
         if self.is_over() {
             return Ok(None);
         }
         let Some(pieces) = &mut self.pieces else { return Ok(None) };
         let piece = catch_unwind(AssertUnwindSafe(|| pieces.next()))
             .map_err(|_| io::Error::other("the stream panicked"))?;
+        if let Some(Made::Failed(error)) = piece {
+            return Err(error);
+        }
         let Some(left) = &mut self.left else { return Ok(piece) };
         let Some(mut piece) = piece else {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended early"));
         };
-        piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-        *left -= piece.len() as u64;
+        *left -= piece.cut(*left);
         Ok(Some(piece))
+    }
+}
+
+/// What an iterator of a stream makes.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "files"), allow(dead_code, reason = "archives are of files"))]
+pub(crate) enum Made {
+    /// Content; if it is empty, there is nothing yet.
+    Bytes(Bytes),
+    /// Content that is sent like that of any file.
+    File(FileSlice),
+    /// The iterator is to be asked again at the end of this wait.
+    Wait(Wait),
+    /// The content cannot be made.
+    Failed(io::Error),
+}
+
+impl Made {
+    /// Cuts it to `most` bytes, and returns the bytes that it has then.
+    fn cut(&mut self, most: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => {
+                bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+                bytes.len() as u64
+            }
+            Self::File(slice) => {
+                slice.length = slice.length.min(most);
+                slice.length
+            }
+            Self::Wait(_) | Self::Failed(_) => 0,
+        }
     }
 }
 
@@ -218,6 +262,7 @@ mod tests {
         let all = |mut stream: Stream| {
             let mut all = Vec::new();
             while let Some(piece) = stream.next_piece()? {
+                let Made::Bytes(piece) = piece else { panic!("{piece:?}") };
                 all.extend_from_slice(&piece);
             }
             io::Result::Ok(all)

@@ -14,6 +14,7 @@ mod immediate;
 pub use accepts::Accepts;
 #[cfg(feature = "routes")]
 pub(crate) use accepts::Piece;
+pub(crate) use body::Made;
 pub use body::{Body, FileSlice, Stream};
 pub(crate) use call::WorkerHandler;
 pub use delay::Delay;

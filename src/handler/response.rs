@@ -111,16 +111,29 @@ impl Response {
         Self::ok("application/json", content)
     }
 
-    /// A small error page. `explanation` is plain text that says what is wrong.
+    /// A small error page, which looks like a listing. `explanation` is plain text that says what
+    /// is wrong.
     pub fn error(status: Status, explanation: &str) -> Self {
+        Self::error_beneath(None, status, explanation)
+    }
+
+    /// The same with a link to `parent`, a relative reference.
+    pub(crate) fn error_beneath(
+        parent: Option<&'static str>,
+        status: Status,
+        explanation: &str,
+    ) -> Self {
         let (code, reason) = (status.code(), status.reason());
-        let explanation = html::escape(explanation);
+        let (explanation, style) = (html::escape(explanation), html::STYLE);
+        let up = parent.map_or(String::new(), |parent| {
+            format!("<p><a href=\"{parent}\">Parent directory</a></p>\n")
+        });
         let page = format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
              <meta name=\"color-scheme\" content=\"light dark\">\
-             <title>{code} {reason}</title></head>\n\
-             <body><h1>{code} {reason}</h1>\n<p>{explanation}</p></body></html>\n"
+             <title>{code} {reason}</title>\n<style>{style}</style></head>\n\
+             <body><h1>{code} {reason}</h1>\n<p>{explanation}</p>\n{up}</body></html>\n"
         );
         Self::new(status)
             .with_known_field("Content-Type", "text/html; charset=utf-8")

@@ -54,20 +54,21 @@ mod numbers {
         SYS_clock_gettime as clock_gettime, SYS_clock_nanosleep as clock_nanosleep,
         SYS_clone as clone, SYS_close as close, SYS_epoll_create1 as epoll_create1,
         SYS_epoll_ctl as epoll_ctl, SYS_epoll_pwait as epoll_pwait, SYS_eventfd2 as eventfd2,
-        SYS_exit as exit, SYS_exit_group as exit_group, SYS_fcntl as fcntl, SYS_flock as flock,
-        SYS_fstat as fstat, SYS_futex as futex, SYS_getcwd as getcwd, SYS_getdents64 as getdents64,
-        SYS_geteuid as geteuid, SYS_getpid as getpid, SYS_getrandom as getrandom,
-        SYS_getsockopt as getsockopt, SYS_gettid as gettid, SYS_ioctl as ioctl, SYS_lseek as lseek,
-        SYS_madvise as madvise, SYS_mmap as mmap, SYS_mprotect as mprotect, SYS_mremap as mremap,
-        SYS_munmap as munmap, SYS_newfstatat as newfstatat, SYS_openat as openat,
-        SYS_openat2 as openat2, SYS_pipe2 as pipe2, SYS_ppoll as ppoll, SYS_prctl as prctl,
-        SYS_pread64 as pread64, SYS_preadv2 as preadv2, SYS_prlimit64 as prlimit64,
-        SYS_read as read, SYS_readlinkat as readlinkat, SYS_recvfrom as recvfrom,
-        SYS_recvmsg as recvmsg, SYS_restart_syscall as restart_syscall, SYS_rseq as rseq,
-        SYS_rt_sigaction as rt_sigaction, SYS_rt_sigprocmask as rt_sigprocmask,
-        SYS_rt_sigreturn as rt_sigreturn, SYS_sched_getaffinity as sched_getaffinity,
-        SYS_sched_yield as sched_yield, SYS_sendfile as sendfile, SYS_sendmsg as sendmsg,
-        SYS_sendto as sendto, SYS_set_robust_list as set_robust_list, SYS_setsockopt as setsockopt,
+        SYS_exit as exit, SYS_exit_group as exit_group, SYS_faccessat2 as faccessat2,
+        SYS_fcntl as fcntl, SYS_flock as flock, SYS_fstat as fstat, SYS_futex as futex,
+        SYS_getcwd as getcwd, SYS_getdents64 as getdents64, SYS_geteuid as geteuid,
+        SYS_getpid as getpid, SYS_getrandom as getrandom, SYS_getsockopt as getsockopt,
+        SYS_gettid as gettid, SYS_ioctl as ioctl, SYS_lseek as lseek, SYS_madvise as madvise,
+        SYS_mmap as mmap, SYS_mprotect as mprotect, SYS_mremap as mremap, SYS_munmap as munmap,
+        SYS_newfstatat as newfstatat, SYS_openat as openat, SYS_openat2 as openat2,
+        SYS_pipe2 as pipe2, SYS_ppoll as ppoll, SYS_prctl as prctl, SYS_pread64 as pread64,
+        SYS_preadv2 as preadv2, SYS_prlimit64 as prlimit64, SYS_read as read,
+        SYS_readlinkat as readlinkat, SYS_recvfrom as recvfrom, SYS_recvmsg as recvmsg,
+        SYS_restart_syscall as restart_syscall, SYS_rseq as rseq, SYS_rt_sigaction as rt_sigaction,
+        SYS_rt_sigprocmask as rt_sigprocmask, SYS_rt_sigreturn as rt_sigreturn,
+        SYS_sched_getaffinity as sched_getaffinity, SYS_sched_yield as sched_yield,
+        SYS_sendfile as sendfile, SYS_sendmsg as sendmsg, SYS_sendto as sendto,
+        SYS_set_robust_list as set_robust_list, SYS_setsockopt as setsockopt,
         SYS_shutdown as shutdown, SYS_sigaltstack as sigaltstack, SYS_socketpair as socketpair,
         SYS_statx as statx, SYS_sysinfo as sysinfo, SYS_tgkill as tgkill, SYS_uname as uname,
         SYS_unlinkat as unlinkat, SYS_write as write, SYS_writev as writev,
@@ -117,6 +118,7 @@ pub const ALLOWED: &[Call] = calls! {
     fstat With::Any, "size and date of an open file";
     newfstatat With::Any, "size and date of a file";
     statx With::Any, "the same";
+    faccessat2 With::Any, "an archive leaves out files that may not be read";
     lseek With::Any, "the place in a file that is read to its end";
     getdents64 With::Any, "listings, and the count of open descriptors";
     readlinkat With::Any, "symbolic links are resolved beneath the root";

@@ -6,6 +6,7 @@ use crate::files::cache::{CachedFile, Known};
 use crate::files::loaded::LoadedFile;
 use crate::handler::{Immediate, Response, redirect_to_slash};
 use crate::http::request::{Method, Request};
+use crate::http::target::DecodedPath;
 use std::sync::Arc;
 
 impl Immediate for StaticFiles {
@@ -17,15 +18,18 @@ impl Immediate for StaticFiles {
             _ => return None,
         }
         if self.hides(path) {
-            return self.absence();
+            return self.absence(path);
         }
         if path.is_directory() {
+            if self.archive_wanted(request).is_some() {
+                return None;
+            }
             let index = self.files.known_index(path, self.options.index.first()?)?;
             return self.representation(request, &index);
         }
         match self.files.known(path)? {
             Known::File(entry) => self.representation(request, &entry),
-            Known::Missing => self.absence(),
+            Known::Missing => self.absence(path),
             Known::Directory => Some(self.complete(redirect_to_slash(&request.target))),
         }
     }
@@ -53,8 +57,8 @@ impl StaticFiles {
     }
 
     /// The answer to a name that does not exist, if it needs no file.
-    fn absence(&self) -> Option<Response> {
+    fn absence(&self, path: &DecodedPath) -> Option<Response> {
         let is_plain = !self.options.spa && self.options.error_pages.is_empty();
-        is_plain.then(|| self.not_found())
+        is_plain.then(|| self.not_found(path))
     }
 }

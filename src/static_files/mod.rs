@@ -4,7 +4,9 @@ mod options;
 mod representation;
 mod immediate;
 mod listing;
+mod archive;
 
+pub use archive::ArchiveLimits;
 pub use options::{SiteError, SiteOptions};
 
 use crate::config;
@@ -18,6 +20,7 @@ use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Target};
 use crate::memory::Memory;
+use archive::Desk;
 use bytes::Bytes;
 use listing::Listings;
 use representation::whole_body;
@@ -52,28 +55,49 @@ pub struct StaticFiles {
     files: Files,
     options: SiteOptions,
     listings: Listings,
+    desk: Desk,
     /// The header fields of every response.
     common: Bytes,
     /// The header fields of every listing, which include `common`.
     of_listings: Bytes,
-    not_found: Prepared,
+    not_found: NotFound,
 }
 
-/// A response that is always the same, serialised once.
+/// The 404 pages, serialised once: clients that guess names request them very often.
 #[derive(Debug)]
-struct Prepared {
+struct NotFound {
     fields: Bytes,
-    content: Bytes,
+    /// One for each of [`PARENTS`].
+    contents: [Bytes; PARENTS.len()],
 }
 
-impl Prepared {
-    /// The 404 page. Clients that guess names request it very often.
-    fn not_found(common: &[u8]) -> Self {
-        let page = Response::error(Status::NOT_FOUND, "There is no such file on this server.");
-        let (mut fields, _, body) = page.into_parts();
+/// References to the parent of a path: the root has none, then those of a directory and of a file.
+/// A client resolves them against the address that it has asked for, so nothing of a path is in a
+/// page.
+const PARENTS: [Option<&str>; 3] = [None, Some("../"), Some("./")];
+
+/// The place in [`PARENTS`] of the reference for `path`.
+fn parent_of(path: &DecodedPath) -> usize {
+    match (path.as_bytes().is_empty(), path.is_directory()) {
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) => 2,
+    }
+}
+
+impl NotFound {
+    fn new(common: &[u8]) -> Self {
+        let page = |parent| {
+            let explanation = "There is no such file on this server.";
+            Response::error_beneath(parent, Status::NOT_FOUND, explanation).into_parts()
+        };
+        let (mut fields, ..) = page(None);
         fields.extend_from_slice(common);
-        let content = if let Body::Bytes(content) = body { content } else { Bytes::new() };
-        Self { fields: fields.into(), content }
+        let contents = PARENTS.map(|parent| match page(parent) {
+            (_, _, Body::Bytes(content)) => content,
+            _ => Bytes::new(),
+        });
+        Self { fields: fields.into(), contents }
     }
 }
 
@@ -82,19 +106,21 @@ impl StaticFiles {
     /// within the default [`CacheLimits`].
     pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
         let files = Files::new(Root::open(root.as_ref())?, Some(CacheLimits::default()));
-        let listings = Listings::new(Memory::new(config::LISTING_BYTES), num_cpus::get());
+        let (memory, workers) = (Memory::new(config::LISTING_BYTES), num_cpus::get());
+        let listings = Listings::new(memory.clone(), workers);
+        let desk = Desk::new(memory, ArchiveLimits::new(workers));
         let options = SiteOptions::default();
         let (common, of_listings) =
             (options.common_fields(), options.listing_fields(&listing::GUARDS));
-        let not_found = Prepared::not_found(&common);
-        Ok(Self { files, options, listings, common, of_listings, not_found })
+        let not_found = NotFound::new(&common);
+        Ok(Self { files, options, listings, desk, common, of_listings, not_found })
     }
 
     /// Sets how the files are served.
     pub fn with_options(mut self, options: SiteOptions) -> Self {
         self.common = options.common_fields();
         self.of_listings = options.listing_fields(&listing::GUARDS);
-        self.not_found = Prepared::not_found(&self.common);
+        self.not_found = NotFound::new(&self.common);
         self.options = options;
         self
     }
@@ -105,18 +131,27 @@ impl StaticFiles {
         self
     }
 
-    /// Takes the memory for listings from `memory`, instead of from a budget of their own of
-    /// [`config::LISTING_BYTES`].
+    /// Takes the memory for listings and archives from `memory`, instead of from a budget of their
+    /// own of [`config::LISTING_BYTES`].
     pub fn with_memory(mut self, memory: Memory) -> Self {
+        self.desk = self.desk.with_memory(memory.clone());
         self.listings = self.listings.with_memory(memory);
         self
     }
 
-    /// Lets at most half of `workers`, but always one, read directories or wait for a disk. The
-    /// default is half of the number of processors.
+    /// Lets at most half of `workers`, but always one, read directories, make archives or wait for
+    /// a disk, each. The default is half of the number of processors.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.listings = self.listings.with_workers(workers);
+        self.desk = self.desk.with_limits(ArchiveLimits::new(workers));
         self.files = self.files.with_workers(workers);
+        self
+    }
+
+    /// Shares the limits on archives with others that have them. Call it after
+    /// [`with_workers`](Self::with_workers).
+    pub fn with_archive_limits(mut self, limits: &ArchiveLimits) -> Self {
+        self.desk = self.desk.with_limits(limits.clone());
         self
     }
 
@@ -133,6 +168,13 @@ impl StaticFiles {
         self
     }
 
+    /// Answers `?archive=tar` and `?archive=zip` at a directory with all that is beneath it, or
+    /// does not: see [`SiteOptions::archive`].
+    pub fn with_archive(mut self, archive: bool) -> Self {
+        self.options.archive = archive;
+        self
+    }
+
     /// The path of a configured error page that does not exist, if there is one.
     pub fn missing_error_page(&self) -> Option<&str> {
         let is_there = |page: &&String| {
@@ -143,6 +185,7 @@ impl StaticFiles {
     }
 
     fn answer(&self, request: &Request<'_>) -> Response {
+        let path = &request.target.path;
         match request.method {
             Method::Get | Method::Head => self
                 .find(request)
@@ -151,7 +194,8 @@ impl StaticFiles {
             Method::Options => self.options_response(),
             _ => {
                 let explanation = "Files support only GET, HEAD and OPTIONS.";
-                self.error(Status::METHOD_NOT_ALLOWED, explanation).with_known_field("Allow", ALLOW)
+                self.error(path, Status::METHOD_NOT_ALLOWED, explanation)
+                    .with_known_field("Allow", ALLOW)
             }
         }
     }
@@ -179,8 +223,11 @@ impl StaticFiles {
         }
     }
 
-    /// Answers with the index of a directory, or with its listing.
+    /// Answers with the archive of a directory, with its index, or with its listing.
     fn directory(&self, request: &Request<'_>, path: &DecodedPath) -> Result<Response, NotServed> {
+        if let Some(format) = self.archive_wanted(request) {
+            return self.archive(request, path, format);
+        }
         if let Some(index) = self.index(path)? {
             return Ok(self.negotiated(request, &index));
         }
@@ -213,18 +260,18 @@ impl StaticFiles {
     }
 
     fn refusal(&self, target: &Target<'_>, reason: NotServed) -> Response {
-        let shown = target.raw.escape_ascii();
+        let (shown, path) = (target.raw.escape_ascii(), &target.path);
         match reason {
             NotServed::NotFound => {
-                self.error_page(Status::NOT_FOUND).unwrap_or_else(|| self.not_found())
+                self.error_page(Status::NOT_FOUND).unwrap_or_else(|| self.not_found(path))
             }
             NotServed::Forbidden => {
-                self.error(Status::FORBIDDEN, "This server may not serve this file.")
+                self.error(path, Status::FORBIDDEN, "This server may not serve this file.")
             }
             NotServed::Unsized => {
                 let explanation = "The size of this file is unknown until it is read, and the file \
                                    is too long to be read first.";
-                self.error(Status::FORBIDDEN, explanation)
+                self.error(path, Status::FORBIDDEN, explanation)
             }
             NotServed::Pending(wait) => Response::deferred(wait),
             NotServed::Busy => {
@@ -232,29 +279,31 @@ impl StaticFiles {
                     "cannot serve {shown} now: the memory or the permits are in use (answered 503)"
                 );
                 let explanation = "The server is busy with other files. Try again shortly.";
-                self.error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
+                self.error(path, Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
             }
             NotServed::Exhausted(error) => {
                 log::warn!("cannot open {shown}: {error} (answered 503)");
                 let explanation = "The server is out of resources. Try again shortly.";
-                self.error(Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
+                self.error(path, Status::SERVICE_UNAVAILABLE, explanation).with_retry_after()
             }
             NotServed::Failed(error) => {
                 log::error!("cannot read {shown}: {error} (answered 500)");
-                self.error(Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
+                self.error(path, Status::INTERNAL_SERVER_ERROR, "The file could not be read.")
             }
         }
     }
 
     /// The built-in page for a name that does not exist.
-    fn not_found(&self) -> Response {
-        let Prepared { fields, content } = &self.not_found;
-        Response::prepared(Status::NOT_FOUND, fields).with_body(Body::Bytes(content.clone()))
+    fn not_found(&self, path: &DecodedPath) -> Response {
+        let NotFound { fields, contents } = &self.not_found;
+        let content = contents[parent_of(path)].clone();
+        Response::prepared(Status::NOT_FOUND, fields).with_body(Body::Bytes(content))
     }
 
     /// The configured error page for a status, or a page with `explanation`.
-    fn error(&self, status: Status, explanation: &str) -> Response {
-        let explained = || self.complete(Response::error(status, explanation));
+    fn error(&self, path: &DecodedPath, status: Status, explanation: &str) -> Response {
+        let parent = PARENTS[parent_of(path)];
+        let explained = || self.complete(Response::error_beneath(parent, status, explanation));
         self.error_page(status).unwrap_or_else(explained)
     }
 
@@ -302,6 +351,7 @@ impl Handler for StaticFiles {
     fn tend(&self) {
         self.files.tend();
         self.listings.tend();
+        self.desk.tend();
     }
 
     fn common_fields(&self) -> Bytes {

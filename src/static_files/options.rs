@@ -18,6 +18,21 @@ pub struct SiteOptions {
     pub hidden: bool,
     /// List directories that have no index.
     pub listing: bool,
+    /// Show the text of a directory's README below its listing: of `README.md`, `README.txt` or
+    /// `README`, the first that there is. Case does not matter, and of names that differ in case
+    /// alone the first in byte order counts. With the feature `markdown`, Markdown becomes HTML,
+    /// without its own HTML and its images, and with links to `http`, `https`, `mailto` and
+    /// relative references alone. The first 64 KiB are shown, with a link to the file.
+    pub readme: bool,
+    /// Answer `?archive=tar` and `?archive=zip` at a directory with all files beneath it, stored,
+    /// and link to both from its listing. Needs `listing`; a directory that has an index has an
+    /// archive, too. An archive has what would be served, and nothing else: links to files stand
+    /// for the files, links to directories are left out. At most half of the workers, but always
+    /// one, make archives at a time. The length is announced. A tar resumes (`Range` with
+    /// `If-Range`), a zip does not. More than 100,000 files and directories, 20,000 in one
+    /// directory, or 64 directories within one another get 403, and more than 32 archives at a time
+    /// 503.
+    pub archive: bool,
     /// Index names. The first one that exists in a directory is served for it.
     pub index: Vec<String>,
     /// Serve `file.br`, `file.zst` or `file.gz` for `file` to clients that accept the coding.
@@ -43,6 +58,8 @@ impl Default for SiteOptions {
         Self {
             hidden: false,
             listing: true,
+            readme: false,
+            archive: false,
             index: ["index.html", "index.htm"].map(str::to_owned).to_vec(),
             precompressed: true,
             spa: false,

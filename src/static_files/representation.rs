@@ -28,7 +28,7 @@ impl StaticFiles {
             Ok(Some(response)) => response,
             Ok(None) => {
                 let explanation = "This file is not available in a coding that you accept.";
-                self.error(Status::NOT_ACCEPTABLE, explanation)
+                self.error(&request.target.path, Status::NOT_ACCEPTABLE, explanation)
                     .with_known_field("Vary", "Accept-Encoding")
             }
             Err(later) => self.refusal(&request.target, later),
@@ -69,7 +69,7 @@ impl StaticFiles {
         coding: Coding,
     ) -> Response {
         let description = self.describe(entry, chosen, coding);
-        let content = chosen.content();
+        let (content, path) = (chosen.content(), &request.target.path);
         let whole = || Response::prepared(Status::OK, &description.fields);
         if !request.is_conditional() {
             return whole().with_body(whole_body(content));
@@ -84,7 +84,7 @@ impl StaticFiles {
             Precondition::Failed => {
                 let explanation =
                     "The file does not meet the conditions of the request: it may have changed.";
-                return add(self.error(Status::PRECONDITION_FAILED, explanation));
+                return add(self.error(path, Status::PRECONDITION_FAILED, explanation));
             }
         }
         let range = request
@@ -115,7 +115,7 @@ impl StaticFiles {
             Selection::Unsatisfiable => {
                 let explanation = "The file has no such range.";
                 let range = format!("bytes */{}", content.length());
-                add(self.error(Status::RANGE_NOT_SATISFIABLE, explanation))
+                add(self.error(path, Status::RANGE_NOT_SATISFIABLE, explanation))
                     .with_known_field("Content-Range", &range)
                     .with_known_field("Accept-Ranges", "bytes")
             }

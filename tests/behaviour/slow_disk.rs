@@ -39,11 +39,11 @@ fn slow_folder() -> Option<(Group, tempfile::TempDir)> {
     None
 }
 
-/// Writes a file and drops it from the page cache.
-fn put_cold(path: &Path) {
+/// Writes a file of this size and drops it from the page cache.
+fn put_cold(path: &Path, size: usize) {
     let mut file = File::create(path).unwrap();
     // No two blocks are alike, because some disks deduplicate.
-    for number in 0..COLD / 8 {
+    for number in 0..size / 8 {
         let word = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_ne_bytes();
         if number % 8192 == 0 {
             file.write_all(&word.repeat(8192)).unwrap();
@@ -69,23 +69,51 @@ fn read(address: SocketAddr, name: &str, rate: u64, is_over: &AtomicBool, came: 
     }
 }
 
-/// The median response time for a file in memory, while `readers` clients each read a cold file at
-/// `rate`.
-fn polite_beside(readers: usize, rate: u64) -> Option<Duration> {
+/// What a client reads.
+#[derive(Clone, Copy)]
+enum What {
+    File,
+    /// A zip of files that workers copy into it.
+    Archive,
+}
+
+impl What {
+    /// Puts one beneath `folder`, and returns its target.
+    fn put(self, folder: &Path, number: usize) -> String {
+        let path = folder.join(format!("cold{number}"));
+        match self {
+            Self::File => {
+                put_cold(&path, COLD);
+                format!("cold{number}")
+            }
+            Self::Archive => {
+                fs::create_dir(&path).unwrap();
+                (0..COLD >> 16).for_each(|file| put_cold(&path.join(file.to_string()), 1 << 16));
+                format!("cold{number}/?archive=zip")
+            }
+        }
+    }
+}
+
+/// The median response time for a file in memory, while `readers` clients each read something cold
+/// at `rate`.
+fn polite_beside(readers: usize, what: What, rate: u64) -> Option<Duration> {
     let (group, folder) = slow_folder()?;
     fs::write(folder.path().join("testfile"), TESTFILE).unwrap();
-    let names: Vec<_> = (0..readers).map(|number| format!("cold{number}")).collect();
-    for name in &names {
-        put_cold(&folder.path().join(name));
-    }
+    fs::create_dir(folder.path().join("warm")).unwrap();
+    let names: Vec<_> = (0..readers).map(|number| what.put(folder.path(), number)).collect();
     // Read the program into memory, so that its start does not wait for the disk.
     let program = env!("CARGO_BIN_EXE_server");
     assert!(!fs::read(program).unwrap().is_empty());
     let mut command = group.command(program);
-    command.args(["--root", folder.path().to_str().unwrap(), "0", "--workers", "2"]);
+    command.args(["--root", folder.path().to_str().unwrap(), "0", "--workers", "2", "--archive"]);
     let server = RealServer::spawn(command);
     let address = server.address();
-    let polite = Polite::start(address);
+    // A file in memory needs no worker. Those who make archives must leave one for a listing.
+    let polite = match what {
+        What::File => Polite::start(address),
+        What::Archive => Polite::asking(address, "/warm/?format=json", None),
+    };
     let is_over = AtomicBool::new(false);
     let came: Vec<_> = names.iter().map(|_| AtomicU64::new(0)).collect();
     std::thread::scope(|scope| {
@@ -108,14 +136,23 @@ fn polite_beside(readers: usize, rate: u64) -> Option<Duration> {
 
 #[test]
 fn one_reader_of_a_cold_file_delays_no_other_client() {
-    if let Some(median) = polite_beside(1, u64::MAX) {
+    if let Some(median) = polite_beside(1, What::File, u64::MAX) {
         assert!(median < PROMPT, "a file in memory took {median:?}");
     }
 }
 
 #[test]
 fn five_readers_of_cold_files_delay_no_other_client() {
-    if let Some(median) = polite_beside(5, 1 << 20) {
+    if let Some(median) = polite_beside(5, What::File, 1 << 20) {
         assert!(median < PROMPT, "a file in memory took {median:?}");
+    }
+}
+
+/// At most half of the workers make archives, and wait for the disk meanwhile.
+#[test]
+fn four_readers_of_archives_of_cold_files_delay_no_other_client() {
+    if let Some(median) = polite_beside(4, What::Archive, u64::MAX) {
+        // Less than one pause of the disk, and far more than a listing takes.
+        assert!(median < PROMPT / 4, "a listing took {median:?}");
     }
 }

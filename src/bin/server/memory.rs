@@ -1,8 +1,9 @@
 //! Divides the memory that clients can make the server hold.
 
-use cws::{CacheLimits, Claim, Config, Memory, MemoryUse};
+use cws::{ArchiveLimits, CacheLimits, Claim, Config, Memory, MemoryUse};
+use std::sync::OnceLock;
 
-/// The memory limit of each part of the server.
+/// The memory limit of each part of the server, and other limits that all sites share.
 #[derive(Debug)]
 pub(crate) struct Shares {
     /// The budget from which all parts claim.
@@ -11,6 +12,7 @@ pub(crate) struct Shares {
     pub(crate) cache: u64,
     /// Bytes of log lines that wait to be written.
     pub(crate) log: usize,
+    archives: OnceLock<ArchiveLimits>,
     /// Claims for the parts with limits of their own, held from the start.
     _set_aside: Vec<Claim>,
 }
@@ -51,7 +53,15 @@ impl Shares {
         let parts = [(MemoryUse::Files, cache), (MemoryUse::Log, log)];
         let parts = parts.map(|(of, bytes)| memory.claim(of, bytes));
         let log = usize::try_from(log).unwrap_or(usize::MAX);
-        Ok(Self { memory, cache, log, _set_aside: parts.into_iter().flatten().collect() })
+        let archives = OnceLock::new();
+        Ok(Self { memory, cache, log, archives, _set_aside: parts.into_iter().flatten().collect() })
+    }
+}
+
+impl Shares {
+    /// The limits on archives, whose number of workers stays as it is.
+    pub(crate) fn archives(&self, workers: usize) -> &ArchiveLimits {
+        self.archives.get_or_init(|| ArchiveLimits::new(workers))
     }
 }
 

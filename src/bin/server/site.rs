@@ -16,6 +16,14 @@ pub(crate) struct SiteArgs {
     /// Disable directory listings: answer 403 for a directory without an index file
     #[arg(long, env = "CWS_NO_LISTING", value_parser = super::values::flag())]
     no_listing: bool,
+    /// Show the text of README.md, README.txt or README below the listing of its directory:
+    /// Markdown without HTML and images, the first 64 KiB
+    #[arg(long, env = "CWS_README", value_parser = super::values::flag())]
+    readme: bool,
+    /// Answer ?archive=tar and ?archive=zip at a directory with all files beneath it; its listing
+    /// links to both. Not with --no-listing
+    #[arg(long, env = "CWS_ARCHIVE", value_parser = super::values::flag())]
+    archive: bool,
     /// Also serve files and directories whose names begin with a dot
     #[arg(long, env = "CWS_HIDDEN", value_parser = super::values::flag())]
     hidden: bool,
@@ -125,6 +133,8 @@ impl SiteArgs {
         let mut site = SiteOptions::default();
         site.hidden = self.hidden;
         site.listing = !self.no_listing;
+        site.readme = self.readme;
+        site.archive = self.archive;
         site.precompressed = !self.no_precompressed;
         site.spa = self.spa;
         site.cors = self.cors;

@@ -176,6 +176,7 @@ fn files(
     let limits = site::cache(cache, cws::descriptor_limit() / (1 + main.sites.len()));
     let files = files.with_cache(limits);
     let files = files.with_memory(shares.memory.clone()).with_workers(workers);
+    let files = files.with_archive_limits(shares.archives(workers));
     if let Some(page) = files.missing_error_page() {
         return Err(format!(
             "cannot use the error page {page}: no such file in the root (create it)"

@@ -1,7 +1,8 @@
 //! A cache of directory entries. One request reads a directory, and all requests of the next second
 //! use the result.
 
-use super::markup::{put_end, put_row, put_start};
+use super::markup::{put_end, put_row, put_script, put_start};
+use super::readme::Readme;
 use super::view::{SortKey, View};
 use crate::config;
 use crate::files::entries::{DirectoryEntry, Entries};
@@ -29,6 +30,7 @@ pub(super) struct Listing {
     orders: [OnceLock<Order>; 2],
     /// The total length of all rows in bytes, as HTML and as JSON.
     rows: [OnceLock<u64>; 2],
+    readme: Option<Readme>,
 }
 
 /// Indices of entries in order, and the claim on their memory.
@@ -36,10 +38,10 @@ pub(super) struct Listing {
 struct Order(Vec<u32>, #[allow(dead_code, reason = "its drop releases the memory")] Claim);
 
 impl Listing {
-    pub(super) fn new(path: &DecodedPath, entries: Entries) -> Self {
+    pub(super) fn new(path: &DecodedPath, entries: Entries, readme: Option<Readme>) -> Self {
         let directories = entries.as_slice().partition_point(|entry| entry.is_directory);
         let (orders, rows) = Default::default();
-        Self { path: path.clone(), entries, directories, orders, rows }
+        Self { path: path.clone(), entries, directories, orders, rows, readme }
     }
 
     pub(super) fn path(&self) -> &DecodedPath {
@@ -48,6 +50,11 @@ impl Listing {
 
     pub(super) fn entries(&self) -> &Entries {
         &self.entries
+    }
+
+    /// The README as it is on a page of this view; empty if there is none.
+    pub(super) fn readme(&self, view: View) -> &[u8] {
+        self.readme.as_ref().filter(|_| !view.json).map_or(&[], Readme::html)
     }
 
     /// The entry at `place` of a view that was prepared.
@@ -72,7 +79,9 @@ impl Listing {
         // Counting cannot fail.
         let _ = put_start(&mut count, &self.path, view);
         let _ = put_end(&mut count, &self.path, &self.entries, view);
-        count.0 + self.rows[usize::from(view.json)].get().copied().unwrap_or_default()
+        let _ = put_script(&mut count, view);
+        let readme = self.readme(view).len() as u64;
+        count.0 + readme + self.rows[usize::from(view.json)].get().copied().unwrap_or_default()
     }
 
     fn order(&self, key: SortKey) -> Option<&OnceLock<Order>> {
@@ -186,8 +195,8 @@ impl Listings {
         listing.is_ready(view).then_some(listing)
     }
 
-    /// Reads the directory and prepares the view. If no permit is free, the error says what to wait
-    /// for.
+    /// Reads the directory, with its README if `readme`, and prepares the view. If no permit is
+    /// free, the error says what to wait for.
     pub(super) fn make_ready(
         &self,
         root: &Root,
@@ -195,12 +204,13 @@ impl Listings {
         directory: Directory,
         view: View,
         wanted: impl Fn(&[u8]) -> bool,
+        readme: bool,
     ) -> Result<Arc<Listing>, NotServed> {
         let permit = self.lane.enter(self.hasher.hash_one(path.as_bytes()))?;
         // Another request may have read it since `ready` was called.
         let listing = match self.fresh(path, directory.stamp()) {
             Some(listing) => listing,
-            None => self.read(root, path, directory, wanted)?,
+            None => self.read(root, path, directory, wanted, readme)?,
         };
         listing.prepare(view, &self.memory)?;
         drop(permit);
@@ -226,6 +236,7 @@ impl Listings {
         path: &DecodedPath,
         directory: Directory,
         wanted: impl Fn(&[u8]) -> bool,
+        readme: bool,
     ) -> Result<Arc<Listing>, NotServed> {
         let (stamp, begun) = (directory.stamp(), Instant::now());
         let most = config::LISTING_ENTRIES;
@@ -237,11 +248,17 @@ impl Listings {
             }
             read => read?,
         };
+        let readme = match readme {
+            true => Readme::of(root, path, &entries, &self.memory)?,
+            false => None,
+        };
         let before =
             lock(&self.readings).get(path.as_bytes()).map(|known| Arc::clone(&known.listing));
         let listing = match before {
-            Some(listing) if listing.entries.is_same_as(&entries) => listing,
-            _ => Arc::new(Listing::new(path, entries)),
+            Some(listing) if listing.readme == readme && listing.entries.is_same_as(&entries) => {
+                listing
+            }
+            _ => Arc::new(Listing::new(path, entries, readme)),
         };
         let reading = Reading { listing: Arc::clone(&listing), stamp, begun };
         let replaced = lock(&self.readings).insert(path.as_bytes().into(), reading);
@@ -271,7 +288,7 @@ mod tests {
     use super::*;
     use crate::config::CACHE_FRESH;
 
-    const VIEW: View = View { key: SortKey::Name, descending: false, json: false };
+    const VIEW: View = View { key: SortKey::Name, descending: false, json: false, archives: false };
 
     fn ask(listings: &Listings, root: &Root, view: View) -> Result<Arc<Listing>, NotServed> {
         let path = DecodedPath::decode(b"/").expect("a path");
@@ -279,7 +296,7 @@ mod tests {
         if let Some(listing) = listings.ready(&path, directory.stamp(), view) {
             return Ok(listing);
         }
-        listings.make_ready(root, &path, directory, view, |_| true)
+        listings.make_ready(root, &path, directory, view, |_| true, true)
     }
 
     fn age(listings: &Listings) {
@@ -313,6 +330,15 @@ mod tests {
         age(&listings);
         let same = ask(&listings, &root, VIEW).expect("a listing");
         assert!(Arc::ptr_eq(&read, &same) && !Arc::ptr_eq(&first, &same));
+        // The text of a README is part of it.
+        for text in ["one", "two"] {
+            std::fs::write(dir.path().join("README"), text).expect("written");
+            age(&listings);
+            let shown = ask(&listings, &root, VIEW).expect("a listing");
+            let html = String::from_utf8_lossy(shown.readme(VIEW)).into_owned();
+            assert!(html.contains(text), "{html}");
+            assert!(shown.readme(View { json: true, ..VIEW }).is_empty());
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
-const STYLE: &str = include_str!("page.css");
+/// What error pages have as well, and what only a listing needs.
+const STYLE: &str = concat!(include_str!("../../page.css"), include_str!("page.css"));
 const SCRIPT: &str = include_str!("page.js");
 
 /// Header fields of HTML and JSON listings. The page loads nothing and may not be framed, and a
@@ -19,7 +20,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(in crate::static_files) const GUARDS: [(&str, &str); 3] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-K6WttkronrRFWFeCyNAQrc/dUNTYBiLBqc1Ephku6C0='; \
+        "default-src 'none'; style-src 'sha256-jJ1zQalf12/oNR7jbAuubmSbLwMCZVLRIMdnr91pcEg='; \
          script-src 'sha256-KRC89Mhx59PqerHKFUHPz97o8z8AZJDepGi5Wx5Ux5o='; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
@@ -49,7 +50,7 @@ pub(super) fn put_row(
     }
 }
 
-/// Writes the text after the last row.
+/// Writes the text after the last row, up to the README.
 pub(super) fn put_end(
     page: &mut impl Write,
     path: &DecodedPath,
@@ -63,6 +64,11 @@ pub(super) fn put_end(
     } else {
         put_html_end(page, count, truncated)
     }
+}
+
+/// Writes the text after the README.
+pub(super) fn put_script(page: &mut impl Write, view: View) -> fmt::Result {
+    if view.json { Ok(()) } else { writeln!(page, "<script>{SCRIPT}</script></body></html>") }
 }
 
 fn put_json_row(page: &mut impl Write, entry: &DirectoryEntry, name: &[u8]) -> fmt::Result {
@@ -90,6 +96,10 @@ fn put_html_start(page: &mut impl Write, path: &DecodedPath, view: View) -> fmt:
     page.write_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n")?;
     write!(page, "<title>Index of {shown}</title>\n<style>{STYLE}</style></head>\n")?;
     writeln!(page, "<body><h1>Index of {}</h1>", breadcrumb(path))?;
+    if view.archives {
+        let link = |format| format!("<a href=\"?archive={format}\" download>{format}</a>");
+        writeln!(page, "<p class=\"g\">All of it: {} {}</p>", link("tar"), link("zip"))?;
+    }
     page.write_str(
         "<input type=\"search\" placeholder=\"Filter\" aria-label=\"Filter\" hidden>\n",
     )?;
@@ -177,8 +187,7 @@ fn put_html_end(page: &mut impl Write, count: usize, truncated: bool) -> fmt::Re
         _ => "entries",
     };
     page.write_str("</tbody></table>\n")?;
-    writeln!(page, "<footer><span>{count} {plural}</span>; <i>times are UTC</i></footer>")?;
-    writeln!(page, "<script>{SCRIPT}</script></body></html>")
+    writeln!(page, "<footer><span>{count} {plural}</span>; <i>times are UTC</i></footer>")
 }
 
 /// Links to each directory from the root down to this one.
@@ -242,11 +251,12 @@ mod tests {
             assert!(policy.contains(&wanted), "it must have {wanted}: {policy}");
         }
         let path = DecodedPath::decode(b"/").expect("a path");
-        let view = View { key: SortKey::Name, descending: false, json: false };
+        let view = View { key: SortKey::Name, descending: false, json: false, archives: false };
         let mut page = String::new();
         put_html_start(&mut page, &path, view).expect("a string");
         assert!(page.contains(&format!("<style>{STYLE}</style>")));
-        put_html_end(&mut page, 1, false).expect("a string");
+        assert!(STYLE.starts_with(html::STYLE), "it looks like an error page");
+        put_script(&mut page, view).expect("a string");
         assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
     }
 

@@ -2,6 +2,9 @@
 
 mod view;
 mod markup;
+#[cfg(feature = "markdown")]
+mod markdown;
+mod readme;
 mod cache;
 mod page;
 
@@ -30,7 +33,7 @@ impl StaticFiles {
         request: &Request<'_>,
         path: &DecodedPath,
     ) -> Result<Response, NotServed> {
-        let view = View::of(request);
+        let view = View::of(request, self.options.archive);
         let root = self.files.root();
         let directory = root.open_directory(path)?;
         let response = Response::prepared(Status::OK, &self.of_listings)
@@ -42,7 +45,8 @@ impl StaticFiles {
             None if request.method == Method::Head => return Ok(response.without_length()),
             None => {
                 let wanted = |name: &[u8]| self.options.hidden || !name.starts_with(b".");
-                self.listings.make_ready(root, path, directory, view, wanted)?
+                let readme = self.options.readme;
+                self.listings.make_ready(root, path, directory, view, wanted, readme)?
             }
         };
         let page = Page::new(listing, view);

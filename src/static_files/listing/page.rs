@@ -1,7 +1,7 @@
 //! The content of a listing, made in pieces while it is sent.
 
 use super::cache::Listing;
-use super::markup::{put_end, put_row, put_start};
+use super::markup::{put_end, put_row, put_script, put_start};
 use super::view::View;
 use crate::config;
 use bytes::Bytes;
@@ -21,17 +21,29 @@ pub(super) struct Page {
 enum PageSection {
     Start,
     Row(usize),
+    /// From this byte on.
+    Readme(usize),
     Nothing,
+}
+
+/// Bytes of a page: a README can be cut within a character.
+struct Piece(Vec<u8>);
+
+impl fmt::Write for Piece {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 impl Iterator for Page {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let mut piece = String::with_capacity(config::LISTING_PIECE + 1024);
-        // Writing into a `String` cannot fail.
-        while piece.len() < config::LISTING_PIECE && self.put_next(&mut piece) == Ok(true) {}
-        (!piece.is_empty()).then(|| piece.into())
+        let mut piece = Piece(Vec::with_capacity(config::LISTING_PIECE + 1024));
+        // Writing into memory cannot fail.
+        while piece.0.len() < config::LISTING_PIECE && self.put_next(&mut piece) == Ok(true) {}
+        (!piece.0.is_empty()).then(|| piece.0.into())
     }
 }
 
@@ -47,7 +59,7 @@ impl Page {
     }
 
     /// Appends the next section. Returns false if there is none.
-    fn put_next(&mut self, page: &mut String) -> Result<bool, fmt::Error> {
+    fn put_next(&mut self, page: &mut Piece) -> Result<bool, fmt::Error> {
         let Self { listing, view, next } = self;
         match *next {
             PageSection::Start => {
@@ -61,6 +73,17 @@ impl Page {
                 }
                 None => {
                     put_end(page, listing.path(), listing.entries(), *view)?;
+                    *next = PageSection::Readme(0);
+                }
+            },
+            PageSection::Readme(at) => match listing.readme(*view).get(at..) {
+                Some(rest) if !rest.is_empty() => {
+                    let length = rest.len().min(config::LISTING_PIECE);
+                    page.0.extend_from_slice(&rest[..length]);
+                    *next = PageSection::Readme(at + length);
+                }
+                _ => {
+                    put_script(page, *view)?;
                     *next = PageSection::Nothing;
                 }
             },
@@ -89,14 +112,14 @@ mod tests {
         }
         entries.finish();
         let path = DecodedPath::decode(path.as_bytes()).expect("a path");
-        Arc::new(Listing::new(&path, entries))
+        Arc::new(Listing::new(&path, entries, None))
     }
 
     fn views() -> impl Iterator<Item = View> {
         let keys = COLUMNS.into_iter().map(|(key, ..)| key);
         keys.flat_map(|key| {
             [(false, false), (false, true), (true, false), (true, true)]
-                .map(|(descending, json)| View { key, descending, json })
+                .map(|(descending, json)| View { key, descending, json, archives: descending })
         })
     }
 
@@ -112,7 +135,10 @@ mod tests {
     }
 
     fn page(path: &str, json: bool, rows: &[Row<'_>]) -> String {
-        made(&listing(path, rows), View { key: SortKey::Name, descending: false, json })
+        made(
+            &listing(path, rows),
+            View { key: SortKey::Name, descending: false, json, archives: true },
+        )
     }
 
     #[test]
@@ -131,7 +157,7 @@ mod tests {
             (SortKey::Time, "yzbac", "zycab"),
         ] {
             for (descending, expected) in [(false, ascending), (true, descending)] {
-                let page = made(&listing, View { key, descending, json: false });
+                let page = made(&listing, View { key, descending, json: false, archives: false });
                 let names = page.split("<bdi>").skip(1).map(|rest| &rest[..1]);
                 assert_eq!(names.collect::<String>(), expected, "{key:?}");
             }

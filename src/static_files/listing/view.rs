@@ -24,12 +24,15 @@ pub(super) struct View {
     pub(super) key: SortKey,
     pub(super) descending: bool,
     pub(super) json: bool,
+    /// The page has links to archives of the directory.
+    pub(super) archives: bool,
 }
 
 impl View {
-    /// Reads the query and the `Accept` fields. The query may hold `sort=name|size|time`,
-    /// `order=asc|desc` and `format=html|json`; anything else is ignored.
-    pub(super) fn of(request: &Request<'_>) -> Self {
+    /// Reads the query and the `Accept` fields, for a site with `archives` or without. The query
+    /// may hold `sort=name|size|time`, `order=asc|desc` and `format=html|json`; anything else is
+    /// ignored.
+    pub(super) fn of(request: &Request<'_>, archives: bool) -> Self {
         let (mut of_json, mut of_html) = (0, 0);
         for (name, quality) in request.fields_named("Accept").flat_map(elements) {
             match &name.to_ascii_lowercase()[..] {
@@ -39,7 +42,7 @@ impl View {
             }
         }
         let json = of_json > of_html;
-        let mut view = Self { key: SortKey::Name, descending: false, json };
+        let mut view = Self { key: SortKey::Name, descending: false, json, archives };
         for pair in request.target.query.unwrap_or_default().split(|&byte| byte == b'&') {
             match pair {
                 b"order=asc" => view.descending = false,
