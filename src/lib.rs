@@ -343,6 +343,7 @@ mod access_log;
 mod poller;
 mod parking;
 mod admission;
+mod throttle;
 mod queue;
 mod files;
 mod handler;
@@ -375,6 +376,7 @@ pub use agent::Agent;
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config, Schedule, WhenFull};
+pub use connection::Transfer;
 #[cfg(feature = "proxy")]
 pub use config::{ClientAddress, Network, NetworkError};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};

@@ -4,6 +4,7 @@ mod ending;
 mod immediate;
 mod queueing;
 mod room;
+mod throttling;
 
 use crate::admission::Admission;
 use crate::config;
@@ -125,6 +126,7 @@ impl Acceptor {
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }
+            self.guarded(Self::pay_out);
             self.guarded(Self::relieve_memory);
             self.guarded(Self::sweep);
             self.guarded(Self::drain);
@@ -300,7 +302,7 @@ impl Acceptor {
             Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
             Accepting::Yes => self.next_sweep,
         };
-        match self.next_tending() {
+        match self.next_tending().into_iter().chain(self.next_payment()).min() {
             Some(look) => look.min(next).saturating_duration_since(Instant::now()),
             // A few microseconds matter to nobody, and the clock is not asked again.
             None => next.saturating_duration_since(self.context.round),

@@ -30,12 +30,25 @@ pub(super) struct Taken {
     /// the difference can be negative.
     bytes: i64,
     since: Instant,
+    /// Bytes sent at two times, the later one first, from which the rate follows.
+    marks: [(Instant, u64); 2],
 }
 
 impl Taken {
     /// Nothing read yet.
     pub(super) fn nothing(now: Instant) -> Self {
-        Self { bytes: 0, since: now }
+        Self { bytes: 0, since: now, marks: [(now, 0); 2] }
+    }
+
+    /// The rate of a response of which so much is sent, in bytes per second, over the last seconds.
+    /// None if it has just begun.
+    pub(super) fn rate(&self, sent: u64, now: Instant) -> Option<f64> {
+        let [last, before] = self.marks;
+        let age = |(at, _)| now.saturating_duration_since(at);
+        let from = if age(last) >= config::TRANSFER_WINDOW { last } else { before };
+        let seconds = age(from).as_secs_f64();
+        let moved = sent.saturating_sub(from.1) as f64;
+        (seconds >= config::SWEEP_INTERVAL.as_secs_f64()).then(|| moved / seconds)
     }
 
     /// The bytes that the client has read, as of the last look.
@@ -47,7 +60,11 @@ impl Taken {
     pub(super) fn look(&mut self, socket: &Socket, sent: u64) {
         let bytes = sent as i64 - listening::unacknowledged(socket).unwrap_or(0) as i64;
         if bytes != self.bytes {
-            *self = Self { bytes, since: Instant::now() };
+            (self.bytes, self.since) = (bytes, Instant::now());
+            let [last, _] = self.marks;
+            if self.since.saturating_duration_since(last.0) >= config::TRANSFER_WINDOW {
+                self.marks = [(self.since, sent), last];
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ mod places;
 mod playground;
 mod proxy;
 mod queue;
+mod rate_limits;
 mod readme;
 mod real_clients;
 mod refusals;
