@@ -274,6 +274,8 @@
 //!   shards up.
 //! - No byte restarts a deadline. A body must arrive, and a response must be read, at a minimum
 //!   rate in each window of time.
+//! - Neither does a limit of rates make a client slow: it is judged by what the limit let it have. A
+//!   response that waits for a limit is woken by a time, never by room in its socket.
 //! - No deadline, eviction or shutdown closes a connection without a last look at what has arrived:
 //!   this process may be the one that is late.
 //! - Waiting alone keeps no place. When places or memory run out, the connection that has sent the
@@ -314,6 +316,8 @@
 //! | a connection has no PROXY header | `fn refuse_announcement` | `src/connection/announced.rs` |
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
+//! | how much may be sent now | `ready_at(rate, least)` | `src/connection/allowance.rs` |
+//! | whose turn it is within the limit of all | `fn next_turn` | `src/throttle/mod.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
 //!

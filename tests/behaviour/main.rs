@@ -67,6 +67,7 @@ mod slow_disk;
 mod stalls;
 mod stopping;
 mod streams;
+mod transfers;
 mod unix_sockets;
 mod users;
 mod versus;
