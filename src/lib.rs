@@ -380,9 +380,9 @@ pub use agent::Agent;
 #[cfg(feature = "auth")]
 pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config, Schedule, WhenFull};
-pub use connection::Transfer;
 #[cfg(feature = "proxy")]
 pub use config::{ClientAddress, Network, NetworkError};
+pub use connection::Transfer;
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 #[cfg(feature = "files")]

@@ -10,9 +10,6 @@ impl Acceptor {
     /// Has those go on whose time or turn has come. Those beyond a batch follow in the next round,
     /// which then begins at once.
     pub(super) fn pay_out(&mut self) {
-        if !self.context.throttle.is_waited_for() {
-            return;
-        }
         let (total, now) = (Rates::of(&self.context.config).total, Instant::now());
         for _ in 0..config::LIMIT_BATCH {
             let Some(ticket) = self.context.throttle.next_due(now) else { break };
@@ -21,7 +18,9 @@ impl Acceptor {
             }
         }
         for _ in 0..config::LIMIT_BATCH {
-            let Some((ticket, granted)) = self.context.throttle.next_turn(total, now) else { break };
+            let Some((ticket, granted)) = self.context.throttle.next_turn(total, now) else {
+                break;
+            };
             match self.take_waiting(ticket) {
                 Some(mut connection) => {
                     connection.grant(granted);
@@ -46,10 +45,6 @@ impl Acceptor {
 
     /// When the next one has to go on, if one waits.
     pub(super) fn next_payment(&self) -> Option<Instant> {
-        let throttle = &self.context.throttle;
-        if !throttle.is_waited_for() {
-            return None;
-        }
-        throttle.next_look(Rates::of(&self.context.config).total, Instant::now())
+        self.context.throttle.next_look(Rates::of(&self.context.config).total, Instant::now())
     }
 }

@@ -73,11 +73,7 @@ impl<'a> Allowance<'a> {
     }
 
     #[inline(never)]
-    fn limited(
-        quota: &'a mut Option<Box<Quota>>,
-        rates: Rates,
-        throttle: &'a Throttle,
-    ) -> Self {
+    fn limited(quota: &'a mut Option<Box<Quota>>, rates: Rates, throttle: &'a Throttle) -> Self {
         let (Rates { own, total }, now) = (rates, Instant::now());
         let quota = quota.get_or_insert_with(|| {
             let bucket = Bucket::new(own.map_or(0, Rate::burst), now);
@@ -92,11 +88,15 @@ impl<'a> Allowance<'a> {
         Self::Limited(Limited { own, total, quota, throttle, most, pause: None })
     }
 
-    /// The most bytes that may be sent next, if `rest` can be sent at once. None if it has to wait.
-    pub(super) fn most(&mut self, rest: u64, asks: impl FnOnce() -> Asks) -> Option<usize> {
+    /// The most bytes that may be sent next. None if it has to wait. `asks` returns what can be sent
+    /// at once, and as whom it asks.
+    pub(super) fn most(&mut self, asks: impl FnOnce() -> (u64, Asks)) -> Option<usize> {
         match self {
             Self::Unlimited => Some(usize::MAX),
-            Self::Limited(limited) => limited.most(rest, asks()),
+            Self::Limited(limited) => {
+                let (rest, asks) = asks();
+                limited.most(rest, asks)
+            }
         }
     }
 
@@ -112,8 +112,9 @@ impl<'a> Allowance<'a> {
 
     /// Ends this turn, and says what it waits for, if it does. If another thread continues it, that
     /// one sends what was granted; else it goes back.
-    pub(super) fn end(self, who: Continues) -> Option<Pause> {
+    pub(super) fn end(self, who: impl FnOnce() -> Continues) -> Option<Pause> {
         let Self::Limited(limited) = self else { return None };
+        let who = who();
         limited.quota.was_held_up = who != Continues::Client;
         if who != Continues::OtherThread {
             limited.throttle.put_back(std::mem::take(&mut limited.quota.granted));
@@ -189,10 +190,11 @@ impl Connection {
 
     /// True if its response may not go on yet.
     pub(super) fn is_paused(&self) -> bool {
-        self.waits().is_some_and(|waits| match waits.pause {
-            Pause::Until(time) => Instant::now() < time,
-            Pause::Turn => true,
-        })
+        self.quota.is_some()
+            && self.waits().is_some_and(|waits| match waits.pause {
+                Pause::Until(time) => Instant::now() < time,
+                Pause::Turn => true,
+            })
     }
 
     fn waits(&self) -> Option<&Waits> {

@@ -260,10 +260,7 @@ pub(super) fn answer(
     };
     let handle = made.saturating_duration_since(start);
     let queue_wait = request.waited();
-    // What takes long is shown to operators meanwhile.
-    let is_large = response.body().length().is_none_or(|length| length > config::SMALL_FILE);
-    let in_any_case = is_large || response.body().may_fail();
-    let mut record = record_of(request, head, queued, in_any_case, context);
+    let mut record = record_of(request, head, queued, response.body().may_last(), context);
     if let Some(record) = &mut record {
         (record.queue_wait, record.handle) = (queue_wait, handle);
     }

@@ -93,7 +93,7 @@ impl Flushing {
 
     /// The bytes per second that were sent lately.
     pub(super) fn rate(&self, now: Instant) -> Option<f64> {
-        self.taken.rate(self.outgoing.sent(), now)
+        self.taken.rate(self.begun, self.outgoing.sent(), now)
     }
 
     /// What is kept of its request.
@@ -212,24 +212,24 @@ impl Connection {
 
     /// Waits until the limits let it go on. Meanwhile an event says that bytes have come, or that
     /// the client has gone.
-    fn wait_for_allowance(&self, context: &Context) -> Option<Next> {
-        if !self.is_paused() {
-            return None;
-        }
+    #[cold]
+    fn wait_for_allowance(&self, context: &Context) -> Next {
         if !self.is_broken() {
-            return Some(Next::Park(Interest::Timer));
+            return Next::Park(Interest::Timer);
         }
         if let Phase::Flushing(flushing) = &self.phase {
             flushing.account(&self.origin, "the client has gone", context);
         }
-        Some(Next::Close(CloseReason::PeerGone))
+        Next::Close(CloseReason::PeerGone)
     }
 
     /// Sends as much as the socket has room for, and the limits allow.
     pub(super) fn flush(&mut self, context: &mut Context) -> Option<Next> {
-        let waits = self.wait_for_allowance(context).or_else(|| self.wait_for_retry(context));
-        if waits.is_some() {
-            return waits;
+        if self.is_paused() {
+            return Some(self.wait_for_allowance(context));
+        }
+        if let Some(next) = self.wait_for_retry(context) {
+            return Some(next);
         }
         let Phase::Flushing(flushing) = &mut self.phase else { return None };
         flushing.retry_at = None;
@@ -237,7 +237,7 @@ impl Connection {
         let mut allowance = Allowance::new(&mut self.quota, &context.config, &context.throttle);
         let (thread, may_continue) = (context.thread, || context.may_continue());
         let written = outgoing.write(&self.socket, thread, &mut allowance, may_continue);
-        let pause = allowance.end(match written {
+        let pause = allowance.end(|| match written {
             Ok(Progress::OnDisk | Progress::AtHandler) => Continues::OtherThread,
             Ok(Progress::Paused | Progress::Yielded) => Continues::Server,
             _ => Continues::Client,
@@ -251,7 +251,7 @@ impl Connection {
             }
             Ok(progress @ (Progress::Yielded | Progress::Blocked)) => {
                 let sent = flushing.outgoing.sent();
-                flushing.taken.look(&self.socket, sent);
+                flushing.taken.look(&self.socket, flushing.begun, sent);
                 if progress == Progress::Blocked {
                     let full =
                         self.pace.note_full(flushing.full, sent, &self.socket, &context.unsent);
@@ -261,7 +261,7 @@ impl Connection {
             }
             Ok(Progress::Paused) => {
                 let sent = flushing.outgoing.sent();
-                flushing.taken.look(&self.socket, sent);
+                flushing.taken.look(&self.socket, flushing.begun, sent);
                 self.pause(pause.unwrap_or(Pause::Turn), &context.throttle);
                 return Some(Next::Park(Interest::Timer));
             }

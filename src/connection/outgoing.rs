@@ -201,18 +201,15 @@ impl Outgoing {
         self.behind.iter().try_fold(first, |sum, part| sum.checked_add(of_part(part)?))
     }
 
-    /// The bytes that can be sent next without anything else.
-    fn at_hand(&self) -> u64 {
+    /// The bytes that can be sent next without anything else, and as whom it asks for a part of the
+    /// limit of all together.
+    fn asks(&self) -> (u64, Asks) {
         let head = (self.head.len() - self.head_sent) as u64;
-        head.saturating_add(self.body.length().unwrap_or(0))
-    }
-
-    /// As whom it asks for a part of the limit of all together.
-    fn asks(&self) -> Asks {
+        let at_hand = head.saturating_add(self.body.length().unwrap_or(0));
         let is_whole = self.sent == 0 && self.behind.is_empty();
-        match is_whole && self.at_hand() <= config::LIMIT_SMALL {
-            true => Asks::Small,
-            false => Asks::Large,
+        match is_whole && at_hand <= config::LIMIT_SMALL {
+            true => (at_hand, Asks::Small),
+            false => (at_hand, Asks::Large),
         }
     }
 
@@ -243,7 +240,7 @@ impl Outgoing {
             if let (Some(progress), true) = (at_end, is_content) {
                 return Ok(progress);
             }
-            let Some(most) = allowance.most(self.at_hand(), || self.asks()) else {
+            let Some(most) = allowance.most(|| self.asks()) else {
                 return Ok(Progress::Paused);
             };
             if had_turn && !self.ends_in_this_turn(thread) && !may_continue() {
@@ -354,7 +351,9 @@ mod tests {
         let length = content.len() as u64;
         let slice = FileSlice { file, offset: 0, length };
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false, false);
-        let progress = outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || false).expect("room for a head");
+        let progress = outgoing
+            .write(&socket, WORKER, &mut Allowance::Unlimited, || false)
+            .expect("room for a head");
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < Some(length), "the head takes no turn of its own");
         assert!(outgoing.body.length() >= Some(length - config::SEND_PIECE as u64), "one piece");
@@ -393,11 +392,16 @@ mod tests {
         let (socket, mut reader) = pair();
         let stream = Stream::new(999_999, pieces(&made));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream), false, false);
-        assert_eq!(outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || false).expect("room"), Progress::Yielded);
+        assert_eq!(
+            outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || false).expect("room"),
+            Progress::Yielded
+        );
         assert!(made.load(Relaxed) <= 3, "one with the head, one for the turn, and the next");
         let mut received = Vec::new();
         loop {
-            let progress = outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || true).expect("a reader");
+            let progress = outgoing
+                .write(&socket, WORKER, &mut Allowance::Unlimited, || true)
+                .expect("a reader");
             if progress == Progress::Done {
                 break;
             }
@@ -413,7 +417,10 @@ mod tests {
         let (socket, _reader) = pair();
         let short = Stream::new(5000, pieces(&made).take(2));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short), false, false);
-        assert!(matches!(outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || true), Err(Failure::Content(_))));
+        assert!(matches!(
+            outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || true),
+            Err(Failure::Content(_))
+        ));
         assert_eq!(outgoing.content_sent(), 2000);
     }
 
@@ -428,7 +435,10 @@ mod tests {
         let body = Body::Sequence([slice(10, 5), bytes(""), inner, bytes("end")].into());
         let length = body.length().expect("known");
         let mut outgoing = Outgoing::new(b"head".to_vec(), body, false, false);
-        assert_eq!(outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || true).expect("room"), Progress::Done);
+        assert_eq!(
+            outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || true).expect("room"),
+            Progress::Done
+        );
         assert_eq!(outgoing.sent(), 4 + length);
         drop(socket);
         let mut received = Vec::new();

@@ -18,7 +18,10 @@ use crate::lock::lock;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::{Relaxed, SeqCst}};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, Instant};
 
 /// The limits in force.
@@ -189,9 +192,7 @@ impl Throttle {
     pub fn next_turn(&self, rate: Option<Rate>, now: Instant) -> Option<(Ticket, u64)> {
         let state = &mut *lock(&self.state);
         let granted = match rate {
-            Some(rate) => {
-                (state.fill(rate, now) >= turn(rate)).then(|| turn(rate))?
-            }
+            Some(rate) => (state.fill(rate, now) >= turn(rate)).then(|| turn(rate))?,
             None => 0,
         };
         let ticket = state.turns.pop_front()?;

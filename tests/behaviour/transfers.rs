@@ -10,6 +10,11 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// Settings of a server whose end waits for nobody.
+fn hasty() -> Config {
+    Config::default().workers(1).drain_timeout(Duration::ZERO)
+}
+
 fn loopback() -> Vec<SocketAddr> {
     vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]
 }
@@ -40,7 +45,7 @@ fn transfers(admin: SocketAddr) -> Vec<Value> {
 
 #[test]
 fn a_slow_reader_shows_what_it_reads_and_how_far_it_is() {
-    let config = Config::default().workers(1).limit_rate(100_000);
+    let config = hasty().limit_rate(100_000);
     let server = Server::start(config, content).unwrap();
     let admin = Admin::start(loopback(), server.observer()).unwrap();
     let admin = admin.addresses()[0];
@@ -78,7 +83,7 @@ fn a_slow_reader_shows_what_it_reads_and_how_far_it_is() {
 /// Sixty of them: the list has the fifty largest, in order.
 #[test]
 fn the_list_is_bounded_and_has_the_largest() {
-    let config = Config::default().workers(1).limit_rate(2000).min_rate(0);
+    let config = hasty().limit_rate(2000).min_rate(0);
     let server = Server::start(config, content).unwrap();
     let admin = Admin::start(loopback(), server.observer()).unwrap();
     let admin = admin.addresses()[0];
@@ -98,7 +103,7 @@ fn the_list_is_bounded_and_has_the_largest() {
 /// The rate is that of the last seconds: it follows a reader that changes.
 #[test]
 fn the_rate_follows_the_reader() {
-    let server = Server::start(Config::default().workers(1), content).unwrap();
+    let server = Server::start(hasty(), content).unwrap();
     let mut stream = ask(server.addresses()[0], "/endless");
     let rate = || server.observer().transfers(1).first().and_then(|of| of.rate);
     wait_for("a fast reader", || {
