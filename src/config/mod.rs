@@ -2,11 +2,15 @@
 
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "some belong to features that are off"))]
 mod bounds;
+#[cfg_attr(
+    not(feature = "admin"),
+    allow(dead_code, reason = "the live page alone shows transfers")
+)]
+mod rates;
 mod check;
 #[cfg(feature = "admin")]
 mod page;
 mod proxies;
-mod rates;
 
 pub use bounds::*;
 #[cfg(feature = "admin")]

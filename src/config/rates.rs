@@ -25,8 +25,8 @@ pub const LIMIT_TICK: Duration = Duration::from_millis(5);
 pub const LIMIT_BATCH: usize = 64;
 
 /// A response that has at most this many bytes, head included, need not wait for its turn behind
-/// large ones while [`Config::limit_total`](crate::Config::limit_total) holds them up, as long as
-/// such responses take at most half of that rate.
+/// large ones while `Config::limit_total` holds them up, as long as such responses take at most
+/// half of that rate.
 pub const LIMIT_SMALL: u64 = 4 * 1024;
 
 /// The time in which a limited client's acknowledgements come back. What it was sent in this time
