@@ -274,8 +274,8 @@
 //!   shards up.
 //! - No byte restarts a deadline. A body must arrive, and a response must be read, at a minimum
 //!   rate in each window of time.
-//! - A limit of rates makes no client slow: each is judged by what the limit let it have. What waits
-//!   for a limit is woken by a time, never by room in its socket.
+//! - A limit of rates makes no client slow: each is judged by what the limit let it have. Whoever
+//!   waits for a limit is woken by a time, never by room in its socket.
 //! - No deadline, eviction or shutdown closes a connection without a last look at what has arrived:
 //!   this process may be the one that is late.
 //! - Waiting alone keeps no place. When places or memory run out, the connection that has sent the
