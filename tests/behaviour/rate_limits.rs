@@ -294,9 +294,14 @@ fn requests_that_come_during_a_pause_are_answered() {
     let server = Server::start(hasty().limit_rate(500_000), bytes_in_memory(30_000)).unwrap();
     let (mut stream, start) = (ask(server.addresses()[0], "/large"), Instant::now());
     for _ in 0..20 {
-        stream.read_exact(&mut [0; 100]).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
         stream.write_all(LARGE).unwrap();
-        stream.read_exact(&mut vec![0; 29_900]).unwrap();
+        stream.read_exact(&mut vec![0; 30_000]).unwrap();
     }
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
