@@ -24,6 +24,15 @@ pub const LIMIT_TICK: Duration = Duration::from_millis(5);
 /// Responses that go on in one round of the acceptor. Then events get their turn.
 pub const LIMIT_BATCH: usize = 64;
 
+/// While many wait for their turns, each sends less, so that all have had one in this time.
+pub const LIMIT_ROUND: Duration = Duration::from_millis(250);
+
+/// It is still what the rate gives in this time, so that there are at most 10,000 turns a second.
+pub const LIMIT_TURN_LEAST: Duration = Duration::from_micros(100);
+
+/// It is also at least this many bytes, as far as the rate allows: a few segments.
+pub const LIMIT_TURN_BYTES: u64 = 4 * 1024;
+
 /// A response that has at most this many bytes, head included, need not wait for its turn behind
 /// large ones while `Config::limit_total` holds them up, as long as such responses take at most
 /// half of that rate.

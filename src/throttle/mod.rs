@@ -112,10 +112,10 @@ impl Throttle {
             state.total.take(wanted);
             return Some(wanted);
         }
-        if !state.turns.is_empty() || credit < wanted.min(turn(rate)) {
+        if !state.turns.is_empty() || credit < wanted.min(turn(rate, 0)) {
             return None;
         }
-        let granted = wanted.min(credit).min(turn(rate));
+        let granted = wanted.min(credit).min(turn(rate, 0));
         state.total.take(granted);
         Some(granted)
     }
@@ -170,7 +170,8 @@ impl Throttle {
         }
         let state = &*lock(&self.state);
         let time = state.times.peek().map(|Reverse((time, _))| *time);
-        let ready = |rate| self.next_tick(state.total.ready_at(rate, turn(rate)));
+        let waiting = state.turns.len();
+        let ready = |rate| self.next_tick(state.total.ready_at(rate, turn(rate, waiting)));
         let turn = (!state.turns.is_empty()).then(|| rate.map_or(now, ready));
         time.into_iter().chain(turn).min()
     }
@@ -192,7 +193,10 @@ impl Throttle {
     pub fn next_turn(&self, rate: Option<Rate>, now: Instant) -> Option<(Ticket, u64)> {
         let state = &mut *lock(&self.state);
         let granted = match rate {
-            Some(rate) => (state.fill(rate, now) >= turn(rate)).then(|| turn(rate))?,
+            Some(rate) => {
+                let turn = turn(rate, state.turns.len());
+                (state.fill(rate, now) >= turn).then_some(turn)?
+            }
             None => 0,
         };
         let ticket = state.turns.pop_front()?;
@@ -229,7 +233,9 @@ impl State {
     }
 }
 
-/// The most that one turn sends.
-fn turn(rate: Rate) -> u64 {
-    rate.share().min(config::SEND_PIECE as u64)
+/// The most that one turn sends while so many wait.
+fn turn(rate: Rate, waiting: usize) -> u64 {
+    let least = rate.within(config::LIMIT_TURN_LEAST).max(config::LIMIT_TURN_BYTES);
+    let fair = rate.within(config::LIMIT_ROUND) / waiting.max(1) as u64;
+    fair.max(least).min(rate.share()).min(config::SEND_PIECE as u64)
 }

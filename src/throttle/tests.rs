@@ -79,11 +79,26 @@ fn turns_are_equal_and_use_the_whole_rate() {
         let (got, _) = ten_seconds(total, waiting, None);
         let sum: u64 = got.values().sum();
         let lacks = (bytes * 10 + total.burst()).abs_diff(sum);
-        assert!(lacks <= 2 * turn(total), "{sum} at {bytes} bytes per second");
+        assert!(lacks <= 2 * turn(total, 1), "{sum} at {bytes} bytes per second");
         let (least, most) = (got.values().min(), got.values().max());
-        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= turn(total)));
+        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= turn(total, 1)));
         assert_eq!(got.len(), waiting);
     }
+}
+
+#[test]
+fn turns_are_short_while_many_wait() {
+    let of = |bytes, waiting| turn(rate(bytes), waiting);
+    assert_eq!(
+        [1, 10, 100, 1000].map(|waiting| of(1_000_000, waiting)),
+        [25_000, 25_000, 4096, 4096]
+    );
+    assert_eq!([1, 100].map(|waiting| of(10_000, waiting)), [512, 512]);
+    assert_eq!([1, 100, 10_000].map(|waiting| of(20_000_000, waiting)), [262_144, 50_000, 4096]);
+    assert_eq!(of(1_000_000_000, 100_000), 100_000);
+    // A hundred that wait have had equal parts after ten seconds.
+    let (got, _) = ten_seconds(rate(1_000_000), 100, None);
+    assert!(got.len() == 100 && got.values().all(|got| got.abs_diff(100_500) <= 2 * 4096));
 }
 
 #[test]
