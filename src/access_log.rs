@@ -106,9 +106,7 @@ impl Record {
 
     /// The request line, escaped.
     pub fn shown(&self) -> String {
-        let mut shown = String::with_capacity(self.request_line.len());
-        push_escaped(&mut shown, &self.request_line);
-        shown
+        escaped(&self.request_line)
     }
 
     fn brief(&self, from: From<'_>, sent: u64, error: &str) -> String {
@@ -187,8 +185,7 @@ impl Record {
 }
 
 /// The client in a line: its IP address, or `unix:` for a peer of a UNIX socket, as nginx has it.
-#[cfg(feature = "json-log")]
-fn shown_client(peer: SocketAddr) -> String {
+pub fn shown_client(peer: SocketAddr) -> String {
     match peer {
         UNIX_PEER => "unix:".to_owned(),
         peer => peer.ip().to_canonical().to_string(),
@@ -222,6 +219,13 @@ fn time_text(time: SystemTime) -> String {
 
 /// Appends bytes, escaped as Apache httpd does: a backslash before quotes and backslashes, `\xhh`
 /// for what is not printable ASCII.
+/// Bytes as printable text.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    push_escaped(&mut shown, bytes);
+    shown
+}
+
 fn push_escaped(line: &mut String, bytes: &[u8]) {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     for run in bytes.chunk_by(|a, b| is_plain(a) && is_plain(b)) {

@@ -274,6 +274,8 @@
 //!   shards up.
 //! - No byte restarts a deadline. A body must arrive, and a response must be read, at a minimum
 //!   rate in each window of time.
+//! - A limit of rates makes no client slow: each is judged by what the limit let it have. Whoever
+//!   waits for a limit is woken by a time, never by room in its socket.
 //! - No deadline, eviction or shutdown closes a connection without a last look at what has arrived:
 //!   this process may be the one that is late.
 //! - Waiting alone keeps no place. When places or memory run out, the connection that has sent the
@@ -315,6 +317,8 @@
 //! | who are the busiest clients | `fn demand` | `src/queue/clients.rs` |
 //! | W/D, the capacity | `let capacity` | `src/figures/mod.rs` |
 //! | who makes an archive | `ARCHIVES).then_some` | `src/static_files/archive/desk.rs` |
+//! | how much may be sent now | `ready_at(rate, least)` | `src/connection/allowance.rs` |
+//! | whose turn it is within the limit of all | `fn next_turn` | `src/throttle/mod.rs` |
 //! | a file goes to a socket | `sendfile` | `src/connection/sending.rs` |
 //! | a symbolic link is refused | `resolve_link` | `src/files/root.rs` |
 //!
@@ -344,6 +348,7 @@ mod access_log;
 mod poller;
 mod parking;
 mod admission;
+mod throttle;
 mod queue;
 mod files;
 mod handler;
@@ -378,6 +383,7 @@ pub use auth::{BasicAuth, User};
 pub use config::{AccessLog, Config, Schedule, WhenFull};
 #[cfg(feature = "proxy")]
 pub use config::{ClientAddress, Network, NetworkError};
+pub use connection::Transfer;
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use figures::{Condition, ConditionKind, Figures, Times, Utilisation};
 #[cfg(feature = "files")]

@@ -2,13 +2,16 @@
 
 use crate::admission::Stage;
 use crate::config::Config;
-use crate::connection::Shared;
+use crate::connection::{Shared, Transfer};
 #[cfg(feature = "admin")]
 use crate::metrics::Work;
 use crate::metrics::{Activity, ConnectionPhase, Metrics, Snapshot};
 use crate::queue::ClientLoad;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// Reads a server's measurements, from any thread, even after the server has ended.
 #[derive(Debug, Clone)]
@@ -76,6 +79,25 @@ impl Observer {
     /// waited or been refused.
     pub fn busiest_clients(&self, most: usize) -> Vec<ClientLoad> {
         self.shared.queue.busiest(most)
+    }
+
+    /// The largest responses under way, at most this many, by the length of their content; one of
+    /// unknown length counts by what it has sent. It visits every parked connection, for a moment
+    /// each. A response that a thread works on at this moment is missing.
+    pub fn transfers(&self, most: usize) -> Vec<Transfer> {
+        let parking = &self.shared.parking;
+        let mut largest = BinaryHeap::new();
+        parking.for_each(|key, connection| {
+            if let Some(size) = connection.transfer_size() {
+                largest.push(Reverse((size, key)));
+                if largest.len() > most {
+                    largest.pop();
+                }
+            }
+        });
+        let now = Instant::now();
+        let look = |Reverse((_, key))| parking.look(key, |of| of.transfer(now)).flatten();
+        largest.into_sorted_vec().into_iter().filter_map(look).collect()
     }
 
     /// The number of requests that wait now.

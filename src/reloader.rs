@@ -40,9 +40,10 @@ impl Reloader {
     /// request is lost, and none is served by half of them. Check them with `Server::check` before.
     ///
     /// These settings change: `header_timeout`, `body_timeout`, `idle_timeout`, `write_timeout`,
-    /// `min_rate`, `drain_delay`, `drain_timeout`, `queue`, `queue_timeout`, `patience`,
-    /// `patience_field`, `health`, `access_log`, `server_timing`, `http09` and `server_field`. The
-    /// others are those of threads, tables and sockets that exist, and stay as they are.
+    /// `min_rate`, `limit_rate`, `limit_total`, `drain_delay`, `drain_timeout`, `queue`,
+    /// `queue_timeout`, `patience`, `patience_field`, `health`, `access_log`, `server_timing`,
+    /// `http09` and `server_field`. The others are those of threads, tables and sockets that exist,
+    /// and stay as they are.
     pub fn reload(&self, config: &Config, handler: &impl Handler) {
         let common_fields = handler.common_fields();
         self.0.change(|before| {
@@ -60,6 +61,8 @@ fn renewed(old: &Config, new: &Config) -> Config {
         idle_timeout: new.idle_timeout,
         write_timeout: new.write_timeout,
         min_rate: new.min_rate,
+        limit_rate: new.limit_rate,
+        limit_total: new.limit_total,
         drain_delay: new.drain_delay,
         drain_timeout: new.drain_timeout,
         queue: new.queue,
@@ -95,12 +98,13 @@ mod tests {
         let (renewal, mut seen) = (Arc::clone(&reloader.0), 0);
         assert!(renewal.since(&mut seen).is_none(), "nothing has changed");
         let new = Config::default().workers(4).max_connections(20).queue(7).min_rate(8);
-        let new = new.idle_timeout(Duration::from_secs(9));
+        let new = new.idle_timeout(Duration::from_secs(9)).limit_rate(5000).limit_total(6000);
         reloader.reload(&new, &|_: &Request<'_>| Response::text(""));
         let config = reloader.config();
         assert_eq!((config.workers, config.max_connections), (3, 10));
         assert_eq!((config.queue, config.min_rate), (Some(7), 8));
         assert_eq!(config.idle_timeout, Duration::from_secs(9));
+        assert_eq!((config.limit_rate, config.limit_total), (Some(5000), Some(6000)));
         let renewed = renewal.since(&mut seen).expect("it has changed");
         assert_eq!(renewed.limits.bound(None), 7);
         assert!(renewal.since(&mut seen).is_none(), "once");

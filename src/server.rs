@@ -18,6 +18,7 @@ use crate::parking::Parking;
 use crate::queue::ages::Limits;
 use crate::queue::{self, Entrance, Queue};
 use crate::reloader::Reloader;
+use crate::throttle::{Rates, Throttle};
 use crate::workers::Worker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use std::convert::Infallible;
@@ -139,6 +140,7 @@ impl Server {
             parking,
             produce_jobs: Arc::default(),
             unsent: Memory::new(config::UNSENT_TOTAL),
+            throttle: Arc::new(Throttle::new(Rates::of(&config).total, Instant::now())),
             errands,
             common_fields: first.common_fields.clone(),
             accepts: Arc::new(handler.accepts()),

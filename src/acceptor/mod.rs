@@ -4,6 +4,7 @@ mod ending;
 mod immediate;
 mod queueing;
 mod room;
+mod throttling;
 
 use crate::admission::Admission;
 use crate::config;
@@ -124,6 +125,9 @@ impl Acceptor {
             self.context.rounds.fetch_add(1, Relaxed);
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
+            }
+            if self.context.throttle.is_waited_for() {
+                self.guarded(Self::pay_out);
             }
             self.guarded(Self::relieve_memory);
             self.guarded(Self::sweep);
@@ -300,7 +304,11 @@ impl Acceptor {
             Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
             Accepting::Yes => self.next_sweep,
         };
-        match self.next_tending() {
+        let mut look = self.next_tending();
+        if self.context.throttle.is_waited_for() {
+            look = look.into_iter().chain(self.next_payment()).min();
+        }
+        match look {
             Some(look) => look.min(next).saturating_duration_since(Instant::now()),
             // A few microseconds matter to nobody, and the clock is not asked again.
             None => next.saturating_duration_since(self.context.round),

@@ -22,6 +22,7 @@ mod pages;
 pub use pages::AdminPages;
 
 use crate::config::{self, AccessLog, Config};
+use crate::connection::Transfer;
 use crate::handler::{Error, Handler, Response};
 use crate::http::request::{Method, Request};
 use crate::http::status::Status;
@@ -151,6 +152,14 @@ impl Watch {
     fn clients(&self) -> Vec<ClientLoad> {
         match self.names_clients {
             true => self.observed.busiest_clients(config::BUSIEST_CLIENTS),
+            false => Vec::new(),
+        }
+    }
+
+    /// The largest transfers, where the addresses of clients may be shown.
+    fn transfers(&self) -> Vec<Transfer> {
+        match self.names_clients {
+            true => self.observed.transfers(config::TRANSFERS),
             false => Vec::new(),
         }
     }

@@ -187,7 +187,8 @@ function transfers(list) {
   }
   const body = at("transfers-rows");
   while (body.children.length > list.length) body.lastChild.remove();
-  rows("transfers-rows", list.map(({ client, target, sent, length, rate }) => [client, "", target,
+  rows("transfers-rows", list.map(({ client, target, sent, length, rate }) => [client, "",
+    target === null ? "-" : target.length > 100 ? target.slice(0, 100) + "..." : target,
     size(sent), length === null ? "-" : `${size(length)} (${percent(sent / length)})`,
     rate === null ? "-" : `${size(rate)}/s`]));
 }

@@ -3,6 +3,7 @@
 use super::history::Point;
 use super::strips::Shares;
 use super::{Watch, seconds};
+use crate::connection::Transfer;
 use crate::figures::{Figures, Times};
 use crate::handler::Response;
 use crate::memory::MemoryUse;
@@ -48,6 +49,7 @@ pub(super) fn response(watch: &Watch) -> Response {
         "memory": memory(&snapshot),
         "connections": connections(&snapshot, observed),
         "clients": watch.clients().iter().map(client).collect::<Vec<_>>(),
+        "transfers": watch.transfers().iter().map(transfer).collect::<Vec<_>>(),
         "totals": totals(&snapshot),
         "now": figures(&now),
         "minute": figures(&minute),
@@ -124,6 +126,12 @@ fn client(load: &ClientLoad) -> Value {
         "refused": load.refused,
         "service_share": load.service_share,
     })
+}
+
+/// A response under way. Lengths are in bytes of content, and the rate in bytes per second.
+fn transfer(transfer: &Transfer) -> Value {
+    let Transfer { client, target, sent, length, rate, .. } = transfer;
+    json!({ "client": client, "target": target, "sent": sent, "length": length, "rate": rate })
 }
 
 fn totals(snapshot: &Snapshot) -> Value {

@@ -1,6 +1,6 @@
 //! What a configuration must be like.
 
-use super::{Config, bounds};
+use super::{Config, bounds, rates};
 
 impl Config {
     /// Says what is wrong with it, as the end of a sentence about a server that cannot start.
@@ -33,6 +33,16 @@ impl Config {
         }
         if self.per_client == Some(0) {
             return Err("without connections for a client (allow at least 1)".to_owned());
+        }
+        let limits = [(self.limit_rate, "each connection"), (self.limit_total, "all connections")];
+        for (rate, whose) in limits {
+            if let Some(rate) = rate.filter(|rate| *rate < rates::LIMIT_LEAST) {
+                let least = rates::LIMIT_LEAST;
+                return Err(format!(
+                    "with {rate} bytes per second for {whose} (allow at least {least}, or leave \
+                     the limit out)"
+                ));
+            }
         }
         if longest > Some(bounds::LONGEST_WAIT) {
             return Err("with a wait of more than a year (choose a shorter timeout)".to_owned());

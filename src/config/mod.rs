@@ -2,6 +2,11 @@
 
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "some belong to features that are off"))]
 mod bounds;
+#[cfg_attr(
+    not(feature = "admin"),
+    allow(dead_code, reason = "the live page alone shows transfers")
+)]
+mod rates;
 mod check;
 #[cfg(feature = "files")]
 mod directories;
@@ -16,6 +21,7 @@ pub use directories::*;
 pub use page::*;
 #[cfg(feature = "proxy")]
 pub use proxies::{ClientAddress, Network, NetworkError};
+pub use rates::*;
 
 use crate::memory::Memory;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -226,6 +232,15 @@ settings! {
         /// for nobody in between: then this bounds the requests in progress. A trusted proxy itself
         /// is not limited.
         per_client: usize,
+        /// The most bytes per second that a connection is sent, heads included. All its responses
+        /// share the limit. What it gives in 50 milliseconds, and at least 1 KiB, may go out at
+        /// once. A client is not taken for a slow one because of it. At least 1024; `None`, the
+        /// default, means no limit.
+        limit_rate: u64,
+        /// The same for all connections together. Responses take turns in which each sends as much
+        /// as the others: what a slow client does not take, the others get. Responses of up to 4
+        /// KiB do not wait for a turn, as long as they take at most half of the rate.
+        limit_total: u64,
         /// The field in which `trusted_proxies` name their clients. It is read from the right, past
         /// trusted proxies, to the first address that is not trusted: what is left of that is
         /// anybody's to write. `None`, the default, means that no field is read.
@@ -250,6 +265,8 @@ impl Default for Config {
             health: None,
             max_connections: CONNECTIONS,
             per_client: None,
+            limit_rate: None,
+            limit_total: None,
             defer_accept: false,
             header_timeout: HEADER_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
@@ -298,6 +315,8 @@ impl Config {
     pub const QUEUE_MOST: usize = QUEUE_MOST;
     /// The smallest memory budget in bytes.
     pub const MEMORY_LEAST: u64 = MEMORY_LEAST;
+    /// The lowest `limit_rate` and `limit_total`, in bytes per second.
+    pub const LIMIT_LEAST: u64 = LIMIT_LEAST;
     /// The longest timeout.
     pub const LONGEST_WAIT: Duration = LONGEST_WAIT;
 

@@ -1,10 +1,11 @@
 //! What each thread has that steps connections, and what such threads hand to one another.
 
 use super::date::DateCache;
-use super::outgoing::{Thread, Unsent};
+use super::outgoing::Unsent;
 #[cfg(feature = "proxy")]
 use super::refusals::Refusals;
 use super::renewal::Renewal;
+use super::threads::Thread;
 use super::{Connection, Exchange, Next};
 use crate::admission::{Admission, Stage};
 use crate::config::{self, AccessLog, Config};
@@ -16,6 +17,7 @@ use crate::parking::{Interest, Parking, Socket};
 use crate::proxy::request_id::Identifiers;
 use crate::queue::ages::Limits;
 use crate::queue::{Queue, Queued, Sizes};
+use crate::throttle::Throttle;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use log::LevelFilter;
@@ -107,6 +109,8 @@ pub struct Shared {
     pub produce_jobs: Arc<AtomicUsize>,
     /// The budget for unsent bytes that the kernel holds for clients that read fast.
     pub unsent: Memory,
+    /// The limits of rates, and who waits for them.
+    pub throttle: Arc<Throttle>,
     /// The work for fetchers.
     pub errands: Receiver<Errand>,
     /// Header fields for responses that the server makes itself.
@@ -248,11 +252,22 @@ impl Context {
         connection.end(reason);
     }
 
-    fn park(&self, connection: Box<Connection>, interest: Interest) {
+    fn park(&self, mut connection: Box<Connection>, interest: Interest) {
         let key = connection.key();
+        let pause = match interest {
+            Interest::Timer => connection.take_new_pause(),
+            _ => None,
+        };
         if let Err((connection, error)) = self.parking.park(connection, interest) {
             note!(Error, "cannot watch a connection: {error}; it is closed");
             self.close(connection, CloseReason::Unwatchable);
+        }
+        // Only now, so that the acceptor finds it parked when its time has come.
+        if let Some((ticket, pause)) = pause
+            && self.throttle.add(ticket, pause)
+            && self.thread != Thread::Acceptor
+        {
+            self.parking.waker().wake();
         }
         // At the last stage nobody looks at the table any more. Checking after parking closes the
         // race: whichever side looks last sees the other's write.

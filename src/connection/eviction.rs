@@ -24,18 +24,50 @@ pub enum Standing {
 }
 
 /// How much of a response the client has read, and since when it has read no more.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Taken {
     /// Bytes sent minus bytes that the kernel holds. Those can belong to an earlier response, so
     /// the difference can be negative.
     bytes: i64,
     since: Instant,
+    /// Bytes sent at two times, the later one first, from which the rate follows. Most responses
+    /// have ended before the first.
+    marks: Option<Box<[Mark; 2]>>,
+}
+
+/// The bytes that were sent by then.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Instant,
+    sent: u64,
 }
 
 impl Taken {
     /// Nothing read yet.
     pub(super) fn nothing(now: Instant) -> Self {
-        Self { bytes: 0, since: now }
+        Self { bytes: 0, since: now, marks: None }
+    }
+
+    /// The rate in bytes per second, over the last seconds, of a response that began at `begun` and
+    /// of which so much is sent. None if it has just begun.
+    pub(super) fn rate(&self, begun: Instant, sent: u64, now: Instant) -> Option<f64> {
+        let is_old =
+            |mark: &&Mark| now.saturating_duration_since(mark.at) >= config::TRANSFER_WINDOW;
+        let marks = self.marks.as_deref().into_iter().flatten();
+        let from = *marks.into_iter().find(is_old).unwrap_or(&Mark { at: begun, sent: 0 });
+        let seconds = now.saturating_duration_since(from.at).as_secs_f64();
+        let moved = sent.saturating_sub(from.sent) as f64;
+        (seconds >= config::SWEEP_INTERVAL.as_secs_f64()).then(|| moved / seconds)
+    }
+
+    /// Remembers how much is sent now, for the rate.
+    #[cold]
+    fn mark(&mut self, begun: Instant, sent: u64) {
+        let (now, first) = (Mark { at: self.since, sent }, Mark { at: begun, sent: 0 });
+        let marks = self.marks.get_or_insert_with(|| Box::new([first; 2]));
+        if now.at.saturating_duration_since(marks[0].at) >= config::TRANSFER_WINDOW {
+            **marks = [now, marks[0]];
+        }
     }
 
     /// The bytes that the client has read, as of the last look.
@@ -43,11 +75,15 @@ impl Taken {
         self.bytes
     }
 
-    /// Updates the figures; `sent` is the number of bytes given to the kernel.
-    pub(super) fn look(&mut self, socket: &Socket, sent: u64) {
+    /// Updates the figures of a response that began at `begun`; `sent` is the number of bytes given
+    /// to the kernel.
+    pub(super) fn look(&mut self, socket: &Socket, begun: Instant, sent: u64) {
         let bytes = sent as i64 - listening::unacknowledged(socket).unwrap_or(0) as i64;
         if bytes != self.bytes {
-            *self = Self { bytes, since: Instant::now() };
+            (self.bytes, self.since) = (bytes, Instant::now());
+            if self.since.saturating_duration_since(begun) >= config::TRANSFER_WINDOW {
+                self.mark(begun, sent);
+            }
         }
     }
 }

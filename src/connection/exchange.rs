@@ -253,7 +253,7 @@ pub(super) fn answer(
     };
     let handle = made.saturating_duration_since(start);
     let queue_wait = request.waited();
-    let mut record = record_of(request, head, queued, response.body().may_fail(), context);
+    let mut record = record_of(request, head, queued, response.body().may_last(), context);
     if let Some(record) = &mut record {
         (record.queue_wait, record.handle) = (queue_wait, handle);
     }

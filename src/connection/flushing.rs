@@ -1,11 +1,12 @@
 //! A response while it is sent: as the socket has room, within the memory budget, and accounted
 //! for.
 
+use super::allowance::{Allowance, Continues, most_in_flight};
 use super::eviction::Taken;
 use super::origin::Origin;
-use super::outgoing::{Outgoing, Progress, Unsent};
+use super::outgoing::{Outgoing, Unsent};
 use super::pace::Full;
-use super::sending::Failure;
+use super::sending::{Failure, Progress};
 use super::{Connection, Context, Next, Phase};
 use crate::access_log::{self, From, Record};
 use crate::config::{self, AccessLog, Config};
@@ -14,6 +15,7 @@ use crate::memory::{Claim, MemoryUse};
 use crate::metrics::{Activity, CloseReason, Counter};
 use crate::notes::note;
 use crate::parking::Interest;
+use crate::throttle::Pause;
 use std::time::Instant;
 
 /// A response while it is sent.
@@ -37,6 +39,15 @@ pub(super) struct Flushing {
     /// What the next piece waits for. It is kept until the piece is made, because it keeps a permit
     /// for it.
     waiting: Option<Waiting>,
+}
+
+/// Bytes of a response that moved in a window of time.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    /// To the kernel.
+    sent: u64,
+    /// From the kernel to the client.
+    read: u64,
 }
 
 /// What follows a response.
@@ -80,20 +91,45 @@ impl Flushing {
         &self.taken
     }
 
+    /// The bytes of content sent, and those that are left; none if nobody knows.
+    pub(super) fn content(&self) -> (u64, Option<u64>) {
+        (self.outgoing.content_sent(), self.outgoing.content_left())
+    }
+
+    /// The bytes per second that were sent lately.
+    pub(super) fn rate(&self, now: Instant) -> Option<f64> {
+        self.taken.rate(self.begun, self.outgoing.sent(), now)
+    }
+
+    /// What is kept of its request.
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.as_deref()
+    }
+
     /// Takes out what is not sent, if dropping it would run code of a handler.
     fn take_unsent(&mut self) -> Option<Unsent> {
         self.outgoing.take_unsent()
     }
 
-    /// Begins a new window. Returns the bytes that moved in the last one: to the kernel, or from
+    /// Begins a new window. Returns the bytes that moved in the last one: to the kernel, and from
     /// the kernel to the client. The kernel can hold more for a client that was fast than it may
     /// for one that is slow. It then takes nothing new until the client has read the difference.
-    fn end_window(&mut self) -> u64 {
+    fn end_window(&mut self) -> Moved {
         let (sent, read) = (self.outgoing.sent(), self.taken.bytes());
-        let moved = u64::try_from(read - self.read_before).unwrap_or(0);
-        let moved = moved.max(sent - self.sent_before);
+        let moved = Moved {
+            sent: sent - self.sent_before,
+            read: u64::try_from(read - self.read_before).unwrap_or(0),
+        };
         (self.sent_before, self.read_before) = (sent, read);
         moved
+    }
+
+    /// True if the client has taken what the limits let it have: its socket is not full, and what
+    /// the kernel holds for it can be on its way.
+    fn keeps_up(&self, limits: Option<u64>) -> bool {
+        let sent = self.outgoing.sent();
+        let held = u64::try_from(sent as i64 - self.taken.bytes()).unwrap_or(0);
+        !self.full.is_some_and(|full| full.is_at(sent)) && limits.is_some_and(|most| held <= most)
     }
 
     /// True if it holds memory that it has claimed.
@@ -196,15 +232,38 @@ impl Connection {
         Next::Park(Interest::Nudge)
     }
 
-    /// Sends as much as the socket has room for.
+    /// Waits until the limits let it go on. Meanwhile an event says that bytes have come, or that
+    /// the client has gone.
+    #[cold]
+    fn wait_for_allowance(&self, context: &Context) -> Next {
+        if !self.is_broken() {
+            return Next::Park(Interest::Timer);
+        }
+        if let Phase::Flushing(flushing) = &self.phase {
+            flushing.account(&self.origin, "the client has gone", context);
+        }
+        Next::Close(CloseReason::PeerGone)
+    }
+
+    /// Sends as much as the socket has room for, and the limits allow.
     pub(super) fn flush(&mut self, context: &mut Context) -> Option<Next> {
+        if self.is_paused() {
+            return Some(self.wait_for_allowance(context));
+        }
         if let Some(next) = self.wait_for_retry(context) {
             return Some(next);
         }
         let Phase::Flushing(flushing) = &mut self.phase else { return None };
         flushing.retry_at = None;
         let outgoing = &mut flushing.outgoing;
-        let written = outgoing.write(&self.socket, context.thread, || context.may_continue());
+        let mut allowance = Allowance::new(&mut self.quota, &context.config, &context.throttle);
+        let (thread, may_continue) = (context.thread, || context.may_continue());
+        let written = outgoing.write(&self.socket, thread, &mut allowance, may_continue);
+        let pause = allowance.end(|| match written {
+            Ok(Progress::OnDisk | Progress::AtHandler) => Continues::OtherThread,
+            Ok(Progress::Paused | Progress::Yielded | Progress::AtPermit) => Continues::Server,
+            _ => Continues::Client,
+        });
         if context.worker().is_some() {
             flushing.waiting = None;
         }
@@ -217,13 +276,19 @@ impl Connection {
             }
             Ok(progress @ (Progress::Yielded | Progress::Blocked)) => {
                 let sent = flushing.outgoing.sent();
-                flushing.taken.look(&self.socket, sent);
+                flushing.taken.look(&self.socket, flushing.begun, sent);
                 if progress == Progress::Blocked {
                     let full =
                         self.pace.note_full(flushing.full, sent, &self.socket, &context.unsent);
                     flushing.full = Some(full);
                 }
                 return Some(Next::Park(Interest::Writable));
+            }
+            Ok(Progress::Paused) => {
+                let sent = flushing.outgoing.sent();
+                flushing.taken.look(&self.socket, flushing.begun, sent);
+                self.pause(pause.unwrap_or(Pause::Turn), &context.throttle);
+                return Some(Next::Park(Interest::Timer));
             }
             Ok(Progress::OnDisk) => return Some(Next::Fetch),
             Ok(Progress::AtHandler) => return Some(Next::Produce),
@@ -279,15 +344,20 @@ impl Connection {
 
     /// A window of the write timeout has ended. The connection continues if the client read enough
     /// in that window. At a low rate the socket can have room before the poller reports it, so the
-    /// caller has already filled that room.
+    /// caller has already filled that room. What the limits withhold is not the client's fault: it
+    /// also continues if it has read what they let it have.
     pub(super) fn end_write_window(&mut self, interest: Interest, context: &Context) -> Next {
         let Phase::Flushing(flushing) = &mut self.phase else { return Next::Park(interest) };
         let Config { min_rate, write_timeout, .. } = *context.config;
         let least = (min_rate as f64 * write_timeout.as_secs_f64()) as u64;
-        let moved = flushing.end_window();
+        let limits = most_in_flight(&context.config);
+        let Moved { sent, read } = flushing.end_window();
+        let moved = read.max(sent);
         // A client that has become slow may never fill its socket again.
         self.pace.follow(moved, write_timeout, &self.socket, &context.unsent);
-        if moved < least.max(1) {
+        // Under a limit, the kernel takes for a while what the client does not read.
+        let counts = if limits.is_some() { read } else { moved };
+        if counts < least.max(1) && !flushing.keeps_up(limits) {
             flushing.account(&self.origin, "not taken in time", context);
             return Next::Close(CloseReason::WriteTimeout);
         }

@@ -9,7 +9,9 @@ mod date;
 mod input;
 #[cfg(feature = "proxy")]
 mod refusals;
+mod threads;
 mod sending;
+mod allowance;
 mod outgoing;
 mod renewal;
 mod context;
@@ -22,6 +24,7 @@ mod reading;
 #[cfg(feature = "proxy")]
 mod announced;
 mod deadlines;
+mod transfers;
 mod exchange;
 mod own;
 mod immediate;
@@ -34,6 +37,7 @@ use crate::http::head::HeadScanner;
 use crate::lane::Waiting;
 use crate::metrics::{CloseReason, ConnectionPhase};
 use crate::parking::{Interest, Parked, Socket};
+use allowance::Quota;
 use flushing::Flushing;
 use input::Input;
 use origin::Origin;
@@ -46,6 +50,7 @@ pub use context::{Context, Errand, Shared, Work};
 pub use eviction::Standing;
 pub use exchange::Exchange;
 pub use renewal::{Renewal, Renewed};
+pub use transfers::Transfer;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ pub struct Connection {
     input: Input,
     phase: Phase,
     pace: Pace,
+    /// What it has of the limits of rates, if there are any.
+    quota: Option<Box<Quota>>,
     deadline: Instant,
     /// At least one byte of a request has arrived.
     has_asked: bool,
@@ -69,6 +76,7 @@ pub struct Connection {
 
 const _: () = assert!(
     size_of::<Connection>()
+        + size_of::<Quota>()
         + config::KEPT_BYTES
         + config::FORWARDED_KEPT
         + config::REQUEST_ID_BYTES
@@ -153,6 +161,7 @@ impl Connection {
             input: Input::default(),
             phase,
             pace: Pace::default(),
+            quota: None,
             deadline: Instant::now() + wait,
             has_asked: false,
             is_known: false,

@@ -1,11 +1,14 @@
 //! The unsent rest of a response, and the writing of as much as the socket has room for.
 
-use super::sending::{Failure, send_file};
+use super::allowance::Allowance;
+use super::sending::{Failure, Progress, send_file};
+use super::threads::Thread;
 use crate::config;
 use crate::files::residency::is_in_memory;
 use crate::handler::{Body, Made};
 use crate::lane::Wait;
 use crate::parking::Socket;
+use crate::throttle::Asks;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -47,48 +50,6 @@ enum Part {
 #[derive(Debug)]
 pub struct Unsent {
     _parts: VecDeque<Part>,
-}
-
-/// How far a call of `write` came.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// The kernel has everything.
-    Done,
-    /// The socket is full: the peer must read first.
-    Blocked,
-    /// The socket has room, but it is another connection's turn.
-    Yielded,
-    /// The next piece is not in memory, and this thread may not wait for a disk.
-    OnDisk,
-    /// The handler has to make the next piece, and this thread runs no code of a handler.
-    AtHandler,
-    /// The handler has no next piece yet.
-    NothingYet,
-    /// The handler makes the next piece at the end of a wait: see [`Outgoing::take_wait`].
-    AtPermit,
-}
-
-/// The kinds of threads that step connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Thread {
-    /// It waits for events only, and sends while its turn lasts.
-    Acceptor,
-    /// It waits for jobs only, and sends while no other job waits.
-    Worker(usize),
-    /// It may wait for disks.
-    Fetcher,
-}
-
-impl Thread {
-    /// True if it may wait for a disk.
-    fn reads_disks(self) -> bool {
-        self == Self::Fetcher
-    }
-
-    /// True if it may run code of a handler.
-    fn runs_handlers(self) -> bool {
-        matches!(self, Self::Worker(_))
-    }
 }
 
 impl Outgoing {
@@ -223,17 +184,44 @@ impl Outgoing {
         self.sent
     }
 
+    /// The bytes of content that are not sent yet; none if nobody knows.
+    pub(super) fn content_left(&self) -> Option<u64> {
+        let of_part = |part: &Part| match part {
+            Part::Raw(body) | Part::Content(body) => body.length(),
+            Part::End => None,
+        };
+        if self.is_chunked {
+            return None;
+        }
+        let of_head = self.head.len().saturating_sub(self.head_sent.max(self.head_length)) as u64;
+        let first = of_head.checked_add(self.body.length()?)?;
+        self.behind.iter().try_fold(first, |sum, part| sum.checked_add(of_part(part)?))
+    }
+
+    /// The bytes that can be sent next without anything else, and as whom it asks for a part of the
+    /// limit of all together.
+    fn asks(&self) -> (u64, Asks) {
+        let head = (self.head.len() - self.head_sent) as u64;
+        let at_hand = head.saturating_add(self.body.length().unwrap_or(0));
+        let is_whole = self.sent == 0 && self.behind.is_empty();
+        match is_whole && at_hand <= config::LIMIT_SMALL {
+            true => (at_hand, Asks::Small),
+            false => (at_hand, Asks::Large),
+        }
+    }
+
     /// The buffer of the head, for the next response.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.head
     }
 
-    /// Writes until everything is sent, the socket is full, the next piece is not available to this
-    /// thread, or `may_continue` is false after a piece.
+    /// Writes until everything is sent, the socket is full, nothing more is allowed, the next piece
+    /// is not available to this thread, or `may_continue` is false after a piece.
     pub(super) fn write(
         &mut self,
         socket: &Socket,
         thread: Thread,
+        allowance: &mut Allowance<'_>,
         mut may_continue: impl FnMut() -> bool,
     ) -> Result<Progress, Failure> {
         let mut had_turn = false;
@@ -249,18 +237,21 @@ impl Outgoing {
             if let (Some(progress), true) = (at_end, is_content) {
                 return Ok(progress);
             }
+            let Some(most) = allowance.most(|| self.asks()) else {
+                return Ok(Progress::Paused);
+            };
             if had_turn && !self.ends_in_this_turn(thread) && !may_continue() {
                 return Ok(Progress::Yielded);
             }
             if let (Body::File(slice), true, false) = (&self.body, is_content, thread.reads_disks())
             {
-                let piece = slice.length.min(config::SEND_PIECE as u64);
+                let piece = slice.length.min(most.min(config::SEND_PIECE) as u64);
                 if !is_in_memory(&slice.file, slice.offset, piece, goes_on) {
                     return Ok(Progress::OnDisk);
                 }
                 goes_on = slice.length > piece;
             }
-            match self.write_piece(socket) {
+            match self.write_piece(socket, most, allowance) {
                 Ok(true) => had_turn = is_content,
                 // After a short write the socket is full; another call would only say so.
                 Ok(false) => return Ok(Progress::Blocked),
@@ -279,11 +270,17 @@ impl Outgoing {
             if slice.length <= config::SEND_REST)
     }
 
-    /// One system call for the next bytes; true if the kernel took all of them.
-    fn write_piece(&mut self, socket: &Socket) -> Result<bool, Failure> {
+    /// One system call for the next bytes, at most so many; true if the kernel took all of them.
+    fn write_piece(
+        &mut self,
+        socket: &Socket,
+        most: usize,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<bool, Failure> {
         let head = &self.head[self.head_sent..];
+        let head = &head[..head.len().min(most)];
         let (wanted, sent) = match &mut self.body {
-            Body::File(slice) if head.is_empty() => send_file(socket, slice)?,
+            Body::File(slice) if head.is_empty() => send_file(socket, slice, most)?,
             Body::File(_) => {
                 let wanted = head.len();
                 let sent = send_more(socket, &[IoSlice::new(head)]).map_err(Failure::Peer)?;
@@ -295,9 +292,12 @@ impl Outgoing {
                     Body::Bytes(bytes) => &bytes[..],
                     _ => &[],
                 };
+                let whole = content.len();
+                let content = &content[..whole.min(most - head.len())];
                 let slices = [IoSlice::new(head), IoSlice::new(content)];
                 let wanted = head.len() + content.len();
-                let sent = match self.is_last && self.behind.is_empty() {
+                let is_rest = wanted == self.head.len() - self.head_sent + whole;
+                let sent = match self.is_last && is_rest && self.behind.is_empty() {
                     true => send_more(socket, &slices),
                     false if content.is_empty() => socket.send(head),
                     false => socket.write(&slices),
@@ -312,6 +312,7 @@ impl Outgoing {
             }
         };
         self.sent += sent as u64;
+        allowance.sent(sent);
         Ok(sent == wanted)
     }
 }
@@ -347,7 +348,9 @@ mod tests {
         let length = content.len() as u64;
         let slice = FileSlice { file, offset: 0, length };
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false, false);
-        let progress = outgoing.write(&socket, WORKER, || false).expect("room for a head");
+        let progress = outgoing
+            .write(&socket, WORKER, &mut Allowance::Unlimited, || false)
+            .expect("room for a head");
         assert!(matches!(progress, Progress::Yielded | Progress::Blocked), "{progress:?}");
         assert!(outgoing.body.length() < Some(length), "the head takes no turn of its own");
         assert!(outgoing.body.length() >= Some(length - config::SEND_PIECE as u64), "one piece");
@@ -367,7 +370,7 @@ mod tests {
         let send = |thread| {
             let slice = FileSlice { file: Arc::clone(&file), offset: 0, length };
             let mut outgoing = Outgoing::new(b"head".to_vec(), Body::File(slice), false, false);
-            outgoing.write(&socket, thread, || false).expect("a peer")
+            outgoing.write(&socket, thread, &mut Allowance::Unlimited, || false).expect("a peer")
         };
         assert_eq!(send(Thread::Acceptor), Progress::Yielded);
         assert_ne!(send(WORKER), Progress::Yielded);
@@ -386,11 +389,16 @@ mod tests {
         let (socket, mut reader) = pair();
         let stream = Stream::new(999_999, pieces(&made));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(stream), false, false);
-        assert_eq!(outgoing.write(&socket, WORKER, || false).expect("room"), Progress::Yielded);
+        assert_eq!(
+            outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || false).expect("room"),
+            Progress::Yielded
+        );
         assert!(made.load(Relaxed) <= 3, "one with the head, one for the turn, and the next");
         let mut received = Vec::new();
         loop {
-            let progress = outgoing.write(&socket, WORKER, || true).expect("a reader");
+            let progress = outgoing
+                .write(&socket, WORKER, &mut Allowance::Unlimited, || true)
+                .expect("a reader");
             if progress == Progress::Done {
                 break;
             }
@@ -406,7 +414,10 @@ mod tests {
         let (socket, _reader) = pair();
         let short = Stream::new(5000, pieces(&made).take(2));
         let mut outgoing = Outgoing::new(b"head".to_vec(), Body::Stream(short), false, false);
-        assert!(matches!(outgoing.write(&socket, WORKER, || true), Err(Failure::Content(_))));
+        assert!(matches!(
+            outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || true),
+            Err(Failure::Content(_))
+        ));
         assert_eq!(outgoing.content_sent(), 2000);
     }
 
@@ -421,7 +432,10 @@ mod tests {
         let body = Body::Sequence([slice(10, 5), bytes(""), inner, bytes("end")].into());
         let length = body.length().expect("known");
         let mut outgoing = Outgoing::new(b"head".to_vec(), body, false, false);
-        assert_eq!(outgoing.write(&socket, WORKER, || true).expect("room"), Progress::Done);
+        assert_eq!(
+            outgoing.write(&socket, WORKER, &mut Allowance::Unlimited, || true).expect("room"),
+            Progress::Done
+        );
         assert_eq!(outgoing.sent(), 4 + length);
         drop(socket);
         let mut received = Vec::new();

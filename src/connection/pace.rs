@@ -22,6 +22,13 @@ pub(super) struct Full {
     at: Instant,
 }
 
+impl Full {
+    /// True if nothing was sent since.
+    pub(super) fn is_at(self, sent: u64) -> bool {
+        self.sent == sent
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self { bound: config::UNSENT_BYTES, grant: None }

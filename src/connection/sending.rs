@@ -1,10 +1,32 @@
-//! One piece of a file on its way to a socket: within the kernel, or through a buffer.
+//! One piece of a file on its way to a socket, within the kernel or through a buffer, and how the
+//! sending of a response ends.
 
 use crate::config;
 use crate::handler::FileSlice;
 use crate::parking::Socket;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
+
+/// How far the sending of a response came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The kernel has everything.
+    Done,
+    /// The socket is full: the peer must read first.
+    Blocked,
+    /// The socket has room, but it is another connection's turn.
+    Yielded,
+    /// It has sent what the limits leave to it for now.
+    Paused,
+    /// The next piece is not in memory, and this thread may not wait for a disk.
+    OnDisk,
+    /// The handler has to make the next piece, and this thread runs no code of a handler.
+    AtHandler,
+    /// The handler has no next piece yet.
+    NothingYet,
+    /// The handler makes the next piece at the end of a wait: see `Outgoing::take_wait`.
+    AtPermit,
+}
 
 /// Why a response cannot be finished.
 #[derive(Debug)]
@@ -15,16 +37,21 @@ pub(super) enum Failure {
     Content(io::Error),
 }
 
-/// Sends a piece of a file without copying it to user space; returns the bytes wanted and sent.
+/// Sends a piece of a file, of `most` bytes, without copying it to user space. Returns the bytes
+/// wanted and sent.
 #[cfg(target_os = "linux")]
-pub(super) fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
+pub(super) fn send_file(
+    socket: &Socket,
+    slice: &mut FileSlice,
+    most: usize,
+) -> Result<(usize, usize), Failure> {
     use rustix::io::Errno;
-    let wanted = piece_of(slice, config::SEND_PIECE);
+    let wanted = piece_of(slice, most.min(config::SEND_PIECE));
     let mut offset = slice.offset;
     match rustix::fs::sendfile(socket, &*slice.file, Some(&mut offset), wanted) {
         Ok(sent) => advance(slice, sent, wanted),
         // Some file systems do not support it.
-        Err(Errno::INVAL | Errno::NOSYS) => copy_file(socket, slice),
+        Err(Errno::INVAL | Errno::NOSYS) => copy_file(socket, slice, most),
         Err(errno @ (Errno::AGAIN | Errno::INTR | Errno::PIPE | Errno::CONNRESET)) => {
             Err(Failure::Peer(errno.into()))
         }
@@ -39,13 +66,21 @@ pub(super) fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn send_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
-    copy_file(socket, slice)
+pub(super) fn send_file(
+    socket: &Socket,
+    slice: &mut FileSlice,
+    most: usize,
+) -> Result<(usize, usize), Failure> {
+    copy_file(socket, slice, most)
 }
 
 /// Sends a piece of a file through a buffer.
-fn copy_file(socket: &Socket, slice: &mut FileSlice) -> Result<(usize, usize), Failure> {
-    let wanted = piece_of(slice, config::COPY_PIECE);
+fn copy_file(
+    socket: &Socket,
+    slice: &mut FileSlice,
+    most: usize,
+) -> Result<(usize, usize), Failure> {
+    let wanted = piece_of(slice, most.min(config::COPY_PIECE));
     let mut buffer = vec![0; wanted];
     let read = loop {
         match slice.file.read_at(&mut buffer, slice.offset) {
@@ -106,7 +141,7 @@ pub(super) mod tests {
         (Arc::new(file), content)
     }
 
-    type Sender = fn(&Socket, &mut FileSlice) -> Result<(usize, usize), Failure>;
+    type Sender = fn(&Socket, &mut FileSlice, usize) -> Result<(usize, usize), Failure>;
 
     /// Both ways of sending give the same bytes. A peer that reads late blocks the sender, then
     /// gets the rest.
@@ -119,7 +154,7 @@ pub(super) mod tests {
             let mut received = Vec::new();
             let mut blocked = false;
             while slice.length > 0 {
-                match send(&socket, &mut slice) {
+                match send(&socket, &mut slice, usize::MAX) {
                     Ok(_) => {}
                     Err(Failure::Peer(error)) => {
                         assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -144,8 +179,8 @@ pub(super) mod tests {
             let (file, _) = file_of(10);
             let (socket, _reader) = pair();
             let mut slice = FileSlice { file, offset: 0, length: 20 };
-            assert!(send(&socket, &mut slice).is_ok());
-            assert!(matches!(send(&socket, &mut slice), Err(Failure::Content(_))));
+            assert!(send(&socket, &mut slice, usize::MAX).is_ok());
+            assert!(matches!(send(&socket, &mut slice, usize::MAX), Err(Failure::Content(_))));
         }
     }
 }

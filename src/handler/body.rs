@@ -199,6 +199,16 @@ impl Body {
         }
     }
 
+    /// True if it can fail, or if sending it may last. Operators see what it is meanwhile.
+    pub(crate) fn may_last(&self) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Bytes(bytes) => bytes.len() > SMALL_FILE as usize,
+            Self::File(_) | Self::Stream(_) => true,
+            Self::Sequence(parts) => parts.iter().any(Self::may_last),
+        }
+    }
+
     /// The bytes of memory that this body holds. Content that is shared does not count, as its
     /// other owner accounts for it, unless it is small.
     pub(crate) fn held(&self) -> u64 {

@@ -20,6 +20,9 @@ pub enum Interest {
     /// Room for bytes to the peer. A socket that has room is reported at once, so this also passes
     /// a connection on to the acceptor without waiting.
     Writable,
+    /// A time, which the caller watches itself. Bytes from the peer, errors and hang-ups are
+    /// reported as they are for `News`.
+    Timer,
     /// A nudge: see `Parking::nudge`. Errors and hang-ups are reported as well.
     Nudge,
 }
@@ -27,7 +30,7 @@ pub enum Interest {
 impl Interest {
     fn readiness(self) -> Option<Readiness> {
         match self {
-            Self::Readable | Self::News => Some(Readiness::Readable),
+            Self::Readable | Self::News | Self::Timer => Some(Readiness::Readable),
             Self::Writable => Some(Readiness::Writable),
             Self::Nudge => None,
         }
@@ -104,7 +107,8 @@ impl Socket {
         interest: Interest,
         notes: Notes,
     ) -> io::Result<()> {
-        if interest == Interest::News && self.reports_news && notes == Notes::default() {
+        let needs_no_look = matches!(interest, Interest::News | Interest::Timer);
+        if needs_no_look && self.reports_news && notes == Notes::default() {
             return Ok(());
         }
         let readiness = if notes.nudged { Some(Readiness::Either) } else { interest.readiness() };

@@ -7,6 +7,7 @@ mod delay;
 mod environment;
 #[path = "../cli.rs"]
 mod cli;
+mod limits;
 mod link;
 mod listeners;
 mod log_writer;
@@ -35,6 +36,7 @@ use clap::{CommandFactory, Parser};
 use confine::ConfineArgs;
 use cws::{AccessLog, Config, Counter, Schedule, Server, Snapshot, Summary, User, WhenFull};
 use delay::DelayArgs;
+use limits::LimitArgs;
 use listeners::{ListenArgs, Place};
 use log::{LevelFilter, info, warn};
 use logger::{Logging, Wanted};
@@ -154,6 +156,8 @@ struct Args {
     #[arg(long, env = "CWS_MIN_RATE", value_name = "N", value_parser = values::whole::<u64>)]
     #[arg(default_value_t = Config::default().min_rate)]
     min_rate: u64,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Time to keep serving after a stop signal, while /readyz already fails: load balancers can
     /// react
     #[arg(long, env = "CWS_DRAIN_DELAY", value_name = "DURATION", default_value = "0s",
@@ -351,9 +355,10 @@ fn configure(args: &Args, shares: &Shares, others: usize) -> Result<Config, Stri
     let held = site::cache(shares.cache, limit).map_or(0, |limits| limits.descriptors);
     let default = Config::default();
     let workers = args.workers.unwrap_or(default.workers);
+    let config = args.limits.configure(args.overload.configure(default));
     Ok(args
         .proxy
-        .configure(args.overload.configure(default))
+        .configure(config)
         .workers(workers)
         .queue(args.queue)
         .queue_timeout(args.queue_timeout)

@@ -17,12 +17,14 @@ use std::thread;
 
 /// The options that can change while the server runs, beside those of sites. All others take effect
 /// at a start.
-const LIVE: [&str; 19] = [
+const LIVE: [&str; 21] = [
     "root",
     "header-timeout",
     "idle-timeout",
     "write-timeout",
     "min-rate",
+    "limit-rate",
+    "limit-total",
     "drain-delay",
     "drain-timeout",
     "queue",
