@@ -105,7 +105,8 @@ pub const ALLOWED: &[Call] = calls! {
     writev With::Any, "a response's head with its content";
     sendto With::Null(4),
         "responses, and messages to the service manager: to connected peers alone";
-    sendmsg With::Any, "a takeover passes listeners";
+    sendmsg With::Any,
+        "responses that more follows, a takeover's listeners; the filter does not see addresses";
     sendfile With::Any, "files go to sockets";
     pread64 With::Any, "files are read at a place";
     preadv2 With::Any, "files are read if they are in memory (RWF_NOWAIT)";
