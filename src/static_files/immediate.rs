@@ -2,6 +2,7 @@
 //! not to exist, and redirects.
 
 use super::StaticFiles;
+use super::archive::Wanted;
 use crate::files::cache::{CachedFile, Known};
 use crate::files::loaded::LoadedFile;
 use crate::handler::{Immediate, Response, redirect_to_slash};
@@ -21,7 +22,7 @@ impl Immediate for StaticFiles {
             return self.absence(path);
         }
         if path.is_directory() {
-            if self.archive_wanted(request).is_some() {
+            if matches!(self.archive_wanted(request), Some(Wanted::Known(_))) {
                 return None;
             }
             let index = self.files.known_index(path, self.options.index.first()?)?;

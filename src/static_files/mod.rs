@@ -2,9 +2,9 @@
 
 mod options;
 mod representation;
+mod archive;
 mod immediate;
 mod listing;
-mod archive;
 
 pub use archive::ArchiveLimits;
 pub use options::{SiteError, SiteOptions};
@@ -20,7 +20,7 @@ use crate::http::request::{Method, Request};
 use crate::http::status::Status;
 use crate::http::target::{DecodedPath, Target};
 use crate::memory::Memory;
-use archive::Desk;
+use archive::{Desk, Wanted};
 use bytes::Bytes;
 use listing::Listings;
 use representation::whole_body;
@@ -225,7 +225,8 @@ impl StaticFiles {
 
     /// Answers with the archive of a directory, with its index, or with its listing.
     fn directory(&self, request: &Request<'_>, path: &DecodedPath) -> Result<Response, NotServed> {
-        if let Some(format) = self.archive_wanted(request) {
+        let wanted = self.archive_wanted(request);
+        if let Some(Wanted::Known(format)) = wanted {
             return self.archive(request, path, format);
         }
         if let Some(index) = self.index(path)? {
@@ -237,7 +238,10 @@ impl StaticFiles {
         if !self.options.listing {
             return Err(NotServed::Forbidden);
         }
-        self.listing(request, path)
+        match wanted {
+            Some(_) => Ok(self.unknown_format(path)),
+            None => self.listing(request, path),
+        }
     }
 
     /// The first of the index names that exists in a directory.

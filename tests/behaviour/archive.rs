@@ -495,6 +495,7 @@ fn an_archive_is_made_where_it_is_allowed() {
     let site = Site::new();
     site.put("d/file", "a file");
     site.put("e/\u{e4} \"b\"/file", "a file");
+    site.put("i/index.html", "an index");
     settle(site.path());
     let server = RealServer::start(&site, &["--archive"]);
     let address = server.address();
@@ -505,6 +506,9 @@ fn an_archive_is_made_where_it_is_allowed() {
     }
     let rows = [
         ("/d/?archive=rar", 400, "archive=tar or ?archive=zip"),
+        // A script of an index may have a use for the word.
+        ("/i/?archive=2024", 200, "an index"),
+        ("/i/?archive=zip", 200, "PK"),
         ("/d/?archive=", 400, "archive=tar or ?archive=zip"),
         ("/d?archive=tar", 301, ""),
         ("/d/file?archive=tar", 200, "a file"),

@@ -29,13 +29,21 @@ use walk::NoTree;
 
 /// The form of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     /// It has nothing of its files but headers in front of each, so it can begin at any byte.
     Tar,
     /// Its end has checksums of all files. To begin in the middle, the server would have to read
     /// all that comes before, and a client that asks for the last byte would cost it the whole. So
     /// it has no ranges.
     Zip,
+}
+
+/// What the query says about an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Known(Format),
+    /// The word may be for a script of the directory's index.
+    Unknown,
 }
 
 impl Format {
@@ -68,20 +76,27 @@ impl Format {
 /// business.
 const ROOT: &[u8] = b"files";
 
-/// What a client can read of the value of `archive` in the query.
+/// What a client reads that has written something else.
 const FORMATS: &str = "Ask for ?archive=tar or ?archive=zip.";
 
 impl StaticFiles {
-    /// The value of `archive` in the query, if this site makes archives.
-    pub(super) fn archive_wanted<'r>(&self, request: &Request<'r>) -> Option<&'r [u8]> {
+    /// The archive that a request is for, if this site makes archives.
+    pub(super) fn archive_wanted(&self, request: &Request<'_>) -> Option<Wanted> {
         if !self.options.archive || !self.options.listing {
             return None;
         }
         let mut pairs = request.target.query?.split(|&byte| byte == b'&');
-        pairs.find_map(|pair| pair.strip_prefix(b"archive="))
+        let written = pairs.find_map(|pair| pair.strip_prefix(b"archive="))?;
+        let format = Format::ALL.into_iter().find(|of| of.extension().as_bytes() == written);
+        Some(format.map_or(Wanted::Unknown, Wanted::Known))
     }
 
-    /// Answers with the directory at `path` in the format that the client has written.
+    /// The answer to a request for an archive in a format that there is not.
+    pub(super) fn unknown_format(&self, path: &DecodedPath) -> Response {
+        self.error(path, Status::BAD_REQUEST, FORMATS)
+    }
+
+    /// Answers with the directory at `path` in this format.
     ///
     /// A walk finds the names, sizes and times of all that is in it. So its length is announced
     /// before anything is read, and HEAD reads no file.
@@ -89,12 +104,8 @@ impl StaticFiles {
         &self,
         request: &Request<'_>,
         path: &DecodedPath,
-        written: &[u8],
+        format: Format,
     ) -> Result<Response, NotServed> {
-        let format = Format::ALL.into_iter().find(|of| of.extension().as_bytes() == written);
-        let Some(format) = format else {
-            return Ok(self.error(path, Status::BAD_REQUEST, FORMATS));
-        };
         let prefix = path.prefix().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         let top = match path.segments().last().unwrap_or(prefix) {
             b"" => ROOT,
