@@ -88,8 +88,8 @@ impl<'a> Allowance<'a> {
         Self::Limited(Limited { own, total, quota, throttle, most, pause: None })
     }
 
-    /// The most bytes that may be sent next. None if it has to wait. `asks` returns what can be sent
-    /// at once, and as whom it asks.
+    /// The most bytes that may be sent next. None if it has to wait. `asks` returns what can be
+    /// sent at once, and as whom it asks.
     pub(super) fn most(&mut self, asks: impl FnOnce() -> (u64, Asks)) -> Option<usize> {
         match self {
             Self::Unlimited => Some(usize::MAX),

@@ -287,8 +287,8 @@ fn whoever_waits_for_a_limit_costs_no_wakeup() {
     }
 }
 
-/// A request that arrives while a response waits for its limit is answered as soon as that has gone:
-/// one that only the next look at idle connections finds takes a quarter of a second more.
+/// A request that arrives while a response waits for its limit is answered as soon as that has
+/// gone: one that only the next look at idle connections finds takes a quarter of a second more.
 #[test]
 fn requests_that_come_during_a_pause_are_answered() {
     let server = Server::start(hasty().limit_rate(500_000), bytes_in_memory(30_000)).unwrap();
