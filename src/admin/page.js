@@ -128,8 +128,8 @@ function rows(place, wanted) {
 
 // Each reason, and what an operator can do about it.
 const REASONS = {
-  queue_full: "add workers, shorten the services, or let more wait (--queue, --patience)",
-  expired: "add workers, shorten the services, or let requests wait for longer (--patience)",
+  queue_full: "add workers, shorten the services, or let more wait (--queue, --deadline)",
+  expired: "add workers, shorten the services, or let requests wait for longer (--deadline, --queue-timeout)",
   too_many_connections: "these clients hold too many; raise the limit of an address if they may",
   no_memory: "raise the memory bound, or lower the limits of bodies and heads",
   too_slow: "nothing: these clients sent their request too slowly",

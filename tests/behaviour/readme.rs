@@ -1,5 +1,5 @@
-//! Every block of the README is run, or says here why not: a block that this table does not know
-//! fails the test.
+//! Every block of the README and of the manual is run, or says here why not: a block that this table
+//! does not know fails the test.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 const README: &str = include_str!("../../README.md");
+const MANUAL: &str = include_str!("../../examples/manual.md");
 
 /// What the test does with a block.
 enum How {
@@ -30,12 +31,13 @@ enum How {
 }
 
 /// Each block, by the beginning of its first line.
-const BLOCKS: [(&str, How); 20] = [
+const BLOCKS: [(&str, How); 21] = [
     ("cargo run --release --bin server     #", How::Serves),
     ("$ cargo run --release --bin server", How::FirstSteps),
     ("$ cargo run --release --bin client", How::FirstSteps),
     ("[2026-11-23T08:43:30Z INFO  access]", How::FirstSteps),
     ("cargo run --release --bin server -- ~/Pictures", How::Serves),
+    ("server ~/Pictures", How::Serves),
     ("$ cargo run --release --bin server -- --workers 4 --delay 1s", How::Serves),
     ("$ cargo run --release --example echo_server", How::RunBy("behaviour/echo.rs", "echo_server")),
     ("server [OPTIONS]", How::NotRun("a synopsis")),
@@ -61,10 +63,12 @@ const BLOCKS: [(&str, How); 20] = [
 
 /// The blocks between fences.
 fn blocks() -> Vec<&'static str> {
-    let mut parts = README.split("\n```").skip(1);
     let mut blocks = Vec::new();
-    while let (Some(block), Some(_)) = (parts.next(), parts.next()) {
-        blocks.push(block.split_once('\n').unwrap().1);
+    for text in [README, MANUAL] {
+        let mut parts = text.split("\n```").skip(1);
+        while let (Some(block), Some(_)) = (parts.next(), parts.next()) {
+            blocks.push(block.split_once('\n').unwrap().1);
+        }
     }
     blocks
 }
@@ -212,7 +216,7 @@ fn dependency(block: &str) {
 }
 
 #[test]
-fn each_block_of_the_readme_is_run_or_says_why_not() {
+fn each_block_is_run_or_says_why_not() {
     let blocks = blocks();
     let known = |block: &str| {
         let found = BLOCKS.iter().filter(|(beginning, _)| block.starts_with(beginning));
@@ -241,18 +245,50 @@ fn each_block_of_the_readme_is_run_or_says_why_not() {
     first_steps();
 }
 
-/// Each picture and each file that the README links is there.
+/// The anchors of a page: its headings, as web pages of repositories name them.
+fn anchors(page: &str) -> Vec<String> {
+    let name = |heading: &str| {
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let text: String = heading.to_lowercase().chars().filter(kept).collect();
+        text.trim().replace(' ', "-")
+    };
+    // Not the comments of a shell's block.
+    let pieces = page.split("```").step_by(2);
+    let headings = pieces.flat_map(str::lines).filter(|line| line.starts_with('#'));
+    headings.map(|line| name(line.trim_start_matches('#'))).collect()
+}
+
+/// Each picture, each file and each heading that a page links is there.
 #[test]
-fn the_links_of_the_readme_lead_somewhere() {
+fn the_links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = [
+        "README.md",
+        "examples/manual.md",
+        "examples/README.md",
+        "examples/first-hour.md",
+        "examples/deploy/README.md",
+        "examples/peers/README.md",
+        "tests/README.md",
+    ];
     let mut count = 0;
-    for link in README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-        let path = link.split('#').next().unwrap();
-        if path.is_empty() || path.contains("://") {
-            continue;
+    for name in pages {
+        let page = std::fs::read_to_string(root.join(name)).unwrap();
+        let folder = root.join(name);
+        let folder = folder.parent().unwrap();
+        for link in page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if path.contains("://") {
+                continue;
+            }
+            let target = if path.is_empty() { root.join(name) } else { folder.join(path) };
+            assert!(target.exists(), "{name}: {link}");
+            if !anchor.is_empty() && target.extension().is_some_and(|of| of == "md") {
+                let there = anchors(&std::fs::read_to_string(&target).unwrap());
+                assert!(there.iter().any(|of| of == anchor), "{name}: {link}: {there:?}");
+            }
+            count += 1;
         }
-        assert!(root.join(path).exists(), "{link}");
-        count += 1;
     }
-    assert!(count > 10, "{count}");
+    assert!(count > 60, "{count}");
 }

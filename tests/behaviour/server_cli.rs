@@ -184,6 +184,43 @@ fn help_and_version_are_printed() {
     assert!(version.lines().last().unwrap().starts_with("features cli"), "{version}");
 }
 
+/// Words that look like options, in source text.
+fn options_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '-');
+    words.filter(|word| word.starts_with("--") && word.len() > 4 && !word.starts_with("---"))
+}
+
+/// What the page, the summary, log lines and errors recommend can be done.
+#[test]
+fn every_option_that_the_server_names_exists() {
+    let client = command(env!("CARGO_BIN_EXE_client")).arg("--help").output().unwrap();
+    let help = [run(&["--help"]).stdout, client.stdout].concat();
+    let help = String::from_utf8(help).unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                // The commands' own files quote wrong options as well.
+                folders.extend((!path.ends_with("bin")).then_some(path));
+                continue;
+            }
+            if !path.extension().is_some_and(|ending| ending == "rs" || ending == "js") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for option in lines.flat_map(options_in) {
+                assert!(help.contains(option), "{option} in {}", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 6, "{count}");
+}
+
 #[test]
 fn wrong_usage_is_one_line_and_code_2() {
     for (arguments, word) in [
