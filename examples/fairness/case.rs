@@ -77,6 +77,17 @@ impl Case {
         of(&self.greedy) + of(&self.polite)
     }
 
+    /// The most connections that are open at a time, about: without a patience each client's own,
+    /// and else those of requests that wait for at most the patience.
+    pub fn connections(&self) -> usize {
+        let of = |party: &Party| match party.demand {
+            Demand::Rate(times) => (40.0 * times).ceil() as usize * party.clients,
+            Demand::Connections(each) => each * party.clients,
+            Demand::Thinking => party.clients,
+        };
+        (of(&self.greedy) + of(&self.polite)).max(1)
+    }
+
     pub fn all(quick: bool) -> Vec<Self> {
         if quick { short() } else { long() }
     }

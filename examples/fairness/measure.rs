@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// One generator and its server keep up with this many times W/D together, so that more runs than
 /// one can go on at the same time below it.
-const TIMES_MOST: f64 = 30.0;
+const TIMES_MOST: f64 = 32.0;
 
 /// The p99 of the lateness may be at most this part of the patience: half a service. Times count
 /// from the intended start, so that lateness makes them longer, and never shorter.
@@ -69,8 +69,10 @@ type Parties = [Vec<Vec<Outcome>>; 2];
 pub fn measure(program: &mut Program, args: &Args) -> Result<Vec<Cell>, Box<dyn Error>> {
     let mut cells = Vec::new();
     for case in Case::all(args.common.quick) {
+        let (mut all, spoilt) = program.until_sound(|| run_all(args, &case))?;
         for &schedule in &case.schedules {
-            let (runs, spoilt) = program.until_sound(|| run_all(args, &case, schedule))?;
+            let runs: Vec<Parties> = all.drain(..usize::from(args.runs())).collect();
+            let spoilt = spoilt.clone();
             let [mut greedy, mut polite] = [Seen::default(); 2];
             for [of_greedy, of_polite] in &runs {
                 greedy.add(args, &case, of_greedy);
@@ -123,24 +125,25 @@ impl Seen {
     }
 }
 
-/// Several runs, as many at a time as the machine can carry.
-fn run_all(
-    args: &Args,
-    case: &Case,
-    schedule: Schedule,
-) -> Result<(Vec<Parties>, Vec<String>), Box<dyn Error>> {
-    let beside = ((TIMES_MOST / case.times()) as usize).clamp(1, args.runs().into());
-    let rounds = usize::from(args.runs()).div_ceil(beside) as u32;
-    let label = format!("{}, {}", case.name, case::name(schedule));
-    let progress = Progress::start(&label, args.delay * case.length * rounds);
-    let numbers: Vec<u8> = (0..args.runs()).collect();
-    let one =
-        |number| run_one(args, case, schedule, number, beside).map_err(|error| error.to_string());
+/// The runs of a case, those of one order of service after those of another, and as many at a time
+/// as the machine can carry.
+fn run_all(args: &Args, case: &Case) -> Result<(Vec<Parties>, Vec<String>), Box<dyn Error>> {
+    let numbers = |schedule| (0..args.runs()).map(move |number| (schedule, number));
+    let tasks: Vec<(Schedule, u8)> = case.schedules.iter().copied().flat_map(numbers).collect();
+    let carried = (TIMES_MOST / case.times()) as usize;
+    // Each connection has a descriptor at either end.
+    let open = cws::descriptor_limit() / (4 * case.connections());
+    let beside = carried.min(open).clamp(1, tasks.len());
+    let rounds = tasks.len().div_ceil(beside) as u32;
+    let progress = Progress::start(&case.name, args.delay * case.length * rounds);
+    let one = |(schedule, number)| {
+        run_one(args, case, schedule, number, beside).map_err(|error| error.to_string())
+    };
     let (mut parties, mut reasons) = (Vec::new(), Vec::new());
-    for numbers in numbers.chunks(beside) {
+    for tasks in tasks.chunks(beside) {
         let runs: Vec<_> = thread::scope(|scope| {
-            let start = |&number| scope.spawn(move || one(number));
-            let threads: Vec<_> = numbers.iter().map(start).collect();
+            let start = |&task| scope.spawn(move || one(task));
+            let threads: Vec<_> = tasks.iter().map(start).collect();
             threads.into_iter().map(|thread| thread.join()).collect()
         });
         for run in runs {

@@ -41,7 +41,7 @@ pub struct Args {
     runs: Option<usize>,
 
     /// Runs that take place at the same time
-    #[arg(long, value_name = "N", default_value = "24", value_parser = values::at_least_one)]
+    #[arg(long, value_name = "N", default_value = "48", value_parser = values::at_least_one)]
     at_once: usize,
 
     /// Measure this running server, as it is configured; its workers and delay are given by the
