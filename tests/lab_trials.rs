@@ -8,15 +8,15 @@ use std::process::Command;
 
 /// No real pool runs, so that the machine does not matter.
 fn is_just(name: &str, faults: usize) {
-    is_just_to(name, faults, 200);
+    is_just_with(name, faults, &["--quick", "--twins", "200"]);
 }
 
-/// The same for this number of sound pools.
-fn is_just_to(name: &str, faults: usize, twins: u32) {
+/// The same with these options.
+fn is_just_with(name: &str, faults: usize, options: &[&str]) {
     let this = std::env::current_exe().unwrap();
     let target: PathBuf = this.parent().unwrap().parent().unwrap().into();
     let mut command = Command::new(target.join("examples").join(name));
-    let output = command.args(["--quick", "--twins", &twins.to_string()]).output().unwrap();
+    let output = command.args(options).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
     let count = |what: &str| said.lines().filter(|line| line.starts_with(what)).count();
@@ -57,10 +57,11 @@ fn overload_finds_faults_and_raises_few_false_alarms() {
 
 #[test]
 fn schedule_finds_faults_and_raises_few_false_alarms() {
-    is_just_to("schedule", 2, 100);
+    // Its short form is too short to tell the orders apart.
+    is_just_with("schedule", 2, &["--twins", "24"]);
 }
 
 #[test]
 fn fleet_finds_faults_and_raises_few_false_alarms() {
-    is_just_to("fleet", 2, 100);
+    is_just_with("fleet", 2, &["--quick", "--twins", "100"]);
 }

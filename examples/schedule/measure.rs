@@ -21,6 +21,9 @@ pub const AGEING: f64 = 100.0;
 /// Bytes for which a waiting request ages a second (see `--schedule sff`).
 const BYTES_PER_SECOND: f64 = 16.0 * 1024.0 * 1024.0;
 
+/// The time in which the threads of all pools start, before the first request.
+const LEAD: Duration = Duration::from_millis(150);
+
 /// The share of a run in which the pool fills.
 pub const WARM_UP: f64 = 0.1;
 
@@ -223,7 +226,8 @@ fn one(
     let server = Server::start(config, respond)?;
     let address = *server.addresses().first().ok_or("the server has no address")?;
     let starts: Vec<Vec<Duration>> = (0..sizes.len())
-        .map(|size| requests.iter().filter(|each| each.size == size).map(|each| each.at).collect())
+        .map(|size| requests.iter().filter(move |each| each.size == size))
+        .map(|of_size| of_size.map(|each| LEAD + each.at).collect())
         .collect();
     let connections = Connections::Kept(
         cws::descriptor_limit() / 4 / (args.at_once() * ORDERS.len() * sizes.len()),
@@ -248,8 +252,10 @@ fn one(
     let (outcomes, conducts): (Vec<Vec<Outcome>>, Vec<Conduct>) =
         runs.into_iter().map(|run| (run.outcomes, run.conduct)).unzip();
     let (waits, over) = waits(sizes, &outcomes)?;
-    // What is compared is the time to an answer, so it limits the lateness of the generator.
+    // What is compared is the time to an answer, so it limits the lateness of the generator. The
+    // tolerances of a short run are larger.
     let time = Duration::from_secs_f64(waits.mean_wait() + sizes::moment(sizes, 1));
+    let time = if args.common.quick { 4 * time } else { time };
     let reasons = conducts.iter().flat_map(|conduct| conduct.spoilt(time));
     let reasons: Vec<String> = reasons.map(|reason| reason.to_string()).collect();
     Ok((Run { waits, over, outcomes }, reasons))

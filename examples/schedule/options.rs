@@ -58,12 +58,12 @@ impl Args {
 
     /// The number of runs of the real pools.
     pub fn runs(&self) -> u8 {
-        if self.common.quick { 9 } else { 8 }
+        8
     }
 
     /// How many of them take place side by side, each with a pool for each order.
     pub fn at_once(&self) -> usize {
-        if self.common.quick { 3 } else { 4 }
+        2
     }
 
     /// How often some of them take place side by side.
@@ -73,7 +73,7 @@ impl Args {
 
     /// The length of each.
     pub fn length(&self) -> Duration {
-        Duration::from_millis(if self.common.quick { 1500 } else { 14_000 })
+        Duration::from_millis(if self.common.quick { 1500 } else { 12_000 })
     }
 
     /// Requests of each simulation, and their number.

@@ -1,5 +1,5 @@
-//! Every block of the README and of the manual is run, or says here why not: a block that this table
-//! does not know fails the test.
+//! Every block of the README and of the manual is run, or says here why not: a block that this
+//! table does not know fails the test.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
