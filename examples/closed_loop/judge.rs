@@ -2,6 +2,7 @@
 
 use crate::Args;
 use crate::bounds::{Curve, Made, Point, curves, elsewhere, exponential, length, runs_each, seeds};
+use lab::chance;
 use lab::evidence::Findings;
 use lab::ideal::{Fault, Ideal};
 use lab::moments::Moments;
@@ -152,7 +153,7 @@ pub fn on_trial(args: &Args, program: &mut Program, count: u64) {
                 let services = args.service().with_seed(seed);
                 let mut random = fastrand::Rng::with_seed(!seed);
                 let mean = (args.delay * delays).as_secs_f64();
-                let think = || Duration::from_secs_f64(-mean * (1.0 - random.f64()).ln());
+                let think = || Duration::from_secs_f64(mean * chance::exponential(&mut random));
                 let made =
                     pool.closed(clients, think, |at| services.sample(at as u64), length(args));
                 Made { outcomes: made.outcomes, service: Some(made.service), law: services }

@@ -4,6 +4,7 @@ use crate::measure::{Run, twins};
 use crate::options::{Args, LOAD};
 use crate::policy::Policy;
 use lab::arrivals::{Arrivals, Stop};
+use lab::chance::exponential;
 use lab::fleet::{self, Fleet};
 use lab::sample::Sample;
 use std::time::Duration;
@@ -33,9 +34,8 @@ fn run(args: &Args, policy: Policy, seed: u64, fault: Option<usize>) -> Run {
     let rate = LOAD * args.pool() as f64 / args.delay.as_secs_f64();
     let arrivals = Arrivals::poisson(rate, seed).starts(Stop::After(args.length()));
     let mut random = fastrand::Rng::with_seed(seed);
-    // Inversion: -ln U is exponential with mean 1; U is never 0 here.
-    let mut exponential = |mean: Duration| mean.mul_f64(-(1.0 - random.f64()).ln());
-    let services: Vec<Duration> = arrivals.iter().map(|_| args.delay + exponential(LATE)).collect();
+    let mut drawn = |mean: Duration| mean.mul_f64(exponential(&mut random));
+    let services: Vec<Duration> = arrivals.iter().map(|_| args.delay + drawn(LATE)).collect();
     let service = |number: usize| services[number];
     let choice = match (policy.twin(), fault) {
         (choice, None) => choice,
@@ -43,7 +43,7 @@ fn run(args: &Args, policy: Policy, seed: u64, fault: Option<usize>) -> Run {
         (_, Some(_)) => fleet::Policy::Pooled,
     };
     let (servers, workers) = (args.servers(), args.workers);
-    let mut late: Vec<Duration> = arrivals.iter().map(|at| *at + exponential(WAY)).collect();
+    let mut late: Vec<Duration> = arrivals.iter().map(|at| *at + drawn(WAY)).collect();
     late.sort_unstable();
     let real = Fleet { servers, workers, policy: choice, seed };
     let wait = real.means(1, &late, &service)[0];

@@ -10,6 +10,7 @@ use crate::measure::{Bench, Task};
 use crate::policy::Policy;
 use crate::service::Service;
 use cws::Config;
+use lab::chance::exponential;
 use lab::evidence::{Findings, Verdict};
 use lab::sample::Sample;
 use lab::simulation::{Age, Bound, Order, Sent, Simulation};
@@ -80,8 +81,6 @@ fn pool(bench: &Bench<'_>, task: &Task, fault: Option<usize>) -> Simulation {
 fn run(pool: &Simulation, task: &Task) -> (Vec<Sent>, Vec<(Duration, Duration)>) {
     let starts: Vec<(Duration, usize)> = task.starts.iter().map(|&start| (start, 0)).collect();
     let mut drawn = Vec::new();
-    // Inversion: -ln U is exponential with mean 1; U is never 0 here.
-    let exponential = |random: &mut fastrand::Rng| -(1.0 - random.f64()).ln();
     let mut services = |now: Duration, random: &mut fastrand::Rng| {
         let meant = match task.service {
             Service::Exponential => pool.service.mul_f64(exponential(random)),

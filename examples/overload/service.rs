@@ -1,5 +1,6 @@
 //! The back-end: how long a service takes, and when that changes.
 
+use lab::chance::exponential;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -89,8 +90,7 @@ impl Backend {
     fn draw(&self) -> Duration {
         match self.service {
             Service::Constant => self.delay,
-            // Inversion: -ln U is exponential with mean 1; U is never 0 here.
-            Service::Exponential => self.delay.mul_f64(-(1.0 - lock(&self.random).f64()).ln()),
+            Service::Exponential => self.delay.mul_f64(exponential(&mut lock(&self.random))),
             Service::Slower(factor) if self.begin().elapsed() >= self.change => self.delay * factor,
             Service::Slower(_) => self.delay,
         }

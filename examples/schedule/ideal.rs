@@ -4,6 +4,7 @@ use crate::judge;
 use crate::measure::{self, Measured, ORDERS, SIMULATED};
 use crate::options::Args;
 use crate::sizes::Size;
+use lab::chance::exponential;
 use lab::evidence::Findings;
 use lab::orders::{Order, Pool, Request};
 use std::time::Duration;
@@ -45,9 +46,8 @@ fn measured(
     let (mut real, mut twin) = (Vec::new(), Vec::new());
     for run in 0..args.runs().into() {
         let requests = measure::arrivals(args, sizes, seed, run);
-        // Inversion: -ln U is exponential with mean 1; U is never 0 here.
         let mut late = |request: &Request| {
-            let late = LATE.mul_f64(-(1.0 - random.f64()).ln());
+            let late = LATE.mul_f64(exponential(&mut random));
             Request { service: request.service + late, ..*request }
         };
         let fed: Vec<Request> = requests.iter().map(&mut late).collect();

@@ -1,5 +1,6 @@
 //! Arrival processes: when requests are meant to start.
 
+use crate::chance::exponential;
 use std::time::Duration;
 
 /// The largest number of arrivals in a trace or process. Each outcome is kept in memory.
@@ -186,8 +187,7 @@ impl Arrivals {
         match self {
             Self::Poisson { rate, seed } => {
                 let mut random = fastrand::Rng::with_seed(*seed);
-                // Inversion: -ln U is exponential with mean 1; U is never 0 here.
-                drawn(rate, || -(1.0 - random.f64()).ln(), most, end)
+                drawn(rate, || exponential(&mut random), most, end)
             }
             Self::Constant { rate } => drawn(rate, || 1.0, most, end),
             Self::Trace(starts) => {

@@ -351,6 +351,7 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chance::exponential;
     use std::time::Duration;
 
     /// A run of a queue with one server, Poisson arrivals at `rate` a second and exponential
@@ -358,12 +359,12 @@ mod tests {
     /// request in `failing` fails.
     fn queue(rate: f64, service: f64, seconds: f64, failing: u64, seed: u64) -> Sample {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut exponential = |mean: f64| -mean * (1.0 - random.f64()).ln();
+        let mut drawn = |mean: f64| mean * exponential(&mut random);
         let window = seconds / 32.0;
         let mut windows = vec![(0, Times::default()); 32];
         let (mut now, mut wait, mut number) = (0.0, 0.0, 0);
         loop {
-            let gap = exponential(1.0 / rate);
+            let gap = drawn(1.0 / rate);
             now += gap;
             if now >= seconds {
                 return Sample { seconds, window, windows };
@@ -371,7 +372,7 @@ mod tests {
             wait = f64::max(0.0, wait - gap);
             let (requests, times) = &mut windows[(now / window) as usize];
             *requests += 1;
-            let time = exponential(service);
+            let time = drawn(service);
             number += 1;
             if failing == 0 || number % failing > 0 {
                 times.record(Duration::from_secs_f64(wait + time));

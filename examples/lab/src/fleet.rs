@@ -3,6 +3,7 @@
 //! As with the twin of one pool, a short run says little about the steady state, and the twin with
 //! the same arrivals predicts this run.
 
+use crate::chance::exponential;
 use crate::moments::Moments;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -162,12 +163,12 @@ impl Fleet {
     }
 
     /// The mean wait, in units of the mean service time, in this many runs with this many Poisson
-    /// arrivals each at this utilisation. `exponential` tells the service times: exponential ones,
-    /// or equal ones. The requests of the first tenth of each run are not counted.
+    /// arrivals each at this utilisation. The service times are exponential if `is_exponential`,
+    /// else equal. The requests of the first tenth of each run are not counted.
     pub fn steady(
         &self,
         utilisation: f64,
-        exponential: bool,
+        is_exponential: bool,
         runs: u64,
         requests: usize,
     ) -> Moments {
@@ -180,11 +181,11 @@ impl Fleet {
             let mut services = gaps.fork();
             let mut now = Duration::ZERO;
             let arrivals = (0..requests).map(|_| {
-                now += Duration::from_secs_f64(gap * unit(&mut gaps));
+                now += Duration::from_secs_f64(gap * exponential(&mut gaps));
                 now
             });
-            let mut service = |_| match exponential {
-                true => Duration::from_secs_f64(SERVICE * unit(&mut services)),
+            let mut service = |_| match is_exponential {
+                true => Duration::from_secs_f64(SERVICE * exponential(&mut services)),
                 false => Duration::from_secs_f64(SERVICE),
             };
             let visits = Self { seed, ..*self }.replay(arrivals, &mut service);
@@ -231,12 +232,6 @@ impl Turns {
         self.owed[place] -= all;
         Some(place)
     }
-}
-
-/// An exponentially distributed number with mean 1.
-fn unit(random: &mut fastrand::Rng) -> f64 {
-    // 1 - x is above zero, and so has a logarithm.
-    -(1.0 - random.f64()).ln()
 }
 
 /// The mean wait; zero without visits.

@@ -1,6 +1,7 @@
 //! Runs of an ideal pool in place of a real one, with or without a planted fault: they test whether
 //! checks raise false alarms, and whether they find what is wrong.
 
+use crate::chance::exponential;
 use crate::load::{Answer, Outcome, ServerTiming};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -128,7 +129,7 @@ impl Serving {
     }
 
     fn some(&mut self, (fixed, mean): (f64, f64)) -> Duration {
-        let drawn = -mean * (1.0 - self.random.f64()).ln();
+        let drawn = mean * exponential(&mut self.random);
         Duration::from_secs_f64((fixed + drawn) / 1e6)
     }
 

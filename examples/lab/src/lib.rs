@@ -2,13 +2,14 @@
 //!
 //! The lab does not depend on the server's internals: it sends load to an address. Measuring
 //! (`arrivals`, `load`), theory (the crate `queueing-theory`, `twin`) and drawing (`chart`,
-//! `table`, `report`) are independent of one another. `numbers` and `moments` serve all of them.
+//! `table`, `report`) are independent of one another. `numbers`, `moments` and `chance` serve all of them.
 //! `program` is the shared frame of the programs in `examples/`.
 //!
 //! The modules are declared from the bottom up: each uses only those above its own line.
 
 pub mod numbers;
 pub mod moments;
+pub mod chance;
 pub mod student;
 pub mod evidence;
 pub mod machine;

@@ -3,6 +3,7 @@
 //! It shares with the load generator what clients do, and nothing with the server: what it and a
 //! real run agree on is no accident of one implementation.
 
+use crate::chance::exponential;
 use crate::load::{Pause, Restraint, Retries};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -144,8 +145,6 @@ impl Simulation {
     /// number.
     pub fn run(&self, starts: &[(Duration, usize)]) -> Vec<Sent> {
         let Self { service, noise, .. } = *self;
-        // Inversion: -ln U is exponential with mean 1; U is never 0 here.
-        let exponential = |random: &mut fastrand::Rng| -(1.0 - random.f64()).ln();
         self.run_with(starts, &mut |_, random| service.mul_f64(1.0 + noise * exponential(random)))
     }
 

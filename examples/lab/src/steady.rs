@@ -3,6 +3,7 @@
 //! It serves ten million requests a second and more on one core: it keeps the times when the
 //! workers become free, and nothing of a request but its counts in two histograms.
 
+use crate::chance::exponential;
 use crate::moments::Moments;
 use cws::ServiceTime;
 use std::collections::VecDeque;
@@ -138,7 +139,7 @@ impl Steady {
         let first = (effort.requests as f64 * WARM_UP) as u64;
         let (mut run, mut now, mut begun) = (Run::default(), 0.0, 0.0);
         for request in 0..effort.requests {
-            now -= (1.0 - random.f64()).ln() / self.rate;
+            now += exponential(&mut random) / self.rate;
             let counts = request >= first;
             if request == first {
                 begun = now;

@@ -2,6 +2,7 @@
 
 use super::crowd::{Demand, Due};
 use crate::arrivals::Stop;
+use crate::chance::exponential;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -100,7 +101,7 @@ impl Demand for Closed {
         let think = match self.think {
             Think::None => Duration::ZERO,
             Think::Fixed(time) => time,
-            Think::Exponential { mean, .. } => mean.mul_f64(-(1.0 - self.random.f64()).ln()),
+            Think::Exponential { mean, .. } => mean.mul_f64(exponential(&mut self.random)),
         };
         self.due.push(Reverse(at + think));
     }
