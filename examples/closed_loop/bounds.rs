@@ -66,8 +66,10 @@ pub struct Made {
 }
 
 impl Made {
-    /// The work in the requests that ended in this time, in seconds: as it was told, and by the
-    /// server's clock.
+    /// The time in this window that workers spent on requests, in seconds: as it was told, and by
+    /// the server's clock. A service that is partly in the window counts for that part. So chance
+    /// has no share in it: workers that always have a request fill the window, whatever services
+    /// they draw.
     fn work(&self, window: &Range<Duration>, service: f64) -> (f64, f64) {
         let started =
             |of: &&Outcome| of.begun.map(|at| at + of.server.queue_wait.unwrap_or_default());
@@ -77,10 +79,14 @@ impl Made {
             served.iter().filter_map(|of| of.server.handle).map(|of| of.as_secs_f64()).collect();
         // What a worker does beside the handler.
         let beside = if handled.count() > 0 { service - handled.mean() } else { 0.0 };
+        let (from, to) = (window.start.as_secs_f64(), window.end.as_secs_f64());
+        let within = |ended: f64, took: f64| (ended.min(to) - (ended - took).max(from)).max(0.0);
         let mut work = (0.0, 0.0);
-        for (number, of) in served.iter().enumerate().filter(|(_, of)| window.contains(&of.ended)) {
-            work.0 += self.law.sample(number as u64).as_secs_f64();
-            work.1 += of.server.handle.map_or(service, |took| took.as_secs_f64() + beside);
+        for (number, of) in served.iter().enumerate() {
+            let ended = of.ended.as_secs_f64();
+            let took = of.server.handle.map_or(service, |took| took.as_secs_f64() + beside);
+            work.0 += within(ended, self.law.sample(number as u64).as_secs_f64());
+            work.1 += within(ended, took);
         }
         work
     }

@@ -80,10 +80,7 @@ fn beyond(findings: &mut Findings, args: &Args, curve: &Curve) {
     let (delays, tolerance) = (curve.delays, tolerance(args));
     let is_constant = args.service().constant().is_some();
     if let Some(last) = curve.points.last() {
-        // The services are those that were counted: chance is left at the ends of that time alone,
-        // where long services matter more.
-        let chance = ERRORS * last.error * args.service().squared_variation().min(4.0) / 4.0;
-        let least = 1.0 - INFLATION - tolerance - chance;
+        let least = 1.0 - INFLATION - tolerance;
         findings.least(
             format!(
                 "Z = {delays} D: {} clients get {:.3} ±{:.3} of W/D with the D that was told, at \
@@ -98,15 +95,14 @@ fn beyond(findings: &mut Findings, args: &Args, curve: &Curve) {
         findings.near(
             format!(
                 "Z = {delays} D: {} clients get {:.3} ±{:.3} of W/S, with S by the server's clock, \
-                 within {:.2} of 1",
+                 within {tolerance} of 1",
                 last.clients,
                 last.share.mean(),
-                last.share.half_width(),
-                tolerance + chance
+                last.share.half_width()
             ),
             &last.share,
             1.0,
-            tolerance + chance,
+            tolerance,
         );
         let worst = last.bound.1 * 2.0;
         let what = format!(

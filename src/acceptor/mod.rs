@@ -4,6 +4,7 @@ mod ending;
 mod immediate;
 mod queueing;
 mod room;
+mod sending;
 mod throttling;
 
 use crate::admission::Admission;
@@ -19,6 +20,7 @@ use crate::poller::{Readiness, ReadyKeys, Watched};
 use crate::queue::Entrance;
 use queueing::Queueing;
 use room::Candidates;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
@@ -44,6 +46,8 @@ pub struct Acceptor {
     accepting: Accepting,
     /// The connections that close first when all places are taken.
     candidates: Candidates,
+    /// The keys of parked connections that go on with a response, in order. Some may have gone.
+    line: VecDeque<usize>,
     /// The next pause in accepting after the system refuses a connection.
     pause: Duration,
     /// When the system last refused a connection.
@@ -92,6 +96,7 @@ impl Acceptor {
             context,
             accepting: Accepting::Yes,
             candidates: Candidates::new(Instant::now()),
+            line: VecDeque::new(),
             pause: config::ACCEPT_PAUSE,
             last_refusal: None,
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
@@ -120,12 +125,13 @@ impl Acceptor {
                 thread::sleep(config::ACCEPT_PAUSE);
             }
             self.answered = 0;
-            self.context.round = Instant::now();
+            self.begin_round();
             self.context.renew();
             self.context.rounds.fetch_add(1, Relaxed);
             for key in ready.iter() {
                 self.guarded(|acceptor| acceptor.answer_event(key));
             }
+            self.continue_responses();
             if self.context.throttle.is_waited_for() {
                 self.guarded(Self::pay_out);
             }
@@ -151,7 +157,7 @@ impl Acceptor {
         if let Some(at) = self.listeners.iter().position(|listener| listener.key() == key) {
             let mut left = config::ACCEPT_BATCH;
             self.accept(at, &mut left);
-        } else if let Some(connection) = self.parking.take(key) {
+        } else if let Some(connection) = self.take_or_line_up(key) {
             self.advance(connection);
         }
     }
@@ -300,6 +306,9 @@ impl Acceptor {
 
     /// How long to wait at most for the next event.
     fn timeout(&self) -> Duration {
+        if !self.line.is_empty() {
+            return Duration::ZERO;
+        }
         let next = match self.accepting {
             Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
             Accepting::Yes => self.next_sweep,

@@ -295,8 +295,9 @@ pub const FETCHERS: usize = 4;
 /// The interval at which the handler is asked to release what it has not used lately.
 pub const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time for which the acceptor goes on sending after a wait. A connection whose turn comes
-/// later in the same round sends one piece. Others wait at most this long in addition.
+/// The time in each round of the acceptor for responses that take more than one turn. Whoever is
+/// first in line sends at least one piece. Requests wait at most this long in addition, or as long
+/// as the requests before them took.
 pub const SEND_TURN: Duration = Duration::from_micros(100);
 
 /// The most unsent bytes that the kernel buffers for a client whose speed is unknown or low: enough

@@ -147,6 +147,8 @@ pub struct Context {
     pub(super) refusals: Refusals,
     /// When the current round of the acceptor began.
     pub round: Instant,
+    /// Until when the acceptor may go on with one connection.
+    pub turn_ends: Instant,
 }
 
 impl Deref for Context {
@@ -215,6 +217,7 @@ impl Context {
             #[cfg(feature = "proxy")]
             refusals: Refusals::default(),
             round: Instant::now(),
+            turn_ends: Instant::now(),
         }
     }
 
@@ -309,7 +312,7 @@ impl Context {
     /// True if this thread may continue with its connection: no other waits, or its turn lasts.
     pub fn may_continue(&self) -> bool {
         match self.thread {
-            Thread::Acceptor => self.round.elapsed() < config::SEND_TURN,
+            Thread::Acceptor => Instant::now() < self.turn_ends,
             // A stream can be endless, and must not outlive the server.
             Thread::Worker(_) => self.queue.is_empty() && self.admission.stage() < Stage::Cut,
             Thread::Fetcher => self.errands.is_empty(),

@@ -70,6 +70,8 @@ pub struct Connection {
     has_read_all: bool,
     /// It was parked without another read: see [`Connection::wants_a_look`].
     is_unseen: bool,
+    /// The acceptor has its key in the line of those that go on with a response.
+    is_in_line: bool,
     // Last, so that the socket closes before its place is free.
     origin: Origin,
 }
@@ -167,6 +169,7 @@ impl Connection {
             is_known: false,
             has_read_all: false,
             is_unseen: false,
+            is_in_line: false,
             origin: Origin::new(peer, place, config),
         })
     }
@@ -189,6 +192,7 @@ impl Connection {
     /// Continues until somebody else has to. This is the only way into the step of a phase.
     pub fn advance(&mut self, context: &mut Context) -> Next {
         let mut was_answered = false;
+        self.is_in_line = false;
         loop {
             // None: the phase has changed.
             let next = match &self.phase {
@@ -326,6 +330,16 @@ impl Connection {
     /// True if its deadline has passed, or if it is time to ask its handler again.
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline <= now || self.wants_retry(now)
+    }
+
+    /// True if it goes on with a response that it has begun to send.
+    pub fn is_sending(&self) -> bool {
+        matches!(self.phase, Phase::Flushing(_))
+    }
+
+    /// Puts it in the line of those that send; false if it is there already.
+    pub fn joins_line(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_in_line, true)
     }
 
     /// True if it has been idle for a while and may have closed unnoticed: the peer's FIN can

@@ -51,12 +51,11 @@ impl<T> Slot<T> {
         })
     }
 
-    /// Takes out the connection for an event. If there is none, leaves a note.
-    pub fn take(&self) -> Option<Box<T>> {
+    /// Takes out the connection for an event, unless it `stays`. If there is none, leaves a note.
+    pub fn take_unless(&self, stays: impl FnOnce(&mut T) -> bool) -> Option<Box<T>> {
         self.with(|state| {
-            let connection = state.connection.take();
-            state.notes.missed = connection.is_none();
-            connection
+            state.notes.missed = state.connection.is_none();
+            state.connection.take_if(|connection| !stays(connection))
         })
     }
 

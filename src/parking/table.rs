@@ -108,7 +108,13 @@ impl<T: Parked> Parking<T> {
 
     /// Takes out the connection for an event, if it is still there.
     pub fn take(&self, key: usize) -> Option<Box<T>> {
-        self.slot(key)?.take()
+        self.take_unless(key, |_| false)
+    }
+
+    /// The same, unless the connection `stays`. The caller then owes it what the event asks for:
+    /// nothing reports the event again.
+    pub fn take_unless(&self, key: usize, stays: impl FnOnce(&mut T) -> bool) -> Option<Box<T>> {
+        self.slot(key)?.take_unless(stays)
     }
 
     /// Takes out every connection that is `wanted`, and passes it to `taken`.

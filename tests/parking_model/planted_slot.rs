@@ -80,12 +80,12 @@ impl<T> Slot<T> {
         })
     }
 
-    pub fn take(&self) -> Option<Box<T>> {
+    pub fn take_unless(&self, stays: impl FnOnce(&mut T) -> bool) -> Option<Box<T>> {
         self.with(|state| {
-            let connection = state.connection.take();
-            state.notes.missed = connection.is_none() && !has(Bug::EventLeavesNoNote);
+            let is_empty = state.connection.is_none();
+            state.notes.missed = is_empty && !has(Bug::EventLeavesNoNote);
             state.notes.nudged &= !has(Bug::EventRemovesNudge);
-            connection
+            state.connection.take_if(|connection| !stays(connection))
         })
     }
 

@@ -17,6 +17,7 @@ use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use shuttle::sync::mpsc::{Receiver, Sender, channel};
 use shuttle::thread::{self, JoinHandle};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub fn run(plan: Plan) {
         threads.push(world.start_worker(queue, errand.clone()));
     }
     drop(errand);
-    Acceptor { world: world.clone(), listener, jobs, accepted: 0 }.run();
+    Acceptor { world: world.clone(), listener, jobs, accepted: 0, line: VecDeque::new() }.run();
     threads.into_iter().for_each(|thread| thread.join().expect("the thread does not panic"));
     world.parking.for_each(|_, _| panic!("a connection is left"));
 }
@@ -89,6 +90,8 @@ struct Connection {
     is_drained: bool,
     /// A worker has parked it before.
     is_known: bool,
+    /// The acceptor has its key in the line of those that write.
+    is_in_line: bool,
     is_closed: bool,
 }
 
@@ -123,6 +126,7 @@ impl Connection {
             errand: None,
             is_drained: false,
             is_known: false,
+            is_in_line: false,
             is_closed: false,
         })
     }
@@ -148,6 +152,7 @@ impl Connection {
 
     /// Runs until it would block or has a request.
     fn advance(&mut self) -> Flow {
+        self.is_in_line = false;
         match self.answer() {
             Flow::Idle => {}
             flow => return flow,
@@ -189,6 +194,15 @@ impl Connection {
             }
             flow => flow,
         }
+    }
+
+    /// It has answers to write, or waits for one.
+    fn is_sending(&self) -> bool {
+        self.unsent > 0 || self.errand.is_some()
+    }
+
+    fn joins_line(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_in_line, true)
     }
 
     fn is_idle(&self) -> bool {
@@ -277,24 +291,46 @@ struct Acceptor {
     listener: Watched<TcpListener>,
     jobs: Vec<Sender<Box<Connection>>>,
     accepted: u64,
+    /// The keys of those that write, which wait for their turn.
+    line: VecDeque<usize>,
 }
 
 impl Acceptor {
     fn run(mut self) {
         let mut ready = ReadyKeys::with_capacity(self.world.plan.batch);
         while self.world.open.load(SeqCst) > 0 {
-            self.world.parking.wait(&mut ready, Duration::MAX).expect("a poller");
+            let timeout = if self.line.is_empty() { Duration::MAX } else { Duration::ZERO };
+            self.world.parking.wait(&mut ready, timeout).expect("a poller");
             for key in ready.iter() {
                 if key == self.listener.key() {
                     self.accept();
-                } else if let Some(connection) = self.world.parking.take(key) {
+                } else if let Some(connection) = self.take_or_line_up(key) {
                     self.go_on(connection);
+                }
+            }
+            while let Some(key) = self.line.pop_front() {
+                if let Some(connection) = self.world.parking.take(key) {
+                    self.go_on(connection);
+                }
+                if coin() {
+                    break;
                 }
             }
             if self.world.plan.sweeps && coin() {
                 self.sweep();
             }
         }
+    }
+
+    fn take_or_line_up(&mut self, key: usize) -> Option<Box<Connection>> {
+        let line = &mut self.line;
+        self.world.parking.take_unless(key, |connection| {
+            let is_sending = connection.is_sending();
+            if is_sending && connection.joins_line() {
+                line.push_back(key);
+            }
+            is_sending
+        })
     }
 
     fn accept(&mut self) {

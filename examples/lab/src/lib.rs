@@ -2,8 +2,8 @@
 //!
 //! The lab does not depend on the server's internals: it sends load to an address. Measuring
 //! (`arrivals`, `load`), theory (the crate `queueing-theory`, `twin`) and drawing (`chart`,
-//! `table`, `report`) are independent of one another. `numbers`, `moments` and `chance` serve all of them.
-//! `program` is the shared frame of the programs in `examples/`.
+//! `table`, `report`) are independent of one another. `numbers`, `moments` and `chance` serve all
+//! of them. `program` is the shared frame of the programs in `examples/`.
 //!
 //! The modules are declared from the bottom up: each uses only those above its own line.
 
