@@ -131,7 +131,7 @@ impl Acceptor {
         }
         for connection in self.take_all(|_| true) {
             let reason = connection.close_reason().unwrap_or(CloseReason::Cut);
-            self.context.settle(connection, Next::Close(reason));
+            self.settle(connection, Next::Close(reason));
         }
     }
 }

@@ -29,7 +29,7 @@ impl Acceptor {
                     self.exchange(connection, message)
                 }
                 Next::Produce => return self.carry_out(connection, next),
-                next => return self.context.settle(connection, next),
+                next => return self.settle(connection, next),
             };
         }
     }

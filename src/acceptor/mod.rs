@@ -20,7 +20,7 @@ use crate::poller::{Readiness, ReadyKeys, Watched};
 use crate::queue::Entrance;
 use queueing::Queueing;
 use room::Candidates;
-use std::collections::VecDeque;
+use sending::Line;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
@@ -46,8 +46,8 @@ pub struct Acceptor {
     accepting: Accepting,
     /// The connections that close first when all places are taken.
     candidates: Candidates,
-    /// The keys of parked connections that go on with a response, in order. Some may have gone.
-    line: VecDeque<usize>,
+    /// Who goes on with a response.
+    line: Line,
     /// The next pause in accepting after the system refuses a connection.
     pause: Duration,
     /// When the system last refused a connection.
@@ -96,7 +96,7 @@ impl Acceptor {
             context,
             accepting: Accepting::Yes,
             candidates: Candidates::new(Instant::now()),
-            line: VecDeque::new(),
+            line: Line::default(),
             pause: config::ACCEPT_PAUSE,
             last_refusal: None,
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
@@ -261,7 +261,7 @@ impl Acceptor {
                 let now = Instant::now();
                 self.entrance.put(Work::Produce(connection), now, now);
             }
-            next => self.context.settle(connection, next),
+            next => self.settle(connection, next),
         }
     }
 

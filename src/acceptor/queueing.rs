@@ -45,7 +45,7 @@ impl Acceptor {
         if asks && self.is_full(waiting, now) {
             // It is queued only to save the acceptor's time, so it is not refused for that.
             return match self.answer_immediately(exchange) {
-                Ok((connection, next)) => self.context.settle(connection, next),
+                Ok((connection, next)) => self.settle(connection, next),
                 Err(exchange) => {
                     self.count_offered(&exchange);
                     self.enqueue_when_full(exchange, since, waiting);
@@ -95,21 +95,21 @@ impl Acceptor {
                 // What needs no worker is queued only while they seem quick. One may just have
                 // begun what takes long: nobody is refused for that mistake.
                 match self.answer_immediately(exchange) {
-                    Ok((connection, next)) => self.context.settle(connection, next),
+                    Ok((connection, next)) => self.settle(connection, next),
                     Err(exchange) => self.refuse(exchange, fault),
                 }
             }
             // No discipline lets a response go that has begun.
             Work::Produce(connection) => {
                 self.context.produce_jobs.fetch_sub(1, Relaxed);
-                self.context.settle(connection, Next::Produce);
+                self.settle(connection, Next::Produce);
             }
         }
     }
 
     fn refuse(&mut self, exchange: Exchange, fault: Fault) {
         let (connection, next) = exchange.refuse(fault, &mut self.context);
-        self.context.settle(connection, next);
+        self.settle(connection, next);
     }
 
     /// True if the queue is at its bound. Jobs that idle workers are about to take do not count.
@@ -163,7 +163,7 @@ impl Acceptor {
         }
         let (connection, next) = exchange.block(since, &self.context);
         self.queueing.blocked.push_back(connection.key());
-        self.context.settle(connection, next);
+        self.settle(connection, next);
         self.tell_blocked();
         if self.queueing.blocked.len() > 2 * self.admission.open() + config::EVENT_BATCH {
             self.forget_unblocked();

@@ -277,52 +277,11 @@ pub const CACHE_OVERHEAD: u64 = 1024;
 /// The size of a typical cache entry in bytes. It determines the size of the cache's tables.
 pub const CACHE_TYPICAL: u64 = 4 * 1024;
 
-/// The most bytes of a large file that one system call sends. After each piece, other connections
-/// get their turn.
-pub const SEND_PIECE: usize = 256 * 1024;
-
-/// A worker sends the last bytes of a file in one turn if they are at most this many. Most sockets
-/// have room for them, and handing the connection over costs more than sending them.
-pub const SEND_REST: u64 = 1024 * 1024;
-
-/// The distance between two probes of whether a file is in memory: the kernel's default read-ahead.
-/// Each probe costs a system call, which is noticeable for large files.
-pub const PROBE_STRIDE: usize = 128 * 1024;
-
 /// The number of threads that wait for disks. While one waits, the others continue.
 pub const FETCHERS: usize = 4;
 
 /// The interval at which the handler is asked to release what it has not used lately.
 pub const TEND_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The time in each round of the acceptor for responses that take more than one turn. Whoever is
-/// first in line sends at least one piece. Requests wait at most this long in addition, or as long
-/// as the requests before them took.
-pub const SEND_TURN: Duration = Duration::from_micros(100);
-
-/// The most unsent bytes that the kernel buffers for a client whose speed is unknown or low: enough
-/// to keep a fast network busy until the sender's next turn (at 10 Gbit/s, a fifth of a
-/// millisecond).
-pub const UNSENT_BYTES: usize = 256 * 1024;
-
-/// The same for a client that reads fast. The kernel then sends most of a response while it
-/// processes acknowledgements, and wakes the sender less often.
-pub const UNSENT_BYTES_MOST: usize = 4 * 1024 * 1024;
-
-/// The kernel buffers as many unsent bytes as a client reads in this time, within the two bounds
-/// above.
-pub const UNSENT_TIME: Duration = Duration::from_millis(50);
-
-/// What the bounds of all clients together may exceed [`UNSENT_BYTES`] by. When it is used up, the
-/// bounds of others do not grow.
-pub const UNSENT_TOTAL: u64 = 256 * 1024 * 1024;
-
-/// Content up to this length is copied behind its head, so that one buffer is sent. That costs less
-/// than a call with two buffers.
-pub const COPIED_BYTES: usize = 2048;
-
-/// The size of the pieces in which a file is copied if `sendfile` is not available.
-pub const COPY_PIECE: usize = 64 * 1024;
 
 /// Pipelined requests of one connection that a worker serves in a row.
 pub const PIPELINE_TURN: usize = 16;
@@ -436,8 +395,6 @@ const _: () = assert!(
 );
 const _: () = assert!(PROXY_V2_BYTES <= READ_BYTES, "one read has a whole PROXY header");
 const _: () = assert!(KEPT_BYTES < READ_BYTES, "a parked connection keeps less than one read");
-const _: () = assert!(SMALL_FILE <= SEND_PIECE as u64, "a small file is one piece");
-const _: () = assert!(2 * UNSENT_BYTES <= UNSENT_BYTES_MOST);
 const _: () = assert!(QUEUE <= QUEUE_MOST);
 const _: () =
     assert!(MEMORY_LEAST / MEMORY_SPARE > READ_BYTES as u64, "one read fits into the spare memory");

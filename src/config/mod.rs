@@ -7,6 +7,7 @@ mod bounds;
     allow(dead_code, reason = "the live page alone shows transfers")
 )]
 mod rates;
+mod sending;
 mod check;
 #[cfg(feature = "files")]
 mod directories;
@@ -22,6 +23,7 @@ pub use page::*;
 #[cfg(feature = "proxy")]
 pub use proxies::{ClientAddress, Network, NetworkError};
 pub use rates::*;
+pub use sending::*;
 
 use crate::memory::Memory;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -282,7 +282,13 @@ impl Connection {
                         self.pace.note_full(flushing.full, sent, &self.socket, &context.unsent);
                     flushing.full = Some(full);
                 }
-                return Some(Next::Park(Interest::Writable));
+                // The acceptor has its own line. Others pass the connection on to it.
+                let has_turns = progress == Progress::Yielded && context.thread.has_turns();
+                return Some(Next::Park(if has_turns {
+                    Interest::Turn
+                } else {
+                    Interest::Writable
+                }));
             }
             Ok(Progress::Paused) => {
                 let sent = flushing.outgoing.sent();

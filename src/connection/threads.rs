@@ -17,6 +17,11 @@ impl Thread {
         self == Self::Fetcher
     }
 
+    /// True if it comes back to the connections whose turn is over.
+    pub(super) fn has_turns(self) -> bool {
+        self == Self::Acceptor
+    }
+
     /// True if it may run code of a handler.
     pub(super) fn runs_handlers(self) -> bool {
         matches!(self, Self::Worker(_))

@@ -25,6 +25,9 @@ pub enum Interest {
     Timer,
     /// A nudge: see `Parking::nudge`. Errors and hang-ups are reported as well.
     Nudge,
+    /// Its turn, at which the acceptor takes it whatever happens. Nothing need be reported until
+    /// then.
+    Turn,
 }
 
 impl Interest {
@@ -32,7 +35,7 @@ impl Interest {
         match self {
             Self::Readable | Self::News | Self::Timer => Some(Readiness::Readable),
             Self::Writable => Some(Readiness::Writable),
-            Self::Nudge => None,
+            Self::Nudge | Self::Turn => None,
         }
     }
 }
@@ -107,6 +110,9 @@ impl Socket {
         interest: Interest,
         notes: Notes,
     ) -> io::Result<()> {
+        if interest == Interest::Turn {
+            return Ok(());
+        }
         let needs_no_look = matches!(interest, Interest::News | Interest::Timer);
         if needs_no_look && self.reports_news && notes == Notes::default() {
             return Ok(());

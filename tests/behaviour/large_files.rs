@@ -5,10 +5,10 @@
 
 use crate::support::{Site, connect, get, wait_for};
 use cws::internals::config as bounds;
-use cws::{Config, Handler, Request, Response, Server, StaticFiles};
+use cws::{Config, Handler, Immediate, Request, Response, Server, StaticFiles};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -121,6 +121,91 @@ fn readers_are_served_while_all_workers_are_held() {
     }
     gate.wait();
     assert_eq!(holding.join().unwrap(), b"held");
+}
+
+/// Holds the acceptor itself at `/hold`. `/small` tells for how many readers there is a piece.
+struct HeldAcceptor {
+    files: StaticFiles,
+    gate: &'static Barrier,
+    readers: Arc<OnceLock<Vec<TcpStream>>>,
+}
+
+impl Handler for HeldAcceptor {
+    type State = ();
+
+    fn state(&self, _: usize) {}
+
+    fn handle(&self, request: &Request<'_>, state: &mut ()) -> Result<Response, cws::Error> {
+        self.files.handle(request, state)
+    }
+
+    fn immediate(&self) -> Option<&dyn Immediate> {
+        Some(self)
+    }
+}
+
+impl Immediate for HeldAcceptor {
+    fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        match request.target.raw {
+            b"/hold" => {
+                self.gate.wait();
+                self.gate.wait();
+                Some(Response::text("held"))
+            }
+            b"/small" => {
+                // Less than a piece can be a rest that was on its way.
+                let mut piece = vec![0; bounds::SEND_PIECE / 2];
+                let mut has_piece = |mut of: &TcpStream| {
+                    of.peek(&mut piece).is_ok_and(|there| there == piece.len())
+                };
+                let readers = self.readers.get().unwrap();
+                let count = readers.iter().filter(|of| has_piece(of)).count();
+                Some(Response::text(count.to_string()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The acceptor finds room in the sockets of all readers, and then a request that came later: it
+/// answers the request first.
+#[test]
+fn a_request_waits_for_no_download() {
+    let site = site(32 * MIB);
+    let gate: &'static Barrier = Box::leak(Box::new(Barrier::new(2)));
+    let files = StaticFiles::new(site.path()).unwrap();
+    let readers = Arc::new(OnceLock::new());
+    let handler = HeldAcceptor { files, gate, readers: Arc::clone(&readers) };
+    let config = Config::default().workers(1).drain_timeout(Duration::from_millis(50));
+    let server = Server::start(config, handler).unwrap();
+    let address = server.addresses()[0];
+    let downloads: Vec<_> = (0..8).map(|_| ask(address)).collect();
+    let parked = || server.snapshot().connections(cws::ConnectionPhase::Flushing) == 8;
+    wait_for("the readers' sockets to be full", || parked().then_some(()));
+    let mut small = connect(address);
+    let holding = thread::spawn(move || get(address, "/hold").body);
+    gate.wait();
+    // Nobody sends now but the kernel, until it has nothing left.
+    let mut buffer = vec![0; MIB];
+    downloads.iter().for_each(|of| of.set_nonblocking(true).unwrap());
+    let mut drain = || downloads.iter().any(|mut of| matches!(of.read(&mut buffer), Ok(1..)));
+    let mut empty = 0;
+    while empty < 3 {
+        empty = if drain() { 0 } else { empty + 1 };
+    }
+    readers.set(downloads.iter().map(|of| of.try_clone().unwrap()).collect()).unwrap();
+    small.write_all(b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    gate.wait();
+    assert_eq!(read_body(&mut small, 1), b"0");
+    assert_eq!(holding.join().unwrap(), b"held");
+    // They go on: each has its turn.
+    let mut seen = vec![false; downloads.len()];
+    wait_for("all readers to get more", || {
+        for (mut of, seen) in downloads.iter().zip(&mut seen) {
+            *seen |= matches!(of.read(&mut buffer), Ok(1..));
+        }
+        seen.iter().all(|&seen| seen).then_some(())
+    });
 }
 
 /// The bytes that the kernel holds for both ends of a stalled download.

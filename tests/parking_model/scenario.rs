@@ -153,6 +153,10 @@ impl Connection {
     /// Runs until it would block or has a request.
     fn advance(&mut self) -> Flow {
         self.is_in_line = false;
+        if self.is_sending() && coin() {
+            // Its turn is over before anything is written.
+            return Flow::Park(Interest::Turn);
+        }
         match self.answer() {
             Flow::Idle => {}
             flow => return flow,
@@ -340,13 +344,18 @@ impl Acceptor {
         }
     }
 
-    fn go_on(&self, mut connection: Box<Connection>) {
+    fn go_on(&mut self, mut connection: Box<Connection>) {
         let flow = connection.advance();
         self.carry_out(connection, flow);
     }
 
-    fn carry_out(&self, connection: Box<Connection>, flow: Flow) {
+    fn carry_out(&mut self, mut connection: Box<Connection>, flow: Flow) {
         match flow {
+            Flow::Park(Interest::Turn) => {
+                assert!(connection.joins_line(), "whoever goes on leaves the line first");
+                self.line.push_back(connection.socket.key());
+                self.world.park(connection, Interest::Turn);
+            }
             Flow::Park(interest) => self.world.park(connection, interest),
             Flow::Serve => {
                 let job = &self.jobs[thread_rng().gen_range(0..self.jobs.len())];
@@ -358,7 +367,7 @@ impl Acceptor {
 
     /// Closes the connection that has been idle longest, or resumes a random selection. As in the
     /// real acceptor, the slot that was found may hold another connection by the time it is taken.
-    fn sweep(&self) {
+    fn sweep(&mut self) {
         let parking = &self.world.parking;
         if coin() {
             let mut taken = Vec::new();
