@@ -48,6 +48,8 @@ fn fairness_finds_faults_and_raises_few_false_alarms() {
 #[test]
 fn closed_loop_finds_faults_and_raises_few_false_alarms() {
     is_just("closed_loop", 3);
+    let varied = ["--quick", "--twins", "200", "--service", "lognormal:20ms,cv=2"];
+    is_just_with("closed_loop", 3, &varied);
 }
 
 #[test]

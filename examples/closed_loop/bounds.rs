@@ -5,7 +5,9 @@ use crate::settled::settled;
 use crate::{Args, pool};
 use cws::{Config, Figures, Server, ServiceTime};
 use lab::arrivals::Stop;
+use lab::chance;
 use lab::chart::{Axis, Chart, Colour, Shape};
+use lab::ideal::Ideal;
 use lab::load::{Connections, Outcome, Population, Target, Think};
 use lab::moments::Moments;
 use lab::program::Program;
@@ -36,6 +38,10 @@ pub struct Point {
     /// mean.
     pub throughput: Moments,
     pub error: f64,
+    /// The share of the clients' time that they think or are served, with think times of the mean
+    /// that was meant, and the standard error that comes from those.
+    pub engaged: f64,
+    pub engaged_error: f64,
     /// The mean response time R of each run, in seconds, and the longest 99th percentile.
     pub response: Moments,
     pub p99: f64,
@@ -48,6 +54,10 @@ pub struct Point {
     /// as they were told.
     pub share: Moments,
     pub told: Moments,
+    /// Both as shares of what an ideal pool with the same services gives. Services that vary much
+    /// keep some of its workers idle at times, too.
+    pub share_of_ideal: Moments,
+    pub told_of_ideal: Moments,
     pub failed: usize,
 }
 
@@ -63,14 +73,29 @@ pub struct Made {
     pub service: Option<Duration>,
     /// What it was told: request number n that is served takes sample number n.
     pub law: ServiceTime,
+    /// The seed of the run.
+    pub seed: u64,
 }
 
 impl Made {
-    /// The time in this window that workers spent on requests, in seconds: as it was told, and by
-    /// the server's clock. A service that is partly in the window counts for that part. So chance
-    /// has no share in it: workers that always have a request fill the window, whatever services
-    /// they draw.
-    fn work(&self, window: &Range<Duration>, service: f64) -> (f64, f64) {
+    /// A run of an ideal pool with the same services, and with other think times.
+    fn of_ideal(&self, args: &Args, clients: usize, delays: u32) -> Self {
+        let seed = self.seed.rotate_left(17) ^ 0x2545_f491_4f6c_dd1d;
+        let pool = Ideal { workers: args.workers, fault: None, severity: 1, seed };
+        ideal(args, &pool, &self.law, clients, delays)
+    }
+
+    /// The time from the end of the warm-up to the end of the load.
+    fn window(&self) -> Range<Duration> {
+        let last = self.outcomes.iter().map(|outcome| outcome.intended).max().unwrap_or_default();
+        (last / 5)..last
+    }
+
+    /// The time in the window that workers spent on requests, in seconds: as it was told, and by
+    /// the server's clock. A service that is partly in the window counts for that part. So workers
+    /// that always have a request fill the window, whatever services they draw.
+    fn work(&self, service: f64) -> (f64, f64) {
+        let window = self.window();
         let started =
             |of: &&Outcome| of.begun.map(|at| at + of.server.queue_wait.unwrap_or_default());
         let mut served: Vec<&Outcome> = self.outcomes.iter().collect();
@@ -89,6 +114,15 @@ impl Made {
             work.1 += within(ended, took);
         }
         work
+    }
+
+    /// The shares of the workers' time in the window that their requests take: as it was told, and
+    /// by the server's clock.
+    fn shares(&self, args: &Args, service: f64) -> (f64, f64) {
+        let window = self.window();
+        let capacity = args.workers as f64 * (window.end - window.start).as_secs_f64();
+        let (told, took) = self.work(service);
+        (told / capacity, took / capacity)
     }
 }
 
@@ -249,7 +283,17 @@ fn run(
     let service = figures.and_then(|figures| figures.service.mean);
     let reasons = run.conduct.spoilt(args.judged()).iter().map(ToString::to_string).collect();
     let law = args.service().with_seed(seed);
-    Ok((Made { outcomes: run.outcomes, service, law }, reasons))
+    Ok((Made { outcomes: run.outcomes, service, law, seed }, reasons))
+}
+
+/// A run of a pool without sockets and clocks.
+pub fn ideal(args: &Args, pool: &Ideal, law: &ServiceTime, clients: usize, delays: u32) -> Made {
+    let mut random = fastrand::Rng::with_seed(!pool.seed);
+    let mean = (args.delay * delays).as_secs_f64();
+    let think = || Duration::from_secs_f64(mean * chance::exponential(&mut random));
+    let made = pool.closed(clients, think, |at| law.sample(at as u64), length(args));
+    let (outcomes, service) = (made.outcomes, Some(made.service));
+    Made { outcomes, service, law: law.clone(), seed: pool.seed }
 }
 
 impl Point {
@@ -262,34 +306,45 @@ impl Point {
             clients,
             throughput: Moments::default(),
             error: 0.0,
+            engaged: 0.0,
+            engaged_error: 0.0,
             response: Moments::default(),
             p99: 0.0,
             bound: (bound.throughput / delay, bound.time * delay),
             service: 0.0,
             share: Moments::default(),
             told: Moments::default(),
+            share_of_ideal: Moments::default(),
+            told_of_ideal: Moments::default(),
             failed: 0,
         };
         let (mut services, mut requests) = (Moments::default(), 0.0);
+        let (mut busy, mut time) = (0.0, 0.0);
         for made in runs {
             let Made { outcomes, service, .. } = made;
-            let last = outcomes.iter().map(|outcome| outcome.intended).max().unwrap_or_default();
-            let window = (last / 5)..last;
+            let window = made.window();
             let within = outcomes.iter().filter(|outcome| window.contains(&outcome.ended));
             let mut latencies: Vec<_> = within.map(Outcome::latency).collect();
             latencies.sort_unstable();
             let count = latencies.len().max(1) as f64;
             let p99 = latencies.get((latencies.len() * 99).div_ceil(100).saturating_sub(1));
             let service = service.unwrap_or(args.delay).as_secs_f64();
-            let throughput = count / (window.end - window.start).as_secs_f64();
+            let length = (window.end - window.start).as_secs_f64();
+            let throughput = count / length;
             services.add(service);
             requests += count;
+            time += length;
             point.throughput.add(throughput);
             point.response.add(latencies.iter().sum::<Duration>().as_secs_f64() / count);
-            let capacity = args.workers as f64 * (window.end - window.start).as_secs_f64();
-            let (told, took) = made.work(&window, service);
-            point.told.add(told / capacity);
-            point.share.add(took / capacity);
+            let (told, took) = made.shares(args, service);
+            busy += told * args.workers as f64 * length;
+            point.told.add(told);
+            point.share.add(took);
+            let ideal = made.of_ideal(args, clients, delays);
+            let (ideal_told, ideal_took) =
+                ideal.shares(args, ideal.service.unwrap_or(args.delay).as_secs_f64());
+            point.told_of_ideal.add(told / ideal_told);
+            point.share_of_ideal.add(took / ideal_took);
             point.p99 = point.p99.max(p99.copied().unwrap_or_default().as_secs_f64());
             point.failed += outcomes.iter().filter(|outcome| !outcome.is_success()).count();
         }
@@ -299,6 +354,9 @@ impl Point {
         let think = f64::from(delays);
         let variance = think * think + args.service().squared_variation();
         point.error = variance.sqrt() / (1.0 + think) / f64::sqrt(requests);
+        let thinking = think * delay;
+        point.engaged = (busy + requests * thinking) / (clients as f64 * time);
+        point.engaged_error = thinking * f64::sqrt(requests) / (clients as f64 * time);
         Ok(point)
     }
 }

@@ -250,11 +250,17 @@ fn chance(findings: &mut Findings, bench: &Bench, runs: &[Run]) {
 
 /// Judges ideal pools.
 pub fn on_trial(program: &mut Program, bench: &Bench, count: u64) {
-    let faults: Vec<&str> = Fault::ALL.map(Fault::name).into_iter().chain([LEAK]).collect();
+    let known = Fault::ALL.map(|fault| fault.name(severity(bench)));
+    let faults: Vec<_> = known.into_iter().chain([LEAK.to_owned()]).collect();
     trial::run(program, count, &faults, |number, fault| {
         let (runs, counted) = ideal(bench, number, fault);
         judge(bench, &runs, &counted)
     });
+}
+
+/// How many times worse than described the planted faults are.
+fn severity(bench: &Bench) -> u32 {
+    if bench.args.common.quick { QUICK_SEVERITY } else { 1 }
 }
 
 /// All runs of an ideal pool.
@@ -262,7 +268,7 @@ fn ideal(bench: &Bench, number: u64, fault: Option<usize>) -> (Vec<Run>, Vec<Cou
     let planted = fault.and_then(|fault| Fault::ALL.get(fault)).copied();
     let leaks = fault == Some(Fault::ALL.len());
     let bench = Bench::within(bench.args, WAKING);
-    let severity = if bench.args.common.quick { QUICK_SEVERITY } else { 1 };
+    let severity = severity(&bench);
     let seed =
         |of: u64| of.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let make = |load: Load, of: u64| {

@@ -430,9 +430,9 @@ pub fn on_trial(args: &Args, program: &mut Program, count: u64) -> Result<(), Bo
     let all = [Fault::Pauses, Fault::LostWorker];
     // The short form has one pool of a few workers, and too few runs of it to miss one of them.
     let faults = if args.common.quick { &all[..1] } else { &all };
-    let names: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
     // The tolerances of the short form are larger, and so are the faults.
     let severity = if args.common.quick { 6 } else { 2 };
+    let names: Vec<_> = faults.iter().map(|fault| fault.name(severity)).collect();
     trial::run(program, count, &names, |number, fault| {
         let fault = fault.map(|fault| faults[fault]);
         let far = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -245,6 +245,23 @@ impl Connection {
         Next::Close(CloseReason::PeerGone)
     }
 
+    /// Waits for room in the socket, or for another turn.
+    fn wait_to_go_on(&mut self, progress: &Progress, context: &Context) -> Next {
+        let Phase::Flushing(flushing) = &mut self.phase else {
+            return Next::Park(Interest::Writable);
+        };
+        let sent = flushing.outgoing.sent();
+        flushing.taken.look(&self.socket, flushing.begun, sent);
+        if *progress == Progress::Blocked {
+            let full = self.pace.note_full(flushing.full, sent, &self.socket, &context.unsent);
+            flushing.full = Some(full);
+        } else if context.thread.has_turns() {
+            return Next::Park(Interest::Turn);
+        }
+        // Other threads pass a connection on to the acceptor.
+        Next::Park(Interest::Writable)
+    }
+
     /// Sends as much as the socket has room for, and the limits allow.
     pub(super) fn flush(&mut self, context: &mut Context) -> Option<Next> {
         if self.is_paused() {
@@ -275,20 +292,7 @@ impl Connection {
                 return self.end_response(after, now, context);
             }
             Ok(progress @ (Progress::Yielded | Progress::Blocked)) => {
-                let sent = flushing.outgoing.sent();
-                flushing.taken.look(&self.socket, flushing.begun, sent);
-                if progress == Progress::Blocked {
-                    let full =
-                        self.pace.note_full(flushing.full, sent, &self.socket, &context.unsent);
-                    flushing.full = Some(full);
-                }
-                // The acceptor has its own line. Others pass the connection on to it.
-                let has_turns = progress == Progress::Yielded && context.thread.has_turns();
-                return Some(Next::Park(if has_turns {
-                    Interest::Turn
-                } else {
-                    Interest::Writable
-                }));
+                return Some(self.wait_to_go_on(&progress, context));
             }
             Ok(Progress::Paused) => {
                 let sent = flushing.outgoing.sent();

@@ -155,9 +155,8 @@ impl Immediate for HeldAcceptor {
             b"/small" => {
                 // Less than a piece can be a rest that was on its way.
                 let mut piece = vec![0; bounds::SEND_PIECE / 2];
-                let mut has_piece = |mut of: &TcpStream| {
-                    of.peek(&mut piece).is_ok_and(|there| there == piece.len())
-                };
+                let mut has_piece =
+                    |of: &TcpStream| of.peek(&mut piece).is_ok_and(|there| there == piece.len());
                 let readers = self.readers.get().unwrap();
                 let count = readers.iter().filter(|of| has_piece(of)).count();
                 Some(Response::text(count.to_string()))

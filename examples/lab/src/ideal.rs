@@ -38,13 +38,21 @@ impl Fault {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::LostWorker, Self::Pauses, Self::SlowServices, Self::SlowWay];
 
-    /// A short description.
-    pub fn name(self) -> &'static str {
+    /// A short description of this fault, so many times worse than it is described.
+    pub fn name(self, severity: u32) -> String {
+        let times = |figure: f64| figure * f64::from(severity);
         match self {
-            Self::LostWorker => "a worker does not work",
-            Self::Pauses => "workers pause for .05 D after each request",
-            Self::SlowServices => "services last .05 D longer",
-            Self::SlowWay => "answers are .33 ms longer on their way",
+            Self::LostWorker => "a worker does not work".to_owned(),
+            Self::Pauses => {
+                format!("workers pause for {:.2} D after each request", times(SHARE))
+            }
+            Self::SlowServices => format!("services last {:.2} D longer", times(SHARE)),
+            Self::SlowWay => {
+                format!(
+                    "answers are {:.2} ms longer on their way",
+                    times(LONGER.as_secs_f64() * 1e3)
+                )
+            }
         }
     }
 }
@@ -64,6 +72,8 @@ const LATE: (f64, f64) = (2.0, 6.0);
 const OVERSLEPT: (f64, f64) = (55.0, 10.0);
 const WAKING: (f64, f64) = (20.0, 10.0);
 const WAY: (f64, f64) = (40.0, 20.0);
+/// How much longer services or pauses last, as a share of the service time.
+const SHARE: f64 = 0.05;
 /// How much longer answers are on their way.
 const LONGER: Duration = Duration::from_micros(330);
 /// What a worker does beside the handler.
@@ -140,9 +150,10 @@ impl Serving {
     fn serve(&mut self, intended: Duration, told: Duration) -> Option<Outcome> {
         let began = self.last.max(intended + self.some(LATE));
         self.last = began;
-        let handled = told + told / 20 * self.times(Fault::SlowServices) + self.some(OVERSLEPT);
+        let handled =
+            told + told.mul_f64(SHARE) * self.times(Fault::SlowServices) + self.some(OVERSLEPT);
         let [waking, way] = [WAKING, WAY].map(|of| self.some(of));
-        let paused = told / 20 * self.times(Fault::Pauses);
+        let paused = told.mul_f64(SHARE) * self.times(Fault::Pauses);
         let longer = LONGER * self.times(Fault::SlowWay);
         let mut next = self.free.peek_mut()?;
         let taken = if next.0 <= began { began + waking } else { next.0 };

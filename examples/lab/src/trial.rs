@@ -99,7 +99,7 @@ const SOUND_TO_FAULTY: u64 = 4;
 pub fn run(
     program: &mut Program,
     count: u64,
-    faults: &[&str],
+    faults: &[impl AsRef<str>],
     judge: impl Fn(u64, Option<usize>) -> Findings + Sync,
 ) {
     program.heading("The checks on trial");
@@ -114,7 +114,7 @@ pub fn run(
     for fault in std::iter::once(None).chain((0..faults.len()).map(Some)) {
         let count = if fault.is_some() { faulty } else { count };
         let tally = tally(count, &|number| judge(number, fault));
-        let name = fault.map_or("sound", |fault| faults[fault]);
+        let name = fault.map_or("sound", |fault| faults[fault].as_ref());
         let numbers = [tally.failed, tally.unclear, tally.passed].map(|count| count.to_string());
         table.row([name.to_owned()].into_iter().chain(numbers).chain([tally.most()]));
         tallies.push((name, tally));
