@@ -263,9 +263,9 @@
 //!   everything else that is malformed. The acceptor parses one only to ask a handler that has an
 //!   immediate part, and the request line of one with a body if the handler takes bodies.
 //! - Responses that take more than one turn of the acceptor stand in line, behind what has just
-//!   arrived, and have about half of its time at least. So a request waits for one turn, however
-//!   many downloads go on. The kernel buffers little for a reader until it has shown that it reads
-//!   fast.
+//!   arrived. They have about half of its time. So a request waits for the turns of one round,
+//!   however many downloads go on. The kernel buffers little for a reader until it has shown that
+//!   it reads fast.
 //! - The acceptor blocks only while it waits for events. It never waits for a disk or a logger. Of
 //!   a handler's code it runs only what the handler declares to take no time ([`Immediate`]).
 //! - What needs no worker is in no figure of the queue or the workers, and nobody loses a place in

@@ -44,17 +44,26 @@ impl Acceptor {
                 self.listeners.remove(at);
             }
         }
-        if self.listeners.is_empty() {
-            self.dismiss_idle(now);
-        }
         // A partial request gets a little time to become whole.
         let since = if is_handed_over { leaving_since } else { delay_end };
-        if now > since + config::DRAIN_HEAD_TIMEOUT {
+        if now >= self.next_drain_look {
+            self.look_at_what_is_left(now, now > since + config::DRAIN_HEAD_TIMEOUT);
+        }
+        self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
+    }
+
+    /// Closes idle connections when nobody can come any more, and partial requests that had their
+    /// time. It visits the whole table, so it does not do that in each round.
+    fn look_at_what_is_left(&mut self, now: Instant, is_late: bool) {
+        if self.listeners.is_empty() {
+            self.next_drain_look = now + config::DRAIN_INTERVAL;
+            self.dismiss_idle(now);
+        }
+        if is_late {
             for connection in self.take_all(Connection::is_partial) {
                 self.guarded(|acceptor| acceptor.refuse_partial(connection));
             }
         }
-        self.next_sweep = self.next_sweep.min(now + config::DRAIN_INTERVAL);
     }
 
     /// Closes the listeners that other processes keep, or all of them if they were handed over.

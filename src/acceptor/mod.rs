@@ -55,6 +55,8 @@ pub struct Acceptor {
     next_sweep: Instant,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
+    /// When to look for connections that end with the server, once it drains.
+    next_drain_look: Instant,
     /// How long handshakes that have begun get to finish.
     last_connections: Instant,
     /// The number of connections that may still be accepted while draining.
@@ -102,6 +104,7 @@ impl Acceptor {
             next_sweep: Instant::now() + config::SWEEP_INTERVAL,
             leaving_since: None,
             drain_deadline: None,
+            next_drain_look: Instant::now(),
             last_connections: Instant::now(),
             drain_accepts: config::BACKLOG as usize,
         })

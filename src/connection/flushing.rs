@@ -86,6 +86,11 @@ impl Flushing {
         }
     }
 
+    /// True if the next thing is to send: it waits neither for a handler nor for other work.
+    pub(super) fn is_sending(&self) -> bool {
+        self.retry_at.is_none() && self.waiting.is_none() && !self.outgoing.needs_handler()
+    }
+
     /// How much of it the client has read.
     pub(super) fn taken(&self) -> &Taken {
         &self.taken

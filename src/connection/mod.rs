@@ -332,9 +332,10 @@ impl Connection {
         self.deadline <= now || self.wants_retry(now)
     }
 
-    /// True if it goes on with a response that it has begun to send.
+    /// True if the next thing that it does is to go on sending a response.
     pub fn is_sending(&self) -> bool {
-        matches!(self.phase, Phase::Flushing(_))
+        matches!(&self.phase, Phase::Flushing(flushing) if flushing.is_sending())
+            && !self.is_paused()
     }
 
     /// Puts it in the line of those that send; false if it is there already.

@@ -127,7 +127,7 @@ impl Outgoing {
     }
 
     /// True if the next bytes are for a handler to make.
-    fn needs_handler(&self) -> bool {
+    pub(super) fn needs_handler(&self) -> bool {
         self.body.length() == Some(0)
             && matches!(self.behind.front(), Some(Part::Content(Body::Stream(_))))
     }

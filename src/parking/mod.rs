@@ -1,8 +1,8 @@
 //! Parking: connections wait for their peers in a table, watched by one poller.
 //!
 //! A parked connection belongs to the table, in the slot with its descriptor's number. The thread
-//! that receives an event for the slot takes the connection out. Workers park connections directly;
-//! nothing is sent back to the acceptor.
+//! that receives an event for the slot takes the connection out, or notes that it will do so later.
+//! Workers park connections directly; nothing is sent back to the acceptor.
 //!
 //! The poller is edge-triggered: it reports each event once, whether the connection is parked or
 //! not. An event that finds its slot empty leaves a note there. A thread that parks a connection in

@@ -25,8 +25,7 @@ pub enum Interest {
     Timer,
     /// A nudge: see `Parking::nudge`. Errors and hang-ups are reported as well.
     Nudge,
-    /// Its turn, at which the acceptor takes it whatever happens. Nothing need be reported until
-    /// then.
+    /// Its turn, at which the acceptor takes it whatever happens. Events until then are dropped.
     Turn,
 }
 
@@ -103,7 +102,8 @@ impl Socket {
         self.stream.take_error()?.map_or(Ok(()), Err)
     }
 
-    /// Makes the poller report the interest, and at once whatever `notes` record.
+    /// Makes the poller report the interest, and at once whatever `notes` record. A turn is the
+    /// caller's to give, and the connection is then looked at in any case.
     pub(super) fn arm(
         &mut self,
         poller: &Arc<Poller>,
@@ -111,6 +111,8 @@ impl Socket {
         notes: Notes,
     ) -> io::Result<()> {
         if interest == Interest::Turn {
+            // The caller drops what is reported meanwhile, so the next interest is armed.
+            self.reports_news = false;
             return Ok(());
         }
         let needs_no_look = matches!(interest, Interest::News | Interest::Timer);

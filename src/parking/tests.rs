@@ -147,3 +147,25 @@ fn a_stray_nudge_of_a_connection_without_room_loses_no_event() {
     peer.write_all(b"2").expect("connected");
     assert!(next(&parking, LONG).is_some(), "its interest was armed again");
 }
+
+/// Whoever waits for a turn is looked at in that turn, so what came before it is not reported. The
+/// next interest reports what came and was not read.
+#[test]
+fn an_event_before_a_turn_is_not_lost() {
+    let (parking, connection, mut peer) = setup();
+    let key = connection.0.key();
+    park(&parking, connection, Interest::Readable);
+    peer.write_all(b"1").expect("connected");
+    let connection = next(&parking, LONG).expect("a byte");
+    assert_eq!(connection.0.read(&mut [0; 8]).expect("a byte"), 1);
+    park(&parking, connection, Interest::Turn);
+    peer.write_all(b"2").expect("connected");
+    let mut ready = ReadyKeys::with_capacity(8);
+    parking.wait(&mut ready, LONG).expect("a poller");
+    assert_eq!(ready.iter().collect::<Vec<_>>(), [key]);
+    assert!(parking.take_unless(key, |_| true).is_none(), "it stays for its turn");
+    let connection = parking.take(key).expect("it stayed");
+    park(&parking, connection, Interest::News);
+    let connection = next(&parking, LONG).expect("a byte is unread");
+    assert_eq!(connection.0.read(&mut [0; 8]).expect("a byte"), 1);
+}

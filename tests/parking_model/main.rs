@@ -84,6 +84,16 @@ const SWEPT: Plan = Plan {
     ..PLAIN
 };
 
+/// Requests that come while the answer to the one before is written.
+const LINED: Plan = Plan {
+    peers: &[
+        &[&[Send(1), Receive(1), Send(1), Send(1), Receive(2), Send(1), Receive(1), End]],
+        &[&[Send(1), Receive(1), Send(1), Send(1), Send(1), Receive(3), End]],
+    ],
+    room: 3,
+    ..PLAIN
+};
+
 fn assert_holds(plan: Plan) {
     explore(move || sound::scenario::run(plan), FailurePersistence::Print);
 }
@@ -91,6 +101,11 @@ fn assert_holds(plan: Plan) {
 #[test]
 fn persistent_connections_lose_no_request() {
     assert_holds(KEPT);
+}
+
+#[test]
+fn a_turn_hides_no_event() {
+    assert_holds(LINED);
 }
 
 #[test]

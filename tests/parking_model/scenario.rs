@@ -150,29 +150,49 @@ impl Connection {
         if self.requests > 0 { Flow::Serve } else { Flow::Idle }
     }
 
-    /// Runs until it would block or has a request.
+    /// Runs until it would block, has a request for a worker, or its turn is over.
     fn advance(&mut self) -> Flow {
         self.is_in_line = false;
-        if self.is_sending() && coin() {
-            // Its turn is over before anything is written.
-            return Flow::Park(Interest::Turn);
-        }
-        match self.answer() {
-            Flow::Idle => {}
-            flow => return flow,
-        }
-        match self.socket.read(&mut [0; BUFFER]) {
-            Ok(0) => Flow::Close,
-            Ok(count) => {
-                self.requests = count;
-                self.is_drained = count < BUFFER;
-                Flow::Serve
+        loop {
+            if self.is_sending() && coin() {
+                // Its turn is over before anything is written.
+                return Flow::Park(Interest::Turn);
             }
-            Err(error) => {
-                self.is_drained = true;
-                or_close(&error, if coin() { Interest::News } else { Interest::Readable })
+            let answers = self.unsent > 0;
+            match self.answer() {
+                Flow::Idle => {}
+                Flow::Serve if coin() => {
+                    // This request needs no worker.
+                    self.requests -= 1;
+                    self.unsent += 1;
+                    continue;
+                }
+                flow => return flow,
+            }
+            if answers && self.is_drained {
+                return Flow::Park(self.interest_in_more());
+            }
+            match self.socket.read(&mut [0; BUFFER]) {
+                Ok(0) => return Flow::Close,
+                Ok(count) => {
+                    self.requests = count;
+                    self.is_drained = count < BUFFER;
+                }
+                Err(error) => {
+                    self.is_drained = true;
+                    return or_close(
+                        &error,
+                        if coin() { Interest::News } else { Interest::Readable },
+                    );
+                }
             }
         }
+    }
+
+    /// What is reported after an answer, without another read.
+    fn interest_in_more(&mut self) -> Interest {
+        let was_known = std::mem::replace(&mut self.is_known, true);
+        if was_known && self.is_drained { Interest::News } else { Interest::Readable }
     }
 
     /// Serves a request, and writes as much as there is room for.
@@ -191,11 +211,7 @@ impl Connection {
             return Flow::Park(Interest::Writable);
         }
         match self.answer() {
-            Flow::Idle => {
-                let was_known = std::mem::replace(&mut self.is_known, true);
-                let is_unseen = was_known && self.is_drained;
-                Flow::Park(if is_unseen { Interest::News } else { Interest::Readable })
-            }
+            Flow::Idle => Flow::Park(self.interest_in_more()),
             flow => flow,
         }
     }
