@@ -394,8 +394,8 @@ impl<'a> Bench<'a> {
         // Arrivals are counted as they were, so that late ones are only another process; late by a
         // service time, they would be no Poisson process any more.
         let judged = service * 20;
-        let reasons = conducts.iter().flat_map(|conduct| conduct.spoilt(judged));
-        Ok((open, reasons.map(|reason| reason.to_string()).collect()))
+        let reasons = Conduct::spoilt_together(&conducts, judged);
+        Ok((open, reasons.iter().map(ToString::to_string).collect()))
     }
 
     fn opened(&self, mut all: Vec<Each>, service: Duration) -> Open {

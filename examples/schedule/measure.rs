@@ -256,8 +256,8 @@ fn one(
     // tolerances of a short run are larger.
     let time = Duration::from_secs_f64(waits.mean_wait() + sizes::moment(sizes, 1));
     let time = if args.common.quick { 4 * time } else { time };
-    let reasons = conducts.iter().flat_map(|conduct| conduct.spoilt(time));
-    let reasons: Vec<String> = reasons.map(|reason| reason.to_string()).collect();
+    let reasons = Conduct::spoilt_together(&conducts, time);
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
     Ok((Run { waits, over, outcomes }, reasons))
 }
 

@@ -1,7 +1,7 @@
 //! The turns of connections whose responses take longer than one turn.
 //!
-//! They stand in line, behind what has just arrived. So a request waits for one turn at most, and
-//! not for all downloads that go on beside it.
+//! They stand in line, behind what has just arrived. So a request waits for the turns of one round,
+//! and not for all downloads that go on beside it.
 
 use super::Acceptor;
 use crate::config;

@@ -165,12 +165,23 @@ impl Conduct {
     /// The variation is not checked if the gaps are shorter than the tolerated lateness: requests
     /// that start in bunches of such a short time meet the same queue.
     pub fn spoilt(&self, service: Duration) -> Vec<Spoilt> {
-        let mut reasons = Vec::new();
-        let p99 = self.lateness.quantile(0.99).unwrap_or_default();
+        Self::spoilt_together(std::slice::from_ref(self), service)
+    }
+
+    /// The same for the parts of one load, whose requests meet in one queue: the lateness is that
+    /// of all requests, and the gaps are those of each part.
+    pub fn spoilt_together(parts: &[Self], service: Duration) -> Vec<Spoilt> {
+        let mut lateness = Times::default();
+        parts.iter().for_each(|part| lateness.add(&part.lateness));
+        let p99 = lateness.quantile(0.99).unwrap_or_default();
         let most = Self::tolerance(service);
-        if p99 > most {
-            reasons.push(Spoilt::Late { p99, most });
-        }
+        let late = (p99 > most).then_some(Spoilt::Late { p99, most });
+        late.into_iter().chain(parts.iter().flat_map(|part| part.faults(most))).collect()
+    }
+
+    /// What is wrong with the gaps, and what the system refused, if requests may be `most` late.
+    fn faults(&self, most: Duration) -> Vec<Spoilt> {
+        let mut reasons = Vec::new();
         if self.has_arrivals && self.intended.lengths.count() >= GAPS_LEAST {
             let gaps = [&self.actual, &self.intended].map(|gaps| gaps.lengths);
             let [actual, intended] = gaps.map(|gaps| gaps.mean());
@@ -246,6 +257,24 @@ mod tests {
              measured times allow 500.00µs"
         );
         assert!(said.starts_with(&expected), "{said}");
+    }
+
+    /// One late request of a part that has few is none in a hundred of all.
+    #[test]
+    fn the_lateness_of_parts_is_that_of_all_requests() {
+        let part = |requests: u32, late: Duration| {
+            let mut part = Conduct::new(false);
+            for number in 0..requests {
+                let lateness = if number == 0 { late } else { Duration::ZERO };
+                part.began(SERVICE * number, SERVICE * number + lateness);
+            }
+            part
+        };
+        let (few, many) = (part(20, SERVICE), part(1000, Duration::ZERO));
+        assert!(matches!(few.spoilt(SERVICE)[..], [Spoilt::Late { .. }]));
+        assert_eq!(Conduct::spoilt_together(&[few.clone(), many], SERVICE), []);
+        let both = Conduct::spoilt_together(&[few.clone(), few], SERVICE);
+        assert!(matches!(both[..], [Spoilt::Late { .. }]), "{both:?}");
     }
 
     /// A generator that falls behind does not offer the intended load.
