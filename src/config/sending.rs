@@ -15,21 +15,12 @@ pub const SEND_REST: u64 = 1024 * 1024;
 /// Each probe costs a system call, which is noticeable for large files.
 pub const PROBE_STRIDE: usize = 128 * 1024;
 
-/// The time in each round of the acceptor for responses that take more than one turn. It is longer
-/// if the round before took longer: as long as that, and at most [`SEND_TURN_MOST`]. Whoever is
-/// first in line sends at least one piece.
+/// A turn of a response that takes longer: it sends one piece, and goes on until this time is over.
 pub const SEND_TURN: Duration = Duration::from_micros(100);
 
-/// The longest time in a round for such responses. Requests wait at most this long in addition.
-pub const SEND_TURN_MOST: Duration = Duration::from_millis(5);
-
-/// A response keeps its place at the front of the line for this long, while its socket has room:
-/// going on with one costs less than going to and fro between many.
-pub const SEND_BURST: Duration = Duration::from_millis(1);
-
-/// A long line comes round in about this time, if the processor can do it: those in front then keep
-/// their places for less than [`SEND_BURST`].
-pub const SEND_CYCLE: Duration = Duration::from_millis(20);
+/// In each round of the acceptor such responses have a turn at least, and as much time as it did
+/// other things, up to this. Requests wait at most this long in addition.
+pub const SEND_TURNS_MOST: Duration = Duration::from_millis(5);
 
 /// The most unsent bytes that the kernel buffers for a client whose speed is unknown or low: enough
 /// to keep a fast network busy until the sender's next turn (at 10 Gbit/s, a fifth of a
