@@ -65,8 +65,12 @@ fn site_options_limits_and_the_log_change_without_a_restart() {
     );
     let log = it.server.stderr();
     assert!(log.contains("header") && log.contains("error-page"), "{log}");
-    let fixed = log.lines().find(|line| line.contains("cannot change while the server runs"));
-    let fixed = fixed.unwrap_or_else(|| panic!("{log}"));
+    // This line follows the one that says what was reloaded.
+    let fixed = wait_for("the line about what cannot change", || {
+        let log = it.server.stderr();
+        let is_it = |line: &&str| line.contains("cannot change while the server runs");
+        log.lines().find(is_it).map(str::to_owned)
+    });
     assert!(fixed.contains("workers, max-connections"), "{fixed}");
     let reply = get(address, "/nothing");
     assert_eq!((reply.status, &reply.body[..]), (404, &b"lost\n"[..]));

@@ -64,8 +64,9 @@ pub(crate) struct Reloading(Sender<Message>);
 
 impl Reloading {
     pub(crate) fn start(log: Arc<Logging>) -> io::Result<Self> {
-        // A signal that arrives while another one waits asks for the same.
-        let (sender, messages) = bounded(1);
+        // A signal that arrives while another one waits asks for the same. The second place is for
+        // the start, which must not take that of a signal.
+        let (sender, messages) = bounded(2);
         thread::Builder::new().name("reload".to_owned()).spawn(move || run(&messages, &log))?;
         Ok(Self(sender))
     }
