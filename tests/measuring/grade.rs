@@ -166,7 +166,10 @@ fn the_server_of_python_has_a_thread_for_each_connection() {
     lost.remove("crowd");
     assert_eq!(lost.into_keys().collect::<Vec<_>>(), ["threads"], "{grade:?}");
     let threads = &grade.check("threads").came;
-    assert!(threads.contains("later 6"), "one for each of 64 clients: {threads}");
+    let most = threads.split_once("later ").and_then(|(_, rest)| rest.split_once(' '));
+    let most: usize = most.and_then(|(number, _)| number.parse().ok()).unwrap();
+    // Those of clients before them can still be ending.
+    assert!(most >= 60, "one for each of 64 clients: {threads}");
     assert!(grade.notes[0].starts_with("It follows a symbolic link"), "{grade:?}");
 }
 
