@@ -54,9 +54,9 @@ impl Acceptor {
         self.context.settle(connection, next);
     }
 
-    /// Has the first ones in line go on, each for a turn, while their time in this round lasts. That
-    /// is about as long as the acceptor did other things since the last one: requests leave half of
-    /// the time to responses.
+    /// Has the first ones in line go on, each for a turn, while their time in this round lasts.
+    /// That is about as long as the acceptor did other things since the last one: requests leave
+    /// half of the time to responses.
     pub(super) fn continue_responses(&mut self) {
         let since = self.line.ended.take().unwrap_or(self.context.round);
         if self.line.is_empty() {
