@@ -1,14 +1,23 @@
 //! What the acceptor answers itself: requests for which the handler needs no time.
 //!
-//! At low load, waking a worker costs more than such a response. At high load the workers are
-//! awake, and the acceptor has enough to do with reading. So it answers a few of each batch of
-//! requests, and leaves the others to the workers while they are quick. While they are not, it
-//! answers all of them: whoever needs no worker does not wait for one.
+//! Waking a worker, and moving a connection to its processor, costs about as much as such a
+//! response. The workers bring more where so many requests come that one thread cannot read and
+//! answer them all. So the acceptor answers those that it finds in the first part of a round, and
+//! leaves the others to the workers while they are quick. While they are not, it answers all of
+//! them: whoever needs no worker does not wait for one.
 
 use super::Acceptor;
 use crate::config;
 use crate::connection::{Connection, Exchange, Message, Next};
-use std::time::Instant;
+use std::num::NonZero;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// For how long the acceptor answers in each round, beside this many workers.
+pub(super) fn answer_time(workers: usize) -> Duration {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    config::ANSWER_TIME / u32::try_from(workers.min(processors)).unwrap_or(u32::MAX)
+}
 
 impl Acceptor {
     /// Answers a message, or queues it for a worker. The requests pipelined behind an answered one
@@ -56,18 +65,18 @@ impl Acceptor {
         exchange: Exchange,
     ) -> Result<(Box<Connection>, Next), Exchange> {
         let Some(handler) = &self.immediate else { return Err(exchange) };
-        let answered = exchange.answer_immediately(handler, &mut self.context)?;
-        self.answered += 1;
-        Ok(answered)
+        exchange.answer_immediately(handler, &mut self.context)
     }
 
-    /// True if the acceptor has answered its part of this batch, and workers continue at once.
+    /// True if the acceptor has answered for long enough in this round, and workers go on at once.
     fn prefers_workers(&mut self) -> bool {
         if self.immediate.is_none() {
             return true;
         }
-        let is_done = self.answered >= config::IMMEDIATE_BATCH || !self.context.queue.is_empty();
-        is_done && self.workers_are_quick(Instant::now())
+        let now = Instant::now();
+        let is_done =
+            now >= self.context.round + self.answer_time || !self.context.queue.is_empty();
+        is_done && self.workers_are_quick(now)
     }
 
     /// True if the workers do short work, and do not all lag behind now.

@@ -37,8 +37,8 @@ pub struct Acceptor {
     queueing: Queueing,
     /// What the handler answers without a worker.
     immediate: Option<ImmediateHandler>,
-    /// The number of requests that were answered so since the last wait.
-    answered: usize,
+    /// For how long it answers so in each round, before it prefers to leave requests to workers.
+    answer_time: Duration,
     context: Context,
     /// Spare descriptors for the files that connections ask for.
     reserve: Reserve,
@@ -92,7 +92,7 @@ impl Acceptor {
             entrance,
             queueing: Queueing::new(Instant::now()),
             immediate,
-            answered: 0,
+            answer_time: immediate::answer_time(context.config.workers),
             admission: Arc::clone(&context.admission),
             reserve: Reserve::new(descriptors::descriptor_limit(), 2 * context.config.workers),
             context,
@@ -127,7 +127,6 @@ impl Acceptor {
                 note!(Error, "cannot wait for clients: {error}");
                 thread::sleep(config::ACCEPT_PAUSE);
             }
-            self.answered = 0;
             self.begin_round();
             self.context.renew();
             self.context.rounds.fetch_add(1, Relaxed);
