@@ -146,6 +146,10 @@ impl Listener {
             .ok_or_else(|| io::Error::other("the socket has no address"))?;
         let listener = Self { socket, address, file: None, is_new: true, is_kept: false };
         listener.prepare();
+        // One that was passed keeps what its maker chose.
+        if listener.address().is_some_and(|of| of.ip().to_canonical().is_loopback()) {
+            super::leave_unpaced(&listener.socket);
+        }
         Ok(listener)
     }
 

@@ -234,6 +234,28 @@ pub fn acknowledge_with_answer(listener: impl AsFd) {
     let _ = listener;
 }
 
+/// Has the connections of a listener on the loopback interface send as fast as their clients read.
+///
+/// BBR measures what a network carries, and paces what it sends by that (the Internet-Draft "BBR
+/// Congestion Control"). Within a machine there is no network: it measures how fast the two
+/// programs are, and a timer for each segment makes them slower. So where BBR is the default, these
+/// connections get another algorithm, one that each kernel has.
+#[cfg(target_os = "linux")]
+pub fn leave_unpaced(listener: impl AsFd) {
+    use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
+    if !tcp_congestion(&listener).is_ok_and(|name| name.starts_with("bbr")) {
+        return;
+    }
+    let mut others = ["cubic", "reno"].iter().map(|name| set_tcp_congestion(&listener, name));
+    if !others.any(|set| set.is_ok()) {
+        note!(Debug, "cannot replace BBR on the loopback interface (continuing with it)");
+    }
+}
+
+/// Other systems do not pace.
+#[cfg(not(target_os = "linux"))]
+pub fn leave_unpaced(_listener: impl AsFd) {}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -304,6 +326,38 @@ mod tests {
         assert!(left > Some(0));
         io::Read::read_exact(&mut client, &mut vec![0; 1 << 20]).expect("more than that came");
         assert!(unacknowledged(&connection) < left);
+    }
+
+    /// Whatever the system's default is, no connection within the machine is paced; all others, and
+    /// those of a socket that was passed, keep theirs.
+    #[test]
+    fn a_connection_within_the_machine_is_not_paced() {
+        use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
+        let standard = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let has_bbr = set_tcp_congestion(&standard, "bbr").is_ok();
+        let default = tcp_congestion(&standard).expect("Linux tells");
+        leave_unpaced(&standard);
+        let left = tcp_congestion(&standard).expect("Linux tells");
+        match has_bbr {
+            true => assert!(["cubic", "reno"].contains(&&*left), "{left}"),
+            false => assert_eq!(left, default),
+        }
+        let _client = TcpStream::connect(standard.local_addr().expect("bound"));
+        let (connection, _) = standard.accept().expect("one waits");
+        assert_eq!(tcp_congestion(&connection).expect("Linux tells"), left);
+
+        let of = |listener: &Listener| tcp_congestion(listener).expect("Linux tells");
+        let bind = |address: &str| {
+            let address = address.parse().expect("an address");
+            Listener::bind(&[address]).expect("a free port").remove(0)
+        };
+        let plain = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        let default = tcp_congestion(&plain).expect("Linux tells");
+        assert_eq!(of(&bind("0.0.0.0:0")), default);
+        assert!(!of(&bind("127.0.0.1:0")).starts_with("bbr"));
+        if set_tcp_congestion(&plain, "bbr").is_ok() {
+            assert_eq!(of(&Listener::adopt(plain).expect("it listens")), "bbr");
+        }
     }
 
     #[test]
