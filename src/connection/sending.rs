@@ -46,7 +46,7 @@ pub(super) fn send_file(
     most: usize,
 ) -> Result<(usize, usize), Failure> {
     use rustix::io::Errno;
-    let wanted = piece_of(slice, most.min(config::SEND_PIECE));
+    let wanted = piece_of(slice, most);
     let mut offset = slice.offset;
     match rustix::fs::sendfile(socket, &*slice.file, Some(&mut offset), wanted) {
         Ok(sent) => advance(slice, sent, wanted),
@@ -154,7 +154,7 @@ pub(super) mod tests {
             let mut received = Vec::new();
             let mut blocked = false;
             while slice.length > 0 {
-                match send(&socket, &mut slice, usize::MAX) {
+                match send(&socket, &mut slice, config::SEND_PIECE) {
                     Ok(_) => {}
                     Err(Failure::Peer(error)) => {
                         assert_eq!(error.kind(), ErrorKind::WouldBlock);
