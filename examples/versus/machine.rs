@@ -22,6 +22,10 @@ pub fn describe(contenders: &[Contender]) -> Vec<String> {
         num_cpus::get(),
         kernel.trim()
     )];
+    // With BBR the kernel paces what a server sends, through the loopback interface too.
+    if let Ok(name) = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control") {
+        lines.push(format!("the system's congestion control: {}", name.trim()));
+    }
     let versions = contenders.iter().map(|one| format!("{}: {}", one.name, one.version()));
     lines.extend(versions);
     lines
