@@ -12,11 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const NOW: &[u8] = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
+const COSTLY: &[u8] = b"GET /costly HTTP/1.1\r\nHost: a\r\n\r\n";
 const HELD: &[u8] = b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n";
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Answers `/now` immediately, or on a worker, which gets some of the requests that come together.
-/// Everything else has a worker: `/held` once it is released.
+/// Answers `/now` immediately, or on a worker. `/costly` is the same, but it takes so long that
+/// workers get some of the requests that come together. Everything else has a worker: `/held` once
+/// it is released.
 #[derive(Default)]
 struct Mixed {
     /// Calls on workers, those that have ended, and those of them that took long.
@@ -50,7 +52,7 @@ impl Handler for Mixed {
         self.ended.fetch_add(1, SeqCst);
         Ok(match request.target.raw {
             b"/large" => Response::text("x".repeat(8 << 20)),
-            b"/now" => Response::text("now\n"),
+            b"/now" | b"/costly" => Response::text("now\n"),
             b"/first" => Response::text("first\n"),
             b"/count" => Response::text(self.asked.load(SeqCst).to_string()),
             b"/panic" => panic!("on purpose"),
@@ -68,6 +70,11 @@ impl Immediate for Mixed {
         let number = self.asked.fetch_add(1, SeqCst);
         match request.target.raw {
             b"/now" => Some(Response::text("now\n")),
+            b"/costly" => {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(50) {}
+                Some(Response::text("now\n"))
+            }
             b"/count" => Some(Response::text(number.to_string())),
             b"/first" => {
                 let _ = self.first.as_ref().unwrap().recv();
@@ -190,14 +197,25 @@ fn all_workers_are_busy_and_a_thousand_requests_wait() {
 /// Without a queue an idle worker is the only room, and it is not taken by those who need none.
 #[test]
 fn without_a_queue_nobody_is_refused_who_needs_no_worker() {
-    let held = Held::start(Config::default().workers(1).queue(0));
+    let held = Held::start(Config::default().workers(2).queue(0));
     let mut first = held.hold(1);
+    // The other worker is quick, so it is asked for some of them.
+    let mut clients: Vec<_> = (0..40).map(|_| connect(held.address())).collect();
+    for _ in 0..5 {
+        clients.iter_mut().for_each(|client| client.write_all(COSTLY).unwrap());
+        clients.iter_mut().for_each(check_now);
+    }
+    wait_for("the other worker", || {
+        let is_idle = |of: &cws::WorkerTimes| of.activity == cws::Activity::Idle;
+        held.server.snapshot().workers.iter().any(is_idle).then_some(())
+    });
+    first.extend(held.hold(1));
     let mut client = held.send(&[&NOW.repeat(40)[..], HELD, &NOW.repeat(40)].concat());
     (0..40).for_each(|_| check_now(&mut client));
     assert_eq!(Reply::read(&mut client).status, 503);
     (0..40).for_each(|_| check_now(&mut client));
-    held.release.send(()).unwrap();
-    assert_eq!(Reply::read(&mut first[0]).status, 200);
+    first.iter().for_each(|_| held.release.send(()).unwrap());
+    first.iter_mut().for_each(|stream| assert_eq!(Reply::read(stream).status, 200));
 }
 
 /// Some of those that need no worker are queued while the worker seems quick, as it does at the
@@ -209,11 +227,47 @@ fn nobody_is_refused_who_was_queued_for_a_worker_that_seemed_quick() {
     for _ in 0..5 {
         let mut clients: Vec<_> = (0..40).map(|_| connect(held.server.addresses()[0])).collect();
         let mut holding = held.send(HELD);
-        clients.iter_mut().for_each(|client| client.write_all(NOW).unwrap());
+        clients.iter_mut().for_each(|client| client.write_all(COSTLY).unwrap());
         clients.iter_mut().for_each(check_now);
         held.release.send(()).unwrap();
         assert_eq!(Reply::read(&mut holding).status, 200);
     }
+}
+
+/// The acceptor answers most of those that come together, unless that takes it long.
+#[test]
+fn workers_get_what_would_keep_the_acceptor_from_reading() {
+    const TOGETHER: usize = 16;
+    // A busy machine may stop the acceptor in the middle.
+    let mut quick = std::iter::repeat_with(|| answered_at_once(NOW, TOGETHER)).take(20);
+    assert!(quick.any(|count| count >= TOGETHER * 3 / 4));
+    let costly = answered_at_once(COSTLY, TOGETHER);
+    assert!((1..TOGETHER / 2).contains(&costly), "{costly}");
+}
+
+/// How many of these requests need no worker, if they come in one round of the acceptor.
+fn answered_at_once(request: &[u8], together: usize) -> usize {
+    let (go, first) = bounded::<()>(0);
+    let handler = Arc::new(Mixed { first: Some(first), ..Mixed::default() });
+    let server = Server::start(Config::default().workers(2), Shared(Arc::clone(&handler))).unwrap();
+    let mut clients: Vec<_> = (0..together).map(|_| connect(server.addresses()[0])).collect();
+    for client in &mut clients {
+        client.write_all(NOW).unwrap();
+        check_now(client);
+    }
+    let mut holding = connect(server.addresses()[0]);
+    holding.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for("the acceptor to be held", || {
+        (handler.asked.load(SeqCst) == together + 1).then_some(())
+    });
+    clients.iter_mut().for_each(|client| client.write_all(request).unwrap());
+    drop(go);
+    clients.iter_mut().for_each(check_now);
+    assert_eq!(Reply::read(&mut holding).body, b"first\n");
+    let snapshot = server.snapshot();
+    let (immediate, handled) = (snapshot.get(Counter::Immediate), snapshot.get(Counter::Handled));
+    assert_eq!((immediate + handled) as usize, 2 * together + 1);
+    2 * together + 1 - handled as usize - (together + 1)
 }
 
 /// Slow readers, deadlines and the drain need the thread that answers immediately, and no worker.
@@ -292,10 +346,10 @@ fn a_handler_that_blocks_now_and_then_blocks_no_reader() {
 fn workers_that_were_slow_once_are_not_spared_for_ever() {
     let held = Held::start(Config::default().workers(1));
     get(held.address(), "/slow");
-    let mut client = connect(held.address());
+    let mut clients: Vec<_> = (0..16).map(|_| connect(held.address())).collect();
     wait_for("the worker to answer what needs none", || {
-        client.write_all(&NOW.repeat(16)).unwrap();
-        (0..16).for_each(|_| check_now(&mut client));
+        clients.iter_mut().for_each(|client| client.write_all(COSTLY).unwrap());
+        clients.iter_mut().for_each(check_now);
         (held.server.snapshot().get(Counter::Handled) > 1).then_some(())
     });
 }
