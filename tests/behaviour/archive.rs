@@ -371,7 +371,7 @@ fn one_worker_serves_others_between_two_pieces() {
                 }
             });
         }
-        for _ in 0..50 {
+        for _ in 0..15 {
             let before = came.load(Relaxed);
             assert_eq!(get(address, "/short/?format=json").status, 200);
             wait_for("more of the archives", || (came.load(Relaxed) > before).then_some(()));

@@ -170,6 +170,7 @@ fn a_deferred_request_waits_without_a_worker() {
         assert_eq!(Reply::read(&mut kept).status, 503, "it exceeded the queue timeout");
         assert_eq!(Reply::read(&mut kept).body, b"at once", "the connection is kept");
     }
+    drop(kept);
     assert_eq!(get(address, "/wait").status, 503);
     // A client that disconnects while it waits is dropped and delays no other.
     let before = asked.load(SeqCst);
