@@ -9,14 +9,12 @@
 use super::Acceptor;
 use crate::config;
 use crate::connection::{Connection, Exchange, Message, Next};
-use std::num::NonZero;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// For how long the acceptor answers in each round, beside this many workers.
 pub(super) fn answer_time(workers: usize) -> Duration {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    config::ANSWER_TIME / u32::try_from(workers.min(processors)).unwrap_or(u32::MAX)
+    let at_once = workers.min(num_cpus::get());
+    config::ANSWER_TIME / u32::try_from(at_once).unwrap_or(u32::MAX)
 }
 
 impl Acceptor {
