@@ -63,7 +63,9 @@ impl Acceptor {
         exchange: Exchange,
     ) -> Result<(Box<Connection>, Next), Exchange> {
         let Some(handler) = &self.immediate else { return Err(exchange) };
-        exchange.answer_immediately(handler, &mut self.context)
+        let answered = exchange.answer_immediately(handler, &mut self.context)?;
+        self.has_answered = true;
+        Ok(answered)
     }
 
     /// True if the acceptor has answered for long enough in this round, and workers go on at once.
@@ -72,9 +74,9 @@ impl Acceptor {
             return true;
         }
         let now = Instant::now();
-        let is_done =
-            now >= self.context.round + self.answer_time || !self.context.queue.is_empty();
-        is_done && self.workers_are_quick(now)
+        // The first one needs no worker even if the acceptor had no processor for a while.
+        let is_over = self.has_answered && now >= self.context.round + self.answer_time;
+        (is_over || !self.context.queue.is_empty()) && self.workers_are_quick(now)
     }
 
     /// True if the workers do short work, and do not all lag behind now.

@@ -39,6 +39,8 @@ pub struct Acceptor {
     immediate: Option<ImmediateHandler>,
     /// For how long it answers so in each round, before it prefers to leave requests to workers.
     answer_time: Duration,
+    /// It has answered one so in this round.
+    has_answered: bool,
     context: Context,
     /// Spare descriptors for the files that connections ask for.
     reserve: Reserve,
@@ -93,6 +95,7 @@ impl Acceptor {
             queueing: Queueing::new(Instant::now()),
             immediate,
             answer_time: immediate::answer_time(context.config.workers),
+            has_answered: false,
             admission: Arc::clone(&context.admission),
             reserve: Reserve::new(descriptors::descriptor_limit(), 2 * context.config.workers),
             context,
@@ -127,6 +130,7 @@ impl Acceptor {
                 note!(Error, "cannot wait for clients: {error}");
                 thread::sleep(config::ACCEPT_PAUSE);
             }
+            self.has_answered = false;
             self.begin_round();
             self.context.renew();
             self.context.rounds.fetch_add(1, Relaxed);

@@ -80,6 +80,9 @@ fn responses_read_during_a_stall_continue() {
     stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut bytes = vec![0; 64 << 10];
     stream.read_exact(&mut bytes).unwrap();
+    wait_for("as much again", || {
+        stream.peek(&mut bytes).is_ok_and(|there| there == bytes.len()).then_some(())
+    });
     stall(&server, || stream.read_exact(&mut bytes).unwrap());
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
