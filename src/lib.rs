@@ -345,6 +345,7 @@ mod metrics;
 mod figures;
 mod descriptors;
 mod machine;
+mod scheduling;
 mod listening;
 mod access_log;
 mod poller;

@@ -6,6 +6,7 @@ use crate::handler::{Handler, WorkerHandler};
 use crate::metrics::{Activity, CloseReason, Counter, Turn};
 use crate::notes::note;
 use crate::queue::{Charge, Slot};
+use crate::scheduling;
 use crossbeam_channel::Sender;
 use std::convert::Infallible;
 use std::io;
@@ -38,7 +39,7 @@ impl<H: Handler> Worker<H> {
     }
 
     fn run(mut self, number: usize) {
-        sleep_precisely();
+        scheduling::sleep_precisely();
         let mut handler = WorkerHandler::new(Arc::clone(&self.handler), number);
         // A panic that is not caught around the handler ends this call of `work`. The next call
         // runs on the same thread, so the pool keeps its size.
@@ -118,14 +119,5 @@ impl<H: Handler> Worker<H> {
         if self.context.blocked.load(SeqCst) > 0 {
             self.context.parking.waker().wake();
         }
-    }
-}
-
-/// Makes sleeps precise. With the default timer slack a sleep of D takes 50 microseconds or more
-/// too long, and the pool would miss W/D by that much.
-fn sleep_precisely() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
-        note!(Debug, "cannot set the timer slack: {error}");
     }
 }

@@ -18,6 +18,7 @@ use crate::notes::{Outbox, note};
 use crate::parking::Parking;
 use crate::poller::{Readiness, ReadyKeys, Watched};
 use crate::queue::Entrance;
+use crate::scheduling;
 use queueing::Queueing;
 use room::Candidates;
 use sending::Line;
@@ -119,6 +120,8 @@ impl Acceptor {
             if let Some(outbox) = outbox {
                 outbox.take_over();
             }
+            // All wait for it, and its rounds are short.
+            scheduling::run_soon();
             self.run();
         })
     }

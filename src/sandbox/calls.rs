@@ -66,7 +66,8 @@ mod numbers {
         SYS_readlinkat as readlinkat, SYS_recvfrom as recvfrom, SYS_recvmsg as recvmsg,
         SYS_restart_syscall as restart_syscall, SYS_rseq as rseq, SYS_rt_sigaction as rt_sigaction,
         SYS_rt_sigprocmask as rt_sigprocmask, SYS_rt_sigreturn as rt_sigreturn,
-        SYS_sched_getaffinity as sched_getaffinity, SYS_sched_yield as sched_yield,
+        SYS_sched_getaffinity as sched_getaffinity, SYS_sched_getattr as sched_getattr,
+        SYS_sched_setattr as sched_setattr, SYS_sched_yield as sched_yield,
         SYS_sendfile as sendfile, SYS_sendmsg as sendmsg, SYS_sendto as sendto,
         SYS_set_robust_list as set_robust_list, SYS_setsockopt as setsockopt,
         SYS_shutdown as shutdown, SYS_sigaltstack as sigaltstack, SYS_socketpair as socketpair,
@@ -150,6 +151,8 @@ pub const ALLOWED: &[Call] = calls! {
     futex With::Any, "locks and channels";
     sched_yield With::Any, "a short wait for another thread";
     sched_getaffinity With::Any, "the number of processors";
+    sched_getattr With::One(0, &[0]), "a thread looks at its own slice of processor time";
+    sched_setattr With::One(0, &[0]), "an acceptor asks for a short one";
     set_robust_list With::Any, "the C library starts a thread";
     rseq With::Any, "the same";
     sigaltstack With::Any, "the same: a stack for the report of a stack overflow";

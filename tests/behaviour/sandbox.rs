@@ -303,6 +303,32 @@ fn a_server_confines_itself_unless_it_is_told_not_to() {
     assert!(is_filtered(server.pid()), "{line}");
 }
 
+/// The slice of processor time of each thread with this name, as the kernel tells it.
+fn slices(process: u32, name: &str) -> Vec<u64> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let slice = |thread: PathBuf| {
+        let about = fs::read_to_string(thread.join("sched")).ok()?;
+        let line = about.lines().find_map(|line| line.strip_prefix("se.slice"));
+        about.starts_with(name).then_some(line?.trim_start().trim_start_matches(':').trim().parse())
+    };
+    threads.filter_map(|thread| slice(thread.unwrap().path())).map(Result::unwrap).collect()
+}
+
+/// The pages for operators have an acceptor of their own, which starts under the filter.
+#[test]
+fn acceptors_have_shorter_slices_of_processor_time_than_workers() {
+    let site = Site::new();
+    let server = RealServer::start(&site, &["--sandbox", "strict", "--admin", "0"]);
+    let workers = slices(server.pid(), "worker-1");
+    if workers.is_empty() {
+        return eprintln!("skipped: this kernel tells no slices (Linux 6.12 does)");
+    }
+    assert!(workers.iter().all(|&slice| slice > 100_000), "{workers:?}");
+    wait_for("both acceptors", || {
+        (slices(server.pid(), "acceptor") == [100_000, 100_000]).then_some(())
+    });
+}
+
 #[test]
 fn the_cache_a_reload_and_a_takeover_work_inside() {
     let (site, folder) = (Site::new(), tempfile::tempdir().unwrap());
