@@ -164,6 +164,8 @@ impl Running {
 
     /// One turn: the load of the case, and what the server used for it.
     pub fn measure(&self, case: &Case, round: u32, seconds: u32) -> Result<Turn, String> {
+        // The requests of the last turn that nobody waits for any more do not count in this one.
+        thread::sleep(2 * case.backlog());
         // One server at a time: there are not enough descriptors for all.
         let _idle = self.open_idle(case)?;
         let before = self.process.usage();
