@@ -73,8 +73,11 @@ impl Acceptor {
         if self.immediate.is_none() {
             return true;
         }
-        let now = Instant::now();
         // The first one needs no worker even if the acceptor had no processor for a while.
+        if !self.has_answered && self.context.queue.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
         let is_over = self.has_answered && now >= self.context.round + self.answer_time;
         (is_over || !self.context.queue.is_empty()) && self.workers_are_quick(now)
     }

@@ -78,7 +78,7 @@ impl Exchange {
     /// Answers a message for the health path, however many requests wait. The error returns any
     /// other message.
     pub fn answer_health(mut self, context: &mut Context) -> Result<(Box<Connection>, Next), Self> {
-        if !self.connection.answer_health(&self.message, Instant::now(), context) {
+        if !self.connection.answer_health(&self.message, context.round, context) {
             return Err(self);
         }
         let next = self.connection.advance(context);
