@@ -181,8 +181,8 @@ impl Case {
         self.delay.map(|delay| self.workers as f64 / delay.as_secs_f64())
     }
 
-    /// How long the requests that are under way when a turn ends can keep the workers. Their clients
-    /// have gone, but a server cannot tell whether they still read.
+    /// How long the requests that are under way when a turn ends can keep the workers. Their
+    /// clients have gone, but a server cannot tell whether they still read.
     pub fn backlog(&self) -> Duration {
         let waiting = self.connections as f64;
         Duration::from_secs_f64(self.capacity().map_or(0.0, |capacity| waiting / capacity))

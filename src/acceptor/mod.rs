@@ -56,6 +56,8 @@ pub struct Acceptor {
     /// When the system last refused a connection.
     last_refusal: Option<Instant>,
     next_sweep: Instant,
+    /// An alarm ends the wait for the next sweep.
+    has_alarm: bool,
     leaving_since: Option<Instant>,
     drain_deadline: Option<Instant>,
     /// When to look for connections that end with the server, once it drains.
@@ -105,7 +107,9 @@ impl Acceptor {
             line: Line::default(),
             pause: config::ACCEPT_PAUSE,
             last_refusal: None,
-            next_sweep: Instant::now() + config::SWEEP_INTERVAL,
+            // The first round sets the alarm.
+            next_sweep: Instant::now(),
+            has_alarm: false,
             leaving_since: None,
             drain_deadline: None,
             next_drain_look: Instant::now(),
@@ -288,6 +292,8 @@ impl Acceptor {
             return;
         }
         self.next_sweep = now + config::SWEEP_INTERVAL;
+        let alarm = self.parking.set_alarm(config::SWEEP_INTERVAL);
+        self.has_alarm = alarm.inspect_err(|e| note!(Debug, "cannot set an alarm: {e}")).is_ok();
         self.look_at_accept_queue();
         for connection in self.take_all(|connection| connection.is_due(now)) {
             self.guarded(|acceptor| acceptor.expire(connection));
@@ -313,24 +319,21 @@ impl Acceptor {
         self.carry_out(connection, next);
     }
 
-    /// How long to wait at most for the next event.
-    fn timeout(&self) -> Duration {
+    /// How long to wait at most for the next event, apart from the alarm. Mostly there is no limit:
+    /// a timeout starts and ends a timer in each round.
+    fn timeout(&self) -> Option<Duration> {
         if !self.line.is_empty() {
-            return Duration::ZERO;
+            return Some(Duration::ZERO);
         }
-        let next = match self.accepting {
-            Accepting::Full(until) | Accepting::Paused(until) => until.min(self.next_sweep),
-            Accepting::Yes => self.next_sweep,
+        let accepting = match self.accepting {
+            Accepting::Full(until) | Accepting::Paused(until) => Some(until),
+            Accepting::Yes => None,
         };
-        let mut look = self.next_tending();
-        if self.context.throttle.is_waited_for() {
-            look = look.into_iter().chain(self.next_payment()).min();
-        }
-        match look {
-            Some(look) => look.min(next).saturating_duration_since(Instant::now()),
-            // A few microseconds matter to nobody, and the clock is not asked again.
-            None => next.saturating_duration_since(self.context.round),
-        }
+        let is_throttled = self.context.throttle.is_waited_for();
+        let payment = is_throttled.then(|| self.next_payment()).flatten();
+        let sweep = (!self.has_alarm).then_some(self.next_sweep);
+        let due = [accepting, self.next_tending(), payment, sweep].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(Instant::now()))
     }
 
     #[allow(clippy::vec_box, reason = "connections live in boxes, which move without copying")]

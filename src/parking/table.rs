@@ -101,9 +101,14 @@ impl<T: Parked> Parking<T> {
         }
     }
 
-    /// Waits for events, at most for `timeout`.
-    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+    /// Waits for events, at most for `timeout`, if there is one, and until the alarm.
+    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Option<Duration>) -> io::Result<()> {
         self.poller.wait(ready, timeout)
+    }
+
+    /// Ends the current wait, or the next one, after this time. It replaces an earlier alarm.
+    pub fn set_alarm(&self, after: Duration) -> io::Result<()> {
+        self.poller.set_alarm(after)
     }
 
     /// Takes out the connection for an event, if it is still there.

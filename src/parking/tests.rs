@@ -31,7 +31,7 @@ fn park(parking: &Parking<TestConnection>, connection: Box<TestConnection>, inte
 /// The connection of the next event within `wait`, if there is one.
 fn next(parking: &Parking<TestConnection>, wait: Duration) -> Option<Box<TestConnection>> {
     let mut ready = ReadyKeys::with_capacity(8);
-    parking.wait(&mut ready, wait).expect("a poller");
+    parking.wait(&mut ready, Some(wait)).expect("a poller");
     let key = ready.iter().next()?;
     parking.take(key)
 }
@@ -161,7 +161,7 @@ fn an_event_before_a_turn_is_not_lost() {
     park(&parking, connection, Interest::Turn);
     peer.write_all(b"2").expect("connected");
     let mut ready = ReadyKeys::with_capacity(8);
-    parking.wait(&mut ready, LONG).expect("a poller");
+    parking.wait(&mut ready, Some(LONG)).expect("a poller");
     assert_eq!(ready.iter().collect::<Vec<_>>(), [key]);
     assert!(parking.take_unless(key, |_| true).is_none(), "it stays for its turn");
     let connection = parking.take(key).expect("it stayed");

@@ -1,4 +1,4 @@
-//! A poller over `epoll`, with an eventfd for wakeups.
+//! A poller over `epoll`, with an eventfd for wakeups and a timerfd for the alarm.
 
 use super::{Readiness, Trigger};
 use rustix::buffer::spare_capacity;
@@ -6,6 +6,9 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,12 +17,17 @@ use std::time::Duration;
 /// The key of wakeups. No descriptor has this number.
 const WAKEUP: u64 = u64::MAX;
 
+/// The key of the alarm, likewise.
+const ALARM: u64 = u64::MAX - 1;
+
 /// Watches sockets for one thread that waits. Any thread may add sockets or wake it.
 #[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,
     /// An eventfd(2), readable after a wakeup until it is read.
     wakeup: OwnedFd,
+    /// A timerfd(2), if the system gives one.
+    alarm: io::Result<OwnedFd>,
 }
 
 impl Poller {
@@ -28,7 +36,8 @@ impl Poller {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &wakeup, EventData::new_u64(WAKEUP), EventFlags::IN)?;
-        Ok(Self { epoll, wakeup })
+        let alarm = alarm(&epoll).map_err(io::Error::from);
+        Ok(Self { epoll, wakeup, alarm })
     }
 
     /// Watches a source until it is deleted.
@@ -61,12 +70,26 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, source)?)
     }
 
-    /// Waits until a source is ready, a wakeup comes or the timeout expires.
-    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+    /// Ends the current wait, or the next one, after this time. It replaces an earlier alarm.
+    ///
+    /// Whoever waits often sets this once, where a timeout starts and ends a timer in each wait.
+    pub fn set_alarm(&self, after: Duration) -> io::Result<()> {
+        let alarm = self.alarm.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        // Zero would mean never.
+        let after = after.max(Duration::from_nanos(1));
+        let it_value = Timespec::try_from(after).map_err(|_| Errno::INVAL)?;
+        let time = Itimerspec { it_interval: Timespec::default(), it_value };
+        timerfd_settime(alarm, TimerfdTimerFlags::empty(), &time)?;
+        Ok(())
+    }
+
+    /// Waits until a source is ready, a wakeup or the alarm comes, or the timeout expires, if there
+    /// is one.
+    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Option<Duration>) -> io::Result<()> {
         let ReadyKeys(events) = ready;
         events.clear();
         // A timeout that does not fit means none.
-        let until = Timespec::try_from(timeout).ok();
+        let until = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match epoll::wait(&self.epoll, spare_capacity(events), until.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
@@ -89,6 +112,14 @@ impl Poller {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A timer that `epoll` reports each time it expires, so that nobody has to read it.
+fn alarm(epoll: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+    let alarm = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+    epoll::add(epoll, &alarm, EventData::new_u64(ALARM), EventFlags::IN | EventFlags::ET)?;
+    Ok(alarm)
 }
 
 fn flags(readiness: Option<Readiness>, trigger: Trigger) -> EventFlags {
@@ -116,7 +147,7 @@ impl ReadyKeys {
     /// The keys that the last wait reported.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         let keys = self.0.iter().map(|event| event.data.u64());
-        keys.filter(|key| *key != WAKEUP).map(|key| key as usize)
+        keys.filter(|key| !matches!(*key, WAKEUP | ALARM)).map(|key| key as usize)
     }
 }
 

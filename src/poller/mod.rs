@@ -104,9 +104,9 @@ mod tests {
                 const LONG: Duration = Duration::from_secs(20);
                 const NONE: [usize; 0] = [];
 
-                fn keys(poller: &Poller, wait: Duration) -> Vec<usize> {
+                fn keys(poller: &Poller, wait: impl Into<Option<Duration>>) -> Vec<usize> {
                     let mut ready = ReadyKeys::with_capacity(8);
-                    poller.wait(&mut ready, wait).expect("a poller");
+                    poller.wait(&mut ready, wait.into()).expect("a poller");
                     let mut keys: Vec<_> = ready.iter().collect();
                     keys.sort_unstable();
                     keys
@@ -167,6 +167,30 @@ mod tests {
                         assert_eq!(keys(&poller, LONG), NONE);
                         assert!(start.elapsed() < LONG);
                     });
+                }
+
+                #[test]
+                fn an_alarm_ends_one_wait_and_a_later_one_replaces_it() {
+                    let (poller, soon) =
+                        (Poller::new().expect("a poller"), Duration::from_millis(5));
+                    for _ in 0..3 {
+                        let start = Instant::now();
+                        poller.set_alarm(LONG).expect("a poller");
+                        poller.set_alarm(soon).expect("a poller");
+                        assert_eq!(keys(&poller, None), NONE);
+                        let took = start.elapsed();
+                        assert!(took >= soon && took < LONG, "{took:?}");
+                    }
+                    // It has come, so it ends no other wait.
+                    let start = Instant::now();
+                    assert_eq!(keys(&poller, 2 * soon), NONE);
+                    assert!(start.elapsed() >= 2 * soon);
+                    // One that comes while nobody waits is not lost.
+                    poller.set_alarm(Duration::ZERO).expect("a poller");
+                    while start.elapsed() < 3 * soon {
+                        std::thread::yield_now();
+                    }
+                    assert_eq!(keys(&poller, None), NONE);
                 }
             }
         };

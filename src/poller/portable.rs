@@ -1,21 +1,27 @@
 //! A poller over the `polling` crate.
 
 use super::{Readiness, Trigger};
+use crate::lock::lock;
 use polling::{Event, Events, PollMode};
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// Watches sockets for one thread that waits. Any thread may add sockets or wake it.
 #[derive(Debug)]
-pub struct Poller(polling::Poller);
+pub struct Poller {
+    poller: polling::Poller,
+    /// When a wait has to end, if that is still to come.
+    alarm: Mutex<Option<Instant>>,
+}
 
 impl Poller {
     /// A poller that watches nothing yet.
     pub fn new() -> io::Result<Self> {
-        Ok(Self(polling::Poller::new()?))
+        Ok(Self { poller: polling::Poller::new()?, alarm: Mutex::new(None) })
     }
 
     /// Watches a source until it is deleted.
@@ -30,7 +36,7 @@ impl Poller {
         let event = event(key, readiness);
         // SAFETY: the descriptor must be deleted from the poller before it is closed. Every caller
         // owns the descriptor, holds a handle on the poller, and deletes it in `drop`.
-        unsafe { self.0.add_with_mode(source, event, mode(trigger)) }
+        unsafe { self.poller.add_with_mode(source, event, mode(trigger)) }
     }
 
     /// Changes the readiness that a source is watched for, and checks it.
@@ -41,20 +47,33 @@ impl Poller {
         readiness: Option<Readiness>,
         trigger: Trigger,
     ) -> io::Result<()> {
-        self.0.modify_with_mode(source, event(key, readiness), mode(trigger))
+        self.poller.modify_with_mode(source, event(key, readiness), mode(trigger))
     }
 
     /// Removes a source. Call this before its descriptor is closed, because the number may be
     /// reused.
     pub fn delete(&self, source: &(impl AsFd + AsRawFd)) -> io::Result<()> {
-        self.0.delete(source)
+        self.poller.delete(source)
     }
 
-    /// Waits until a source is ready, a wakeup comes or the timeout expires.
-    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+    /// Ends the next wait after this time. It replaces an earlier alarm.
+    pub fn set_alarm(&self, after: Duration) -> io::Result<()> {
+        *lock(&self.alarm) = Instant::now().checked_add(after);
+        Ok(())
+    }
+
+    /// Waits until a source is ready, a wakeup or the alarm comes, or the timeout expires, if there
+    /// is one.
+    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Option<Duration>) -> io::Result<()> {
         let ReadyKeys(events) = ready;
         events.clear();
-        match self.0.wait(events, Some(timeout)) {
+        let alarm = *lock(&self.alarm);
+        let left = alarm.map(|alarm| alarm.saturating_duration_since(Instant::now()));
+        let outcome = self.poller.wait(events, timeout.into_iter().chain(left).min());
+        if alarm.is_some_and(|alarm| alarm <= Instant::now()) {
+            *lock(&self.alarm) = None;
+        }
+        match outcome {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
         }
@@ -62,7 +81,7 @@ impl Poller {
 
     /// Ends the current wait, or the next one.
     pub fn wake(&self) -> io::Result<()> {
-        self.0.notify()
+        self.poller.notify()
     }
 }
 

@@ -71,8 +71,9 @@ mod numbers {
         SYS_sendfile as sendfile, SYS_sendmsg as sendmsg, SYS_sendto as sendto,
         SYS_set_robust_list as set_robust_list, SYS_setsockopt as setsockopt,
         SYS_shutdown as shutdown, SYS_sigaltstack as sigaltstack, SYS_socketpair as socketpair,
-        SYS_statx as statx, SYS_sysinfo as sysinfo, SYS_tgkill as tgkill, SYS_uname as uname,
-        SYS_unlinkat as unlinkat, SYS_write as write, SYS_writev as writev,
+        SYS_statx as statx, SYS_sysinfo as sysinfo, SYS_tgkill as tgkill,
+        SYS_timerfd_create as timerfd_create, SYS_timerfd_settime as timerfd_settime,
+        SYS_uname as uname, SYS_unlinkat as unlinkat, SYS_write as write, SYS_writev as writev,
     };
     #[cfg(target_arch = "x86_64")]
     pub(super) use libc::{
@@ -89,6 +90,8 @@ pub const ALLOWED: &[Call] = calls! {
     epoll_create1 With::Any, "the admin page and the agent start with pollers of their own";
     epoll_ctl With::Any, "connections are registered with the poller";
     epoll_pwait With::Any, "the acceptor waits for clients";
+    timerfd_create With::Any, "the same who start with pollers";
+    timerfd_settime With::Any, "the acceptor's next look at deadlines";
     eventfd2 With::Any, "workers wake the acceptor";
     getsockopt With::Any, "TCP_INFO, SO_PEERCRED and errors of sockets";
     setsockopt With::Any, "options of connections, and the filter that ends a listener";

@@ -104,7 +104,7 @@ impl Twins {
 
     fn compare(&mut self) {
         let mut ready = ReadyKeys::with_capacity(8);
-        self.poller.wait(&mut ready, Duration::ZERO).expect("a poller");
+        self.poller.wait(&mut ready, Some(Duration::ZERO)).expect("a poller");
         let mut events: Vec<Event> = Vec::with_capacity(8);
         let room = rustix::buffer::spare_capacity(&mut events);
         epoll::wait(&self.epoll, room, Some(&Timespec::default())).expect("a poller");

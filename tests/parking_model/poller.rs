@@ -119,9 +119,14 @@ impl Poller {
         Ok(())
     }
 
-    /// Waits forever, or not at all if the timeout is zero. So an event that only a timeout would
-    /// find counts as lost.
-    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Duration) -> io::Result<()> {
+    /// Never comes: see [`Poller::wait`].
+    pub fn set_alarm(&self, _after: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Waits forever, or not at all if the timeout is zero. So an event that only a timeout or an
+    /// alarm would find counts as lost.
+    pub fn wait(&self, ready: &mut ReadyKeys, timeout: Option<Duration>) -> io::Result<()> {
         let ReadyKeys(keys, most) = ready;
         keys.clear();
         let mut state = lock(&self.0.state);
@@ -141,7 +146,7 @@ impl Poller {
                 }
             }
             let wakeup = std::mem::take(&mut state.wakeup);
-            if wakeup || !keys.is_empty() || timeout.is_zero() {
+            if wakeup || !keys.is_empty() || timeout == Some(Duration::ZERO) {
                 return Ok(());
             }
             state = self.0.changed.wait(state).expect("no thread panics while it holds the lock");

@@ -319,7 +319,7 @@ impl Acceptor {
     fn run(mut self) {
         let mut ready = ReadyKeys::with_capacity(self.world.plan.batch);
         while self.world.open.load(SeqCst) > 0 {
-            let timeout = if self.line.is_empty() { Duration::MAX } else { Duration::ZERO };
+            let timeout = (!self.line.is_empty()).then_some(Duration::ZERO);
             self.world.parking.wait(&mut ready, timeout).expect("a poller");
             for key in ready.iter() {
                 if key == self.listener.key() {

@@ -8,7 +8,6 @@ use crate::primitives::TcpListener;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use shuttle::thread;
-use std::time::Duration;
 
 /// The event, which the connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +94,7 @@ pub fn run(event: Event) {
     });
     let mut ready = ReadyKeys::with_capacity(8);
     while !is_done.load(SeqCst) {
-        parking.wait(&mut ready, Duration::MAX).expect("a poller");
+        parking.wait(&mut ready, None).expect("a poller");
         for connection in ready.iter().filter_map(|key| parking.take(key)) {
             if check_or_park(&parking, connection) {
                 return;
