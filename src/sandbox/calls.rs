@@ -90,7 +90,7 @@ pub const ALLOWED: &[Call] = calls! {
     epoll_create1 With::Any, "the admin page and the agent start with pollers of their own";
     epoll_ctl With::Any, "connections are registered with the poller";
     epoll_pwait With::Any, "the acceptor waits for clients";
-    timerfd_create With::Any, "the same who start with pollers";
+    timerfd_create With::Any, "each poller has an alarm";
     timerfd_settime With::Any, "the acceptor's next look at deadlines";
     eventfd2 With::Any, "workers wake the acceptor";
     getsockopt With::Any, "TCP_INFO, SO_PEERCRED and errors of sockets";
