@@ -7,6 +7,7 @@ use crate::talk::{Heard, ask};
 use crate::{checks, confinement, crowd, hostile, large::Large, silent};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What every client asks for.
@@ -194,10 +195,22 @@ impl Exam {
             let came = if is_done { (check.run)(self) } else { self.not_done() };
             if self.silent_since.is_none() && !self.serves_again() {
                 self.silent_since = Some(check.name);
+                self.wait_for_its_end();
             }
             marks.push(Mark { check, came, is_done });
         }
         marks
+    }
+
+    /// Waits for the end of a process that answers no more, if it ends within the patience: its
+    /// sockets close first.
+    fn wait_for_its_end(&self) {
+        let deadline = Instant::now() + self.args.patience;
+        while Instant::now() < deadline
+            && self.process.as_ref().is_some_and(|it| it.held().is_some())
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn not_done(&self) -> Came {

@@ -20,7 +20,14 @@ while True:
         connection.close()
         continue
     # Garbage is no text, or has too few words: both end the server.
-    method, target, version = head.decode().split("\r\n")[0].split()
+    try:
+        method, target, version = head.decode().split("\r\n")[0].split()
+    except ValueError:
+        # The sockets of a process that ends close before it is gone.
+        connection.close()
+        listener.close()
+        time.sleep(0.1)
+        raise
     path = target.lstrip("/") if not target.startswith("//") else target[1:]
     try:
         with open(path, encoding="utf-8") as file:
